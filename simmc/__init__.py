@@ -1,0 +1,3 @@
+"""Person re-identification from 3D skeletons, without labels."""
+
+__version__ = "0.1.0"
