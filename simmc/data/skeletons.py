@@ -1,0 +1,192 @@
+"""Skeletons by joint name: what each sensor calls its joints, and in which order its files hold them.
+
+Parts, edges and descriptor joints are looked up by name, so that no table of indices is repeated and
+KGBD's own file order is no special case. Kinect v1 and v2 share the names of the slots 0 to 19, as the
+papers use the same numbers for both (v2: hip_center = spine base, spine = spine mid,
+shoulder_center = neck).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from simmc.errors import UserError
+
+Part = tuple[str, tuple[str, ...]]
+Edge = tuple[str, str]
+Level = Literal["component", "limb"]
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """The joints of one sensor in file order, its root, bones and body parts, all by joint name."""
+
+    name: str
+    joints: tuple[str, ...]
+    root: str
+    edges: tuple[Edge, ...]
+    components: tuple[Part, ...]  # ten parts, coarser than joints (datasets.md 3.2, "component")
+    limbs: tuple[Part, ...]  # five parts (datasets.md 3.2, "limb")
+
+    @property
+    def n_joints(self) -> int:
+        """Number of joints J."""
+        return len(self.joints)
+
+    def index(self, name: str) -> int:
+        """Place of a joint in file order; UserError with the list of names where there is none."""
+        try:
+            return self.joints.index(name)
+        except ValueError:
+            known = ", ".join(self.joints)
+            raise UserError(f"{self.name} has no joint {name!r}; choose one of {known}") from None
+
+    def indices(self, names: tuple[str, ...] | list[str]) -> np.ndarray:
+        """Places of several joints, (n,) int64, in the order of `names`."""
+        return np.array([self.index(name) for name in names], dtype=np.int64)
+
+    def parts(self, level: Level) -> tuple[np.ndarray, ...]:
+        """Joint indices of every part of a level, in the order of the table in datasets.md 3.2."""
+        table = self.components if level == "component" else self.limbs
+        return tuple(self.indices(names) for _, names in table)
+
+    def edge_indices(self) -> np.ndarray:
+        """Bones as pairs of joint indices, (E, 2) int64."""
+        return np.array([(self.index(a), self.index(b)) for a, b in self.edges], dtype=np.int64)
+
+
+def _sides(*names: str) -> tuple[str, ...]:
+    return tuple(f"{side}_{name}" for side in ("left", "right") for name in names)
+
+
+_V1_JOINTS = (
+    *("hip_center", "spine", "shoulder_center", "head"),
+    *_sides("shoulder", "elbow", "wrist", "hand"),
+    *_sides("hip", "knee", "ankle", "foot"),
+)
+_V2_JOINTS = (
+    *_V1_JOINTS,
+    *("spine_shoulder", "left_hand_tip", "left_thumb", "right_hand_tip", "right_thumb"),
+)
+# KGBD files start at the head and go down in right-left pairs (datasets.md 2.4).
+_KGBD_JOINTS = (
+    *("head", "shoulder_center"),
+    *("right_shoulder", "left_shoulder", "right_elbow", "left_elbow"),
+    *("right_wrist", "left_wrist", "right_hand", "left_hand", "spine", "hip_center"),
+    *("right_hip", "left_hip", "right_knee", "left_knee"),
+    *("right_ankle", "left_ankle", "right_foot", "left_foot"),
+)
+# OpenPose's 18 points without eyes and ears (datasets.md 2.5).
+_CASIA_JOINTS = (
+    *("nose", "neck"),
+    *("right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist"),
+    *("right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle"),
+)
+
+# The parts of both Kinects: of the 25-joint names each sensor takes those that it has. They do not fit
+# CASIA-B, where knees and elbows belong to the LOWER leg and arm: use `Skeleton.parts` for any sensor.
+COMPONENTS: tuple[Part, ...] = (
+    ("left_upper_leg", ("left_hip", "left_knee")),
+    ("left_lower_leg", ("left_ankle", "left_foot")),
+    ("right_upper_leg", ("right_hip", "right_knee")),
+    ("right_lower_leg", ("right_ankle", "right_foot")),
+    ("torso", ("hip_center", "spine")),
+    ("head", ("shoulder_center", "head", "spine_shoulder")),
+    ("left_upper_arm", ("left_shoulder", "left_elbow")),
+    ("left_lower_arm", ("left_wrist", "left_hand", "left_hand_tip", "left_thumb")),
+    ("right_upper_arm", ("right_shoulder", "right_elbow")),
+    ("right_lower_arm", ("right_wrist", "right_hand", "right_hand_tip", "right_thumb")),
+)
+LIMBS: tuple[Part, ...] = (
+    ("left_leg", ("left_hip", "left_knee", "left_ankle", "left_foot")),
+    ("right_leg", ("right_hip", "right_knee", "right_ankle", "right_foot")),
+    ("torso", ("hip_center", "spine", "shoulder_center", "head", "spine_shoulder")),
+    ("left_arm", ("left_shoulder", "left_elbow", *COMPONENTS[7][1])),
+    ("right_arm", ("right_shoulder", "right_elbow", *COMPONENTS[9][1])),
+)
+_CASIA_COMPONENTS: tuple[Part, ...] = (
+    ("left_upper_leg", ("left_hip",)),
+    ("left_lower_leg", ("left_knee", "left_ankle")),
+    ("right_upper_leg", ("right_hip",)),
+    ("right_lower_leg", ("right_knee", "right_ankle")),
+    ("torso", ("neck",)),
+    ("head", ("nose",)),
+    ("left_upper_arm", ("left_shoulder",)),
+    ("left_lower_arm", ("left_elbow", "left_wrist")),
+    ("right_upper_arm", ("right_shoulder",)),
+    ("right_lower_arm", ("right_elbow", "right_wrist")),
+)
+_CASIA_LIMBS: tuple[Part, ...] = (
+    ("left_leg", ("left_hip", "left_knee", "left_ankle")),
+    ("right_leg", ("right_hip", "right_knee", "right_ankle")),
+    ("torso", ("nose", "neck")),
+    ("left_arm", ("left_shoulder", "left_elbow", "left_wrist")),
+    ("right_arm", ("right_shoulder", "right_elbow", "right_wrist")),
+)
+
+
+def _chain(*names: str) -> tuple[Edge, ...]:
+    return tuple(zip(names[:-1], names[1:], strict=True))
+
+
+def _both(start: str, *names: str) -> tuple[Edge, ...]:
+    return tuple(
+        edge for s in ("right", "left") for edge in _chain(start, *(f"{s}_{n}" for n in names))
+    )
+
+
+_LEGS = _both("hip_center", "hip", "knee", "ankle", "foot")
+_ARM = ("shoulder", "elbow", "wrist", "hand")
+_V1_EDGES = (
+    *(("head", "shoulder_center"), *_both("shoulder_center", *_ARM)),
+    *(("shoulder_center", "spine"), ("spine", "hip_center"), *_LEGS),
+)
+_V2_EDGES = (
+    *(("head", "shoulder_center"), ("shoulder_center", "spine_shoulder")),
+    *_both("spine_shoulder", *_ARM),
+    *(("spine_shoulder", "spine"), ("spine", "hip_center"), *_LEGS),
+    *(("right_hand", "right_hand_tip"), ("right_wrist", "right_thumb")),
+    *(("left_hand", "left_hand_tip"), ("left_wrist", "left_thumb")),
+)
+_CASIA_EDGES = (
+    *(("nose", "neck"), *_both("neck", "shoulder", "elbow", "wrist")),
+    *_both("neck", "hip", "knee", "ankle"),
+)
+
+
+def _present(parts: tuple[Part, ...], joints: tuple[str, ...]) -> tuple[Part, ...]:
+    return tuple((part, tuple(n for n in names if n in joints)) for part, names in parts)
+
+
+def _kinect(name: str, joints: tuple[str, ...], edges: tuple[Edge, ...]) -> Skeleton:
+    parts, limbs = _present(COMPONENTS, joints), _present(LIMBS, joints)
+    return Skeleton(name, joints, "hip_center", edges, parts, limbs)
+
+
+KINECT_V1 = _kinect("Kinect v1", _V1_JOINTS, _V1_EDGES)
+KINECT_V2 = _kinect("Kinect v2", _V2_JOINTS, _V2_EDGES)
+KGBD_FILE = _kinect("KGBD file order", _KGBD_JOINTS, _V1_EDGES)
+CASIA_14 = Skeleton(
+    "CASIA-B 14", _CASIA_JOINTS, "nose", _CASIA_EDGES, _CASIA_COMPONENTS, _CASIA_LIMBS
+)
+SKELETONS: dict[str, Skeleton] = {
+    skeleton.name: skeleton for skeleton in (KINECT_V1, KINECT_V2, KGBD_FILE, CASIA_14)
+}
+
+
+def permutation(source: Skeleton, target: Skeleton, mirrored: bool = False) -> np.ndarray:
+    """Source indices, (J,) int64, that bring frames into the target's order: ``frames[..., p, :]``.
+
+    With `mirrored` the source's right side fills the target's left slots: KGBD as Hi-MPC and TranSG
+    remap it (datasets.md 2.4).
+    """
+    swap = {"left": "right", "right": "left"}
+
+    def origin(name: str) -> str:
+        side, _, rest = name.partition("_")
+        return f"{swap[side]}_{rest}" if mirrored and side in swap else name
+
+    return source.indices([origin(name) for name in target.joints])

@@ -1,0 +1,125 @@
+"""The one table of datasets: joints, lengths, probes and galleries, windowing and cuts.
+
+Sources: datasets.md 1 (summary), 2 (raw data), 4 (splits), 5.1 (folders).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from simmc.data.skeletons import CASIA_14, KGBD_FILE, KINECT_V1, KINECT_V2, Skeleton
+from simmc.errors import UserError
+
+KINECT_LENGTHS = (4, 6, 8, 10, 12)
+CASIA_LENGTHS = (40, 50, 60)
+TRAIN = "train"
+KS20_CVE = "KS20_CVE"
+# View folder of KS20 -> degrees, as the papers name the views (datasets.md 2.3).
+KS20_VIEWS: Mapping[str, str] = {
+    "left_lateral": "0",
+    "left_diagonal": "30",
+    "frontal": "90",
+    "right_diagonal": "130",
+    "right_lateral": "180",
+}
+CASIA_CONDITIONS = ("nm", "bg", "cl")
+CASIA_PROBES = ("nm.nm", "bg.bg", "cl.cl", "cl.nm", "bg.nm")
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """What has to be known of a dataset beyond its files."""
+
+    name: str
+    skeleton: Skeleton
+    test_splits: tuple[str, ...]
+    gallery_of: Mapping[str, str]  # probe as the user names it -> split it is matched against
+    default_length: int = 6
+    lengths: tuple[int, ...] = KINECT_LENGTHS
+    dense_train: bool = True  # overlapping training windows (datasets.md 5.2)
+    train_cut: tuple[int, int] = (0, 0)  # frames cut at start and end of a training recording
+    test_cut: tuple[int, int] = (0, 0)
+    exact_train_cut: tuple[int, int] | None = None  # where the released cut is an accident
+    sampled_by_class: bool = True  # the released loader balances classes (datasets.md 5.4)
+    folder: str = ""  # below the data root; the name itself where empty
+    train_folder: str = "train_npy_data"
+    test_folder: str = "test_npy_data"
+    aliases: tuple[str, ...] = field(default=())
+
+    @property
+    def probes(self) -> tuple[str, ...]:
+        """The probe settings that the tables report, as the user names them."""
+        return tuple(self.gallery_of)
+
+    @property
+    def n_joints(self) -> int:
+        """Number of joints J."""
+        return self.skeleton.n_joints
+
+    def cut(self, split: str, ias_cut: str = "asymmetric") -> tuple[int, int]:
+        """Frames to drop at start and end of a recording of this split."""
+        if split != TRAIN:
+            return self.test_cut
+        if ias_cut == "symmetric" and self.exact_train_cut is not None:
+            return self.exact_train_cut
+        return self.train_cut
+
+
+DATASETS: dict[str, DatasetSpec] = {
+    spec.name: spec
+    for spec in (
+        DatasetSpec(
+            "IAS",
+            KINECT_V1,
+            ("A", "B"),
+            {"A": "B", "B": "A"},
+            train_cut=(10, 0),  # an upstream accident, kept as released (datasets.md 2.1)
+            test_cut=(10, 10),
+            exact_train_cut=(10, 10),
+            aliases=("IAS-Lab",),
+        ),
+        DatasetSpec(
+            "BIWI",
+            KINECT_V1,
+            ("Walking", "Still"),
+            {"Walking": "Still", "Still": "Walking"},
+            train_cut=(10, 10),
+            test_cut=(10, 10),
+        ),
+        DatasetSpec(
+            "KGBD",
+            KGBD_FILE,
+            ("gallery", "probe"),
+            {"probe": "gallery"},
+            dense_train=False,
+            train_cut=(10, 10),
+            test_cut=(10, 10),
+            sampled_by_class=False,
+        ),
+        DatasetSpec("KS20", KINECT_V2, ("gallery", "probe"), {"probe": "gallery"}),
+        DatasetSpec(
+            "CASIA_B",
+            CASIA_14,
+            CASIA_CONDITIONS,
+            {probe: probe.partition(".")[2] for probe in CASIA_PROBES},
+            default_length=40,
+            lengths=CASIA_LENGTHS,
+            train_cut=(10, 10),
+            test_cut=(10, 10),
+            folder="CASIA_B_match",
+            train_folder="CASIA_B_train_npy_data",
+            test_folder="CASIA_B_test_npy_data",
+            aliases=("CAISA_B", "CASIA-B", "CASIA"),  # the first is the public README's spelling
+        ),
+    )
+}
+
+
+def get(name: str) -> DatasetSpec:
+    """The dataset of that name or alias, whatever its case; UserError with the list otherwise."""
+    wanted = name.casefold()
+    for spec in DATASETS.values():
+        if wanted in (known.casefold() for known in (spec.name, *spec.aliases)):
+            return spec
+    raise UserError(f"--dataset {name}: no such dataset; choose one of {', '.join(DATASETS)}")
