@@ -1,0 +1,112 @@
+"""Checkpoints: plain values in one file, written whole, read without running anything.
+
+A checkpoint is a dictionary of tensors, text, numbers, lists and dictionaries. It is read with
+torch's restricted loader (`weights_only`), never with a full unpickler, so that a file from the
+internet cannot run code.
+"""
+
+import io
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from simmc.errors import UserError
+from simmc.runs import atomic
+
+SCHEMA = "simmc checkpoint"
+VERSION = 1
+_AGAIN = "Train again (--mode Train), or name another run with --run or --model_root."
+
+
+def save(path: str | Path, state: dict[str, Any]) -> None:
+    """Writes a checkpoint in one step: a crash leaves the previous one.
+
+    Args:
+        path: the file.
+        state: dictionaries, lists and tuples of tensors (any shape, dtype and device; stored on
+            the CPU), text, numbers and None.
+
+    Raises:
+        TypeError: the state holds another type, which could not be read back.
+        UserError: the disk is full or the folder cannot be written.
+    """
+    buffer = io.BytesIO()
+    # Serialised in memory first: a full disk then fails in our own write, not inside torch.
+    torch.save({"schema": SCHEMA, "version": VERSION, "state": _plain(state, "state")}, buffer)
+    atomic.remove_leftovers(path)
+    atomic.write_bytes(path, buffer.getbuffer())
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """Reads a checkpoint; tensors arrive on the CPU.
+
+    Raises:
+        UserError: missing, unreadable, damaged, holding anything but plain values, or of another
+            version.
+    """
+    content = _unpacked(Path(path), _read(Path(path)))
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        raise UserError(f"{path} is not a checkpoint of this program. {_AGAIN}")
+    if content.get("version") != VERSION:
+        raise UserError(
+            f"{path} has checkpoint version {content.get('version')}, this program reads version "
+            f"{VERSION}. Use the program version that wrote it. Otherwise: {_AGAIN}"
+        )
+    state = content.get("state")
+    if not isinstance(state, dict):
+        raise UserError(f"{path} is damaged: it holds no state. {_AGAIN}")
+    return state
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"there is no checkpoint {path}. {_AGAIN}") from None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}. {_AGAIN}") from error
+
+
+def _unpacked(path: Path, data: bytes) -> Any:
+    """The content of a checkpoint file, checksums verified (torch itself does not check them)."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if archive.testzip() is not None:
+                raise zipfile.BadZipFile
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except zipfile.BadZipFile as error:
+        raise UserError(
+            f"{path} is damaged or not a checkpoint of this program. {_AGAIN}"
+        ) from error
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{path} was refused: it holds Python objects other than tensors and plain values, and "
+            f"reading them could run code. {_AGAIN}"
+        ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is damaged: {_first_line(error)}. {_AGAIN}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _plain(value: Any, where: str) -> Any:
+    """A copy of `value` in the types that `load` admits; the error names the offending entry."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu")
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str | int):
+                raise TypeError(f"{where}: key {key!r} is neither text nor an integer")
+        return {key: _plain(item, f"{where}[{key!r}]") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_plain(item, f"{where}[{i}]") for i, item in enumerate(value))
+    if value is None or type(value) in (str, int, float, bool):
+        return value
+    raise TypeError(
+        f"{where} is a {type(value).__name__}; a checkpoint holds only tensors and plain values"
+    )

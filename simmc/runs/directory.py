@@ -1,0 +1,225 @@
+"""The folder of one run: `<model_root>/<dataset>/<probe>/<run>/`.
+
+    config.json     settings with the origin of each value
+    metrics.jsonl   one line an epoch
+    best.pt         weights of the best epoch
+    last.pt         everything needed to continue
+    results.json    the final numbers
+
+Beside the runs of a probe lies `latest`, a text file with the name of the newest one.
+"""
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from simmc.errors import UserError
+from simmc.runs import atomic
+
+_POINTER = "latest"
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=-]*")
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """The files of one run.
+
+    Attributes:
+        path: the run's own folder, which exists.
+    """
+
+    path: Path
+
+    @classmethod
+    def create(
+        cls, model_root: str | Path, dataset: str, probe: str, name: str | None, default_name: str
+    ) -> "RunDirectory":
+        """Makes a new folder and points `latest` at it; an existing run is never touched.
+
+        Args:
+            model_root: folder of all runs (`--model_root`).
+            dataset: first folder level below it.
+            probe: second folder level below it.
+            name: the user's name for the run (`--run`), or None.
+            default_name: used where the user gave none.
+
+        A taken name gets the suffix -2, -3, ...
+        """
+        wanted = _checked(name or default_name)
+        home = Path(model_root) / dataset / probe
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+            path = _new_folder(home, wanted)
+        except OSError as error:
+            raise atomic.cannot_write(home / wanted, error) from error
+        atomic.write_text(home / _POINTER, path.name + "\n")
+        return cls(path)
+
+    @classmethod
+    def latest(cls, model_root: str | Path, dataset: str, probe: str) -> "RunDirectory":
+        """The newest run of this dataset and probe."""
+        home = Path(model_root) / dataset / probe
+        try:
+            name = (home / _POINTER).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            name = ""
+        if _NAME.fullmatch(name) and (home / name).is_dir():
+            return cls(home / name)
+        folders = [path for path in home.iterdir() if path.is_dir()] if home.is_dir() else []
+        if not folders:
+            raise UserError(
+                f"there is no run in {home}. Train first (--mode Train), or name the folder of "
+                "your runs with --model_root."
+            )
+        # the pointer is lost or names a run that was deleted
+        return cls(max(folders, key=lambda path: (path.stat().st_mtime_ns, path.name)))
+
+    @classmethod
+    def find(
+        cls, model_root: str | Path, dataset: str, probe: str, name: str | None
+    ) -> "RunDirectory":
+        """The named run, or the newest where `name` is None."""
+        if not name:
+            return cls.latest(model_root, dataset, probe)
+        path = Path(model_root) / dataset / probe / _checked(name)
+        if not path.is_dir():
+            others = _names_with(path.parent, "")
+            raise UserError(f"--run {name}: there is no run {path}. Runs there: {others}.")
+        return cls(path)
+
+    @property
+    def best(self) -> Path:
+        """Checkpoint of the best epoch."""
+        return self.path / "best.pt"
+
+    @property
+    def last(self) -> Path:
+        """Checkpoint to continue from."""
+        return self.path / "last.pt"
+
+    @property
+    def config_path(self) -> Path:
+        """Settings, with the origin of each."""
+        return self.path / "config.json"
+
+    @property
+    def metrics_path(self) -> Path:
+        """One JSON line an epoch."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def results_path(self) -> Path:
+        """The final numbers."""
+        return self.path / "results.json"
+
+    def require(self, file: Path) -> Path:
+        """`file` if it exists, else a message that names the runs that have one."""
+        if not file.is_file():
+            others = _names_with(self.path.parent, file.name)
+            raise UserError(
+                f"the run {self.path} has no {file.name} yet: it stopped before the first one was "
+                f"written. Train again, or choose with --run a run that has one ({others})."
+            )
+        return file
+
+    def child(self, name: str) -> "RunDirectory":
+        """A run inside this run, such as the label-free one; made if missing."""
+        path = self.path / _checked(name)
+        try:
+            path.mkdir(exist_ok=True)
+        except OSError as error:
+            raise atomic.cannot_write(path, error) from error
+        return RunDirectory(path)
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Stores the resolved settings."""
+        atomic.write_json(self.config_path, config)
+
+    def read_config(self) -> dict[str, Any]:
+        """The stored settings."""
+        return _read_object(self.require(self.config_path))
+
+    def write_results(self, results: dict[str, Any]) -> None:
+        """Stores the final numbers."""
+        atomic.write_json(self.results_path, results)
+
+    def read_results(self) -> dict[str, Any]:
+        """The stored final numbers."""
+        return _read_object(self.require(self.results_path))
+
+    def append_metrics(self, metrics: dict[str, Any]) -> None:
+        """Adds one line, visible to readers at once; NaN is written as null."""
+        line = atomic.json_text(metrics) + "\n"
+        try:
+            with self.metrics_path.open("a", encoding="utf-8", newline="\n") as file:
+                file.write(line)
+        except OSError as error:
+            raise atomic.cannot_write(self.metrics_path, error) from error
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """All lines so far; a last line that was torn by a crash is left out."""
+        try:
+            lines = self.metrics_path.read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise UserError(f"cannot read {self.metrics_path}: {error.strerror}.") from error
+        rows = []
+        for number, line in enumerate(lines, start=1):
+            try:
+                if line.strip():
+                    rows.append(json.loads(line))
+            except ValueError as error:
+                if number == len(lines):  # no newline after it: the write was cut short
+                    break
+                raise UserError(
+                    f"{self.metrics_path}, line {number} is not JSON. Remove the line or start a "
+                    "new run."
+                ) from error
+        return rows
+
+    def truncate_metrics(self, epoch: int) -> None:
+        """Drops what was logged after `epoch`, so that a resumed run writes each epoch once."""
+        kept = [row for row in self.read_metrics() if row.get("epoch", 0) <= epoch]
+        text = "".join(atomic.json_text(row) + "\n" for row in kept)
+        atomic.remove_leftovers(self.metrics_path)
+        atomic.write_text(self.metrics_path, text)
+
+
+def _new_folder(home: Path, wanted: str) -> Path:
+    number = 1
+    while True:
+        path = home / (wanted if number == 1 else f"{wanted}-{number}")
+        try:
+            os.mkdir(path)  # fails if it exists: two runs started together never share a folder
+        except FileExistsError:
+            number += 1
+            continue
+        return path
+
+
+def _checked(name: str) -> str:
+    if not _NAME.fullmatch(name) or name == _POINTER:
+        raise UserError(
+            f"{name!r} cannot name a run (--run, --save_flag): use letters, digits, '_', '-', '.', "
+            f"'+' and '=', start with a letter, digit or '_', and avoid {_POINTER!r}."
+        )
+    return name
+
+
+def _names_with(home: Path, file: str) -> str:
+    found = sorted(path.name for path in home.glob("*") if path.is_dir() and (path / file).exists())
+    return ", ".join(found) or "none"
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path}: {error}. Train again to write it anew.") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path} does not hold a JSON object. Train again to write it anew.")
+    return value
