@@ -1,0 +1,257 @@
+"""Exact k-nearest neighbours of every row among all rows, in memory linear in N.
+
+Definition. The distance of rows x and y is the float64 sum of (x_i - y_i)^2 over the dimensions;
+ties go to the smaller index. Nothing else decides: not the tile size, the number of threads or
+the matrix library, because these only propose candidates. The candidates are the nearest rows
+by float32 matrix products; their distances are then computed by the definition, and a row whose
+candidates cannot be proven complete (by the bound on the products' rounding) is compared with
+all rows.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import combinations_with_replacement
+from threading import local
+
+import numpy as np
+import torch
+
+from simmc.compiled import compiled, over_rows
+
+TILE = 512  # a tile of products is 1 MiB and stays in a core's cache
+SPARE = 12  # candidates kept beyond k, so that rounding seldom leaves a row unproven
+
+
+@dataclass(frozen=True)
+class Neighbors:
+    """The k nearest rows of each row, the row itself included, nearest first.
+
+    Attributes:
+        indices: (N, k) int32.
+        squared: (N, k) float64, squared Euclidean distances, in the features' unit squared.
+    """
+
+    indices: np.ndarray
+    squared: np.ndarray
+
+
+def k_nearest(features: np.ndarray, k: int, *, threads: int | None = None) -> Neighbors:
+    """Find the k nearest rows of every row (k is cut to N).
+
+    Args:
+        features: (N, d) finite floats.
+        k: neighbours a row, itself included (with distance 0; a duplicate of smaller index
+            comes before it).
+        threads: worker threads; None means as many as torch uses.
+
+    Returns:
+        Neighbors with indices and squared distances of shape (N, min(k, N)).
+
+    Raises:
+        ValueError: not a finite two-dimensional array, or k < 1.
+    """
+    rows = as_rows(features)
+    if k < 1:
+        raise ValueError(f"k must be at least 1, not {k}")
+    n = len(rows)
+    k = min(k, n)
+    if n == 0:
+        return Neighbors(np.empty((0, 0), np.int32), np.empty((0, 0)))
+    m = min(k + SPARE, n)
+    threads = threads or torch.get_num_threads()
+    centred, scale = _centred(rows)
+    candidates, floor = _candidates(centred, m, threads)
+    indices = np.empty((n, k), np.int32)
+    squared = np.empty((n, k))
+    everyone = np.arange(n)
+    over_rows(
+        lambda a, b: _rank(rows, everyone[a:b], candidates[a:b], indices, squared), n, threads
+    )
+    if m < n:
+        proven = squared[:, -1] < _lower_bound(centred, floor, scale)
+        unproven = np.flatnonzero(~proven)
+        all_rows = np.arange(n, dtype=np.int32)[None]  # one list for whoever asks
+        over_rows(
+            lambda a, b: _rank(rows, unproven[a:b], all_rows, indices, squared),
+            len(unproven),
+            threads,
+            block=16,
+        )
+    return Neighbors(indices, squared)
+
+
+def as_rows(features: np.ndarray) -> np.ndarray:
+    """Check (N, d) features and return them as C-contiguous float32 or float64."""
+    array = np.asarray(features)
+    if array.ndim != 2:
+        raise ValueError(f"features must be two-dimensional (N, d), not of shape {array.shape}")
+    dtype = np.float64 if array.dtype == np.float64 else np.float32
+    array = np.ascontiguousarray(array, dtype)
+    if not np.isfinite(array).all():
+        bad = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
+        raise ValueError(f"features must be finite: row {bad} holds NaN or infinity")
+    return array
+
+
+def _centred(rows: np.ndarray) -> tuple[torch.Tensor, float]:
+    """Rows minus their mean as float32, scaled so that products stay in range, and that scale.
+
+    Distances do not change by a shift, and small norms lose fewer digits in |x|^2 - 2xy + |y|^2.
+    """
+    centred = rows - rows.mean(axis=0, dtype=np.float64)
+    largest = float(np.abs(centred).max(initial=0.0))
+    scale = 1.0 if largest == 0.0 else 2.0 ** -np.floor(np.log2(largest))
+    return torch.from_numpy((centred * scale).astype(np.float32)), scale
+
+
+def _candidates(rows: torch.Tensor, m: int, threads: int) -> tuple[np.ndarray, np.ndarray]:
+    """The m rows with the smallest |y|^2 / 2 - x.y of each row x, by float32 products.
+
+    Each pair of tiles is multiplied once and read twice, along rows and along columns. Every
+    worker keeps candidates of its own, joined at the end, so no two write to one place.
+
+    Returns:
+        candidates (N, m) int32 and floor (N,) float32: no row left out is below its floor.
+    """
+    n = len(rows)
+    half = (rows.double() ** 2).sum(1).mul_(0.5).float().numpy()
+    tiles = [slice(a, min(a + TILE, n)) for a in range(0, n, TILE)]
+    pairs = list(combinations_with_replacement(tiles, 2))
+    workers = max(1, min(threads, len(pairs)))
+    own = local()
+    stores: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def scan(pair: tuple[slice, slice]) -> None:
+        if not hasattr(own, "store"):
+            own.store = (np.full((n, m), np.inf, np.float32), np.full((n, m), -1, np.int32))
+            stores.append(own.store)
+        a, b = pair
+        products = (rows[a] @ rows[b].T).numpy()
+        _keep_along_rows(products, half[b], a.start, b.start, *own.store)
+        if a.start != b.start:
+            _keep_along_columns(products, half[a], a.start, b.start, *own.store)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # parallel over tiles, not inside one
+    try:
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            list(pool.map(scan, pairs))
+    finally:
+        torch.set_num_threads(before)
+    values, indices = stores[0]
+    for more_values, more_indices in stores[1:]:
+        _merge(values, indices, more_values, more_indices)
+    return indices, values[:, -1]
+
+
+@compiled(inline="always")
+def _insert(values, indices, value, index):  # pragma: no cover - compiled
+    """Put a value into its place in an ascending list, dropping the last."""
+    p = len(values) - 1
+    while p > 0 and values[p - 1] > value:
+        values[p] = values[p - 1]
+        indices[p] = indices[p - 1]
+        p -= 1
+    values[p] = value
+    indices[p] = index
+
+
+@compiled(fastmath={"nsz", "reassoc"})
+def _keep_along_rows(products, half, row0, column0, values, indices):  # pragma: no cover
+    """Offer every column of a tile to the candidate list of its row."""
+    n_rows, n_columns = products.shape
+    for r in range(n_rows):
+        row_values = values[row0 + r]
+        row_indices = indices[row0 + r]
+        limit = row_values[-1]
+        for start in range(0, n_columns, 32):
+            stop = min(start + 32, n_columns)
+            hits = 0
+            for c in range(start, stop):
+                hits += half[c] - products[r, c] < limit
+            if hits > 0:
+                for c in range(start, stop):
+                    value = half[c] - products[r, c]
+                    if value < limit:
+                        _insert(row_values, row_indices, value, column0 + c)
+                        limit = row_values[-1]
+
+
+@compiled(fastmath={"nsz", "reassoc"})
+def _keep_along_columns(products, half, row0, column0, values, indices):  # pragma: no cover
+    """Offer every row of a tile to the candidate list of its column."""
+    n_rows, n_columns = products.shape
+    limits = np.empty(n_columns, np.float32)
+    for c in range(n_columns):
+        limits[c] = values[column0 + c, -1]
+    for r in range(n_rows):
+        shift = half[r]
+        for start in range(0, n_columns, 32):
+            stop = min(start + 32, n_columns)
+            hits = 0
+            for c in range(start, stop):
+                hits += shift - products[r, c] < limits[c]
+            if hits > 0:
+                for c in range(start, stop):
+                    value = shift - products[r, c]
+                    if value < limits[c]:
+                        _insert(values[column0 + c], indices[column0 + c], value, row0 + r)
+                        limits[c] = values[column0 + c, -1]
+
+
+@compiled()
+def _merge(values, indices, more_values, more_indices):  # pragma: no cover - compiled
+    """Join a second set of candidate lists into the first."""
+    n, m = values.shape
+    for i in range(n):
+        for j in range(m):
+            if more_values[i, j] >= values[i, -1]:
+                break
+            _insert(values[i], indices[i], more_values[i, j], more_indices[i, j])
+
+
+@compiled(fastmath={"reassoc", "contract"})
+def _rank(rows, which, candidates, indices, squared):  # pragma: no cover - compiled
+    """Write the k nearest of the candidates of some rows, by (distance, index).
+
+    `candidates` has a list for each row in `which`, or one list for all of them; -1 is no one.
+    """
+    k = indices.shape[1]
+    d = rows.shape[1]
+    shared = len(candidates) == 1
+    for position in range(len(which)):
+        i = which[position]
+        listed = candidates[0 if shared else position]
+        squared[i, :] = np.inf
+        indices[i, :] = len(rows)
+        for j in listed:
+            if j < 0:
+                continue
+            total = 0.0
+            for e in range(d):
+                difference = np.float64(rows[i, e]) - np.float64(rows[j, e])
+                total += difference * difference
+            q = k - 1
+            if total > squared[i, q] or (total == squared[i, q] and j > indices[i, q]):
+                continue
+            while q > 0 and (
+                squared[i, q - 1] > total or (squared[i, q - 1] == total and indices[i, q - 1] > j)
+            ):
+                squared[i, q] = squared[i, q - 1]
+                indices[i, q] = indices[i, q - 1]
+                q -= 1
+            squared[i, q] = total
+            indices[i, q] = j
+
+
+def _lower_bound(centred: torch.Tensor, floor: np.ndarray, scale: float) -> np.ndarray:
+    """The least squared distance (N,) that a row left out can have, whatever the rounding.
+
+    A dot product of d terms, summed in any order, is off by at most about d eps |x||y|; the
+    halved norms and the centring add a few eps.
+    """
+    norms = (centred.double() ** 2).sum(1).numpy()
+    largest = np.sqrt(norms.max(initial=0.0))
+    eps = float(np.finfo(np.float32).eps)
+    slack = (centred.shape[1] + 8) * eps * (np.sqrt(norms) + largest) * largest
+    return (norms + 2.0 * floor.astype(np.float64) - 2.0 * slack) / scale**2
