@@ -5,7 +5,7 @@
 #
 # sets PROJECT_ROOT and PYTHON (the environment's interpreter). Packages are installed only when a
 # requirement file has changed since it was last installed in full, so a second call costs nothing
-# and an interrupted one is taken up again.
+# and an interrupted one is done again.
 #
 #   SIMMC_PYTHON       the interpreter to build the environment with (default: python3.11, else python3)
 #   SIMMC_TORCH_INDEX  address of a wheel index to take torch from, for instance PyTorch's CPU one
@@ -13,6 +13,7 @@
 PROJECT_ROOT="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)"
 ENVIRONMENT="$PROJECT_ROOT/.venv"
 PYTHON="$ENVIRONMENT/bin/python"
+UNFINISHED="$ENVIRONMENT/installation-unfinished"
 
 _fail() {
     printf 'error: %s\n' "$1" >&2
@@ -37,10 +38,12 @@ Install one, or set SIMMC_PYTHON to its path, and run this again."
 }
 
 _make_environment() {
-    # An environment whose pip answers is whole; anything else is a leftover and is made anew.
-    if _new_enough "$PYTHON" && "$PYTHON" -m pip --version >/dev/null 2>&1; then
+    # Whole means that pip answers and no installation was cut short: pip takes a half-copied package
+    # for an installed one. Anything else is made anew; pip keeps what it has downloaded.
+    if [ ! -e "$UNFINISHED" ] && _new_enough "$PYTHON" && "$PYTHON" -m pip --version >/dev/null 2>&1; then
         return
     fi
+    [ -e "$UNFINISHED" ] && printf 'The last installation was not finished; starting it again.\n'
     local base
     base="$(_find_python)" || exit 2
     printf 'Making the virtual environment %s\n' "$ENVIRONMENT"
@@ -58,6 +61,7 @@ _install() {
     checksum="$(_checksum "$file")" || _fail "$file cannot be read; restore it from the repository."
     [ -f "$stamp" ] && [ "$(cat -- "$stamp")" = "$checksum" ] && return
     printf 'Installing %s (only needed when it changes)\n' "$name"
+    : >"$UNFINISHED"
     torch="$(grep '^torch==' "$file" || true)"
     if [ -n "${SIMMC_TORCH_INDEX:-}" ] && [ -n "$torch" ]; then
         "$PYTHON" -m pip install --disable-pip-version-check --no-deps \
@@ -65,10 +69,9 @@ _install() {
             _fail "$torch could not be installed from SIMMC_TORCH_INDEX=$SIMMC_TORCH_INDEX; check the address."
     fi
     "$PYTHON" -m pip install --disable-pip-version-check -r "$file" ||
-        _fail "installing $name failed (see above). Check the network and the free space and run this again;
-what was already fetched is kept."
+        _fail "installing $name failed (see above). Check the network and the free space and run this again."
     mkdir -p -- "$ENVIRONMENT/installed"
-    printf '%s\n' "$checksum" >"$stamp.new" && mv -- "$stamp.new" "$stamp"
+    printf '%s\n' "$checksum" >"$stamp.new" && mv -- "$stamp.new" "$stamp" && rm -f -- "$UNFINISHED"
 }
 
 prepare_environment() {
