@@ -31,7 +31,10 @@ class Recording:
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """Released (first) and exact (second) choices of the raw readers; see docs/data.md."""
+    """The preprocess switches, released choice first; see docs/data.md and docs/fidelity.md."""
 
-    ias_label_order: str = "walk"  # walk | name (datasets.md 2.1)
-    ks20_time: str = "text"  # text | number (datasets.md 2.3 a)
+    ias_label_order: str = "walk"  # walk | name: where IAS labels come from (datasets.md 2.1)
+    ias_cut: str = "asymmetric"  # asymmetric | symmetric: IAS training loses 10+0 or 10+10 frames
+    ks20_time: str = "text"  # text | number: how KS20 timestamps compare (datasets.md 2.3 a)
+    ks20_roles: str = "slip"  # slip | own: whose setting decides a role (datasets.md 2.3 b)
+    dense_starts: str = "repeated"  # repeated | once | stride: training starts (datasets.md 5.2)

@@ -9,6 +9,7 @@ shoulder_center = neck).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -129,7 +130,7 @@ _CASIA_LIMBS: tuple[Part, ...] = (
 
 
 def _chain(*names: str) -> tuple[Edge, ...]:
-    return tuple(zip(names[:-1], names[1:], strict=True))
+    return tuple(pairwise(names))
 
 
 def _both(start: str, *names: str) -> tuple[Edge, ...]:

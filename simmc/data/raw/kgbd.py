@@ -1,0 +1,139 @@
+"""Raw KGBD: ``kinect gait raw dataset/PersonNNN/K.txt``, one line ``name;x;y;z`` a joint.
+
+Twenty lines are a frame (datasets.md 2.4). The label is the person's number and the joints stay in file
+order, as in the released ``.npy`` files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import csv
+
+from simmc.data.recordings import Progress, ReadOptions, Recording, silent
+from simmc.errors import UserError
+
+FOLDER = "kinect gait raw dataset"
+# The names in the files, in the order of skeletons.KGBD_FILE.
+JOINT_NAMES = (
+    *("Head", "Shoulder-Center", "Shoulder-Right", "Shoulder-Left", "Elbow-Right", "Elbow-Left"),
+    *("Wrist-Right", "Wrist-Left", "Hand-Right", "Hand-Left", "Spine", "Hip-centro"),
+    *("Hip-Right", "Hip-Left", "Knee-Right", "Knee-Left"),
+    *("Ankle-Right", "Ankle-Left", "Foot-Right", "Foot-Left"),
+)
+_J = len(JOINT_NAMES)
+_COLUMNS = ("name", "x", "y", "z")
+_CONVERT = csv.ConvertOptions(
+    column_types={
+        "name": pa.dictionary(pa.int32(), pa.string()),
+        **{axis: pa.float64() for axis in "xyz"},
+    }
+)
+_PARSE = csv.ParseOptions(delimiter=";", quote_char=False)
+
+
+def read(
+    root: Path, options: ReadOptions | None = None, progress: Progress = silent
+) -> list[Recording]:
+    """All walks below the dataset's folder, by person number and then file number.
+
+    Frames are (T, 20, 3) float64 in metres, bit-equal to Python's ``float`` of the text.
+    """
+    paths = walks(root)
+    # Parsing and hashing let go of the interpreter lock, so threads share the work.
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        results = pool.map(partial(_read_walk, root), paths)
+        return [walk for _, walk in zip(progress(paths), results, strict=True)]
+
+
+def walks(root: Path) -> list[Path]:
+    """The files to read, numerically sorted; UserError where the folder holds none."""
+    folder = root / FOLDER
+    found = [
+        (int(person[1]), int(file[1]), path)
+        for path in folder.glob("Person*/*.txt")
+        if (person := re.fullmatch(r"Person(\d+)", path.parent.name))
+        and (file := re.fullmatch(r"(\d+)\.txt", path.name))
+    ]
+    if not found:
+        raise UserError(
+            f"{folder}: no PersonNNN/K.txt found there; unpack KGBD with scripts/get_kgbd.py "
+            "or point --raw_root to the folder that holds KGBD"
+        )
+    return [path for _, _, path in sorted(found)]
+
+
+def _read_walk(root: Path, path: Path) -> Recording:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check the file") from error
+    return Recording(
+        name=path.relative_to(root).as_posix(),
+        identity=int(path.parent.name.removeprefix("Person")),
+        frames=_parse(path, data),
+        sha256=hashlib.sha256(data).hexdigest(),
+    )
+
+
+def _parse(path: Path, data: bytes) -> np.ndarray:
+    """Frames (T, 20, 3) float64 of one file's bytes."""
+    # One block for the whole file: one chunk per column, and no copies to join chunks.
+    how = csv.ReadOptions(column_names=_COLUMNS, use_threads=False, block_size=len(data) + 1)
+    try:
+        table = csv.read_csv(pa.py_buffer(data), how, _PARSE, _CONVERT)
+    except pa.ArrowInvalid as error:
+        raise UserError(_fault(path, data)) from error
+    names = table["name"].combine_chunks()
+    rows = len(names)
+    if (
+        rows % _J
+        or names.dictionary.to_pylist() != list(JOINT_NAMES)
+        or not (names.indices.to_numpy().reshape(-1, _J) == np.arange(_J)).all()
+    ):
+        raise UserError(_fault(path, data))
+    frames = np.empty((rows // _J, _J, 3))
+    for axis, column in enumerate("xyz"):
+        frames[..., axis] = table[column].to_numpy().reshape(-1, _J)
+    if not np.isfinite(frames).all():
+        raise UserError(_fault(path, data))
+    return frames
+
+
+def _fault(path: Path, data: bytes) -> str:
+    """What is wrong with a file, found by a slow walk over its lines."""
+    advice = "fetch the file again (scripts/get_kgbd.py)"
+    count = 0
+    for number, line in enumerate(data.decode("latin-1").splitlines(), start=1):
+        if not line.strip():
+            continue
+        fields = line.split(";")
+        expected = JOINT_NAMES[count % _J]
+        count += 1
+        if len(fields) != len(_COLUMNS):
+            return f"{path}, line {number}: {len(fields)} fields where name;x;y;z is due; {advice}"
+        if fields[0] != expected:
+            return f"{path}, line {number}: joint {fields[0]!r} where {expected!r} is due; {advice}"
+        for text in fields[1:]:
+            if not _is_finite(text):
+                return f"{path}, line {number}: {text.strip()!r} is no finite number; {advice}"
+    if count == 0:
+        return f"{path}: the file is empty; {advice}"
+    if count % _J:
+        return f"{path}: ends inside a frame ({count} lines, no multiple of {_J}); {advice}"
+    return f"{path}: cannot be read as lines of name;x;y;z; {advice}"
+
+
+def _is_finite(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False

@@ -1,0 +1,120 @@
+"""Which recording plays which role (datasets.md 4)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from simmc.data.recordings import ReadOptions, Recording
+from simmc.data.specs import CASIA_CONDITIONS, KS20_VIEWS, TRAIN
+from simmc.errors import UserError
+
+Assignment = dict[str, list[int]]  # split -> places of its recordings, in reading order
+
+_SET_ROLES = {
+    "IAS": {"Training": TRAIN, "TestingA": "A", "TestingB": "B"},
+    "BIWI": {"Training": TRAIN, "Walking": "Walking", "Still": "Still"},
+}
+
+
+def assign(
+    dataset: str,
+    recordings: Sequence[Recording],
+    rng: np.random.Generator,
+    options: ReadOptions | None = None,
+) -> Assignment:
+    """Recordings by split; draws from `rng` where the protocol draws (KGBD, KS20, CASIA-B)."""
+    options = options or ReadOptions()
+    if dataset in _SET_ROLES:
+        return _by_set(recordings, _SET_ROLES[dataset])
+    if dataset == "KGBD":
+        return _kgbd(recordings, rng)
+    if dataset == "KS20":
+        return _ks20(recordings, rng, slip=options.ks20_roles == "slip")
+    if dataset == "CASIA_B":
+        return _casia(recordings, rng)
+    raise UserError(f"--dataset {dataset}: there is no rule for its split")
+
+
+def views(recordings: Sequence[Recording]) -> Assignment:
+    """KS20 recordings by view, named by degrees, for cross-view evaluation (CVE)."""
+    found: Assignment = {degrees: [] for degrees in KS20_VIEWS.values()}
+    for place, recording in enumerate(recordings):
+        found[KS20_VIEWS[recording.role]].append(place)
+    return found
+
+
+def _by_set(recordings: Sequence[Recording], split_of: dict[str, str]) -> Assignment:
+    found: Assignment = {split: [] for split in split_of.values()}
+    for place, recording in enumerate(recordings):
+        found[split_of[recording.role]].append(place)
+    return found
+
+
+def _by_identity(recordings: Sequence[Recording]) -> dict[int, list[int]]:
+    places: defaultdict[int, list[int]] = defaultdict(list)
+    for place, recording in enumerate(recordings):
+        places[recording.identity].append(place)
+    return dict(sorted(places.items()))
+
+
+def _kgbd(recordings: Sequence[Recording], rng: np.random.Generator) -> Assignment:
+    """Two walks of a person to the gallery, one to the probe, the rest to training; of three, one each."""
+    found: Assignment = {TRAIN: [], "gallery": [], "probe": []}
+    for identity, places in _by_identity(recordings).items():
+        if len(places) < 3:
+            raise UserError(
+                f"KGBD person {identity} has {len(places)} walks; a split needs at least 3: "
+                "add the missing files or take the person's folder away"
+            )
+        drawn = [places[i] for i in rng.choice(len(places), min(3, len(places) - 1), replace=False)]
+        found["gallery"] += sorted(drawn[:-1])
+        found["probe"].append(drawn[-1])
+        found[TRAIN] += [place for place in places if place not in drawn]
+    return found
+
+
+def _ks20(recordings: Sequence[Recording], rng: np.random.Generator, slip: bool) -> Assignment:
+    """RVE: per person one setting for the gallery, one for the probe, the third for training.
+
+    With `slip` the role follows the setting of the NEXT recording of the view, and the last recording
+    of each view is not used at all, as in the released reader (datasets.md 2.3 b).
+    """
+    role_of: dict[tuple[int, str], str] = {}
+    for identity, places in _by_identity(recordings).items():
+        settings = sorted({recordings[place].attributes["setting"] for place in places})
+        if len(settings) < 3:
+            raise UserError(
+                f"KS20 person with label {identity} has only the settings {', '.join(settings)}; "
+                "a split needs gc1, gc2 and gc3: add the missing files"
+            )
+        role_of |= {(identity, setting): TRAIN for setting in settings}
+        gallery, probe = rng.choice(settings, 2, replace=False)
+        role_of[identity, str(gallery)] = "gallery"
+        role_of[identity, str(probe)] = "probe"
+    found: Assignment = {TRAIN: [], "gallery": [], "probe": []}
+    for place, recording in enumerate(recordings):
+        decides = recording
+        if slip:
+            following = recordings[place + 1 : place + 2]
+            if not following or following[0].role != recording.role:
+                continue
+            decides = following[0]
+        setting = decides.attributes["setting"]
+        found[role_of.get((recording.identity, setting), TRAIN)].append(place)
+    return found
+
+
+def _casia(recordings: Sequence[Recording], rng: np.random.Generator) -> Assignment:
+    """CME: half of the subjects train, the others are tested by condition (datasets.md 4.1)."""
+    subjects = list(_by_identity(recordings))
+    if len(subjects) < 2:
+        raise UserError("CASIA_B: a split into train and test needs at least two subjects")
+    training = set(rng.permutation(subjects)[: (len(subjects) + 1) // 2].tolist())
+    found: Assignment = {split: [] for split in (TRAIN, *CASIA_CONDITIONS)}
+    for place, recording in enumerate(recordings):
+        split = TRAIN if recording.identity in training else recording.role
+        found[split].append(place)
+    return found
