@@ -1,0 +1,35 @@
+"""Density clustering of features by k-reciprocal Jaccard distance; usable on its own.
+
+    graph = jaccard_graph(features, eps=0.6)     # (N, d) floats -> sparse graph
+    labels = dbscan(graph, min_samples=4)        # (N,) int64, -1 = outlier
+    prototypes = cluster_means(features, labels) # (C, d)
+"""
+
+from simmc.clustering.density import OUTLIER, dbscan
+from simmc.clustering.jaccard import (
+    JaccardGraph,
+    expand_weights,
+    jaccard_graph,
+    neighbor_weights,
+    radius_graph,
+    unit_rows,
+)
+from simmc.clustering.neighbors import Neighbors, k_nearest
+from simmc.clustering.prototypes import cluster_means
+from simmc.clustering.pseudo_labels import ClusterSettings, pseudo_labels
+
+__all__ = [
+    "OUTLIER",
+    "ClusterSettings",
+    "JaccardGraph",
+    "Neighbors",
+    "cluster_means",
+    "dbscan",
+    "expand_weights",
+    "jaccard_graph",
+    "k_nearest",
+    "neighbor_weights",
+    "pseudo_labels",
+    "radius_graph",
+    "unit_rows",
+]

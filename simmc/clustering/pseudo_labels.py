@@ -1,0 +1,57 @@
+"""Features to pseudo labels: the clustering stage of one epoch."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+
+from simmc.clustering.density import dbscan
+from simmc.clustering.jaccard import expand_weights, neighbor_weights, radius_graph, unit_rows
+from simmc.clustering.neighbors import as_rows, k_nearest
+
+Timer = Callable[[str], AbstractContextManager]
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    """What decides the clusters; defaults are those of the public programs.
+
+    Attributes:
+        eps: largest Jaccard distance of two neighbours, in (0, 1).
+        min_samples: neighbours, itself included, that make a window a core point.
+        k1: length of the neighbour lists.
+        k2: length of the lists of the local query expansion.
+        normalise: unit-length features first (quirk Q1).
+    """
+
+    eps: float
+    min_samples: int
+    k1: int = 20
+    k2: int = 6
+    normalise: bool = False
+
+
+def pseudo_labels(
+    features: np.ndarray,
+    settings: ClusterSettings,
+    *,
+    timer: Timer = lambda stage: nullcontext(),
+    threads: int | None = None,
+) -> np.ndarray:
+    """Cluster (N, H) features: k-NN, k-reciprocal Jaccard distance, DBSCAN (SimMC section 3.1).
+
+    Returns:
+        (N,) int64 labels 0 .. C-1, -1 = outlier.
+    """
+    rows = as_rows(features)
+    if settings.normalise:
+        rows = unit_rows(rows)
+    with timer("neighbours"):
+        lists = k_nearest(rows, settings.k1, threads=threads).indices
+    with timer("jaccard"):
+        weights = neighbor_weights(rows, lists, threads=threads)
+        weights = expand_weights(weights, lists, settings.k2, threads=threads)
+        graph = radius_graph(weights, settings.eps, threads=threads)
+    with timer("dbscan"):
+        return dbscan(graph, settings.min_samples)

@@ -1,0 +1,66 @@
+"""Adam as TensorFlow 1 defines it, over one flat vector."""
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class FlatAdam:
+    """Adam with epsilon added to the root of the raw second moment (TensorFlow 1).
+
+    PyTorch adds epsilon after the bias correction, which in the first steps is a much smaller
+    damping. All parameters are views of one vector, so a step is a handful of operations
+    whatever the number of layers.
+
+    Args:
+        network: its parameters are moved into the vector (values unchanged).
+        lr: step size.
+        betas: decay of the two moments.
+        eps: epsilon.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+    ) -> None:
+        self.lr, self.betas, self.eps, self.steps = lr, betas, eps, 0
+        parameters = [p for p in network.parameters() if p.requires_grad]
+        self.vector = torch.cat([p.detach().reshape(-1) for p in parameters])
+        self.gradient = torch.zeros_like(self.vector)
+        self.first = torch.zeros_like(self.vector)
+        self.second = torch.zeros_like(self.vector)
+        at = 0
+        for p in parameters:
+            here = slice(at, at + p.numel())
+            p.data = self.vector[here].view_as(p)
+            p.grad = self.gradient[here].view_as(p)
+            at += p.numel()
+
+    def zero_grad(self) -> None:
+        """Set all gradients to 0, in place."""
+        self.gradient.zero_()
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """One update from the accumulated gradients."""
+        self.steps += 1
+        b1, b2 = self.betas
+        self.first.lerp_(self.gradient, 1 - b1)
+        self.second.mul_(b2).addcmul_(self.gradient, self.gradient, value=1 - b2)
+        rate = self.lr * math.sqrt(1 - b2**self.steps) / (1 - b1**self.steps)
+        self.vector.addcdiv_(self.first, self.second.sqrt().add_(self.eps), value=-rate)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Moments and step count, for a checkpoint."""
+        return {"first": self.first, "second": self.second, "steps": self.steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up the moments and step count of a checkpoint."""
+        self.first.copy_(state["first"])
+        self.second.copy_(state["second"])
+        self.steps = int(state["steps"])
