@@ -1,0 +1,1 @@
+"""Re-identification metrics and label-free diagnostics."""

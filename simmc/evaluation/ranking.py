@@ -1,0 +1,206 @@
+"""Re-identification metrics: rank of the first match, CMC, average precision, mINP.
+
+The ranking of a probe orders the whole gallery by (Euclidean distance, gallery index). See
+docs/metrics.md for the formulas and the rules at the edges.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from simmc.compiled import over_rows
+from simmc.evaluation.counting import rank_rows
+from simmc.evaluation.screening import ReleasedSquares, Screen
+
+_BUFFER = 8 * 2**20  # entries of the block of screening values: 32 MB
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """Outcome of ranking the gallery for every probe.
+
+    Attributes:
+        first_match_rank: (Np,) int64, 1-based; 0 where the gallery holds no match.
+        average_precision: (Np,) float64 in [0, 1]; NaN where there is no match.
+        inverse_negative_penalty: (Np,) float64, matches / rank of the last match; NaN likewise.
+        left_out: how many probes at the head of the list the means of average precision and
+            inverse negative penalty leave out (1 under the released same-condition rule).
+    """
+
+    first_match_rank: np.ndarray
+    average_precision: np.ndarray
+    inverse_negative_penalty: np.ndarray
+    left_out: int = 0
+
+    @property
+    def unmatched(self) -> int:
+        """Probes whose identity does not occur in (their part of) the gallery."""
+        return int(np.isnan(self.average_precision).sum())
+
+    @property
+    def map(self) -> float:
+        """Mean average precision over the probes with a match; NaN if there are none."""
+        return _mean(self.average_precision[self.left_out :])
+
+    @property
+    def minp(self) -> float:
+        """Mean inverse negative penalty over the probes with a match; NaN if there are none."""
+        return _mean(self.inverse_negative_penalty[self.left_out :])
+
+    def top(self, k: int) -> float:
+        """Share of all probes with a match among the k nearest gallery windows."""
+        if k < 1:
+            raise ValueError(f"top-k needs k of at least 1, not {k}")
+        return float(np.mean((self.first_match_rank >= 1) & (self.first_match_rank <= k)))
+
+    def cmc(self, max_rank: int) -> np.ndarray:
+        """Cumulative matching characteristic: top(1), ..., top(max_rank), float64."""
+        if max_rank < 1:
+            raise ValueError(f"the CMC needs a largest rank of at least 1, not {max_rank}")
+        ranks = self.first_match_rank
+        hits = np.bincount(ranks[(ranks >= 1) & (ranks <= max_rank)], minlength=max_rank + 1)
+        return np.cumsum(hits[1:]) / len(ranks)
+
+
+def evaluate(
+    probe: np.ndarray,
+    probe_ids: np.ndarray,
+    gallery: np.ndarray,
+    gallery_ids: np.ndarray,
+    *,
+    self_index: np.ndarray | None = None,
+    same_condition: str | None = None,
+    negative_squared: str = "clamp",
+    block: int | None = None,
+    threads: int | None = None,
+) -> Retrieval:
+    """Rank the gallery for every probe, window against window.
+
+    Args:
+        probe: (Np, d) features, float32 or float64.
+        probe_ids: (Np,) identities of any sortable type.
+        gallery: (Ng, d) features.
+        gallery_ids: (Ng,) identities.
+        self_index: (Np,) int64 gallery index of the very same window as probe i, -1 where there
+            is none; needed by (and only allowed with) a same-condition rule.
+        same_condition: None, or for probes that are gallery windows themselves "remove_self"
+            (the window is no part of its own ranking) or "skip_first" (the released rule: CMC
+            scores ranks 2..k+1, average precision keeps the window itself and its mean leaves
+            the first probe out; simmc.md Q8).
+        negative_squared: "clamp", or "nan" for the released evaluation mode (Q13), where a
+            squared distance that rounding makes negative ranks last.
+        block: probes at a time; default such that the block takes 32 MB. Without influence on
+            the result unless negative_squared is "nan".
+        threads: for the counting; default as many as torch uses.
+
+    Raises:
+        ValueError: on empty, misshapen or non-finite input, naming it.
+    """
+    probe, gallery = _features("probe", probe), _features("gallery", gallery)
+    probe_ids, gallery_ids = np.asarray(probe_ids), np.asarray(gallery_ids)
+    _check(probe, probe_ids, gallery, gallery_ids, same_condition, negative_squared)
+    own = _own_windows(self_index, same_condition, len(probe), len(gallery))
+    if probe.dtype != gallery.dtype:
+        probe, gallery = probe.astype(np.float64), gallery.astype(np.float64)
+
+    order = np.argsort(gallery_ids, kind="stable")
+    ordered = gallery_ids[order]
+    spans = np.stack(
+        [np.searchsorted(ordered, probe_ids, side) for side in ("left", "right")], axis=1
+    )
+    column = np.empty(len(gallery), np.int64)
+    column[order] = np.arange(len(gallery))
+    hidden = np.where(own >= 0, column[own], -1)
+    rows = block or max(1, min(1024, _BUFFER // len(gallery)))
+    threads = threads or torch.get_num_threads()
+    kind = Screen if negative_squared == "clamp" else ReleasedSquares
+    screen = kind(probe, gallery, order, rows)
+    ranks = np.empty((len(probe), 4), np.int64)
+    precision = np.empty(len(probe))
+    for start in range(0, len(probe), rows):
+        stop = min(start + rows, len(probe))
+        values = screen.block(start, stop)
+        here = slice(start, stop)
+        fixed = (
+            values.screen, screen.norms, probe[here], values.shift, screen.scale, values.slack,
+            gallery, order, spans[here], hidden[here], screen.refine, ranks[here], precision[here],
+        )  # fmt: skip
+        over_rows(lambda a, b: rank_rows(a, b, *fixed), stop - start, threads, 32)
+    return _retrieval(ranks, precision, same_condition == "skip_first")
+
+
+def _retrieval(ranks: np.ndarray, precision: np.ndarray, skip_first: bool) -> Retrieval:
+    """Turn (Np, 4) first, second, last rank and number of matches into the public record."""
+    first, second, last, matches = ranks.T
+    with np.errstate(invalid="ignore"):
+        penalty = np.where(matches > 0, matches / np.maximum(last, 1), np.nan)
+    if skip_first:  # ranks 2, 3, ... count as 1, 2, ...
+        first = np.where(first == 1, second, first)
+        first = np.where(first > 0, first - 1, 0)
+    return Retrieval(np.ascontiguousarray(first), precision, penalty, int(skip_first))
+
+
+def _features(name: str, values: np.ndarray) -> np.ndarray:
+    """Features as a contiguous (n, d) float array, checked."""
+    array = np.asarray(values)
+    if array.ndim != 2:
+        raise ValueError(f"{name} features must have shape (windows, d), not {array.shape}")
+    if array.size == 0:
+        raise ValueError(f"{name} features are empty: shape {array.shape}")
+    if array.dtype != np.float32:
+        array = array.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        extremes = np.array([array.min(), array.max()], np.float64)  # NaN if any is NaN
+    if not np.isfinite(extremes).all():
+        bad = int(np.argmin(np.isfinite(array).all(axis=1)))
+        raise ValueError(f"{name} features hold NaN or infinity, first in window {bad}")
+    if np.abs(extremes).max() > 1e100:
+        raise ValueError(f"{name} features are too large to square: {extremes}")
+    return np.ascontiguousarray(array)
+
+
+def _check(
+    probe: np.ndarray,
+    probe_ids: np.ndarray,
+    gallery: np.ndarray,
+    gallery_ids: np.ndarray,
+    same_condition: str | None,
+    negative_squared: str,
+) -> None:
+    """Refuse shapes that do not belong together and unknown rules."""
+    if probe.shape[1] != gallery.shape[1]:
+        raise ValueError(
+            f"probe features have {probe.shape[1]} columns, gallery features {gallery.shape[1]}"
+        )
+    for name, ids, rows in (("probe", probe_ids, probe), ("gallery", gallery_ids, gallery)):
+        if ids.shape != (len(rows),):
+            raise ValueError(f"{name}: {len(rows)} windows, but identities of shape {ids.shape}")
+    if same_condition not in (None, "remove_self", "skip_first"):
+        raise ValueError(f"same_condition must be remove_self or skip_first: {same_condition!r}")
+    if negative_squared not in ("clamp", "nan"):
+        raise ValueError(f"negative_squared must be clamp or nan: {negative_squared!r}")
+
+
+def _own_windows(
+    self_index: np.ndarray | None, same_condition: str | None, probes: int, gallery: int
+) -> np.ndarray:
+    """(Np,) int64 gallery index of the window to remove for each probe, -1 for none."""
+    if same_condition == "remove_self" and self_index is None:
+        raise ValueError('same_condition="remove_self" needs self_index')
+    if same_condition is None and self_index is not None:
+        raise ValueError('self_index needs same_condition="remove_self" or "skip_first"')
+    if same_condition != "remove_self" or self_index is None:
+        return np.full(probes, -1, np.int64)
+    own = np.asarray(self_index)
+    if own.shape != (probes,) or own.dtype.kind not in "iu":
+        raise ValueError(f"self_index must hold {probes} integers, not {own.dtype} {own.shape}")
+    if own.min() < -1 or own.max() >= gallery:
+        raise ValueError(f"self_index outside -1..{gallery - 1}")
+    return own.astype(np.int64)
+
+
+def _mean(values: np.ndarray) -> float:
+    """Mean of the numbers among the values; NaN if there are none."""
+    numbers = values[~np.isnan(values)]
+    return float(numbers.mean()) if len(numbers) else float("nan")
