@@ -41,7 +41,7 @@ def open_atomic(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(part, path)
+            part.replace(path)
         finally:
             # after the swap there is nothing left under this name
             with suppress(OSError):

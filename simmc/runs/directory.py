@@ -10,7 +10,6 @@ Beside the runs of a probe lies `latest`, a text file with the name of the newes
 """
 
 import json
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,7 +193,7 @@ def _new_folder(home: Path, wanted: str) -> Path:
     while True:
         path = home / (wanted if number == 1 else f"{wanted}-{number}")
         try:
-            os.mkdir(path)  # fails if it exists: two runs started together never share a folder
+            path.mkdir()  # fails if it exists: two runs started together never share a folder
         except FileExistsError:
             number += 1
             continue

@@ -99,7 +99,7 @@ def _device(device: str, gpu: str | None, notes: list[str]) -> torch.device:
     if not torch.cuda.is_available():
         if device == "cuda":
             raise UserError(
-                "--device cuda: torch finds no GPU here. Use --device cpu, or install a torch build "
+                "--device cuda: torch finds no GPU here. Use --device cpu, or a build of torch "
                 "with CUDA."
             )
         if gpu:
@@ -141,11 +141,12 @@ def _set_threads(count: int, notes: list[str]) -> None:
     try:
         import numba
 
-        numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
+        most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+        numba.set_num_threads(min(count, most))
     except ImportError:
         pass
     try:
-        import threadpoolctl
+        import threadpoolctl  # type: ignore[import-untyped]
 
         threadpoolctl.threadpool_limits(limits=count)
     except ImportError:

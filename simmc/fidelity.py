@@ -1,0 +1,214 @@
+"""The one table of places where the public program and its paper, or plain sense, disagree.
+
+Every switch has a released value (what the published numbers were made with) and an exact value
+(what the paper says or what is correct). docs/fidelity.md explains each row and numbers the quirks.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+RELEASED, EXACT = "released", "exact"
+
+
+@dataclass(frozen=True)
+class Switch:
+    """One deviation that the user can choose.
+
+    Attributes:
+        name: flag without dashes, and key in files.
+        quirk: row in docs/fidelity.md.
+        released: value that repeats the public program.
+        exact: value that is right.
+        help: one sentence for `--help`.
+        command: the command that has the flag, "preprocess" or "simmc".
+        more: further values, neither released nor exact.
+        open: True where values outside `choices` are checked by the command itself.
+    """
+
+    name: str
+    quirk: str
+    released: str
+    exact: str
+    help: str
+    command: str
+    more: tuple[str, ...] = ()
+    open: bool = False
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """All named values, released first, exact second."""
+        return (self.released, self.exact, *self.more)
+
+
+_SIMMC = (
+    Switch(
+        "jaccard_input",
+        "Q1",
+        "raw",
+        "normalised",
+        "Jaccard distance on features as they are, or scaled to unit length first.",
+        "simmc",
+    ),
+    Switch(
+        "mask_scope",
+        "Q2",
+        "batch",
+        "window",
+        "One pair of masks for a whole batch of windows, or one pair for each window.",
+        "simmc",
+    ),
+    Switch(
+        "mask_replay",
+        "Q3",
+        "index",
+        "window",
+        "Gradient steps reuse masks by batch number, or each window keeps the masks it was "
+        "clustered with.",
+        "simmc",
+    ),
+    Switch(
+        "mpc_reduction",
+        "Q4",
+        "sum",
+        "mean",
+        "Add the MPC terms of the two masked sets, or average them (Eq. 5).",
+        "simmc",
+    ),
+    Switch(
+        "selection",
+        "Q5",
+        "probe",
+        "label_free",
+        "The best epoch and the stop are chosen by the probe's own top-1, or by a rule that sees "
+        "pseudo labels and losses only.",
+        "simmc",
+    ),
+    Switch(
+        "part_batches",
+        "Q6",
+        "drop",
+        "keep",
+        "Leave out the last, incomplete batch of training, probe and gallery, or use every window.",
+        "simmc",
+    ),
+    Switch(
+        "class_sampling",
+        "Q7",
+        "on",
+        "off",
+        "Balance the training windows by true identity, with repeats (never on KGBD), or use "
+        "each once.",
+        "simmc",
+    ),
+    Switch(
+        "same_condition_map",
+        "Q8",
+        "skip_first",
+        "remove_self",
+        "Where probe and gallery are the same list: mAP skips the first probe and keeps self "
+        "matches, or removes each self match.",
+        "simmc",
+    ),
+    Switch(
+        "zero_label_guard",
+        "Q10",
+        "on",
+        "off",
+        "Count no MPC loss for a batch that holds cluster 0 alone, or compute it.",
+        "simmc",
+    ),
+    Switch(
+        "double_load",
+        "Q11",
+        "on",
+        "off",
+        "Draw sampling and order of the training windows twice and use the second draw, or once.",
+        "simmc",
+    ),
+    Switch(
+        "kgbd_order",
+        "Q12",
+        "raw",
+        "mapped",
+        "Joints of KGBD in the order of its files, in Kinect order, or in Kinect order with left "
+        "and right swapped as in Hi-MPC.",
+        "simmc",
+        more=("mirrored",),
+    ),
+    Switch(
+        "root",
+        "Q12",
+        "first",
+        "sensor",
+        "Joint that is subtracted from each frame: the file's first, the sensor's root (hip "
+        "centre; nose on CASIA_B), none, or a joint by name.",
+        "simmc",
+        more=("none",),
+        open=True,
+    ),
+    Switch(
+        "eval_sqrt",
+        "Q13",
+        "nan",
+        "clamp",
+        "With --mode Eval: a negative squared distance, which rounding makes, becomes NaN or 0.",
+        "simmc",
+    ),
+)
+_PREPROCESS = (
+    Switch(
+        "ias_label_order",
+        "D1",
+        "walk",
+        "name",
+        "Identities of IAS by the order in which the file system lists folders, or by folder name.",
+        "preprocess",
+    ),
+    Switch(
+        "ias_cut",
+        "D2",
+        "asymmetric",
+        "symmetric",
+        "Training recordings of IAS lose their first 10 frames only, or the last 10 as well.",
+        "preprocess",
+    ),
+    Switch(
+        "ks20_time",
+        "D3",
+        "text",
+        "number",
+        "Frames of KS20 ordered by their time stamp as text, or as a number.",
+        "preprocess",
+    ),
+    Switch(
+        "ks20_roles",
+        "D4",
+        "slip",
+        "own",
+        "A KS20 recording gets its role from the next file's setting and the last one is lost, or "
+        "from its own.",
+        "preprocess",
+    ),
+    Switch(
+        "dense_starts",
+        "D5",
+        "repeated",
+        "once",
+        "Overlapping training windows start at almost every frame twice, at every frame once, or "
+        "every half window.",
+        "preprocess",
+        more=("stride",),
+    ),
+)
+SWITCHES: Mapping[str, Switch] = {switch.name: switch for switch in _SIMMC + _PREPROCESS}
+
+
+def values(command: str, level: str) -> dict[str, str]:
+    """The value of every switch of a command at one level, RELEASED or EXACT."""
+    if level not in (RELEASED, EXACT):
+        raise ValueError(f"fidelity must be {RELEASED} or {EXACT}, not {level!r}")
+    return {
+        switch.name: switch.released if level == RELEASED else switch.exact
+        for switch in SWITCHES.values()
+        if switch.command == command
+    }
