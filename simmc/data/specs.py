@@ -6,7 +6,8 @@ Sources: datasets.md 1 (summary), 2 (raw data), 4 (splits), 5.1 (folders).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from simmc.data.skeletons import CASIA_14, KGBD_FILE, KINECT_V1, KINECT_V2, Skeleton
 from simmc.errors import UserError
@@ -14,7 +15,6 @@ from simmc.errors import UserError
 KINECT_LENGTHS = (4, 6, 8, 10, 12)
 CASIA_LENGTHS = (40, 50, 60)
 TRAIN = "train"
-KS20_CVE = "KS20_CVE"
 # View folder of KS20 -> degrees, as the papers name the views (datasets.md 2.3).
 KS20_VIEWS: Mapping[str, str] = {
     "left_lateral": "0",
@@ -37,15 +37,21 @@ class DatasetSpec:
     gallery_of: Mapping[str, str]  # probe as the user names it -> split it is matched against
     default_length: int = 6
     lengths: tuple[int, ...] = KINECT_LENGTHS
-    dense_train: bool = True  # overlapping training windows (datasets.md 5.2)
+    # Training windows (datasets.md 5.2): dense overlap as the switch dense_starts says, or f/2 apart,
+    # or plain, without overlap.
+    train_windows: Literal["dense", "stride", "plain"] = "dense"
     train_cut: tuple[int, int] = (0, 0)  # frames cut at start and end of a training recording
     test_cut: tuple[int, int] = (0, 0)
     exact_train_cut: tuple[int, int] | None = None  # where the released cut is an accident
     sampled_by_class: bool = True  # the released loader balances classes (datasets.md 5.4)
-    folder: str = ""  # below the data root; the name itself where empty
+    folder: str = ""  # below the data root; the name itself where left out
     train_folder: str = "train_npy_data"
     test_folder: str = "test_npy_data"
     aliases: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        """Fill in the folder."""
+        object.__setattr__(self, "folder", self.folder or self.name)
 
     @property
     def probes(self) -> tuple[str, ...]:
@@ -53,13 +59,18 @@ class DatasetSpec:
         return tuple(self.gallery_of)
 
     @property
+    def dense_train(self) -> bool:
+        """Whether training windows overlap."""
+        return self.train_windows != "plain"
+
+    @property
     def n_joints(self) -> int:
         """Number of joints J."""
         return self.skeleton.n_joints
 
-    def cut(self, split: str, ias_cut: str = "asymmetric") -> tuple[int, int]:
-        """Frames to drop at start and end of a recording of this split."""
-        if split != TRAIN:
+    def cut(self, training: bool, ias_cut: str = "asymmetric") -> tuple[int, int]:
+        """Frames to drop at start and end of a recording."""
+        if not training:
             return self.test_cut
         if ias_cut == "symmetric" and self.exact_train_cut is not None:
             return self.exact_train_cut
@@ -92,7 +103,7 @@ DATASETS: dict[str, DatasetSpec] = {
             KGBD_FILE,
             ("gallery", "probe"),
             {"probe": "gallery"},
-            dense_train=False,
+            train_windows="plain",
             train_cut=(10, 10),
             test_cut=(10, 10),
             sampled_by_class=False,
@@ -105,6 +116,7 @@ DATASETS: dict[str, DatasetSpec] = {
             {probe: probe.partition(".")[2] for probe in CASIA_PROBES},
             default_length=40,
             lengths=CASIA_LENGTHS,
+            train_windows="stride",
             train_cut=(10, 10),
             test_cut=(10, 10),
             folder="CASIA_B_match",
@@ -114,6 +126,23 @@ DATASETS: dict[str, DatasetSpec] = {
         ),
     )
 }
+# KS20 by view, for cross-view evaluation: training and test windows of each view (datasets.md 4).
+KS20_CVE = replace(
+    DATASETS["KS20"],
+    folder="KS20_CVE",
+    test_splits=tuple(KS20_VIEWS.values()),
+    gallery_of={f"{a}.{b}": b for a in KS20_VIEWS.values() for b in KS20_VIEWS.values()},
+)
+
+
+def train_view(view: str) -> str:
+    """The split that holds the training windows of one view (KS20 CVE)."""
+    return f"{TRAIN}/{view}"
+
+
+def is_training(split: str) -> bool:
+    """Whether a split holds training windows."""
+    return split.partition("/")[0] == TRAIN
 
 
 def get(name: str) -> DatasetSpec:

@@ -1,0 +1,280 @@
+"""An experiment in memory: training, probe and gallery windows as the methods use them.
+
+The order of steps is the released loader's (datasets.md 5.3): reshape, subtract a joint of the same frame,
+remap joints, balance classes (5.4), one global permutation, full batches only (6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simmc.data import specs, store
+from simmc.data.skeletons import KGBD_FILE, KINECT_V1, Skeleton, permutation
+from simmc.data.specs import DatasetSpec
+from simmc.data.store import StoredSplit
+from simmc.errors import UserError
+
+_CHUNK = 4096  # windows worked on at a time, so that float64 never exists for a whole set
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Windows of one role."""
+
+    windows: np.ndarray  # (N, f, J, 3) float32, metres, relative to the root joint of each frame
+    identity: np.ndarray  # (N,) int64, place in the sorted list of identities
+    recording: np.ndarray | None  # (N,) int64, place in `Experiment.recordings`
+
+    def __len__(self) -> int:
+        return len(self.identity)
+
+
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """What a method needs of a dataset, and all it may see."""
+
+    train: Split
+    probe: Split
+    gallery: Split
+    identities: list[int]  # labels of the training identities, sorted
+    test_identities: list[int]  # labels behind probe.identity and gallery.identity
+    same_windows: bool  # probe and gallery are the same list: each probe would find itself
+    skeleton: Skeleton  # the names by which methods read the joint axis
+    recordings: list[dict[str, Any]]  # the manifest's recordings; empty where there is no manifest
+    checksum: str | None  # sha256 of the manifest
+
+
+@dataclass(frozen=True, eq=False)
+class _View:
+    """How the joint axis is treated."""
+
+    root: int | None  # file index of the joint to subtract
+    order: np.ndarray | None  # (J,) file indices in the new order
+    skeleton: Skeleton
+
+
+def load_experiment(
+    data_root: Path,
+    dataset: str,
+    length: int,
+    probe: str,
+    *,
+    kgbd_order: str = "raw",
+    root: str = "first",
+    class_sampling: str = "on",
+    part_batches: str = "drop",
+    double_load: str = "on",
+    batch_size: int = 256,
+    rng: np.random.Generator,
+    shuffle: bool = True,
+    cve_diagonal: str = "self",
+) -> Experiment:
+    """Loads one experiment.
+
+    Args:
+        data_root: folder of the preprocessed sets.
+        dataset: name in the table, or of a set of the user's own.
+        length: frames of a window, f.
+        probe: probe split ("A", "Walking", "probe", "nm.nm"); for KS20 "a.b" in degrees loads the
+            cross-view sets: probe view a, gallery view b, training on the views that are neither.
+        kgbd_order: raw (file order), mapped (Kinect order) or mirrored (Kinect order, sides swapped).
+        root: joint subtracted from each frame: "first" of the file, "sensor" (the skeleton's root),
+            "none", or a joint by name.
+        class_sampling: on (all datasets but KGBD, as released), all (KGBD too, as the graph models do) or off.
+        part_batches: drop the last incomplete batch of every set, or keep it.
+        double_load: draw sampling and order twice and use the second draw (quirk Q11).
+        batch_size: windows of a batch, for class sampling and part batches.
+        rng: generator of sampling and order.
+        shuffle: permute the training windows once.
+        cve_diagonal: for "a.a": "self" (same list on both sides) or "settings" (gc1 against gc2 and gc3).
+    """
+    spec = store.find_spec(data_root, dataset, length)
+    if spec.name == "KS20" and "." in probe:
+        spec = specs.KS20_CVE
+    probe = _known_probe(spec, probe)
+    base = store.dataset_folder(data_root, spec, length)
+    manifest, checksum = store.read_manifest(base)
+    recordings = manifest.get("recordings", []) if manifest else []
+    train, probe_set, gallery_set = _read_sets(data_root, spec, length, probe)
+    same = probe_set is gallery_set
+    if spec is specs.KS20_CVE and same and cve_diagonal == "settings":
+        probe_set, gallery_set = _by_setting(probe_set, recordings)
+        same = False
+    view = _joint_view(spec, kgbd_order, root)
+    sampled = class_sampling == "all" or (class_sampling == "on" and spec.sampled_by_class)
+    for _ in range(2 if double_load == "on" else 1):
+        chosen = np.arange(len(train))
+        if sampled:
+            chosen = class_sample(train.labels, batch_size, rng)
+        if shuffle:
+            chosen = chosen[rng.permutation(len(chosen))]
+
+    identities = np.unique(train.labels)
+    test_identities = np.union1d(probe_set.labels, gallery_set.labels)
+    if np.isin(test_identities, identities).all():
+        test_identities = identities
+
+    def batches(count: int, name: str, folder: Path) -> int:
+        return _whole_batches(count, batch_size, f"{name} set {folder}") if drop else count
+
+    drop = part_batches == "drop"
+    chosen = chosen[: batches(len(chosen), "training", train.path)]
+    probes = np.arange(batches(len(probe_set), "probe", probe_set.path))
+    gallery = np.arange(batches(len(gallery_set), "gallery", gallery_set.path))
+    probe_split = _bring(probe_set, probes, view, test_identities)
+    return Experiment(
+        train=_bring(train, chosen, view, identities),
+        probe=probe_split,
+        gallery=probe_split if same else _bring(gallery_set, gallery, view, test_identities),
+        identities=identities.tolist(),
+        test_identities=test_identities.tolist(),
+        same_windows=same,
+        skeleton=view.skeleton,
+        recordings=recordings,
+        checksum=checksum,
+    )
+
+
+def class_sample(labels: np.ndarray, batch_size: int, rng: np.random.Generator) -> np.ndarray:
+    """Window indices balanced by class, (2 * floor(n/B) * C * floor(B/C),) int64 (datasets.md 5.4).
+
+    In each of the 2 * floor(n/B) batches every class gives b = floor(B/C) windows: its next b in file
+    order, or, once fewer than b are left, b draws with replacement from all it has.
+    """
+    classes, members = np.unique(labels, return_inverse=True)
+    share = batch_size // len(classes)
+    n_batches = 2 * (len(labels) // batch_size)
+    if share == 0 or n_batches == 0:
+        raise UserError(
+            f"--batch_size {batch_size}: {len(labels)} training windows of {len(classes)} identities "
+            "cannot be balanced in batches of that size; use --class_sampling off or another size"
+        )
+    order = np.argsort(members, kind="stable")
+    sizes = np.bincount(members)
+    ends = np.cumsum(sizes)
+    picked = np.empty((n_batches, len(classes), share), dtype=np.int64)
+    for c, (size, end) in enumerate(zip(sizes, ends, strict=True)):
+        own = order[end - size : end]
+        in_order = min(size // share, n_batches)
+        picked[:in_order, c] = own[: in_order * share].reshape(in_order, share)
+        picked[in_order:, c] = own[rng.integers(0, size, (n_batches - in_order, share))]
+    return picked.ravel()
+
+
+def _known_probe(spec: DatasetSpec, probe: str) -> str:
+    for known in spec.probes:
+        if known.casefold() == probe.casefold():
+            return known
+    more = ", or views in degrees as in 0.90" if spec.name == "KS20" else ""
+    flag = "--probe_type" if spec.name == "CASIA_B" else "--probe"
+    raise UserError(
+        f"{flag} {probe}: {spec.name} has the probes {', '.join(spec.probes)}{more}; choose one"
+    )
+
+
+def _read_sets(
+    data_root: Path, spec: DatasetSpec, length: int, probe: str
+) -> tuple[StoredSplit, StoredSplit, StoredSplit]:
+    """Training, probe and gallery windows; the latter two are one object where they are one list."""
+
+    def read(split: str) -> StoredSplit:
+        return store.read_split(data_root, spec, length, split)
+
+    gallery_name = spec.gallery_of[probe]
+    probe_name = probe.partition(".")[0]
+    if spec is specs.KS20_CVE:
+        others = [v for v in spec.test_splits if v not in (probe_name, gallery_name)]
+        train = _joined([read(specs.train_view(view)) for view in others])
+    else:
+        train = read(specs.TRAIN)
+    probe_set = read(probe_name)
+    return train, probe_set, probe_set if gallery_name == probe_name else read(gallery_name)
+
+
+def _joined(parts: Sequence[StoredSplit]) -> StoredSplit:
+    x, y, z = (np.concatenate(planes) for planes in zip(*(p.planes for p in parts), strict=True))
+    known = [part.recording for part in parts if part.recording is not None]
+    recording = np.concatenate(known) if len(known) == len(parts) else None
+    labels = np.concatenate([part.labels for part in parts])
+    return StoredSplit((x, y, z), labels, recording, parts[0].path.parent)
+
+
+def _by_setting(
+    both: StoredSplit, recordings: list[dict[str, Any]]
+) -> tuple[StoredSplit, StoredSplit]:
+    """The repetition gc1 as probes against gc2 and gc3 of the same view."""
+    if both.recording is None or not recordings:
+        raise UserError(
+            f"{both.path}: --cve_diagonal settings needs recording_*.npy and manifest.json; "
+            "run `python Preprocess.py LENGTH --dataset KS20 --protocol CVE`"
+        )
+    settings = np.array([r["attributes"].get("setting", "") for r in recordings])
+    first = settings[both.recording] == "gc1"
+    if first.all() or not first.any():
+        raise UserError(f"{both.path}: --cve_diagonal settings needs gc1 and other repetitions")
+    return both.take(first), both.take(~first)
+
+
+def _joint_view(spec: DatasetSpec, kgbd_order: str, root: str) -> _View:
+    """Root joint and joint order (datasets.md 2.4).
+
+    In raw order KGBD's windows stay as they are in the files, with the head first, and methods read them
+    by Kinect's names, as the released programs do; "sensor" still means the true hip centre.
+    """
+    named, order, shown = spec.skeleton, None, spec.skeleton
+    if spec.skeleton is KGBD_FILE:
+        shown = KINECT_V1
+        if kgbd_order in ("mapped", "mirrored"):
+            named = KINECT_V1
+            order = permutation(KGBD_FILE, KINECT_V1, mirrored=kgbd_order == "mirrored")
+        elif kgbd_order != "raw":
+            raise UserError(f"--kgbd_order {kgbd_order}: choose raw, mapped or mirrored")
+    if root == "none":
+        return _View(None, order, shown)
+    if root == "first":
+        return _View(0, order, shown)
+    try:
+        place = named.index(named.root if root == "sensor" else root)
+    except UserError as error:
+        raise UserError(f"--root {root}: {error}, or first, sensor or none") from error
+    return _View(place if order is None else int(order[place]), order, shown)
+
+
+def _whole_batches(count: int, batch_size: int, what: str) -> int:
+    whole = count - count % batch_size
+    if whole == 0:
+        raise UserError(
+            f"the {what} has {count} windows, fewer than one batch of --batch_size {batch_size}; "
+            "use --part_batches keep or a smaller --batch_size"
+        )
+    return whole
+
+
+def _bring(
+    stored: StoredSplit, chosen: np.ndarray, view: _View, identities: np.ndarray
+) -> Split:
+    """The chosen windows (indices, repeats allowed) in float32; arithmetic in float64."""
+    _, length, n_joints = stored.planes[0].shape
+    windows = np.empty((len(chosen), length, n_joints, 3), dtype=np.float32)
+    for low in range(0, len(chosen), _CHUNK):
+        rows = chosen[low : low + _CHUNK]
+        for axis, plane in enumerate(stored.planes):
+            block = plane[rows]
+            if not np.isfinite(block).all():
+                raise UserError(
+                    f"{stored.path}: the {'xyz'[axis]} coordinates hold values that are not "
+                    "finite; the set is damaged: run Preprocess.py again"
+                )
+            if view.root is not None:
+                block = block - block[..., view.root, None]
+            if view.order is not None:
+                block = block[..., view.order]
+            windows[low : low + len(rows), ..., axis] = block
+    recording = None if stored.recording is None else stored.recording[chosen]
+    identity = np.searchsorted(identities, stored.labels[chosen])
+    return Split(windows, identity, recording)

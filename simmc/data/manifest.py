@@ -1,0 +1,122 @@
+"""The manifest of a preprocessed set, and the folder swap that makes a set whole or absent."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from os import replace as swap
+from pathlib import Path
+from typing import Any
+
+from simmc.data import specs
+from simmc.data.skeletons import SKELETONS, Skeleton
+from simmc.data.specs import DatasetSpec
+from simmc.errors import UserError
+from simmc.runs import atomic
+
+NAME = "manifest.json"
+SCHEMA = 1
+_LEFTOVER_SECONDS = 3600
+
+
+def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
+    """Writes ``manifest.json``; it holds no times and no absolute paths, so equal sets have equal ones."""
+    atomic.write_json(folder / NAME, {"schema": SCHEMA, **content})
+
+
+def read_manifest(folder: Path) -> tuple[dict[str, Any] | None, str | None]:
+    """The manifest and the sha256 of its bytes; (None, None) where a public set came without one."""
+    path = folder / NAME
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None, None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check the file") from error
+    try:
+        content = json.loads(data)
+    except ValueError as error:
+        raise UserError(f"{path}: no valid JSON ({error}); run Preprocess.py again") from error
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        raise UserError(f"{path}: not a manifest this version knows; run Preprocess.py again")
+    return content, hashlib.sha256(data).hexdigest()
+
+
+def describe_skeleton(skeleton: Skeleton) -> dict[str, Any]:
+    """What the manifest says about the joint axis."""
+    return {"name": skeleton.name, "joints": list(skeleton.joints), "root": skeleton.root}
+
+
+def find_spec(data_root: Path, dataset: str, length: int) -> DatasetSpec:
+    """A dataset of the table, or the user's own as its manifest describes it (docs/data.md)."""
+    try:
+        return specs.get(dataset)
+    except UserError as unknown:
+        path = data_root / dataset / str(length) / NAME
+        content, _ = read_manifest(path.parent)
+        if content is None:
+            raise UserError(f"{unknown}, or your own with a {path}") from None
+    try:
+        skeleton = content["skeleton"]
+        gallery_of = {str(probe): str(split) for probe, split in content["gallery_of"].items()}
+        return DatasetSpec(
+            name=dataset,
+            skeleton=SKELETONS.get(skeleton["name"])
+            or Skeleton(skeleton["name"], tuple(skeleton["joints"]), skeleton["root"], (), (), ()),
+            test_splits=tuple({**gallery_of, **{s: s for s in gallery_of.values()}}),
+            gallery_of=gallery_of,
+            default_length=length,
+            lengths=(length,),
+            train_windows="plain",
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path}: says no skeleton and gallery_of ({error!r}); "
+            "write the set with simmc.data.store.write_dataset"
+        ) from error
+
+
+@contextmanager
+def staged_folder(target: Path) -> Iterator[Path]:
+    """An empty folder beside `target` that takes its place only when the block ends well.
+
+    A kill in between leaves the previous `target`, and at worst a hidden folder that nothing loads; the
+    next writer of the same set clears it away.
+    """
+    token = secrets.token_hex(4)
+    stage = target.with_name(f".{target.name}.{token}.part")
+    previous = target.with_name(f".{target.name}.{token}.old")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _tidy(target)
+        stage.mkdir()
+        yield stage
+        if target.exists():
+            swap(target, previous)
+        try:
+            swap(stage, target)
+        except OSError:
+            if previous.exists():
+                swap(previous, target)
+            raise
+    except OSError as error:
+        raise atomic.cannot_write(target, error) from error
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+        if target.exists():
+            shutil.rmtree(previous, ignore_errors=True)
+
+
+def _tidy(target: Path) -> None:
+    """Brings back what a kill between the two renames left, and clears what killed writers left."""
+    for old in target.parent.glob(f".{target.name}.*.old"):
+        if not target.exists():
+            swap(old, target)
+    for part in target.parent.glob(f".{target.name}.*.part"):
+        if time.time() - part.stat().st_mtime > _LEFTOVER_SECONDS:  # not another writer at work
+            shutil.rmtree(part, ignore_errors=True)

@@ -1,0 +1,236 @@
+"""Raw datasets to windows in the public layout: read, split, cut, window, write (datasets.md 2, 4, 5)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+
+from simmc import __version__
+from simmc.data import specs, splits, store, windows
+from simmc.data.manifest import describe_skeleton
+from simmc.data.recordings import Progress, ReadOptions, Recording, silent
+from simmc.data.specs import DATASETS, DatasetSpec
+from simmc.errors import UserError
+
+Protocol = Literal["RVE", "CVE"]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What was made of one dataset."""
+
+    dataset: str
+    persons: int
+    recordings: int
+    frames_read: int  # after the reader's own filters
+    frames_kept: int  # after cutting, in recordings that have a role
+    windows: Mapping[str, int]  # by split
+    seconds: float
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run did and what it left out, with the reason."""
+
+    done: list[Summary]
+    skipped: dict[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class _Role:
+    """One split to write: its recordings and how they are cut and windowed."""
+
+    split: str
+    places: list[int]
+    cut: tuple[int, int]
+    mode: windows.Mode
+
+
+def preprocess(
+    raw_root: Path,
+    data_root: Path,
+    datasets: Sequence[str] | None = None,
+    length: int = 6,
+    seed: int = 0,
+    options: ReadOptions | None = None,
+    protocol: Protocol = "RVE",
+    progress: Callable[[str], Progress] = lambda _: silent,
+) -> Outcome:
+    """Turns every raw dataset found (or those named) into windows of `length` frames.
+
+    Args:
+        raw_root: folder that holds the datasets' folders, named as in the README.
+        data_root: folder of the results.
+        datasets: names, or None for all that are found.
+        length: frames of a window, f.
+        seed: of the random split; each dataset starts its own generator from it, so that a split does
+            not depend on which other datasets are there.
+        options: the preprocess switches.
+        protocol: "CVE" makes KS20's cross-view windows instead of the random split.
+        progress: gives the progress display for a dataset by name.
+    """
+    options = options or ReadOptions()
+    chosen, skipped = _choose(raw_root, datasets, length, protocol)
+    done = []
+    for spec in chosen:
+        began = time.perf_counter()
+        reader = import_module(f"simmc.data.raw.{spec.name.lower()}")
+        found: list[Recording] = reader.read(raw_root / spec.name, options, progress(spec.name))
+        if not found:
+            raise UserError(f"{raw_root / spec.name}: holds no recording of {spec.name}; see README")
+        summary = _write(spec, found, data_root, length, seed, options, protocol)
+        done.append(Summary(**summary, seconds=time.perf_counter() - began))
+    return Outcome(done, skipped)
+
+
+def _choose(
+    raw_root: Path, datasets: Sequence[str] | None, length: int, protocol: Protocol
+) -> tuple[list[DatasetSpec], dict[str, str]]:
+    """Which datasets to work on, and why the others are left out."""
+    wanted = [specs.get(name) for name in datasets] if datasets else list(DATASETS.values())
+    wanted = list({spec.name: spec for spec in wanted}.values())
+    if protocol == "CVE" and not datasets:
+        wanted = [DATASETS["KS20"]]
+    if protocol == "CVE" and [spec.name for spec in wanted] != ["KS20"]:
+        raise UserError("--protocol CVE is for KS20 alone; name --dataset KS20 or use RVE")
+    present = [spec for spec in wanted if (raw_root / spec.name).is_dir()]
+    skipped = {
+        spec.name: f"no folder {raw_root / spec.name}" for spec in wanted if spec not in present
+    }
+    if not present:
+        looked = ", ".join(str(raw_root / spec.name) for spec in wanted)
+        raise UserError(
+            f"no raw dataset found; looked for the folders {looked}: put a dataset there "
+            "(KGBD: python scripts/get_kgbd.py) or point --raw_root to where they are"
+        )
+    fitting = [spec for spec in present if length in spec.lengths]
+    for spec in present:
+        if spec not in fitting:
+            lengths = ", ".join(map(str, spec.lengths))
+            skipped[spec.name] = f"length {length} is not among its lengths {lengths}"
+            if datasets:
+                raise UserError(f"length {length}: {spec.name} takes one of {lengths}")
+    if not fitting:
+        told = "; ".join(f"{s.name}: {', '.join(map(str, s.lengths))}" for s in present)
+        raise UserError(f"length {length} fits no dataset found ({told}); choose another length")
+    if protocol == "CVE":
+        fitting = [specs.KS20_CVE]
+    return fitting, skipped
+
+
+def _roles(
+    spec: DatasetSpec,
+    recordings: Sequence[Recording],
+    seed: int,
+    options: ReadOptions,
+    protocol: Protocol,
+) -> list[_Role]:
+    """The splits of a dataset, in the order in which they are written."""
+    mode = spec.train_windows if spec.train_windows != "dense" else options.dense_starts
+    train_mode = cast(windows.Mode, mode)
+    train_cut, test_cut = spec.cut(True, options.ias_cut), spec.cut(False)
+    if protocol == "CVE":
+        views = splits.views(recordings)
+        return [
+            *(_Role(specs.train_view(v), p, train_cut, train_mode) for v, p in views.items()),
+            *(_Role(view, places, test_cut, "plain") for view, places in views.items()),
+        ]
+    assigned = splits.assign(spec.name, recordings, np.random.default_rng(seed), options)
+    return [
+        _Role(split, places, train_cut, train_mode)
+        if specs.is_training(split)
+        else _Role(split, places, test_cut, "plain")
+        for split, places in assigned.items()
+    ]
+
+
+def _write(
+    spec: DatasetSpec,
+    recordings: Sequence[Recording],
+    data_root: Path,
+    length: int,
+    seed: int,
+    options: ReadOptions,
+    protocol: Protocol,
+) -> dict[str, Any]:
+    """Writes every split and the manifest into a folder that is swapped in at the end."""
+    roles = _roles(spec, recordings, seed, options, protocol)
+    target = store.dataset_folder(data_root, spec, length)
+    identities = np.array([recording.identity for recording in recordings], dtype=np.int64)
+    counts: dict[str, dict[str, int]] = {}
+    kept: dict[int, int] = {}
+    with store.staged_folder(target) as stage:
+        for role in roles:
+            frames = [windows.cut(recordings[place].frames, *role.cut) for place in role.places]
+            n_frames = [len(f) for f in frames]
+            plan = windows.plan(n_frames, length, role.mode)
+            if not len(plan):
+                raise UserError(
+                    f"{spec.name}, {role.split}: {len(frames)} recordings give no window of "
+                    f"{length} frames; choose a shorter length or add recordings"
+                )
+            recording = np.array(role.places, dtype=np.int64)[plan.recording]
+            planes = windows.coordinates(frames, plan, spec.n_joints)
+            labels = identities[recording]
+            store.write_split(stage, spec, length, role.split, planes, labels, recording)
+            kept |= dict(zip(role.places, n_frames, strict=True))
+            counts[role.split] = {
+                "windows": len(plan),
+                "recordings": len(frames),
+                "identities": len(np.unique(labels)),
+                "frames": sum(n_frames),
+            }
+        content = _manifest(spec, recordings, roles, length, seed, options, protocol, counts)
+        store.write_manifest(stage, content)
+    return {
+        "dataset": spec.folder if protocol == "CVE" else spec.name,
+        "persons": len(np.unique(identities)),
+        "recordings": len(recordings),
+        "frames_read": sum(len(recording.frames) for recording in recordings),
+        "frames_kept": sum(kept.values()),
+        "windows": {split: count["windows"] for split, count in counts.items()},
+        "folder": target,
+    }
+
+
+def _manifest(
+    spec: DatasetSpec,
+    recordings: Sequence[Recording],
+    roles: Sequence[_Role],
+    length: int,
+    seed: int,
+    options: ReadOptions,
+    protocol: Protocol,
+    counts: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What has to be known to make the same set again, and who each window's recording is."""
+    split_of = {place: role.split for role in roles for place in role.places}
+    return {
+        "dataset": spec.name,
+        "length": length,
+        "protocol": protocol,
+        "seed": seed,
+        "options": asdict(options),
+        "code_version": __version__,
+        "skeleton": describe_skeleton(spec.skeleton),
+        "counts": counts,
+        "recordings": [
+            {
+                "name": recording.name,
+                "identity": recording.identity,
+                "role": recording.role,
+                "split": split_of.get(place),
+                "attributes": dict(recording.attributes),
+                "frames": len(recording.frames),
+                "sha256": recording.sha256,
+            }
+            for place, recording in enumerate(recordings)
+        ],
+    }

@@ -1,0 +1,295 @@
+"""The public ``.npy`` layout on disk, with a manifest beside it (datasets.md 5.1).
+
+``<data_root>/<folder>/<f>/`` holds a folder of training windows, one of test splits, and
+``manifest.json``. Coordinates are float64 (N * f, J), rows = frames, windows one after another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simmc import __version__
+from simmc.data import specs
+from simmc.data.manifest import (
+    describe_skeleton,
+    find_spec,
+    read_manifest,
+    staged_folder,
+    write_manifest,
+)
+from simmc.data.pickled import read_object_array
+from simmc.data.skeletons import Skeleton
+from simmc.data.specs import DatasetSpec
+from simmc.errors import UserError
+from simmc.runs import atomic
+
+__all__ = [
+    "StoredSplit",
+    "dataset_folder",
+    "find_spec",
+    "read_ids",
+    "read_manifest",
+    "read_split",
+    "split_folder",
+    "staged_folder",
+    "write_dataset",
+    "write_manifest",
+    "write_split",
+]
+_AGAIN = "the set is damaged: run Preprocess.py again"
+
+
+@dataclass(frozen=True, eq=False)
+class StoredSplit:
+    """One split as it lies in the files; coordinates stay on disk until they are used."""
+
+    planes: tuple[np.ndarray, np.ndarray, np.ndarray]  # x, y, z: (N, f, J) float64, metres
+    labels: np.ndarray  # (N,) int64, identity labels as in the files
+    recording: np.ndarray | None  # (N,) int64, place in the manifest's list of recordings
+    path: Path  # its folder
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def windows(self) -> np.ndarray:
+        """All windows in memory, (N, f, J, 3) float64."""
+        return np.stack(self.planes, axis=-1)
+
+    def take(self, which: np.ndarray) -> StoredSplit:
+        """The windows that an index or mask (N,) picks, in memory."""
+        x, y, z = (plane[which] for plane in self.planes)
+        recording = None if self.recording is None else self.recording[which]
+        return StoredSplit((x, y, z), self.labels[which], recording, self.path)
+
+
+def dataset_folder(data_root: Path, spec: DatasetSpec, length: int) -> Path:
+    """Where the windows of one dataset and length lie."""
+    return data_root / spec.folder / str(length)
+
+
+def split_folder(base: Path, spec: DatasetSpec, split: str) -> Path:
+    """Folder of a split below the folder of dataset and length."""
+    if specs.is_training(split):
+        return base / spec.train_folder / split.partition("/")[2]
+    return base / spec.test_folder / split
+
+
+def file_path(folder: Path, spec: DatasetSpec, length: int, split: str, what: str) -> Path:
+    """A file of a split; `what` is x, y, z, ids, frame_id or recording."""
+    if what in ("x", "y", "z"):
+        what = f"source_{what}" if specs.is_training(split) else f"t_source_{what}"
+    return folder / f"{what}_{spec.name}_{length}.npy"
+
+
+def write_split(
+    base: Path,
+    spec: DatasetSpec,
+    length: int,
+    split: str,
+    planes: np.ndarray,
+    labels: np.ndarray,
+    recording: np.ndarray | None,
+) -> None:
+    """Writes one split below `base`.
+
+    Args:
+        planes: (3, N * f, J) float64: x, y and z, rows = frames.
+        labels: (N,) int64 identity label of every window.
+        recording: (N,) int64 place of every window's recording in the manifest, or None.
+    """
+    folder = split_folder(base, spec, split)
+
+    def target(what: str) -> Path:
+        return file_path(folder, spec, length, split, what)
+
+    for axis, plane in zip("xyz", planes, strict=True):
+        save_array(target(axis), plane)
+    save_array(target("frame_id"), labels.astype(np.int64))
+    if recording is not None:
+        save_array(target("recording"), recording.astype(np.int64))
+    values, members = np.unique(labels, return_inverse=True)
+    order = np.argsort(members, kind="stable")
+    ends = np.cumsum(np.bincount(members, minlength=len(values)))[:-1]
+    ids = {int(v): part.tolist() for v, part in zip(values, np.split(order, ends), strict=True)}
+    with atomic.open_atomic(target("ids"), "wb") as file:
+        # The only pickle the project writes: the public programs read this file and no other form.
+        np.lib.format.write_array(file, np.array(ids, dtype=object), allow_pickle=True)
+
+
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Writes a plain ``.npy``, whole or not at all."""
+    with atomic.open_atomic(path, "wb") as file:
+        np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def read_split(data_root: Path, spec: DatasetSpec | str, length: int, split: str) -> StoredSplit:
+    """One split, coordinates mapped from disk; UserError naming the file where anything is off."""
+    spec = find_spec(data_root, spec, length) if isinstance(spec, str) else spec
+    folder = split_folder(dataset_folder(data_root, spec, length), spec, split)
+
+    def target(what: str) -> Path:
+        return file_path(folder, spec, length, split, what)
+
+    if not folder.is_dir():
+        cve = " --protocol CVE" if spec.folder == specs.KS20_CVE.folder else ""
+        raise UserError(
+            f"{folder}: not there; run `python Preprocess.py {length} --dataset {spec.name}{cve}` "
+            "or point --data_root to where the windows are"
+        )
+    x, y, z = (_read_plane(target(axis), spec, length) for axis in "xyz")
+    for axis, plane in zip("yz", (y, z), strict=True):
+        if len(plane) != len(x):
+            raise UserError(f"{target(axis)}: {len(plane)} windows, but x has {len(x)}; {_AGAIN}")
+    if len(x) == 0:
+        raise UserError(f"{target('x')}: holds no window; {_AGAIN}")
+    labels = _read_labels(target("frame_id"), target("ids"), len(x))
+    recording = target("recording")
+    indices = _read_integers(recording, len(x)) if recording.exists() else None
+    return StoredSplit((x, y, z), labels, indices, folder)
+
+
+def _open_array(path: Path, mmap: bool = False) -> np.ndarray:
+    try:
+        array = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
+    except FileNotFoundError:
+        raise UserError(f"{path}: the file is missing; {_AGAIN}") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); {_AGAIN}") from error
+    if not isinstance(array, np.ndarray):
+        raise UserError(f"{path}: an archive where one array is due; {_AGAIN}")
+    return array
+
+
+def _read_plane(path: Path, spec: DatasetSpec, length: int) -> np.ndarray:
+    array = _open_array(path, mmap=True)
+    if array.ndim != 2 or array.shape[1] != spec.n_joints or array.dtype.kind != "f":
+        raise UserError(
+            f"{path}: {array.dtype} of shape {array.shape}, where floats (N * {length}, "
+            f"{spec.n_joints}) are due for {spec.name}; {_AGAIN}"
+        )
+    if len(array) % length:
+        raise UserError(f"{path}: {len(array)} rows, no multiple of --length {length}; {_AGAIN}")
+    return array.reshape(-1, length, spec.n_joints)
+
+
+def _read_labels(frame_id: Path, ids: Path, count: int) -> np.ndarray:
+    if frame_id.exists():
+        return _read_integers(frame_id, count)
+    labels = np.full(count, -1, dtype=np.int64)
+    covered = 0
+    for label, places in read_ids(ids).items():
+        if not all(0 <= place < count for place in places):
+            raise UserError(f"{ids}: names windows beyond the {count} there are; {_AGAIN}")
+        labels[places] = label
+        covered += len(places)
+    if covered != count:
+        raise UserError(f"{ids}: names {covered} windows, but there are {count}; {_AGAIN}")
+    return labels
+
+
+def _read_integers(path: Path, count: int) -> np.ndarray:
+    try:
+        holds_pickle = _npy_dtype(path).hasobject
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); {_AGAIN}") from error
+    array = np.asarray(read_object_array(path) if holds_pickle else _open_array(path))
+    if array.shape != (count,):
+        raise UserError(f"{path}: shape {array.shape}, but there are {count} windows; {_AGAIN}")
+    if array.dtype.kind not in "iuf" or (array != array.astype(np.int64)).any():
+        raise UserError(f"{path}: {array.dtype} where integers are due; {_AGAIN}")
+    return array.astype(np.int64)
+
+
+def _npy_dtype(path: Path) -> np.dtype[Any]:
+    with path.open("rb") as file:
+        version = np.lib.format.read_magic(file)
+        wide = version >= (2, 0)
+        read = np.lib.format.read_array_header_2_0 if wide else np.lib.format.read_array_header_1_0
+        return read(file)[2]
+
+
+def read_ids(path: Path) -> dict[int, list[int]]:
+    """The public dict {label: window indices}; UserError for any other content."""
+    if not path.exists():
+        raise UserError(f"{path}: the file is missing; {_AGAIN}")
+    content = read_object_array(path)
+    if not isinstance(content, dict) or not all(
+        isinstance(label, int) and isinstance(places, list) and all(type(p) is int for p in places)
+        for label, places in content.items()
+    ):
+        raise UserError(f"{path}: not a dict of window indices by identity; {_AGAIN}")
+    return content
+
+
+def write_dataset(
+    data_root: Path,
+    name: str,
+    splits: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    skeleton: Skeleton,
+    gallery_of: Mapping[str, str] | None = None,
+) -> Path:
+    """Writes windows of your own in the public layout, ready for ``--dataset NAME``.
+
+    Args:
+        data_root: folder of all datasets.
+        name: name of the dataset, none of the table's.
+        splits: split -> (windows (N, f, J, 3) in metres, identity labels (N,) of integers). One split
+            is called "train"; the labels may be all 0 where identities are unknown.
+        skeleton: joint names in the order of the J axis; `Skeleton(name, joints, root, (), (), ())` will do.
+        gallery_of: probe split -> gallery split; {"probe": "gallery"} if left out.
+
+    Returns:
+        The folder that now holds the set.
+    """
+    gallery_of = gallery_of or {"probe": "gallery"}
+    needed = {specs.TRAIN, *gallery_of, *gallery_of.values()}
+    if set(splits) != needed:
+        raise UserError(f"{name}: splits must be {', '.join(sorted(needed))}; got {list(splits)}")
+    if name.casefold() in {known.casefold() for known in specs.DATASETS}:
+        raise UserError(f"{name}: the name is taken by a dataset of the table; choose another")
+    length = _check_windows(name, splits, skeleton)
+    spec = DatasetSpec(name, skeleton, tuple(needed - {specs.TRAIN}), gallery_of)
+    target = dataset_folder(data_root, spec, length)
+    with staged_folder(target) as stage:
+        for split, (windows, labels) in splits.items():
+            planes = np.moveaxis(np.asarray(windows, np.float64), -1, 0)
+            planes = planes.reshape(3, -1, spec.n_joints)
+            write_split(stage, spec, length, split, planes, np.asarray(labels), None)
+        content = {
+            "dataset": name,
+            "length": length,
+            "code_version": __version__,
+            "skeleton": describe_skeleton(skeleton),
+            "gallery_of": dict(gallery_of),
+            "counts": {split: {"windows": len(labels)} for split, (_, labels) in splits.items()},
+        }
+        write_manifest(stage, content)
+    return target
+
+
+def _check_windows(
+    name: str, splits: Mapping[str, tuple[np.ndarray, np.ndarray]], skeleton: Skeleton
+) -> int:
+    """The common f of all splits; UserError where shapes, labels or values are off."""
+    lengths: set[int] = set()
+    for split, (windows, labels) in splits.items():
+        windows, labels = np.asarray(windows), np.asarray(labels)
+        if windows.ndim != 4 or windows.shape[2:] != (skeleton.n_joints, 3) or not len(windows):
+            raise UserError(
+                f"{name}, {split}: windows of shape {windows.shape}, where (N, f, "
+                f"{skeleton.n_joints}, 3) with N > 0 is due for the skeleton {skeleton.name!r}"
+            )
+        if labels.shape != (len(windows),) or labels.dtype.kind not in "iu":
+            raise UserError(f"{name}, {split}: one integer label for each window is due")
+        if not np.isfinite(windows).all():
+            raise UserError(f"{name}, {split}: windows hold values that are not finite")
+        lengths.add(windows.shape[1])
+    if len(lengths) != 1:
+        raise UserError(f"{name}: all splits need windows of one length, not {sorted(lengths)}")
+    return lengths.pop()
