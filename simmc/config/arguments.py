@@ -28,7 +28,7 @@ def typed(settings: type[Settings], argv: Sequence[str]) -> dict[str, tuple[str,
     for word in unknown:
         if word.startswith("--"):
             flag = word.partition("=")[0]
-            raise UserError(f"there is no flag {flag}{nearest(flag, _all_flags(options))}.")
+            raise UserError(f"there is no flag {flag}{nearest(flag, _all_flags(options))}")
     if unknown:
         raise UserError(
             f"{unknown[0]!r} belongs to no flag; every setting is written as --name value. "
@@ -69,9 +69,9 @@ def parser(settings: type[Settings]) -> argparse.ArgumentParser:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """The end of a message: '; did you mean X?' or nothing."""
+    """The end of a message: '; did you mean X?', or a full stop where nothing is near."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else ""
+    return f"; did you mean {close[0]}?" if close else "."
 
 
 def _flags(entry: Option, dashed: bool) -> list[str]:

@@ -27,7 +27,8 @@ class Resolved(Generic[S]):
 
     Attributes:
         settings: the checked settings.
-        origin: setting name -> layer, such as "default", "preset KGBD_probe.toml", "command line".
+        origin: setting name -> layer, such as "default", "preset KGBD_probe.toml", "command line";
+            "derived" for a default that follows another setting.
     """
 
     settings: S
@@ -87,7 +88,11 @@ def resolve(
     known = _merged(layers)[0]
     layers[1:1] = _fidelity_and_preset(settings, known, preset_dir, options)
     values, origin = _merged(layers)
-    return Resolved(settings(**values), origin)
+    built = settings(**values)
+    for name, value in values.items():
+        if origin[name] == "default" and getattr(built, name) != value:
+            origin[name] = "derived"  # such as the probe, from --probe_type
+    return Resolved(built, origin)
 
 
 def read_file(path: Path, options: Any) -> dict[str, Any]:
@@ -105,7 +110,7 @@ def read_file(path: Path, options: Any) -> dict[str, Any]:
     for key, value in content.items():
         entry = by_key.get(key.replace("-", "_"))
         if entry is None:
-            raise UserError(f"{path}: there is no setting {key!r}{arguments.nearest(key, by_key)}.")
+            raise UserError(f"{path}: there is no setting {key!r}{arguments.nearest(key, by_key)}")
         if entry.name in result:
             raise UserError(f"{path}: {key} sets {entry.key} a second time; keep one of the two.")
         result[entry.name] = entry.convert(value, f"{path}: {key} =")

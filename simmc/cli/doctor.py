@@ -1,0 +1,158 @@
+"""`simmc doctor`: what a bug report or a first run needs to know about this machine."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from simmc.config import Range, Settings, option, resolve
+from simmc.data import specs
+from simmc.errors import UserError
+from simmc.runs import checkpoints, runtime, seeds
+
+_GIB = 2**30
+
+
+@dataclass(frozen=True)
+class DoctorSettings(Settings):
+    """Where to look."""
+
+    COMMAND: ClassVar[str] = "doctor"
+    SUMMARY: ClassVar[str] = "Show versions, device, threads, memory and data, and try the basics."
+
+    data_root: str = option("Datasets", "Folder of the preprocessed datasets.", group="where")
+    raw_root: str = option(".", "Folder that holds the raw datasets.", group="where")
+    model_root: str = option("ReID_Models", "Folder of the runs.", group="where")
+    device: str = option(
+        "auto", "auto, cpu or cuda.", choices=("auto", "cpu", "cuda"), group="machine"
+    )
+    gpu: str = option("", "Number of the GPU.", group="machine")
+    threads: int | None = option(
+        None, "Worker threads.", kind=int, limits=Range(1), words={"auto": None}, group="machine"
+    )
+
+
+def main(argv: list[str]) -> int:
+    """Prints the report; 1 if one of the checks fails."""
+    settings = resolve(DoctorSettings, argv).settings
+    machine = runtime.start(settings.device, settings.gpu, settings.threads)
+    _section("versions", runtime.versions().items())
+    _section("machine", _machine(machine, settings))
+    _section(f"datasets in {settings.data_root}", _processed(Path(settings.data_root)))
+    _section(f"raw data in {settings.raw_root}", _raw(Path(settings.raw_root)))
+    results = [(name, _outcome(check)) for name, check in _CHECKS.items()]
+    _section("checks", results)
+    return 0 if all(outcome == "good" for _, outcome in results) else 1
+
+
+def _section(title: str, rows: Iterable[tuple[str, str]]) -> None:
+    print(f"{title}:")
+    for name, value in rows:
+        print(f"  {name:<14} {value}")
+
+
+def _machine(machine: runtime.Runtime, settings: DoctorSettings) -> Iterator[tuple[str, str]]:
+    device = str(machine.device)
+    if machine.device.type == "cuda":
+        device += f" ({torch.cuda.get_device_name(machine.device)})"
+    yield "device", device
+    yield "threads", f"{machine.threads} (physical cores: {runtime.physical_cores()})"
+    yield "memory", _memory()
+    for name in ("data_root", "model_root"):
+        yield f"disk, {name}", _free_disk(Path(getattr(settings, name)))
+    for note in machine.notes:
+        yield "note", note
+
+
+def _memory() -> str:
+    try:
+        page = os.sysconf("SC_PAGE_SIZE")
+        total, free = (os.sysconf(f"SC_{name}PHYS_PAGES") * page for name in ("", "AV"))
+    except (ValueError, OSError, AttributeError):
+        return "unknown"
+    return f"{total / _GIB:.1f} GiB, {free / _GIB:.1f} GiB unused"
+
+
+def _free_disk(folder: Path) -> str:
+    existing = next(
+        path for path in (folder.absolute(), *folder.absolute().parents) if path.exists()
+    )
+    writable = "" if os.access(existing, os.W_OK) else "; NOT WRITABLE"
+    return f"{shutil.disk_usage(existing).free / _GIB:.1f} GiB free at {existing}{writable}"
+
+
+def _processed(root: Path) -> Iterator[tuple[str, str]]:
+    for spec in specs.DATASETS.values():
+        home = root / (spec.folder or spec.name)
+        lengths = sorted(
+            (path.name for path in home.glob("*") if (path / spec.train_folder).is_dir()),
+            key=lambda name: (len(name), name),
+        )
+        yield spec.name, f"f = {', '.join(lengths)}" if lengths else "none"
+
+
+def _raw(root: Path) -> Iterator[tuple[str, str]]:
+    for name in specs.DATASETS:
+        yield name, "found" if (root / name).is_dir() else "none"
+
+
+def _outcome(check: Callable[[], None]) -> str:
+    try:
+        check()
+    except (UserError, ImportError, RuntimeError, AssertionError) as error:
+        return f"FAILED: {error}"
+    return "good"
+
+
+def _check_seeds() -> None:
+    """The same seed gives the same numbers, also after storing and continuing."""
+    streams = seeds.generators(0)
+    state = streams.state()
+    first = streams.masks.random(3)
+    streams.restore(state)
+    if not np.array_equal(first, streams.masks.random(3)):
+        raise RuntimeError("a restored random stream does not continue")
+
+
+def _check_checkpoint() -> None:
+    """A checkpoint comes back as it was written."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "check.pt"
+        checkpoints.save(path, {"x": torch.arange(4)})
+        if checkpoints.load(path)["x"].tolist() != [0, 1, 2, 3]:
+            raise RuntimeError("a checkpoint came back changed")
+
+
+def _check_gradient() -> None:
+    """One backward pass of a small encoder gives finite numbers."""
+    weights = seeds.generators(0).weights
+    layer = torch.randn(60, 16, generator=weights).requires_grad_()
+    torch.nn.functional.normalize(torch.randn(8, 60, generator=weights) @ layer).sum().backward()
+    if layer.grad is None or not bool(torch.isfinite(layer.grad).all()):
+        raise RuntimeError("the gradient is not finite")
+
+
+def _check_neighbours() -> None:
+    """Both faiss and numpy find the same nearest neighbours of random points."""
+    import faiss
+
+    points = seeds.generators(0).data.standard_normal((200, 8)).astype(np.float32)
+    found = faiss.knn(points, points, 2)[1][:, 1]
+    squared = ((points[:, None] - points[None]) ** 2).sum(axis=2)
+    np.fill_diagonal(squared, np.inf)
+    if not np.array_equal(found, squared.argmin(axis=1)):
+        raise RuntimeError("faiss and numpy find different neighbours")
+
+
+_CHECKS: dict[str, Callable[[], None]] = {
+    "seeds": _check_seeds,
+    "checkpoint": _check_checkpoint,
+    "gradient": _check_gradient,
+    "neighbours": _check_neighbours,
+}
