@@ -1,0 +1,241 @@
+"""Pictures of a run: the CMC curve and the course of training."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from simmc.errors import UserError
+from simmc.reports.results import PROTOCOLS, Run
+from simmc.reports.style import (
+    BLUE,
+    GREEN,
+    INK,
+    ORANGE,
+    PROTOCOL_LINES,
+    PURPLE,
+    save,
+    title_of,
+)
+
+Metrics = Sequence[dict[str, Any]]  # one dictionary an epoch, as in metrics.jsonl
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """One question about the training; `lines` are (key, name, colour, line style)."""
+
+    heading: str
+    label: str
+    lines: tuple[tuple[str, str, str, str], ...]
+    factor: float = 1.0
+    whole: bool = False  # counts: no ticks between whole numbers
+
+
+_PANELS = (
+    _Panel(
+        "Probe against gallery",
+        "rate (%)",
+        (
+            ("top10", "top-10", GREEN, "-"),
+            ("top5", "top-5", ORANGE, "-"),
+            ("top1", "top-1", BLUE, "-"),
+            ("mAP", "mAP", PURPLE, "-"),
+            ("mINP", "mINP", INK, "-"),
+        ),
+        factor=100.0,
+    ),
+    _Panel(
+        "Clusters",
+        "clusters",
+        (("clusters_1", "view 1", BLUE, "-"), ("clusters_2", "view 2", ORANGE, "--")),
+        whole=True,
+    ),
+    _Panel(
+        "Outliers",
+        "windows",
+        (
+            ("outliers", "in either view", INK, "-"),
+            ("outliers_1", "view 1", BLUE, "-"),
+            ("outliers_2", "view 2", ORANGE, "--"),
+        ),
+        whole=True,
+    ),
+    _Panel("Prototype loss (MPC)", "mean loss", (("loss_mpc", "MPC", BLUE, "-"),)),
+    _Panel("Intra-sequence loss (MIC)", "mean loss", (("loss_mic", "MIC", BLUE, "-"),)),
+    _Panel(
+        "Pseudo labels",
+        "agreement (0 to 1)",
+        (
+            ("ami", "with identities (AMI)", BLUE, "-"),
+            ("agreement", "between the views", ORANGE, "--"),
+        ),
+    ),
+)
+
+
+def cmc(run: Run, out: Path) -> Path:
+    """Draws the CMC curve of a run, one line a protocol.
+
+    Args:
+        run: its results hold `cmc`, the rates at rank 1, 2, ... as fractions of 1.
+        out: file to write; its ending, .png or .svg, says the format.
+
+    Returns:
+        The file written.
+
+    Raises:
+        UserError: the run holds no curve, or the ending is another.
+    """
+    found = {
+        name: [100 * float(rate) for rate in values["cmc"]]
+        for name in PROTOCOLS
+        if (values := run.protocol(name)) is not None and values.get("cmc")
+    }
+    if not found:
+        raise UserError(f"{run.path / 'results.json'} holds no CMC curve; evaluate the run again.")
+    longest = max(map(len, found.values()))
+    lowest = min(rates[0] for rates in found.values())
+    floor = max(0.0, 10 * (lowest // 10) - 10)
+
+    def draw() -> Any:
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(7.6, 4.4), layout="constrained")
+        axes = figure.add_subplot()
+        for name, rates in found.items():
+            _, colour, style = PROTOCOL_LINES[name]
+            # the later line is thinner and dashed: both are seen where they lie on each other
+            width = 2.6 if style == "-" else 1.5
+            axes.plot(range(1, len(rates) + 1), rates, style, color=colour, linewidth=width)
+            ranks = [rank for rank in (1, 5, 10) if rank <= len(rates)]
+            axes.plot(ranks, [rates[rank - 1] for rank in ranks], "o", color=colour, markersize=4)
+        under = max(rates[len(rates) // 2] for rates in found.values()) > floor + 0.5 * (
+            101 - floor
+        )
+        _label_curves(axes, run, found, under)
+        axes.set_xlim(0.5, longest + 0.5)
+        axes.set_xticks([rank for rank in (1, 5, 10, 20, 30, 40, 50) if rank <= longest])
+        axes.set_ylim(floor, 101)
+        axes.set_xlabel("rank k (gallery windows, nearest first)")
+        axes.set_ylabel("probes with a correct match\namong the k nearest (%)")
+        axes.set_title(title_of(run), loc="left")
+        return figure
+
+    return save(draw, out)
+
+
+def curves(metrics: Metrics, out: Path, run: Run | None = None, title: str = "") -> Path:
+    """Draws the course of a training, one panel a question, over the epochs.
+
+    Args:
+        metrics: the lines of metrics.jsonl; an epoch may lack any of the values.
+        out: file to write; its ending, .png or .svg, says the format.
+        run: if given, the epochs that its protocols chose are marked.
+        title: heading of the picture; made from `run` where empty.
+
+    Returns:
+        The file written.
+
+    Raises:
+        UserError: nothing to draw, or another ending.
+    """
+    panels = [
+        panel for panel in _PANELS if any(_series(metrics, line[0])[0] for line in panel.lines)
+    ]
+    if not panels:
+        raise UserError(f"cannot draw {out}: the run has no epoch in its metrics.jsonl yet.")
+    chosen = _chosen(run)
+
+    def draw() -> Any:
+        from matplotlib.figure import Figure
+        from matplotlib.lines import Line2D
+
+        columns = min(3, len(panels))
+        rows = -(-len(panels) // columns)
+        figure = Figure(figsize=(4.0 * columns, 2.9 * rows + 0.6), layout="constrained")
+        grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
+        for index, axes in enumerate(grid.flat):
+            if index >= len(panels):
+                axes.set_visible(False)
+                continue
+            _draw_panel(axes, metrics, panels[index], chosen)
+            if index + columns >= len(panels):
+                axes.set_xlabel("epoch")
+                axes.tick_params(labelbottom=True)
+        figure.suptitle(title or (title_of(run) if run else ""), x=0.005, ha="left")
+        marks = []
+        for label, colour, style in (PROTOCOL_LINES[name] for name in chosen):
+            marks.append(Line2D([], [], color=colour, linewidth=0.9, label=label))
+            marks[-1].set_linestyle(style)
+        if marks:
+            figure.legend(
+                handles=marks, loc="outside lower left", ncols=2, frameon=False, fontsize=9
+            )
+        return figure
+
+    return save(draw, out)
+
+
+def _draw_panel(axes: Any, metrics: Metrics, panel: _Panel, chosen: dict[str, int]) -> None:
+    drawn = 0
+    for key, name, colour, style in panel.lines:
+        epochs, values = _series(metrics, key)
+        if epochs:
+            marker = "o" if len(epochs) < 3 else ""
+            scaled = [panel.factor * value for value in values]
+            axes.plot(epochs, scaled, style, marker=marker, color=colour, linewidth=1.5, label=name)
+            drawn += 1
+    for name, epoch in chosen.items():
+        _, colour, style = PROTOCOL_LINES[name]
+        axes.axvline(epoch, color=colour, linestyle=style, linewidth=0.9, alpha=0.8, zorder=0)
+    axes.set_title(panel.heading, loc="left", fontsize=10)
+    axes.set_ylabel(panel.label)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    if panel.whole:
+        axes.yaxis.get_major_locator().set_params(integer=True)
+    if drawn > 1:
+        axes.legend(loc="best", fontsize=8, framealpha=0.85, edgecolor="none")
+
+
+def _series(metrics: Metrics, key: str) -> tuple[list[int], list[float]]:
+    """Epochs that have the value, and the values."""
+    pairs = [
+        (int(line["epoch"]), float(line[key]))
+        for line in metrics
+        if line.get(key) is not None and line.get("epoch") is not None
+    ]
+    return [epoch for epoch, _ in pairs], [value for _, value in pairs]
+
+
+def _chosen(run: Run | None) -> dict[str, int]:
+    """The epoch of each protocol that the run has."""
+    found = {name: run.protocol(name) for name in PROTOCOLS} if run else {}
+    return {
+        name: int(values["epoch"])
+        for name, values in found.items()
+        if values and values.get("epoch") is not None
+    }
+
+
+def _label_curves(axes: Any, run: Run, found: dict[str, list[float]], under: bool) -> None:
+    """Names the curves in the empty corner under or over them, with the usual numbers."""
+    for index, (name, rates) in enumerate(found.items()):
+        label, colour, _ = PROTOCOL_LINES[name]
+        numbers = [f"top-{rank} {rates[rank - 1]:.1f}" for rank in (1, 5, 10) if rank <= len(rates)]
+        values = run.protocol(name) or {}
+        if values.get("mAP") is not None:
+            numbers.append(f"mAP {100 * float(values['mAP']):.1f}")
+        if values.get("epoch") is not None:
+            numbers.append(f"epoch {values['epoch']}")
+        place = len(found) - 1 - index if under else index
+        axes.text(
+            0.98,
+            0.04 + 0.13 * place if under else 0.97 - 0.13 * place,
+            f"{label}\n{'   '.join(numbers)}",
+            transform=axes.transAxes,
+            ha="right",
+            va="bottom" if under else "top",
+            color=colour,
+            fontsize=9,
+        )

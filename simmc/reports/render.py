@@ -1,0 +1,77 @@
+"""Writes a result table as aligned text, Markdown or CSV."""
+
+import csv
+import io
+import textwrap
+from collections.abc import Sequence
+
+from simmc.reports.tables import RATES, Table
+
+FORMATS = ("text", "md", "csv")
+_HEADINGS = ("top-1", "top-5", "top-10", "mAP", "mINP")
+_COLUMNS = (
+    *("dataset", "probe", "length", "method", "fidelity", "protocol", "settings", "seeds"),
+    *(f"{name}_{part}" for name in RATES for part in ("mean", "std")),
+    "epochs",
+)
+
+
+def render(table: Table, form: str) -> str:
+    """The table as "text", "md" (Markdown) or "csv" (fractions of 1, one column a number)."""
+    if form == "csv":
+        return _csv(table)
+    heads, cells = _cells(table)
+    if form == "md":
+        return "\n\n".join(["\n".join(_markdown(heads, cells)), *table.notes]) + "\n"
+    notes = [textwrap.fill(note, 100, subsequent_indent="  ") for note in table.notes]
+    return "\n".join([*_text(heads, cells), "", *notes]) + "\n"
+
+
+def _cells(table: Table) -> tuple[list[str], list[list[str]]]:
+    with_settings = any(row.settings for row in table.rows)
+    heads = ["Dataset", "Probe", "f", "Method", "Fidelity", "Protocol"]
+    heads += [*(["Settings"] if with_settings else []), "Seeds", *_HEADINGS, "Epoch"]
+    cells = []
+    for row in table.rows:
+        line = [row.dataset, row.probe, row.length, row.method, row.fidelity, row.protocol]
+        line += [row.settings or "-"] if with_settings else []
+        line.append(str(len(row.seeds)) if row.seeds else "-")
+        line += [str(row.rates[name]) if name in row.rates else "-" for name in RATES]
+        cells.append([*line, _span(row.epochs)])
+    return heads, cells
+
+
+def _span(epochs: Sequence[int]) -> str:
+    if not epochs:
+        return "-"
+    low, high = min(epochs), max(epochs)
+    return str(low) if low == high else f"{low}-{high}"
+
+
+def _text(heads: list[str], cells: list[list[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
+    lines = [heads, ["-" * width for width in widths], *cells]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]
+
+
+def _markdown(heads: list[str], cells: list[list[str]]) -> list[str]:
+    lines = [heads, ["---"] * len(heads), *cells]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+
+
+def _csv(table: Table) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for row in table.rows:
+        line = [row.dataset, row.probe, row.length, row.method, row.fidelity, row.protocol]
+        line += [row.settings, " ".join(row.seeds)]
+        for name in RATES:
+            value = row.rates.get(name)
+            line.append("" if value is None else f"{value.mean / 100:.6g}")
+            line.append("" if value is None or value.std is None else f"{value.std / 100:.6g}")
+        writer.writerow([*line, " ".join(map(str, row.epochs))])
+    return text.getvalue()

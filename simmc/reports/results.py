@@ -1,0 +1,149 @@
+"""Finding runs and reading their `results.json`, whatever wrote it.
+
+Nothing here insists on a key: a report of an older or unfinished run shows what there is.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from simmc.errors import UserError
+
+RESULTS = "results.json"
+PROTOCOLS = ("paper", "label_free")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that has results.
+
+    Attributes:
+        path: folder of the run.
+        results: its `results.json`; rates are fractions of 1.
+    """
+
+    path: Path
+    results: dict[str, Any]
+
+    def text(self, key: str) -> str:
+        """A value such as the dataset's name, "?" where it is missing."""
+        value = self.results.get(key)
+        return "?" if value in (None, "") else str(value)
+
+    def protocol(self, name: str) -> dict[str, Any] | None:
+        """The numbers of one protocol, None where the run has none."""
+        protocols = self.results.get("protocols")
+        found = protocols.get(name) if isinstance(protocols, dict) else None
+        return found if isinstance(found, dict) else None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings the run was made with."""
+        found = self.results.get("settings")
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def method_name(self) -> str:
+        """The method as the papers call it; SimMC's ablations by their rows in Table 4."""
+        method = self.text("method")
+        if method != "simmc":
+            return method
+        settings = self.settings
+        if settings.get("encoder") == "none":
+            return "Baseline"
+        if settings.get("q") == 1:
+            return "NPC"
+        return "MPC" if settings.get("lambda") == 0 else "SimMC"
+
+    @property
+    def checksum(self) -> str:
+        """Checksum of the data's manifest, "" where unknown."""
+        return str(self._data.get("manifest_sha256") or "")
+
+    @property
+    def generated(self) -> bool:
+        """Whether the data are known to be generated walkers, which no paper's row can match."""
+        return bool(self._data.get("generated"))
+
+    @property
+    def _data(self) -> dict[str, Any]:
+        found = self.results.get("data")
+        return found if isinstance(found, dict) else {}
+
+
+def folder_of(path: str | Path) -> Path:
+    """The run's folder, from the folder itself, a file in it, or the folder above it.
+
+    The folder above holds all runs of one dataset and probe; its `latest` names the newest.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    path = Path(path)
+    if path.is_file():
+        return path.parent
+    if not path.is_dir():
+        raise UserError(
+            f"{path}: there is no such run. Give the folder of a run, for instance "
+            "ReID_Models/KS20/probe for the newest one of KS20."
+        )
+    pointer = path / "latest"
+    if pointer.is_file():
+        named = path / pointer.read_text(encoding="utf-8", errors="replace").strip()
+        if named.is_dir():
+            return named
+    return path
+
+
+def load(path: str | Path) -> Run:
+    """Reads one run.
+
+    Args:
+        path: as `folder_of` takes it.
+
+    Raises:
+        UserError: no results there, or a damaged file.
+    """
+    folder = folder_of(path)
+    file = folder / RESULTS
+    if not file.is_file():
+        raise UserError(
+            f"{folder} has no {RESULTS}: the run is not finished, or this is not a run's folder. "
+            "Let the run finish, or continue it with --resume."
+        )
+    return Run(folder, _read(file))
+
+
+def find_all(model_root: str | Path) -> list[Run]:
+    """Every finished run below the folder of all runs, in the order of their paths.
+
+    Raises:
+        UserError: no such folder, or no finished run in it.
+    """
+    root = Path(model_root)
+    if not root.is_dir():
+        raise UserError(
+            f"--model_root {root}: there is no such folder. Train a model first, or name the "
+            "folder that holds your runs."
+        )
+    # <dataset>/<probe>/<run>; what lies deeper is part of a run
+    runs = [Run(file.parent, _read(file)) for file in sorted(root.glob(f"*/*/*/{RESULTS}"))]
+    if not runs:
+        raise UserError(
+            f"--model_root {root}: no finished run in it (no {RESULTS}). Train a model first, or "
+            "name the folder that holds your runs."
+        )
+    return runs
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"cannot read {file}: {error}. Move the run out of the way, or train it again."
+        ) from error
+    if not isinstance(value, dict):
+        raise UserError(f"{file} does not hold the results of a run; move it out of the way.")
+    return value

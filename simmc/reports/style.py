@@ -1,0 +1,84 @@
+"""How our pictures look and how they are saved; matplotlib is imported only when one is drawn."""
+
+import io
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from simmc.errors import UserError
+from simmc.reports.results import Run
+from simmc.runs import atomic
+
+# told apart in grey and by the colour-blind
+BLUE, ORANGE, GREEN, PURPLE = "#0067a5", "#d1600a", "#1b8a5a", "#8a4fa3"
+INK, FAINT = "#333333", "#dddddd"
+# protocol -> what its line is called, its colour and its line style, in every picture
+PROTOCOL_LINES = {
+    "paper": ("paper: epoch chosen by the probe", BLUE, "-"),
+    "label_free": ("label_free: epoch chosen without it", ORANGE, "--"),
+}
+_FORMATS = (".png", ".svg")
+
+
+def title_of(run: Run) -> str:
+    """What was run, on what; generated data say so in every picture."""
+    parts = [f"{run.method_name} on {run.text('dataset')}, {run.text('probe')}"]
+    if run.generated:
+        parts.append("GENERATED walkers")
+    parts += [run.text("fidelity"), f"seed {run.text('seed')}"]
+    return " · ".join(parts)
+
+
+def save(draw: Callable[[], Any], out: Path) -> Path:
+    """Calls `draw` for a matplotlib figure in our style and swaps the file in.
+
+    Args:
+        draw: makes the figure; matplotlib may be imported in it.
+        out: file to write; its ending, .png or .svg, says the format.
+
+    Raises:
+        UserError: another ending, or no matplotlib.
+    """
+    form = out.suffix.lower()
+    if form not in _FORMATS:
+        raise UserError(f"--out {out}: the name must end in .png or .svg.")
+    try:
+        import matplotlib  # noqa: F401 - only to say what is missing
+    except ImportError as error:
+        raise UserError(
+            "pictures need matplotlib, which is not installed; install it with "
+            "pip install -r requirements.txt."
+        ) from error
+    buffer = io.BytesIO()
+    metadata = {"Software": None} if form == ".png" else {"Date": None}
+    with _style():
+        draw().savefig(buffer, format=form[1:], dpi=150, metadata=metadata)
+    atomic.write_bytes(out, buffer.getvalue())
+    return out
+
+
+def _style() -> AbstractContextManager[None]:
+    import matplotlib
+
+    return matplotlib.rc_context(
+        {
+            "font.size": 10,
+            "axes.titlesize": 11,
+            "axes.titleweight": "bold",
+            "figure.titlesize": 12,
+            "figure.titleweight": "bold",
+            "axes.edgecolor": INK,
+            "axes.labelcolor": INK,
+            "text.color": INK,
+            "xtick.color": INK,
+            "ytick.color": INK,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "axes.axisbelow": True,
+            "grid.color": FAINT,
+            "grid.linewidth": 0.7,
+            "svg.hashsalt": "simmc",  # the same run gives the same file
+        }
+    )

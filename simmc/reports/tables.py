@@ -1,0 +1,214 @@
+"""Result tables: mean ± sample standard deviation over seeds, beside the paper's row.
+
+Runs are averaged only if they differ in nothing but seed and place: a setting that differs splits
+the group and is named in the table, so an ablation never hides in a mean.
+"""
+
+import json
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from simmc.data import specs
+from simmc.errors import UserError
+from simmc.reports import published
+from simmc.reports.results import PROTOCOLS, Run
+
+RATES = ("top1", "top5", "top10", "mAP", "mINP")
+# Settings that say where and how a run was made, not what was computed.
+_INCIDENTAL = frozenset(
+    [
+        *("seed", "device", "gpu", "threads", "data_root", "model_root", "run", "resume", "mode"),
+        *("config", "save_model", "save_flag", "checkpoint_every", "model_size", "tensorboard"),
+        *("label_free_run", "mact"),
+        *("fidelity", "dataset", "probe", "probe_type", "length"),  # these have their own columns
+    ]
+)
+_NOTE = (
+    "Rates in percent, mean ± sample standard deviation over seeds. Protocol paper: the epoch with "
+    "the best top-1 of the probe itself, as the published rows were chosen. Protocol label_free: "
+    "no label, probe or gallery had any influence before the one evaluation."
+)
+_NOTE_PUBLISHED = (
+    f"Published rows: {published.SOURCE}, averages of an unstated number of runs, at its own "
+    "sequence length."
+)
+_NOTE_GENERATED = (
+    "Generated: these walkers come out of a program. The numbers say that the tools work, and "
+    "nothing about real people or about the paper."
+)
+
+
+@dataclass(frozen=True)
+class Value:
+    """Mean and sample standard deviation (None for a single run), in percent."""
+
+    mean: float
+    std: float | None = None
+
+    def __str__(self) -> str:
+        """As the tables print it."""
+        return f"{self.mean:.1f}" + ("" if self.std is None else f" ± {self.std:.1f}")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table; `rates` misses what is not known."""
+
+    dataset: str
+    probe: str
+    length: str
+    method: str
+    fidelity: str
+    protocol: str
+    seeds: tuple[str, ...]
+    rates: Mapping[str, Value]
+    epochs: tuple[int, ...] = ()
+    settings: str = ""
+    is_published: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows in their order, and what a reader has to know about them."""
+
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = field(default=())
+
+
+def build(runs: Sequence[Run], with_published: bool = True) -> Table:
+    """Groups runs and sets the paper's rows beside them.
+
+    Args:
+        runs: finished runs in any order.
+        with_published: whether to add the paper's rows; generated data never get one.
+
+    Raises:
+        UserError: no run has the numbers of either protocol.
+    """
+    families: dict[tuple[str, ...], list[Run]] = {}
+    for run in runs:
+        dataset = run.text("dataset") + (" (generated)" if run.generated else "")
+        families.setdefault((dataset, run.text("probe"), run.method_name), []).append(run)
+    rows: list[Row] = []
+    notes = [_NOTE]
+    for names in sorted(families):
+        ours, repeated = _family_rows(families[names])
+        rows += ours
+        notes += repeated
+        if ours and with_published and not families[names][0].generated:
+            rows += _published_rows(*names)
+    if not rows:
+        raise UserError(
+            "no results to show: the runs hold no numbers of either protocol. Let a run finish, or "
+            "name another one."
+        )
+    if any(row.is_published for row in rows):
+        notes.append(_NOTE_PUBLISHED)
+    if any(run.generated for run in runs):
+        notes.append(_NOTE_GENERATED)
+    return Table(tuple(rows), tuple(notes))
+
+
+def _family_rows(runs: Sequence[Run]) -> tuple[list[Row], list[str]]:
+    """Rows of one dataset, probe and method, and notes on runs that were not counted."""
+    varying = _varying_settings(runs)
+    groups: dict[tuple[str, str, str], list[Run]] = {}
+    for run in runs:
+        settings = ", ".join(f"{key}={_plain(run.settings.get(key))}" for key in varying)
+        key = (run.text("length"), run.text("fidelity"), settings)
+        groups.setdefault(key, []).append(run)
+    rows, notes = [], []
+    # released before exact, as everywhere
+    for key in sorted(groups, key=lambda key: (key[0], key[1] != "released", key)):
+        counted, passed_over = _one_per_seed(groups[key])
+        if passed_over:
+            notes.append(
+                "Same seed and data more than once; only the newest counts. Left out: "
+                + ", ".join(str(run.path) for run in passed_over)
+            )
+        rows += [row for name in PROTOCOLS if (row := _row(counted, name, key)) is not None]
+    return rows, notes
+
+
+def _row(runs: Sequence[Run], protocol: str, key: tuple[str, str, str]) -> Row | None:
+    having = [(run, found) for run in runs if (found := run.protocol(protocol)) is not None]
+    if not having:
+        return None
+    first = having[0][0]
+    rates = {}
+    for name in RATES:
+        values = [100 * float(found[name]) for _, found in having if _is_number(found.get(name))]
+        if len(values) == len(having):  # a mean over some of the seeds would mislead
+            spread = statistics.stdev(values) if len(values) > 1 else None
+            rates[name] = Value(statistics.fmean(values), spread)
+    return Row(
+        dataset=first.text("dataset") + (" (generated)" if first.generated else ""),
+        probe=first.text("probe"),
+        length=key[0],
+        method=first.method_name,
+        fidelity=key[1],
+        protocol=protocol,
+        seeds=tuple(run.text("seed") for run, _ in having),
+        rates=rates,
+        epochs=tuple(int(f["epoch"]) for _, f in having if _is_number(f.get("epoch"))),
+        settings=key[2],
+    )
+
+
+def _published_rows(dataset: str, probe: str, method: str) -> list[Row]:
+    found = published.find(method, dataset, probe)
+    if found is None:
+        return []
+    values = {name: getattr(found, name) for name in ("top1", "top5", "top10", "mAP")}
+    return [
+        Row(
+            dataset=dataset,
+            probe=probe,
+            length=str(specs.get(dataset).default_length),
+            method=found.method,
+            fidelity="published",
+            protocol="paper",
+            seeds=(),
+            rates={name: Value(value) for name, value in values.items() if value is not None},
+            is_published=True,
+        )
+    ]
+
+
+def _varying_settings(runs: Sequence[Run]) -> list[str]:
+    """Settings that differ between runs of the same fidelity (its name says the rest)."""
+    varying = set()
+    for fidelity in {run.text("fidelity") for run in runs}:
+        alike = [run.settings for run in runs if run.text("fidelity") == fidelity]
+        for key in set().union(*alike) - _INCIDENTAL:
+            if len({_plain(settings.get(key)) for settings in alike}) > 1:
+                varying.add(key)
+    return sorted(varying)
+
+
+def _one_per_seed(runs: Iterable[Run]) -> tuple[list[Run], list[Run]]:
+    """The newest run of each seed and data, and the others; a repeat would fake a small spread."""
+    newest: dict[tuple[str, str], Run] = {}
+    others = []
+    for run in sorted(runs, key=lambda run: (_modified(run), str(run.path))):
+        key = (run.text("seed"), run.checksum)
+        if key in newest:
+            others.append(newest[key])
+        newest[key] = run
+    return sorted(newest.values(), key=lambda run: (run.text("seed"), run.checksum)), others
+
+
+def _modified(run: Run) -> int:
+    try:
+        return (run.path / "results.json").stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
