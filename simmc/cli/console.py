@@ -1,0 +1,114 @@
+"""What a training prints: one line an epoch that a person can read, and a table at the end."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from simmc.data.loaders import Experiment
+from simmc.errors import UserError
+from simmc.runs.directory import RunDirectory
+
+EXPLAINED = {
+    "paper": "paper protocol: the epoch with the best probe top-1 (it has seen the test)",
+    "label_free": "label-free protocol: the epoch chosen from pseudo labels alone",
+}
+
+
+def say(text: str) -> None:
+    """Print to standard output at once."""
+    print(text, flush=True)
+
+
+def notes(sentences: list[str]) -> None:
+    """Print remarks that are no errors to standard error."""
+    for sentence in sentences:
+        print(f"note: {sentence}", file=sys.stderr, flush=True)
+
+
+def data_summary(data: Experiment) -> None:
+    """How many windows and identities a run works on."""
+    parts = [
+        f"{name} {len(split.windows):,}"
+        for name, split in (("train", data.train), ("probe", data.probe), ("gallery", data.gallery))
+    ]
+    say(f"windows: {', '.join(parts)}")
+
+
+def leg_title(protocols: tuple[str, ...]) -> str:
+    """What a training serves."""
+    return "training for the " + " and the ".join(EXPLAINED[p] for p in protocols)
+
+
+def epoch(record: dict[str, Any], training: Any, board: Any) -> None:
+    """One line for one epoch, and its figures to TensorBoard where that is asked for."""
+    parts = [f"epoch {record['epoch']:>4}"]
+    if "top1" in record:
+        top = " / ".join(f"{100 * record[k]:.1f}" for k in ("top1", "top5", "top10"))
+        parts.append(f"top-1/5/10 {top}  mAP {100 * record['mAP']:.1f}")
+    parts.append(f"clusters {record['clusters_1']:>4}  outliers {record['outliers']:>5}")
+    if record.get("steps"):
+        parts.append(f"MPC {record['loss_mpc']:.3f}  MIC {record['loss_mic']:+.3f}")
+    elif record.get("steps") == 0:
+        parts.append("no step: fewer windows kept than a batch")
+    waits = [
+        f"{'best' if name == 'paper' else name} @{s.best_epoch}"
+        for name, s in training.selectors.items()
+        if s.best_epoch >= 0
+    ]
+    parts.append(", ".join(waits))
+    parts.append(f"{sum(record['seconds'].values()):.1f} s")
+    say(" | ".join(part for part in parts if part))
+    if board is not None:
+        for key, value in record.items():
+            if isinstance(value, int | float) and key != "epoch":
+                board.add_scalar(key, value, record["epoch"])
+
+
+@contextmanager
+def board(folder: Path, wanted: bool) -> Iterator[Any]:
+    """A TensorBoard writer, or None."""
+    if not wanted:
+        yield None
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise UserError(
+            "--tensorboard: the package tensorboard is not installed. Install it (pip install "
+            "tensorboard), or leave the flag out; metrics.jsonl holds the same numbers."
+        ) from error
+    writer = SummaryWriter(str(folder / "tensorboard"))
+    try:
+        yield writer
+    finally:
+        writer.close()
+
+
+def mean_seconds(records: list[dict[str, Any]]) -> dict[str, float]:
+    """Mean seconds an epoch by stage, over the epochs in which the stage ran; and their total."""
+    stages: dict[str, list[float]] = {}
+    for record in records:
+        for stage, seconds in record["seconds"].items():
+            stages.setdefault(stage, []).append(seconds)
+    means = {stage: sum(values) / len(values) for stage, values in stages.items()}
+    return means | {"total_run": sum(sum(r["seconds"].values()) for r in records)}
+
+
+def results(found: dict[str, Any], run: RunDirectory) -> None:
+    """The final table, both protocols."""
+    say(
+        f"\n{found['method']} on {found['dataset']}, probe {found['probe']}, f = {found['length']}, "
+        f"{found['fidelity']}, seed {found['seed']}"
+    )
+    say(f"{'protocol':<12}{'top-1':>8}{'top-5':>8}{'top-10':>8}{'mAP':>8}{'mINP':>8}{'epoch':>8}")
+    for name, figures in found["protocols"].items():
+        if figures is None:
+            say(f"{name:<12}  none: no epoch was chosen under this protocol")
+            continue
+        rates = [f"{100 * figures[k]:8.2f}" for k in ("top1", "top5", "top10", "mAP", "mINP")]
+        say(f"{name:<12}{''.join(rates)}{figures['epoch']:>8}")
+    for text in EXPLAINED.values():
+        say(f"  {text}")
+    say(f"run folder: {run.path}")
