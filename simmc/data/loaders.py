@@ -255,9 +255,7 @@ def _whole_batches(count: int, batch_size: int, what: str) -> int:
     return whole
 
 
-def _bring(
-    stored: StoredSplit, chosen: np.ndarray, view: _View, identities: np.ndarray
-) -> Split:
+def _bring(stored: StoredSplit, chosen: np.ndarray, view: _View, identities: np.ndarray) -> Split:
     """The chosen windows (indices, repeats allowed) in float32; arithmetic in float64."""
     _, length, n_joints = stored.planes[0].shape
     windows = np.empty((len(chosen), length, n_joints, 3), dtype=np.float32)

@@ -84,7 +84,9 @@ def preprocess(
         reader = import_module(f"simmc.data.raw.{spec.name.lower()}")
         found: list[Recording] = reader.read(raw_root / spec.name, options, progress(spec.name))
         if not found:
-            raise UserError(f"{raw_root / spec.name}: holds no recording of {spec.name}; see README")
+            raise UserError(
+                f"{raw_root / spec.name}: holds no recording of {spec.name}; see README"
+            )
         summary = _write(spec, found, data_root, length, seed, options, protocol)
         done.append(Summary(**summary, seconds=time.perf_counter() - began))
     return Outcome(done, skipped)

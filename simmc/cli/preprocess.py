@@ -1,0 +1,136 @@
+"""`simmc preprocess`, also `python Preprocess.py 6`: raw recordings to windows of equal length."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+from tqdm import tqdm
+
+from simmc.config import Range, Settings, option, resolve, switch
+from simmc.data import specs
+from simmc.data.preprocess import Outcome, Protocol, preprocess
+from simmc.data.recordings import Progress, ReadOptions
+
+WHAT = "what to make"
+FIDELITY = "fidelity switches (released value first, exact second; docs/fidelity.md)"
+
+
+@dataclass(frozen=True)
+class PreprocessSettings(Settings):
+    """Settings of one preprocessing run."""
+
+    COMMAND: ClassVar[str] = "preprocess"
+    SUMMARY: ClassVar[str] = (
+        "Cut every raw dataset found into windows of equal length. The length may come first, "
+        "without a flag: Preprocess.py 6. --dataset takes one or more names."
+    )
+
+    length: int | None = option(
+        None,
+        "Frames of a window: 4, 6, 8, 10 or 12; 40, 50 or 60 for CASIA_B. If left out 6, or 40 "
+        "where CASIA_B alone is named.",
+        group=WHAT,
+        kind=int,
+        limits=Range(1),
+        words={"default": None},
+    )
+    dataset: str = option(
+        "", f"Names out of {', '.join(specs.DATASETS)}; all that are found if left out.", group=WHAT
+    )
+    raw_root: str = option(".", "Folder that holds the folders of the raw datasets.", group=WHAT)
+    data_root: str = option("Datasets", "Folder of the results.", group=WHAT)
+    seed: int = option(0, "Seed of the random split.", group=WHAT, limits=Range(0))
+    protocol: str = option(
+        "RVE",
+        "KS20 split at random over the repetitions (RVE), or by view (CVE).",
+        group=WHAT,
+        choices=("RVE", "CVE"),
+    )
+    config: str = option("", "TOML file of settings.", group=WHAT)
+    fidelity: str = option(
+        "released",
+        "Sets all fidelity switches: as the published numbers were made, or as the paper says.",
+        group=FIDELITY,
+        choices=("released", "exact"),
+    )
+    ias_label_order: str = switch("ias_label_order", FIDELITY)
+    ias_cut: str = switch("ias_cut", FIDELITY)
+    ks20_time: str = switch("ks20_time", FIDELITY)
+    ks20_roles: str = switch("ks20_roles", FIDELITY)
+    dense_starts: str = switch("dense_starts", FIDELITY)
+
+
+def main(argv: list[str]) -> int:
+    """Preprocesses what the words ask for and prints a table of what came out."""
+    settings = resolve(PreprocessSettings, flags(argv)).settings
+    names = [specs.get(word).name for word in settings.dataset.replace(",", " ").split()]
+    switches = {entry.name: getattr(settings, entry.name) for entry in fields(ReadOptions)}
+    outcome = preprocess(
+        Path(settings.raw_root),
+        Path(settings.data_root),
+        names or None,
+        settings.length or (specs.get(names[0]).default_length if len(names) == 1 else 6),
+        settings.seed,
+        ReadOptions(**switches),
+        cast(Protocol, settings.protocol),
+        _progress,
+    )
+    print(table(outcome))
+    return 0
+
+
+def flags(argv: Sequence[str]) -> list[str]:
+    """The public way of writing, ``6 --dataset A B``, as flags with one value each."""
+    words = list(argv)
+    if words and not words[0].startswith("-"):
+        words.insert(0, "--length")
+    result: list[str] = []
+    for word in words:
+        # a name after the first value of --dataset belongs to that value
+        if not word.startswith("-") and len(result) > 1 and result[-2] == "--dataset":
+            result[-1] += f",{word}"
+        else:
+            result.append(word)
+    return result
+
+
+def table(outcome: Outcome) -> str:
+    """What was done and what was left out, for people."""
+    head = ("dataset", "persons", "recordings", "frames read", "after cutting", "windows", "s")
+    rows = [
+        (
+            done.dataset,
+            str(done.persons),
+            str(done.recordings),
+            f"{done.frames_read:,}",
+            f"{done.frames_kept:,}",
+            f"{sum(done.windows.values()):,}",
+            f"{done.seconds:.1f}",
+        )
+        for done in outcome.done
+    ]
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if place == 0 else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in (head, *rows)
+    ]
+    for done in outcome.done:
+        split = ", ".join(f"{name} {count:,}" for name, count in done.windows.items())
+        lines += ["", f"{done.dataset}: {split} windows", f"written to {done.folder}"]
+    lines += [""] * bool(outcome.skipped)
+    lines += [f"skipped {name}: {reason}" for name, reason in outcome.skipped.items()]
+    return "\n".join(lines)
+
+
+def _progress(name: str) -> Progress:
+    def show(items: Iterable[Any]) -> Iterable[Any]:
+        return tqdm(items, desc=f"reading {name}", file=sys.stderr, leave=False, dynamic_ncols=True)
+
+    return show
