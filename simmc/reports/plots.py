@@ -125,13 +125,21 @@ def cmc(run: Run, out: Path) -> Path:
     return save(draw, out)
 
 
-def curves(metrics: Metrics, out: Path, run: Run | None = None, title: str = "") -> Path:
+def curves(
+    metrics: Metrics,
+    out: Path,
+    run: Run | None = None,
+    *,
+    protocols: Sequence[str] = PROTOCOLS,
+    title: str = "",
+) -> Path:
     """Draws the course of a training, one panel a question, over the epochs.
 
     Args:
         metrics: the lines of metrics.jsonl; an epoch may lack any of the values.
         out: file to write; its ending, .png or .svg, says the format.
         run: if given, the epochs that its protocols chose are marked.
+        protocols: those whose choice belongs to these metrics.
         title: heading of the picture; made from `run` where empty.
 
     Returns:
@@ -145,7 +153,7 @@ def curves(metrics: Metrics, out: Path, run: Run | None = None, title: str = "")
     ]
     if not panels:
         raise UserError(f"cannot draw {out}: the run has no epoch in its metrics.jsonl yet.")
-    chosen = _chosen(run)
+    chosen = _chosen(run, protocols)
 
     def draw() -> Any:
         from matplotlib.figure import Figure
@@ -166,8 +174,7 @@ def curves(metrics: Metrics, out: Path, run: Run | None = None, title: str = "")
         figure.suptitle(title or (title_of(run) if run else ""), x=0.005, ha="left")
         marks = []
         for label, colour, style in (PROTOCOL_LINES[name] for name in chosen):
-            marks.append(Line2D([], [], color=colour, linewidth=0.9, label=label))
-            marks[-1].set_linestyle(style)
+            marks.append(Line2D([], [], color=colour, linestyle=style, linewidth=0.9, label=label))
         if marks:
             figure.legend(
                 handles=marks, loc="outside lower left", ncols=2, frameon=False, fontsize=9
@@ -208,9 +215,9 @@ def _series(metrics: Metrics, key: str) -> tuple[list[int], list[float]]:
     return [epoch for epoch, _ in pairs], [value for _, value in pairs]
 
 
-def _chosen(run: Run | None) -> dict[str, int]:
-    """The epoch of each protocol that the run has."""
-    found = {name: run.protocol(name) for name in PROTOCOLS} if run else {}
+def _chosen(run: Run | None, protocols: Sequence[str]) -> dict[str, int]:
+    """The epoch of each of these protocols that the run has."""
+    found = {name: run.protocol(name) for name in protocols} if run else {}
     return {
         name: int(values["epoch"])
         for name, values in found.items()

@@ -47,7 +47,7 @@ class Run:
     def method_name(self) -> str:
         """The method as the papers call it; SimMC's ablations by their rows in Table 4."""
         method = self.text("method")
-        if method != "simmc":
+        if method.casefold() != "simmc":
             return method
         settings = self.settings
         if settings.get("encoder") == "none":

@@ -14,7 +14,7 @@ from simmc.runs import atomic
 BLUE, ORANGE, GREEN, PURPLE = "#0067a5", "#d1600a", "#1b8a5a", "#8a4fa3"
 INK, FAINT = "#333333", "#dddddd"
 # protocol -> what its line is called, its colour and its line style, in every picture
-PROTOCOL_LINES = {
+PROTOCOL_LINES: dict[str, tuple[str, str, Any]] = {
     "paper": ("paper: epoch chosen by the probe", BLUE, "-"),
     "label_free": ("label_free: epoch chosen without it", ORANGE, "--"),
 }

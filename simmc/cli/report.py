@@ -1,0 +1,117 @@
+"""`simmc report`: result tables, CMC curves and training curves of runs."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any, NoReturn
+
+from simmc.errors import UserError
+from simmc.reports import plots, render, results, tables
+from simmc.runs import atomic
+from simmc.runs.directory import RunDirectory
+
+# A run whose first training balances classes by identity keeps its label-free training here.
+_TWIN = "label_free"
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argparse parser that raises instead of printing usage and leaving the process."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}. See {self.prog} --help.")
+
+
+def main(argv: list[str]) -> int:
+    """Runs one of table, cmc and curves."""
+    words = _parser().parse_args(argv)
+    code: int = words.call(words)
+    return code
+
+
+def table(words: Any) -> int:
+    """Prints or writes the table of the named runs, or of all."""
+    runs = (
+        [results.load(path) for path in words.runs]
+        if words.runs
+        else results.find_all(words.model_root)
+    )
+    text = render.render(
+        tables.build(runs, with_published=not words.without_published), words.format
+    )
+    if words.out is None:
+        print(text, end="")
+    else:
+        atomic.write_text(words.out, text)
+        print(words.out)
+    return 0
+
+
+def cmc(words: Any) -> int:
+    """Draws the CMC curve of a run and prints the file's name."""
+    run = results.load(words.run)
+    print(plots.cmc(run, words.out or run.path / "cmc.png"))
+    return 0
+
+
+def curves(words: Any) -> int:
+    """Draws the training curves of a run, finished or not, and prints the files' names."""
+    folder = results.folder_of(words.run)
+    run = results.load(folder) if (folder / results.RESULTS).is_file() else None
+    out = words.out or folder / "curves.png"
+    twin = folder / _TWIN
+    legs: list[tuple[Path, Path, tuple[str, ...]]] = [(folder, out, results.PROTOCOLS)]
+    if twin.is_dir():
+        legs = [(folder, out, ("paper",)), (twin, out.with_stem(f"{out.stem}_{_TWIN}"), (_TWIN,))]
+    for leg, file, protocols in legs:
+        title = "" if run else f"{os.path.relpath(leg)} (no results yet)"
+        metrics = RunDirectory(leg).read_metrics()
+        print(plots.curves(metrics, file, run, protocols=protocols, title=title))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="simmc report",
+        description="Tables and pictures of runs. RUN is the folder of a run, or the folder of a "
+        "dataset and probe (such as ReID_Models/KS20/probe) for its newest run.",
+    )
+    actions = parser.add_subparsers(metavar="table|cmc|curves", required=True)
+
+    one = actions.add_parser(
+        "table",
+        help="mean and spread over seeds, both protocols, beside the paper's row",
+        description="One row for each dataset, probe, method, fidelity and protocol: mean and "
+        "sample standard deviation over seeds, and the paper's row.",
+    )
+    one.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="default: every run")
+    one.add_argument(
+        "--model_root",
+        type=Path,
+        default=Path("ReID_Models"),
+        metavar="DIR",
+        help="folder of all runs, where no RUN is named (default: ReID_Models)",
+    )
+    one.add_argument(
+        "--format",
+        choices=render.FORMATS,
+        default="text",
+        help="text, md (Markdown), or csv with fractions of 1 (default: text)",
+    )
+    one.add_argument("--without_published", action="store_true", help="leave the papers' rows out")
+    one.add_argument("--out", type=Path, metavar="FILE", help="write to FILE, not to the screen")
+    one.set_defaults(call=table)
+
+    for name, call, text in (
+        ("cmc", cmc, "CMC curve: share of probes with a correct match among the k nearest"),
+        ("curves", curves, "course of the training: rates, clusters, outliers, losses"),
+    ):
+        one = actions.add_parser(name, help=text, description=f"Draws the {text}.")
+        one.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
+        one.add_argument(
+            "--out",
+            type=Path,
+            metavar="FILE",
+            help=f"a .png or .svg file (default: {name}.png in the run's folder)",
+        )
+        one.set_defaults(call=call)
+    return parser
