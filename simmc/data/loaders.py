@@ -1,7 +1,7 @@
 """An experiment in memory: training, probe and gallery windows as the methods use them.
 
-The order of steps is the released loader's (datasets.md 5.3): reshape, subtract a joint of the same frame,
-remap joints, balance classes (5.4), one global permutation, full batches only (6).
+The order of steps is the released loader's (datasets.md 5.3): reshape, subtract a joint of the same
+frame, remap joints, balance classes (5.4), one global permutation, full batches only (6).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from simmc.data import specs, store
+from simmc.data.sampling import class_sample
 from simmc.data.skeletons import KGBD_FILE, KINECT_V1, Skeleton, permutation
 from simmc.data.specs import DatasetSpec
 from simmc.data.store import StoredSplit
@@ -82,16 +83,18 @@ def load_experiment(
         length: frames of a window, f.
         probe: probe split ("A", "Walking", "probe", "nm.nm"); for KS20 "a.b" in degrees loads the
             cross-view sets: probe view a, gallery view b, training on the views that are neither.
-        kgbd_order: raw (file order), mapped (Kinect order) or mirrored (Kinect order, sides swapped).
-        root: joint subtracted from each frame: "first" of the file, "sensor" (the skeleton's root),
-            "none", or a joint by name.
-        class_sampling: on (all datasets but KGBD, as released), all (KGBD too, as the graph models do) or off.
+        kgbd_order: raw (file order), mapped (Kinect order) or mirrored (the same, sides swapped).
+        root: joint subtracted from each frame: "first" of the file, "sensor" (the skeleton's
+            root), "none", or a joint by name.
+        class_sampling: on (all datasets but KGBD, as released), all (KGBD too, as the graph
+            models do) or off.
         part_batches: drop the last incomplete batch of every set, or keep it.
         double_load: draw sampling and order twice and use the second draw (quirk Q11).
         batch_size: windows of a batch, for class sampling and part batches.
         rng: generator of sampling and order.
         shuffle: permute the training windows once.
-        cve_diagonal: for "a.a": "self" (same list on both sides) or "settings" (gc1 against gc2 and gc3).
+        cve_diagonal: for "a.a": "self" (the same list on both sides) or "settings" (gc1 against
+            gc2 and gc3).
     """
     spec = store.find_spec(data_root, dataset, length)
     if spec.name == "KS20" and "." in probe:
@@ -140,32 +143,6 @@ def load_experiment(
     )
 
 
-def class_sample(labels: np.ndarray, batch_size: int, rng: np.random.Generator) -> np.ndarray:
-    """Window indices balanced by class, (2 * floor(n/B) * C * floor(B/C),) int64 (datasets.md 5.4).
-
-    In each of the 2 * floor(n/B) batches every class gives b = floor(B/C) windows: its next b in file
-    order, or, once fewer than b are left, b draws with replacement from all it has.
-    """
-    classes, members = np.unique(labels, return_inverse=True)
-    share = batch_size // len(classes)
-    n_batches = 2 * (len(labels) // batch_size)
-    if share == 0 or n_batches == 0:
-        raise UserError(
-            f"--batch_size {batch_size}: {len(labels)} training windows of {len(classes)} identities "
-            "cannot be balanced in batches of that size; use --class_sampling off or another size"
-        )
-    order = np.argsort(members, kind="stable")
-    sizes = np.bincount(members)
-    ends = np.cumsum(sizes)
-    picked = np.empty((n_batches, len(classes), share), dtype=np.int64)
-    for c, (size, end) in enumerate(zip(sizes, ends, strict=True)):
-        own = order[end - size : end]
-        in_order = min(size // share, n_batches)
-        picked[:in_order, c] = own[: in_order * share].reshape(in_order, share)
-        picked[in_order:, c] = own[rng.integers(0, size, (n_batches - in_order, share))]
-    return picked.ravel()
-
-
 def _known_probe(spec: DatasetSpec, probe: str) -> str:
     for known in spec.probes:
         if known.casefold() == probe.casefold():
@@ -180,7 +157,7 @@ def _known_probe(spec: DatasetSpec, probe: str) -> str:
 def _read_sets(
     data_root: Path, spec: DatasetSpec, length: int, probe: str
 ) -> tuple[StoredSplit, StoredSplit, StoredSplit]:
-    """Training, probe and gallery windows; the latter two are one object where they are one list."""
+    """Training, probe and gallery; the latter two are one object where they are one list."""
 
     def read(split: str) -> StoredSplit:
         return store.read_split(data_root, spec, length, split)
@@ -223,8 +200,9 @@ def _by_setting(
 def _joint_view(spec: DatasetSpec, kgbd_order: str, root: str) -> _View:
     """Root joint and joint order (datasets.md 2.4).
 
-    In raw order KGBD's windows stay as they are in the files, with the head first, and methods read them
-    by Kinect's names, as the released programs do; "sensor" still means the true hip centre.
+    In raw order KGBD's windows stay as they are in the files, with the head first, and methods
+    read them by Kinect's names, as the released programs do; "sensor" still means the true hip
+    centre.
     """
     named, order, shown = spec.skeleton, None, spec.skeleton
     if spec.skeleton is KGBD_FILE:

@@ -9,7 +9,6 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from os import replace as swap
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,12 @@ _LEFTOVER_SECONDS = 3600
 
 
 def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
-    """Writes ``manifest.json``; it holds no times and no absolute paths, so equal sets have equal ones."""
+    """Writes ``manifest.json``, without times or absolute paths: equal sets have equal ones."""
     atomic.write_json(folder / NAME, {"schema": SCHEMA, **content})
 
 
 def read_manifest(folder: Path) -> tuple[dict[str, Any] | None, str | None]:
-    """The manifest and the sha256 of its bytes; (None, None) where a public set came without one."""
+    """The manifest and the sha256 of its bytes; (None, None) for a public set without one."""
     path = folder / NAME
     try:
         data = path.read_bytes()
@@ -85,8 +84,8 @@ def find_spec(data_root: Path, dataset: str, length: int) -> DatasetSpec:
 def staged_folder(target: Path) -> Iterator[Path]:
     """An empty folder beside `target` that takes its place only when the block ends well.
 
-    A kill in between leaves the previous `target`, and at worst a hidden folder that nothing loads; the
-    next writer of the same set clears it away.
+    A kill in between leaves the previous `target`, and at worst a hidden folder that nothing loads;
+    the next writer of the same set clears it away.
     """
     token = secrets.token_hex(4)
     stage = target.with_name(f".{target.name}.{token}.part")
@@ -97,12 +96,12 @@ def staged_folder(target: Path) -> Iterator[Path]:
         stage.mkdir()
         yield stage
         if target.exists():
-            swap(target, previous)
+            target.replace(previous)
         try:
-            swap(stage, target)
+            stage.replace(target)
         except OSError:
             if previous.exists():
-                swap(previous, target)
+                previous.replace(target)
             raise
     except OSError as error:
         raise atomic.cannot_write(target, error) from error
@@ -116,7 +115,7 @@ def _tidy(target: Path) -> None:
     """Brings back what a kill between the two renames left, and clears what killed writers left."""
     for old in target.parent.glob(f".{target.name}.*.old"):
         if not target.exists():
-            swap(old, target)
+            old.replace(target)
     for part in target.parent.glob(f".{target.name}.*.part"):
         if time.time() - part.stat().st_mtime > _LEFTOVER_SECONDS:  # not another writer at work
             shutil.rmtree(part, ignore_errors=True)

@@ -1,14 +1,15 @@
 """Reads the two public ``.npy`` files that hold pickles, and nothing else.
 
 ``ids_*.npy`` is a 0-d object array around a dict of lists of indices, and some releases keep
-``frame_id_*.npy`` as an object array of integers. A pickle may call anything on loading, so the stream is
-read with stand-ins: none of numpy's or any other library's code runs on its behalf, and every name but
-those of array, dtype and scalar reconstruction is refused.
+``frame_id_*.npy`` as an object array of integers. A pickle may call anything on loading, so the
+stream is read with stand-ins: none of numpy's or any other library's code runs on its behalf, and
+every name but those of array, dtype and scalar reconstruction is refused.
 """
 
 from __future__ import annotations
 
 import pickle
+import re
 import struct
 from pathlib import Path
 from typing import IO, Any
@@ -17,7 +18,6 @@ import numpy as np
 
 from simmc.errors import UserError
 
-_NUMERIC = "biuf"
 _NOT_PLAIN = "holds more than integers, lists and dicts of them"
 
 
@@ -25,15 +25,13 @@ class _Dtype:
     """Stands in for numpy.dtype: a numeric type or "O"."""
 
     def __init__(self, code: str, *_flags: Any) -> None:
-        code = code.decode("ascii") if isinstance(code, bytes) else code
-        self.dtype = np.dtype(object) if code == "O" else np.dtype(str(code))
-        if code != "O" and self.dtype.kind not in _NUMERIC:
+        if not re.fullmatch(r"[biuf][1248]|O8?", code):
             raise pickle.UnpicklingError(f"arrays of type {code!r} are not admitted")
+        self.dtype: np.dtype[Any] = np.dtype(code[:1] if code[0] == "O" else code)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        order = state[1].decode("ascii") if isinstance(state[1], bytes) else state[1]
-        if order in ("<", ">"):
-            self.dtype = self.dtype.newbyteorder(order)
+        if state[1] == ">":
+            self.dtype = self.dtype.newbyteorder(">")
 
 
 class _Array:
@@ -110,7 +108,9 @@ def read_object_array(path: Path) -> Any:
     """
     try:
         with path.open("rb") as file:
-            shape = _object_header(file)
+            shape, dtype = read_header(file)
+            if not dtype.hasobject:
+                raise ValueError("no object array")
             content = _plain(_Restricted(file, encoding="latin1").load())
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the file") from error
@@ -127,13 +127,11 @@ def read_object_array(path: Path) -> Any:
     raise UserError(f"{path}: {_NOT_PLAIN}; make it again with Preprocess.py")
 
 
-def _object_header(file: IO[bytes]) -> tuple[int, ...]:
+def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and dtype of an open ``.npy``; ValueError where it is none."""
     version = np.lib.format.read_magic(file)
-    read = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
-    shape, _, dtype = read[version](file)
-    if not dtype.hasobject:
-        raise ValueError("no object array")
-    return shape
+    if version == (1, 0):
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    else:
+        shape, _, dtype = np.lib.format.read_array_header_2_0(file)
+    return shape, dtype

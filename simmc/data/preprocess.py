@@ -1,4 +1,7 @@
-"""Raw datasets to windows in the public layout: read, split, cut, window, write (datasets.md 2, 4, 5)."""
+"""Raw datasets to windows in the public layout: read, split, cut, window, write.
+
+Sources: datasets.md 2 (raw data), 4 (splits), 5 (layout).
+"""
 
 from __future__ import annotations
 
@@ -70,8 +73,8 @@ def preprocess(
         data_root: folder of the results.
         datasets: names, or None for all that are found.
         length: frames of a window, f.
-        seed: of the random split; each dataset starts its own generator from it, so that a split does
-            not depend on which other datasets are there.
+        seed: of the random split; each dataset starts its own generator from it, so that a split
+            does not depend on which other datasets are there.
         options: the preprocess switches.
         protocol: "CVE" makes KS20's cross-view windows instead of the random split.
         progress: gives the progress display for a dataset by name.
@@ -84,9 +87,7 @@ def preprocess(
         reader = import_module(f"simmc.data.raw.{spec.name.lower()}")
         found: list[Recording] = reader.read(raw_root / spec.name, options, progress(spec.name))
         if not found:
-            raise UserError(
-                f"{raw_root / spec.name}: holds no recording of {spec.name}; see README"
-            )
+            raise UserError(f"{raw_root / spec.name}: holds no recording; see docs/data.md")
         summary = _write(spec, found, data_root, length, seed, options, protocol)
         done.append(Summary(**summary, seconds=time.perf_counter() - began))
     return Outcome(done, skipped)

@@ -1,8 +1,8 @@
-"""Skeletons by joint name: what each sensor calls its joints, and in which order its files hold them.
+"""Skeletons by joint name: what each sensor calls its joints, and their order in its files.
 
-Parts, edges and descriptor joints are looked up by name, so that no table of indices is repeated and
-KGBD's own file order is no special case. Kinect v1 and v2 share the names of the slots 0 to 19, as the
-papers use the same numbers for both (v2: hip_center = spine base, spine = spine mid,
+Parts, edges and descriptor joints are looked up by name, so that no table of indices is repeated
+and KGBD's own file order is no special case. Kinect v1 and v2 share the names of the slots 0 to 19,
+as the papers use the same numbers for both (v2: hip_center = spine base, spine = spine mid,
 shoulder_center = neck).
 """
 
@@ -87,8 +87,8 @@ _CASIA_JOINTS = (
     *("right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle"),
 )
 
-# The parts of both Kinects: of the 25-joint names each sensor takes those that it has. They do not fit
-# CASIA-B, where knees and elbows belong to the LOWER leg and arm: use `Skeleton.parts` for any sensor.
+# The parts of both Kinects: of the 25-joint names each sensor takes those that it has. They do not
+# fit CASIA-B, where knees and elbows belong to the LOWER leg and arm: use `Skeleton.parts`.
 COMPONENTS: tuple[Part, ...] = (
     ("left_upper_leg", ("left_hip", "left_knee")),
     ("left_lower_leg", ("left_ankle", "left_foot")),

@@ -37,8 +37,8 @@ class DatasetSpec:
     gallery_of: Mapping[str, str]  # probe as the user names it -> split it is matched against
     default_length: int = 6
     lengths: tuple[int, ...] = KINECT_LENGTHS
-    # Training windows (datasets.md 5.2): dense overlap as the switch dense_starts says, or f/2 apart,
-    # or plain, without overlap.
+    # Training windows (datasets.md 5.2): dense overlap as the switch dense_starts says, or f/2
+    # apart, or plain, without overlap.
     train_windows: Literal["dense", "stride", "plain"] = "dense"
     train_cut: tuple[int, int] = (0, 0)  # frames cut at start and end of a training recording
     test_cut: tuple[int, int] = (0, 0)

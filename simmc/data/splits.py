@@ -61,7 +61,10 @@ def _by_identity(recordings: Sequence[Recording]) -> dict[int, list[int]]:
 
 
 def _kgbd(recordings: Sequence[Recording], rng: np.random.Generator) -> Assignment:
-    """Two walks of a person to the gallery, one to the probe, the rest to training; of three, one each."""
+    """Two walks of a person to the gallery, one to the probe, the rest to training.
+
+    Of three walks (Person015) each role gets one.
+    """
     found: Assignment = {TRAIN: [], "gallery": [], "probe": []}
     for identity, places in _by_identity(recordings).items():
         if len(places) < 3:
@@ -79,8 +82,8 @@ def _kgbd(recordings: Sequence[Recording], rng: np.random.Generator) -> Assignme
 def _ks20(recordings: Sequence[Recording], rng: np.random.Generator, slip: bool) -> Assignment:
     """RVE: per person one setting for the gallery, one for the probe, the third for training.
 
-    With `slip` the role follows the setting of the NEXT recording of the view, and the last recording
-    of each view is not used at all, as in the released reader (datasets.md 2.3 b).
+    With `slip` the role follows the setting of the NEXT recording of the view, and the last
+    recording of each view is not used at all, as in the released reader (datasets.md 2.3 b).
     """
     role_of: dict[tuple[int, str], str] = {}
     for identity, places in _by_identity(recordings).items():

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from simmc import __version__
-from simmc.data import specs
+from simmc.data import arrays, specs
 from simmc.data.manifest import (
     describe_skeleton,
     find_spec,
@@ -41,7 +40,6 @@ __all__ = [
     "write_manifest",
     "write_split",
 ]
-_AGAIN = "the set is damaged: run Preprocess.py again"
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +97,10 @@ def write_split(
     """Writes one split below `base`.
 
     Args:
+        base: folder of dataset and length.
+        spec: the dataset.
+        length: f.
+        split: name of the split.
         planes: (3, N * f, J) float64: x, y and z, rows = frames.
         labels: (N,) int64 identity label of every window.
         recording: (N,) int64 place of every window's recording in the manifest, or None.
@@ -109,10 +111,10 @@ def write_split(
         return file_path(folder, spec, length, split, what)
 
     for axis, plane in zip("xyz", planes, strict=True):
-        save_array(target(axis), plane)
-    save_array(target("frame_id"), labels.astype(np.int64))
+        arrays.save(target(axis), plane)
+    arrays.save(target("frame_id"), labels.astype(np.int64))
     if recording is not None:
-        save_array(target("recording"), recording.astype(np.int64))
+        arrays.save(target("recording"), recording.astype(np.int64))
     values, members = np.unique(labels, return_inverse=True)
     order = np.argsort(members, kind="stable")
     ends = np.cumsum(np.bincount(members, minlength=len(values)))[:-1]
@@ -120,12 +122,6 @@ def write_split(
     with atomic.open_atomic(target("ids"), "wb") as file:
         # The only pickle the project writes: the public programs read this file and no other form.
         np.lib.format.write_array(file, np.array(ids, dtype=object), allow_pickle=True)
-
-
-def save_array(path: Path, array: np.ndarray) -> None:
-    """Writes a plain ``.npy``, whole or not at all."""
-    with atomic.open_atomic(path, "wb") as file:
-        np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
 
 
 def read_split(data_root: Path, spec: DatasetSpec | str, length: int, split: str) -> StoredSplit:
@@ -142,88 +138,44 @@ def read_split(data_root: Path, spec: DatasetSpec | str, length: int, split: str
             f"{folder}: not there; run `python Preprocess.py {length} --dataset {spec.name}{cve}` "
             "or point --data_root to where the windows are"
         )
-    x, y, z = (_read_plane(target(axis), spec, length) for axis in "xyz")
+    x, y, z = (arrays.read_plane(target(axis), length, spec.n_joints) for axis in "xyz")
     for axis, plane in zip("yz", (y, z), strict=True):
         if len(plane) != len(x):
-            raise UserError(f"{target(axis)}: {len(plane)} windows, but x has {len(x)}; {_AGAIN}")
+            found = f"{len(plane)} windows, but x has {len(x)}"
+            raise UserError(f"{target(axis)}: {found}; {arrays.AGAIN}")
     if len(x) == 0:
-        raise UserError(f"{target('x')}: holds no window; {_AGAIN}")
+        raise UserError(f"{target('x')}: holds no window; {arrays.AGAIN}")
     labels = _read_labels(target("frame_id"), target("ids"), len(x))
     recording = target("recording")
-    indices = _read_integers(recording, len(x)) if recording.exists() else None
+    indices = arrays.read_integers(recording, len(x)) if recording.exists() else None
     return StoredSplit((x, y, z), labels, indices, folder)
-
-
-def _open_array(path: Path, mmap: bool = False) -> np.ndarray:
-    try:
-        array = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
-    except FileNotFoundError:
-        raise UserError(f"{path}: the file is missing; {_AGAIN}") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); {_AGAIN}") from error
-    if not isinstance(array, np.ndarray):
-        raise UserError(f"{path}: an archive where one array is due; {_AGAIN}")
-    return array
-
-
-def _read_plane(path: Path, spec: DatasetSpec, length: int) -> np.ndarray:
-    array = _open_array(path, mmap=True)
-    if array.ndim != 2 or array.shape[1] != spec.n_joints or array.dtype.kind != "f":
-        raise UserError(
-            f"{path}: {array.dtype} of shape {array.shape}, where floats (N * {length}, "
-            f"{spec.n_joints}) are due for {spec.name}; {_AGAIN}"
-        )
-    if len(array) % length:
-        raise UserError(f"{path}: {len(array)} rows, no multiple of --length {length}; {_AGAIN}")
-    return array.reshape(-1, length, spec.n_joints)
 
 
 def _read_labels(frame_id: Path, ids: Path, count: int) -> np.ndarray:
     if frame_id.exists():
-        return _read_integers(frame_id, count)
+        return arrays.read_integers(frame_id, count)
     labels = np.full(count, -1, dtype=np.int64)
     covered = 0
     for label, places in read_ids(ids).items():
         if not all(0 <= place < count for place in places):
-            raise UserError(f"{ids}: names windows beyond the {count} there are; {_AGAIN}")
+            raise UserError(f"{ids}: names windows beyond the {count} there are; {arrays.AGAIN}")
         labels[places] = label
         covered += len(places)
     if covered != count:
-        raise UserError(f"{ids}: names {covered} windows, but there are {count}; {_AGAIN}")
+        raise UserError(f"{ids}: names {covered} windows, but there are {count}; {arrays.AGAIN}")
     return labels
-
-
-def _read_integers(path: Path, count: int) -> np.ndarray:
-    try:
-        holds_pickle = _npy_dtype(path).hasobject
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); {_AGAIN}") from error
-    array = np.asarray(read_object_array(path) if holds_pickle else _open_array(path))
-    if array.shape != (count,):
-        raise UserError(f"{path}: shape {array.shape}, but there are {count} windows; {_AGAIN}")
-    if array.dtype.kind not in "iuf" or (array != array.astype(np.int64)).any():
-        raise UserError(f"{path}: {array.dtype} where integers are due; {_AGAIN}")
-    return array.astype(np.int64)
-
-
-def _npy_dtype(path: Path) -> np.dtype[Any]:
-    with path.open("rb") as file:
-        version = np.lib.format.read_magic(file)
-        wide = version >= (2, 0)
-        read = np.lib.format.read_array_header_2_0 if wide else np.lib.format.read_array_header_1_0
-        return read(file)[2]
 
 
 def read_ids(path: Path) -> dict[int, list[int]]:
     """The public dict {label: window indices}; UserError for any other content."""
     if not path.exists():
-        raise UserError(f"{path}: the file is missing; {_AGAIN}")
+        raise UserError(f"{path}: the file is missing; {arrays.AGAIN}")
     content = read_object_array(path)
     if not isinstance(content, dict) or not all(
         isinstance(label, int) and isinstance(places, list) and all(type(p) is int for p in places)
         for label, places in content.items()
     ):
-        raise UserError(f"{path}: not a dict of window indices by identity; {_AGAIN}")
+        raise UserError(f"{path}: not a dict of window indices by identity; {arrays.AGAIN}")
     return content
 
 
@@ -239,9 +191,10 @@ def write_dataset(
     Args:
         data_root: folder of all datasets.
         name: name of the dataset, none of the table's.
-        splits: split -> (windows (N, f, J, 3) in metres, identity labels (N,) of integers). One split
-            is called "train"; the labels may be all 0 where identities are unknown.
-        skeleton: joint names in the order of the J axis; `Skeleton(name, joints, root, (), (), ())` will do.
+        splits: split -> (windows (N, f, J, 3) in metres, identity labels (N,) of integers). One
+            split is called "train"; its labels may be all 0 where identities are unknown.
+        skeleton: joint names in the order of the J axis; `Skeleton(name, joints, root, (), (), ())`
+            will do.
         gallery_of: probe split -> gallery split; {"probe": "gallery"} if left out.
 
     Returns:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -41,8 +42,9 @@ def starts_plain(n_frames: int, length: int) -> np.ndarray:
 def starts_dense(n_frames: int, length: int, mode: Mode = "repeated") -> list[np.ndarray]:
     """Starts of overlapping windows, one (n,) int64 array an offset.
 
-    For offset s the starts are s + i * f/2 up to L - f. Released ("repeated"): offsets 0 to f-1, twice
-    the stride, so that nearly every start occurs twice. "once" stops at the stride, "stride" at one.
+    For offset s the starts are s + i * f/2 up to L - f. Released ("repeated"): offsets 0 to f-1,
+    twice the stride, so that nearly every start occurs twice. "once" takes the offsets below the
+    stride, "stride" the first alone.
     """
     step = max(1, length // 2)
     offsets = {"repeated": length, "once": step, "stride": 1}[mode]
@@ -51,7 +53,7 @@ def starts_dense(n_frames: int, length: int, mode: Mode = "repeated") -> list[np
 
 
 def plan(n_frames: Sequence[int], length: int, mode: Mode) -> Plan:
-    """Windows of recordings with these numbers of frames: offset outermost, then recording, then start."""
+    """Windows of recordings of these lengths: offset outermost, then recording, then start."""
     by_recording = [
         [starts_plain(n, length)] if mode == "plain" else starts_dense(n, length, mode)
         for n in n_frames
@@ -73,9 +75,11 @@ def coordinates(frames: Sequence[np.ndarray], windows: Plan, n_joints: int) -> n
     planes = np.empty((3, len(windows) * f, n_joints))
     # Runs of windows from the same recording are copied in one go.
     edges = np.flatnonzero(np.diff(windows.recording, prepend=-1, append=-1))
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
-        rows = windows.start[low:high, None] + np.arange(f)
-        block = frames[windows.recording[low]][rows.ravel()]
+    for low, high in pairwise(edges):
+        rows = (windows.start[low:high, None] + np.arange(f)).ravel()
+        block = frames[windows.recording[low]]
+        in_line = rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all()
+        block = block[rows[0] : rows[-1] + 1] if in_line else block[rows]
         planes[:, low * f : high * f] = np.moveaxis(block, -1, 0)
     return planes
 

@@ -1,0 +1,62 @@
+"""Single ``.npy`` files of the layout: written whole, read with every fault named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from simmc.data.pickled import read_header, read_object_array
+from simmc.errors import UserError
+from simmc.runs import atomic
+
+AGAIN = "the set is damaged: run Preprocess.py again"
+
+
+def save(path: Path, array: np.ndarray) -> None:
+    """Writes a plain ``.npy``, whole or not at all."""
+    with atomic.open_atomic(path, "wb") as file:
+        np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def _open(path: Path, mmap: bool = False) -> np.ndarray:
+    try:
+        array = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
+    except FileNotFoundError:
+        raise UserError(f"{path}: the file is missing; {AGAIN}") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); {AGAIN}") from error
+    if not isinstance(array, np.ndarray):
+        raise UserError(f"{path}: an archive where one array is due; {AGAIN}")
+    return array
+
+
+def read_plane(path: Path, length: int, n_joints: int) -> np.ndarray:
+    """One coordinate (N * f, J), mapped from disk as (N, f, J) floats."""
+    array = _open(path, mmap=True)
+    if array.ndim != 2 or array.shape[1] != n_joints or array.dtype.kind != "f":
+        raise UserError(
+            f"{path}: {array.dtype} of shape {array.shape}, where floats of shape "
+            f"(N * {length}, {n_joints}) are due; {AGAIN}"
+        )
+    if len(array) % length:
+        raise UserError(f"{path}: {len(array)} rows, no multiple of --length {length}; {AGAIN}")
+    return array.reshape(-1, length, n_joints)
+
+
+def read_integers(path: Path, count: int) -> np.ndarray:
+    """One integer a window, (N,) int64; public files may hold them as objects or as floats."""
+    try:
+        array = np.asarray(read_object_array(path) if _holds_objects(path) else _open(path))
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); {AGAIN}") from error
+    if array.shape != (count,):
+        raise UserError(f"{path}: shape {array.shape}, but there are {count} windows; {AGAIN}")
+    if array.dtype.kind not in "iuf" or not (np.isfinite(array) & (array % 1 == 0)).all():
+        raise UserError(f"{path}: holds {array.dtype} values that are no integers; {AGAIN}")
+    return array.astype(np.int64)
+
+
+def _holds_objects(path: Path) -> bool:
+    with path.open("rb") as file:
+        return read_header(file)[1].hasobject

@@ -1,0 +1,34 @@
+"""Class sampling, the released loader's balance of training windows by true identity."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from simmc.errors import UserError
+
+
+def class_sample(labels: np.ndarray, batch_size: int, rng: np.random.Generator) -> np.ndarray:
+    """Window indices balanced by class, (2 * floor(n/B) * C * b,) int64 (datasets.md 5.4).
+
+    In each of the 2 * floor(n/B) batches every class gives b = floor(B/C) windows: its next b in
+    file order, or, once fewer than b are left, b draws with replacement from all it has.
+    """
+    classes, members = np.unique(labels, return_inverse=True)
+    share = batch_size // len(classes)
+    n_batches = 2 * (len(labels) // batch_size)
+    if share == 0 or n_batches == 0:
+        raise UserError(
+            f"--batch_size {batch_size}: {len(labels)} training windows of {len(classes)} "
+            "identities cannot be balanced in batches of that size; use --class_sampling off or "
+            "another size"
+        )
+    order = np.argsort(members, kind="stable")
+    sizes = np.bincount(members)
+    ends = np.cumsum(sizes)
+    picked = np.empty((n_batches, len(classes), share), dtype=np.int64)
+    for c, (size, end) in enumerate(zip(sizes, ends, strict=True)):
+        own = order[end - size : end]
+        in_order = min(size // share, n_batches)
+        picked[:in_order, c] = own[: in_order * share].reshape(in_order, share)
+        picked[in_order:, c] = own[rng.integers(0, size, (n_batches - in_order, share))]
+    return picked.ravel()
