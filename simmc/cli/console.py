@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from simmc.config import Resolved
 from simmc.data.loaders import Experiment
 from simmc.errors import UserError
 from simmc.runs.directory import RunDirectory
@@ -25,6 +26,13 @@ def notes(sentences: list[str]) -> None:
     """Print remarks that are no errors to standard error."""
     for sentence in sentences:
         print(f"note: {sentence}", file=sys.stderr, flush=True)
+
+
+def settings(resolved: Resolved) -> None:
+    """The settings that are not plain defaults, with where each came from."""
+    lines = resolved.describe().splitlines()
+    say("\n".join(line for line in lines if not line.endswith(" default")))
+    say("everything else as in --help; config.json in the run folder has all of it")
 
 
 def data_summary(data: Experiment) -> None:

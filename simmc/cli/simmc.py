@@ -59,7 +59,7 @@ def train_run(resolved: Resolved, run: RunDirectory | None, runtime: Runtime) ->
             default_name(settings),
         )
         run.write_config(resolved.to_dict())
-    console.say(resolved.describe())
+    console.settings(resolved)
     console.say(f"\nrun folder: {run.path}")
     console.data_summary(data)
     results = new_results(settings, data, runtime)

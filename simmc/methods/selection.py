@@ -7,6 +7,10 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
+from simmc.evaluation import diagnostics
+
 
 @dataclass
 class Selector:
@@ -51,11 +55,33 @@ class Selector:
         self.waited = int(state["waited"])
 
 
-def label_free_score(labels: Any) -> float:
-    """Placeholder."""
-    from sklearn.metrics import adjusted_rand_score
+def label_free_score(labels: np.ndarray, previous: np.ndarray | None) -> float | None:
+    """How far one epoch's pseudo labels can be trusted, judged by the labels alone; in [0, 1].
 
+    The product of three shares that need no identity, probe or gallery:
+
+    - windows clustered in every view,
+    - agreement of two clusterings of the same windows by adjusted mutual information: of the two
+      masked views, or, where there is one view only, of this epoch and the one before,
+    - diversity: pairs of clustered windows that lie in different clusters. It is 0 where
+      everything has collapsed into one cluster, on which any two views agree perfectly.
+
+    Args:
+        labels: (q, N) pseudo labels, -1 = outlier.
+        previous: the same of the epoch before; used where q is 1.
+
+    Returns:
+        The score, or None where there is nothing to compare with yet.
+    """
+    first, second = (labels[0], labels[1]) if len(labels) > 1 else (labels[0], None)
+    if second is None:
+        if previous is None:
+            return None
+        second = previous[0]
     kept = (labels >= 0).all(0)
-    if len(labels) < 2 or not kept.any():
-        return float(kept.mean())
-    return float(adjusted_rand_score(labels[0][kept], labels[1][kept]))
+    if not ((first >= 0) & (second >= 0)).any():
+        return 0.0
+    sizes = np.bincount(first[kept]).astype(float) if kept.any() else np.zeros(1)
+    diversity = 1.0 - float(((sizes / max(sizes.sum(), 1.0)) ** 2).sum())
+    agreement = max(diagnostics.label_agreement(first, second), 0.0)
+    return float(kept.mean()) * agreement * diversity

@@ -45,6 +45,7 @@ class SimMC:
     runtime: Runtime
     protocols: tuple[str, ...]
     epoch: int = 0
+    previous_labels: np.ndarray | None = None  # (q, N), of the epoch before
     clock: Clock = field(default_factory=Clock)
 
     def __post_init__(self) -> None:
@@ -187,18 +188,20 @@ class SimMC:
         record: dict[str, Any] = {
             "outliers": int((~kept).sum()),
             "kept": int(kept.sum()),
-            "agreement": label_free_score(y),
+            "label_free_score": label_free_score(y, self.previous_labels),
         }
+        self.previous_labels = y
         for i, labelling in enumerate(y, start=1):
             record[f"clusters_{i}"] = int(labelling.max(initial=-1)) + 1
             record[f"outliers_{i}"] = int((labelling < 0).sum())
         if kept.any():
             record["mi"] = diagnostics.mutual_information(truth[kept], y[0][kept])
+            record["ami"] = diagnostics.adjusted_mutual_information(truth[kept], y[0][kept])
         return record
 
     def offer(self, record: dict[str, Any]) -> list[str]:
         """Show the epoch to every protocol; the names of those that like it best so far."""
-        scores = {"paper": record.get("top1"), "label_free": record["agreement"]}
+        scores = {"paper": record.get("top1"), "label_free": record["label_free_score"]}
         return [
             name
             for name, selector in self.selectors.items()
@@ -213,6 +216,9 @@ class SimMC:
             "optimizer": self.optimizer.state_dict(),
             "seeds": self.seeds.state(),
             "selectors": {name: s.state() for name, s in self.selectors.items()},
+            "previous_labels": None
+            if self.previous_labels is None
+            else torch.from_numpy(self.previous_labels),
         }
 
     def restore(self, state: dict[str, Any], path: Path) -> None:
@@ -223,6 +229,8 @@ class SimMC:
             for name, selector in self.selectors.items():
                 selector.restore(state["selectors"][name])
             self.epoch = int(state["epoch"])
+            labels = state["previous_labels"]
+            self.previous_labels = None if labels is None else labels.numpy()
             self.seeds.restore(state["seeds"])
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise UserError(
