@@ -92,7 +92,7 @@ def physical_cores() -> int:
 def _device(device: str, gpu: str | None, notes: list[str]) -> torch.device:
     if device not in ("auto", "cpu", "cuda"):
         raise UserError(f"--device must be auto, cpu or cuda, not {device!r}.")
-    if gpu and not gpu.lstrip("-").isdigit():
+    if gpu and not gpu.removeprefix("-").isdecimal():
         raise UserError(f"--gpu must be the number of one GPU such as 0, not {gpu!r}.")
     if device == "cpu" or (gpu and int(gpu) < 0):
         return torch.device("cpu")
@@ -119,7 +119,7 @@ def _threads(asked: int | None) -> int:
             raise UserError(f"--threads must be at least 1, not {asked}.")
         return asked
     wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    if wanted.isdigit() and int(wanted) > 0:
+    if wanted.isdecimal() and int(wanted) > 0:
         return int(wanted)
     return min(physical_cores(), MOST_THREADS)
 

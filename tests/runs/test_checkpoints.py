@@ -1,0 +1,269 @@
+import errno
+import io
+import os
+import pickle
+import random
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from simmc.errors import UserError
+from simmc.runs import checkpoints, seeds
+
+STATE = {
+    "epoch": 3,
+    "top1": 0.5,
+    "name": "run",
+    "flag": True,
+    "nothing": None,
+    "weights": {"W1": torch.arange(6.0).reshape(2, 3)},
+    "history": [1, 2.5, "x"],
+    0: (0.9, 0.999),
+}
+
+
+class Malice:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.marker),)
+
+
+def seal(path, content, **options):
+    """A file with a right checksum, whatever it holds."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer, **options)
+    path.write_bytes(checkpoints.sealed(buffer.getvalue()))
+
+
+def equal(left, right):
+    if isinstance(left, torch.Tensor):
+        return torch.equal(left, right) and left.dtype == right.dtype
+    if isinstance(left, dict):
+        return left.keys() == right.keys() and all(equal(left[key], right[key]) for key in left)
+    return left == right and type(left) is type(right)
+
+
+def test_round_trip(tmp_path):
+    path = tmp_path / "last.pt"
+    checkpoints.save(path, STATE)
+    assert equal(checkpoints.load(path), STATE)
+
+
+def test_training_continues_to_the_same_bits(tmp_path):
+    """Weights, Adam and both kinds of random state come back exactly."""
+
+    def start():
+        streams = seeds.generators(5)
+        layer = torch.nn.Linear(4, 2)
+        with torch.no_grad():
+            layer.weight.copy_(torch.randn(2, 4, generator=streams.weights))
+            layer.bias.zero_()
+        return streams, layer, torch.optim.Adam(layer.parameters(), lr=0.1)
+
+    def steps(streams, layer, adam, count):
+        for _ in range(count):
+            batch = torch.from_numpy(streams.masks.standard_normal((3, 4)).astype(np.float32))
+            adam.zero_grad()
+            layer(batch + torch.randn(3, 4, generator=streams.weights)).square().sum().backward()
+            adam.step()
+
+    streams, layer, adam = start()
+    steps(streams, layer, adam, 3)
+    path = tmp_path / "last.pt"
+    checkpoints.save(
+        path, {"net": layer.state_dict(), "adam": adam.state_dict(), "seeds": streams.state()}
+    )
+    steps(streams, layer, adam, 3)
+
+    again, other, adam2 = start()
+    state = checkpoints.load(path)
+    other.load_state_dict(state["net"])
+    adam2.load_state_dict(state["adam"])
+    again.restore(state["seeds"])
+    steps(again, other, adam2, 3)
+    assert torch.equal(layer.weight, other.weight)
+    assert again.state() == streams.state()
+
+
+@pytest.mark.parametrize(
+    ("state", "where"),
+    [
+        ({"a": {"b": np.float64(1)}}, r"state\['a'\]\['b'\] is a float64"),
+        ({"a": [1, {2}]}, r"state\['a'\]\[1\] is a set"),
+        ({"a": {(1, 2): 3}}, r"key \(1, 2\)"),
+        ({"a": np.zeros(2)}, r"ndarray"),
+    ],
+)
+def test_refuses_to_write_what_it_could_not_read(tmp_path, state, where):
+    with pytest.raises(TypeError, match=where):
+        checkpoints.save(tmp_path / "last.pt", state)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("function", ["fsync", "replace"])
+def test_a_failed_save_keeps_the_previous_checkpoint(tmp_path, monkeypatch, function):
+    path = tmp_path / "last.pt"
+    checkpoints.save(path, {"epoch": 1})
+
+    def fail(*_args, **_kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, function, fail)
+        with pytest.raises(UserError, match=r"last\.pt: No space left"):
+            checkpoints.save(path, {"epoch": 2})
+    assert checkpoints.load(path) == {"epoch": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_disk_that_fills_up_while_writing(tmp_path, monkeypatch):
+    """The write itself fails, in the middle of the data."""
+    path = tmp_path / "last.pt"
+    checkpoints.save(path, {"epoch": 1})
+    real = os.open
+
+    def on_full_disk(name, *args, **kwargs):
+        return (
+            real("/dev/full", os.O_WRONLY)
+            if str(name).endswith(".part")
+            else real(name, *args, **kwargs)
+        )
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", on_full_disk)
+        with pytest.raises(UserError, match=r"last\.pt: No space left"):
+            checkpoints.save(path, {"weights": torch.zeros(100_000)})
+    assert checkpoints.load(path) == {"epoch": 1}
+
+
+def test_killed_while_saving(tmp_path):
+    """A process killed inside the swap leaves the old checkpoint; the next save clears the rest."""
+    path = tmp_path / "last.pt"
+    checkpoints.save(path, {"epoch": 1})
+    script = (
+        "import os, signal, sys\n"
+        "from simmc.runs import checkpoints\n"
+        "os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "checkpoints.save(sys.argv[1], {'epoch': 2})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(path)], check=False)
+    assert done.returncode == -9
+    assert len(list(tmp_path.iterdir())) == 2
+    assert checkpoints.load(path) == {"epoch": 1}
+    checkpoints.save(path, {"epoch": 3})
+    assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
+    assert checkpoints.load(path) == {"epoch": 3}
+
+
+def test_missing(tmp_path):
+    with pytest.raises(UserError, match=r"no checkpoint .*best\.pt.*--mode Train.*--run"):
+        checkpoints.load(tmp_path / "best.pt")
+
+
+def test_a_folder_in_its_place(tmp_path):
+    with pytest.raises(UserError, match="cannot read"):
+        checkpoints.load(tmp_path)
+
+
+@pytest.mark.parametrize("legacy", [True, False])
+def test_code_in_a_checkpoint_never_runs(tmp_path, legacy):
+    path, marker = tmp_path / "best.pt", tmp_path / "ran"
+    state = {"schema": checkpoints.SCHEMA, "version": 1, "state": {"a": Malice(marker)}}
+    seal(path, state, _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(UserError, match=r"best\.pt was refused"):
+        checkpoints.load(path)
+    assert not marker.exists()
+
+
+def test_plain_pickle_is_refused(tmp_path):
+    path, marker = tmp_path / "best.pt", tmp_path / "ran"
+    for content in (
+        pickle.dumps(Malice(marker), protocol=2),
+        checkpoints.sealed(pickle.dumps(Malice(marker), protocol=2)),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"best\.pt"):
+            checkpoints.load(path)
+    assert not marker.exists()
+
+
+def test_another_programs_file(tmp_path):
+    path = tmp_path / "best.pt"
+    torch.save({"W1": torch.zeros(2)}, path)
+    with pytest.raises(UserError, match=r"best\.pt is damaged or not a checkpoint"):
+        checkpoints.load(path)
+    seal(path, {"W1": torch.zeros(2)})
+    with pytest.raises(UserError, match=r"best\.pt is not a checkpoint of this program"):
+        checkpoints.load(path)
+
+
+def test_another_version_names_both(tmp_path):
+    path = tmp_path / "best.pt"
+    seal(path, {"schema": checkpoints.SCHEMA, "version": 99, "state": {}})
+    with pytest.raises(UserError, match=r"version 99, this program reads version 1"):
+        checkpoints.load(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04", b"\x80\x02}q\x00."])
+def test_junk(tmp_path, content):
+    path = tmp_path / "best.pt"
+    for data in (content, checkpoints.sealed(content)):
+        path.write_bytes(data)
+        with pytest.raises(UserError, match=r"best\.pt"):
+            checkpoints.load(path)
+
+
+def test_a_zip_of_something_else(tmp_path):
+    path = tmp_path / "best.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("readme", "x")
+    with pytest.raises(UserError, match=r"best\.pt"):
+        checkpoints.load(path)
+
+
+def test_no_truncation_and_no_flipped_bit_passes(tmp_path):
+    """A damaged file is refused, never read as other numbers (torch.load alone does read them)."""
+    path = tmp_path / "best.pt"
+    checkpoints.save(path, {"weights": torch.arange(50.0)})
+    whole = path.read_bytes()
+    draw = random.Random(0)
+    for _ in range(300):
+        damaged = bytearray(whole)
+        if draw.random() < 0.3:
+            del damaged[draw.randrange(len(damaged)) :]
+        else:
+            damaged[draw.randrange(len(damaged))] ^= 1 << draw.randrange(8)
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"best\.pt is damaged"):
+            checkpoints.load(path)
+
+
+def test_torch_itself_opens_the_file(tmp_path):
+    path = tmp_path / "best.pt"
+    checkpoints.save(path, STATE)
+    assert equal(torch.load(path, weights_only=True)["state"], STATE)
+
+
+def test_what_is_stored_is_detached_and_on_the_cpu(tmp_path):
+    path = tmp_path / "best.pt"
+    checkpoints.save(path, {"w": torch.nn.Parameter(torch.ones(2))})
+    found = checkpoints.load(path)["w"]
+    assert type(found) is torch.Tensor
+    assert not found.requires_grad
+    assert found.device.type == "cpu"
+
+
+def test_equal_states_give_equal_bytes(tmp_path):
+    checkpoints.save(tmp_path / "a.pt", STATE)
+    checkpoints.save(tmp_path / "b.pt", STATE)
+    assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.pt").read_bytes()
