@@ -70,8 +70,9 @@ def parser(settings: type[Settings]) -> argparse.ArgumentParser:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """The end of a message: '; did you mean X?', or a full stop where nothing is near."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else "."
+    names = {name.lstrip("-"): name for name in known}  # shared dashes would make all flags alike
+    close = difflib.get_close_matches(word.lstrip("-").replace("-", "_"), names, n=1)
+    return f"; did you mean {names[close[0]]}?" if close else "."
 
 
 def _flags(entry: Option, dashed: bool) -> list[str]:

@@ -1,0 +1,87 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from simmc import fidelity
+from simmc.config import SimMCSettings, options_of
+
+PAGE = (Path(__file__).parents[1] / "docs" / "fidelity.md").read_text(encoding="utf-8")
+ROWS = {
+    cells[1].strip(): [cell.strip() for cell in cells[2:-1]]
+    for cells in (line.split("|") for line in PAGE.splitlines())
+    if len(cells) == 7 and re.fullmatch(r"[QD]\d+", cells[1].strip())
+}
+SWITCH = re.compile(r"(?:--(\w+) (\w+)` / `(\w+))")
+# written down a second time on purpose: name -> quirk, released, exact
+EXPECTED = {
+    "jaccard_input": ("Q1", "raw", "normalised"),
+    "mask_scope": ("Q2", "batch", "window"),
+    "mask_replay": ("Q3", "index", "window"),
+    "mpc_reduction": ("Q4", "sum", "mean"),
+    "selection": ("Q5", "probe", "label_free"),
+    "part_batches": ("Q6", "drop", "keep"),
+    "class_sampling": ("Q7", "on", "off"),
+    "same_condition_map": ("Q8", "skip_first", "remove_self"),
+    "zero_label_guard": ("Q10", "on", "off"),
+    "double_load": ("Q11", "on", "off"),
+    "kgbd_order": ("Q12", "raw", "mapped"),
+    "root": ("Q12", "first", "sensor"),
+    "eval_sqrt": ("Q13", "nan", "clamp"),
+    "ias_label_order": ("D1", "walk", "name"),
+    "ias_cut": ("D2", "asymmetric", "symmetric"),
+    "ks20_time": ("D3", "text", "number"),
+    "ks20_roles": ("D4", "slip", "own"),
+    "dense_starts": ("D5", "repeated", "once"),
+}
+
+
+def test_the_table():
+    found = {s.name: (s.quirk, s.released, s.exact) for s in fidelity.SWITCHES.values()}
+    assert found == EXPECTED
+
+
+def test_every_quirk_has_one_row():
+    expected = [f"Q{number}" for number in range(1, 15)] + [f"D{number}" for number in range(1, 6)]
+    assert list(ROWS) == expected
+    assert len(re.findall(r"^\| [QD]\d+ \|", PAGE, flags=re.MULTILINE)) == len(expected)
+
+
+def test_every_switch_has_a_row_and_every_row_s_switch_exists():
+    on_page = {
+        (quirk, name, released, exact)
+        for quirk, cells in ROWS.items()
+        for name, released, exact in SWITCH.findall(cells[2])
+    }
+    in_code = {(s.quirk, s.name, s.released, s.exact) for s in fidelity.SWITCHES.values()}
+    assert on_page == in_code
+
+
+@pytest.mark.parametrize("quirk", ["Q9", "Q14"])
+def test_rows_without_a_switch_say_why(quirk):
+    assert ROWS[quirk][2].startswith("no switch: ")
+    assert all(s.quirk != quirk for s in fidelity.SWITCHES.values())
+
+
+def test_further_values_are_on_the_page():
+    for row in fidelity.SWITCHES.values():
+        for value in row.more:
+            assert f"--{row.name} {value}" in PAGE
+
+
+def test_every_row_says_what_it_does_on_kgbd():
+    assert all(cells[3].startswith(("[results](results.md)", "none")) for cells in ROWS.values())
+
+
+def test_levels():
+    assert fidelity.values("simmc", "released")["mask_scope"] == "batch"
+    assert fidelity.values("simmc", "exact")["mask_scope"] == "window"
+    assert "ias_cut" not in fidelity.values("simmc", "exact")
+    assert fidelity.values("preprocess", "exact")["ias_cut"] == "symmetric"
+    with pytest.raises(ValueError, match="faithful"):
+        fidelity.values("simmc", "faithful")
+
+
+def test_the_settings_have_every_switch_of_their_command():
+    declared = {entry.name for entry in options_of(SimMCSettings) if entry.is_switch}
+    assert declared == set(fidelity.values("simmc", "released"))
