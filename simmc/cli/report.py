@@ -72,6 +72,7 @@ def curves(words: Any) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="simmc report",
+        allow_abbrev=False,
         description="Tables and pictures of runs. RUN is the folder of a run, or the folder of a "
         "dataset and probe (such as ReID_Models/KS20/probe) for its newest run.",
     )
@@ -82,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         help="mean and spread over seeds, both protocols, beside the paper's row",
         description="One row for each dataset, probe, method, fidelity and protocol: mean and "
         "sample standard deviation over seeds, and the paper's row.",
+        allow_abbrev=False,
     )
     one.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="default: every run")
     one.add_argument(
@@ -105,7 +107,9 @@ def _parser() -> argparse.ArgumentParser:
         ("cmc", cmc, "CMC curve: share of probes with a correct match among the k nearest"),
         ("curves", curves, "course of the training: rates, clusters, outliers, losses"),
     ):
-        one = actions.add_parser(name, help=text, description=f"Draws the {text}.")
+        one = actions.add_parser(
+            name, help=text, description=f"Draws the {text}.", allow_abbrev=False
+        )
         one.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
         one.add_argument(
             "--out",

@@ -1,0 +1,71 @@
+import pytest
+
+from simmc.errors import UserError
+from simmc.reports import results
+
+
+def test_a_run_is_found_by_its_folder_a_file_and_the_folder_above(make_run):
+    make_run("old")
+    folder = make_run("new")
+    for path in (folder, folder / "results.json", folder.parent):
+        assert results.load(path).path == folder
+
+
+def test_a_lost_pointer_is_no_crash(make_run):
+    folder = make_run()
+    (folder.parent / "latest").write_text("deleted\n")
+    with pytest.raises(UserError, match=r"results\.json"):
+        results.load(folder.parent)
+
+
+def test_missing_keys_are_shown_as_unknown(tmp_path):
+    folder = tmp_path / "bare"
+    folder.mkdir()
+    (folder / "results.json").write_text('{"protocols": [], "settings": null, "data": 3}')
+    run = results.load(folder)
+    assert (run.text("dataset"), run.settings, run.checksum, run.generated) == ("?", {}, "", False)
+    assert run.protocol("paper") is None
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", "\0\0"])
+def test_damaged_results_name_the_file(make_run, content):
+    folder = make_run()
+    (folder / "results.json").write_text(content)
+    with pytest.raises(UserError, match=str(folder / "results.json")):
+        results.load(folder)
+
+
+def test_no_such_run_names_the_path(tmp_path):
+    with pytest.raises(UserError, match="nowhere: there is no such run"):
+        results.load(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="--model_root"):
+        results.find_all(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="no finished run"):
+        results.find_all(tmp_path)
+
+
+def test_find_all_passes_over_what_is_part_of_a_run(make_run, tmp_path):
+    folder = make_run("one")
+    make_run("two", dataset="KS20")
+    inner = folder / "label_free"
+    inner.mkdir()
+    (inner / "results.json").write_text("{}")
+    assert [run.path.name for run in results.find_all(tmp_path / "ReID_Models")] == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({}, "SimMC"),
+        ({"lambda": 0.5, "q": 2, "encoder": "mlp"}, "SimMC"),
+        ({"lambda": 0, "q": 2}, "MPC"),
+        ({"lambda": 0.0, "q": 1, "mask_x": 0}, "NPC"),
+        ({"encoder": "none", "lambda": 0.5}, "Baseline"),
+    ],
+)
+def test_ablations_have_the_names_of_table_4(make_run, settings, name):
+    assert results.load(make_run(settings=settings)).method_name == name
+
+
+def test_other_methods_keep_their_name(make_run):
+    assert results.load(make_run(method="D13", settings={"q": 1})).method_name == "D13"
