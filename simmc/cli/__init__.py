@@ -10,7 +10,9 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 
-import simmc
+# names, not the package: `simmc` is also the name of a module of this folder
+from simmc import __doc__ as about
+from simmc import __version__ as version
 from simmc.errors import UserError
 
 # name -> ("module:function", what it does)
@@ -32,7 +34,7 @@ def main() -> int:
         print(overview())
         return DONE
     if words[0] in ("-V", "--version"):
-        print(f"simmc {simmc.__version__}")
+        print(f"simmc {version}")
         return DONE
     return run(words[0], words[1:])
 
@@ -82,7 +84,7 @@ def overview() -> str:
         [
             "usage: simmc COMMAND [--name value ...]",
             "",
-            simmc.__doc__ or "",
+            about or "",
             "",
             "commands:",
             *lines,
@@ -114,7 +116,7 @@ def _interrupted(command: str) -> str:
 def _fault() -> int:
     traceback.print_exc()
     return _say(
-        f"\nThis is a fault of simmc {simmc.__version__}, not of your input. Please report it with "
+        f"\nThis is a fault of simmc {version}, not of your input. Please report it with "
         "the lines above, the command you typed and the output of: simmc doctor",
         FAULT,
     )

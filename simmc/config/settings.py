@@ -81,7 +81,7 @@ class SimMCSettings(Settings):
     )
     lambda_: float = option(
         0.5,
-        "Weight of MIC; MPC has the rest (Eq. 8).",
+        "Weight of MIC; MPC has the rest (Eq. 7).",
         aliases=("mask_lambda",),
         limits=_FRACTION,
         group=TRAINING,

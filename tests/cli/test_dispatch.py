@@ -1,0 +1,203 @@
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import simmc
+from simmc import cli
+from simmc.cli import doctor
+from simmc.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """Makes a function the command `try`; gives what runs it."""
+
+    def install(function):
+        monkeypatch.setattr(cli, "_function", lambda _name: function)
+        return lambda *argv: cli.run("try", argv)
+
+    return install
+
+
+def raises(error):
+    def function(_argv):
+        raise error
+
+    return function
+
+
+def call(*words, cwd=None):
+    return subprocess.run(
+        [sys.executable, *map(str, words)], capture_output=True, text=True, cwd=cwd, check=False
+    )
+
+
+def test_a_fault_while_a_command_of_the_package_s_name_is_loaded(capsys):
+    """The module simmc.cli.simmc becomes an attribute `simmc` of this package when imported."""
+    assert cli.run("simmc", ["--help"]) == 0
+    assert cli._fault() == 1
+    assert f"a fault of simmc {simmc.__version__}" in capsys.readouterr().err
+
+
+def test_words_and_exit_code_are_passed_through(command):
+    seen = []
+    run = command(lambda argv: seen.append(argv) or 0)
+    assert run("--t", "1") == 0
+    assert seen == [["--t", "1"]]
+    assert command(lambda _argv: 1)() == 1
+
+
+def test_the_users_error_is_one_line_without_traceback(command, capsys):
+    assert command(raises(UserError("--eps 2 is not possible")))() == 2
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "error: --eps 2 is not possible\n")
+
+
+def test_a_fault_of_ours_shows_where_and_what_to_do(command, capsys):
+    assert command(raises(ValueError("bad shape")))() == 1
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    assert "bad shape" in err
+    assert "a fault of simmc" in err
+    assert "simmc doctor" in err
+
+
+@pytest.mark.parametrize(("code", "expected"), [(0, 0), (None, 0), (2, 2), ("text", 1)])
+def test_leaving_early(command, code, expected):
+    assert command(raises(SystemExit(code)))() == expected
+
+
+def test_interruption_says_what_was_kept(monkeypatch, capsys):
+    monkeypatch.setattr(cli, "_function", lambda _name: raises(KeyboardInterrupt()))
+    assert cli.run("simmc", []) == 130
+    err = capsys.readouterr().err
+    assert "Every file that was written is whole" in err
+    assert "--resume" in err
+    assert cli.run("preprocess", []) == 130
+    assert "Run the same command again" in capsys.readouterr().err
+
+
+def test_a_command_may_say_it_better(command, capsys):
+    assert command(raises(KeyboardInterrupt("stopped after epoch 7")))() == 130
+    assert capsys.readouterr().err == "\nstopped after epoch 7\n"
+
+
+def test_a_missing_package_names_the_remedy(command, capsys):
+    assert command(raises(ModuleNotFoundError("No module", name="faiss")))() == 2
+    assert re.search(r"package faiss is not installed.*requirements\.txt", capsys.readouterr().err)
+    assert command(raises(ModuleNotFoundError("No module", name="simmc.gone")))() == 1
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"), [("doctr", "did you mean doctor?"), ("xyz", "commands: preprocess, simmc")]
+)
+def test_unknown_command(word, hint, capsys):
+    assert cli.run(word, []) == 2
+    assert hint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["help"]])
+def test_overview(monkeypatch, capsys, words):
+    monkeypatch.setattr(sys, "argv", ["simmc", *words])
+    assert cli.main() == 0
+    page = capsys.readouterr().out
+    for name, (_, summary) in cli.COMMANDS.items():
+        assert re.search(rf"^  {name} +{summary}$", page, flags=re.MULTILINE)
+
+
+def test_version(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["simmc", "--version"])
+    assert cli.main() == 0
+    assert capsys.readouterr().out == f"simmc {simmc.__version__}\n"
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_has_a_help_page(name, capsys):
+    assert cli.run(name, ["--help"]) == 0
+    assert "--" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_refuses_an_unknown_flag_by_name(name, capsys):
+    assert cli.run(name, ["--no_such_flag_anywhere"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "--no_such_flag_anywhere" in err
+    assert "Traceback" not in err
+
+
+def test_help_and_errors_need_no_heavy_package():
+    """The list of commands appears at once, also where nothing is installed."""
+    script = (
+        "import sys; sys.argv = ['simmc', '--help']; from simmc import cli; cli.main(); "
+        "assert not {'torch', 'numpy', 'faiss', 'numba'} & set(sys.modules)"
+    )
+    assert call("-c", script, cwd=ROOT).returncode == 0
+
+
+def test_the_script_runs_from_any_directory(tmp_path):
+    done = call(ROOT / "SimMC.py", "--epz", "1", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == "error: there is no flag --epz; did you mean --eps?\n"
+    assert done.stdout == ""
+
+
+def test_python_m_simmc():
+    done = call("-m", "simmc", "--version", cwd=ROOT)
+    assert (done.returncode, done.stdout) == (0, f"simmc {simmc.__version__}\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a POSIX pipe")
+def test_a_closed_pipe_is_quiet():
+    script = "import sys; from simmc import cli; sys.exit(cli.run('simmc', ['--help']))"
+    writer = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(0.2)\n" + script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+    )
+    writer.stdout.close()  # the reader leaves before the first word
+    assert writer.stderr.read() == b""
+    writer.stderr.close()
+    assert writer.wait() in (0, 141)
+
+
+def test_doctor(tmp_path, capsys):
+    made = tmp_path / "Datasets" / "CASIA_B_match" / "40" / "CASIA_B_train_npy_data"
+    made.mkdir(parents=True)
+    (tmp_path / "Datasets" / "KGBD" / "6" / "train_npy_data").mkdir(parents=True)
+    (tmp_path / "KS20").mkdir()
+    argv = ["--data_root", tmp_path / "Datasets", "--raw_root", tmp_path, "--threads", "1"]
+    assert doctor.main(list(map(str, argv))) == 0
+    page = capsys.readouterr().out
+    for line in (
+        r"torch +\d",
+        r"device +\w+",
+        r"threads +1 \(physical cores: \d+\)",
+        r"memory +[\d.]+ GiB",
+        r"disk, data_root +[\d.]+ GiB free",
+        r"CASIA_B +f = 40",
+        r"KGBD +f = 6",
+        r"IAS +none",
+        r"KS20 +found",
+        r"neighbours +good",
+    ):
+        assert re.search(line, page), line
+
+
+def test_a_failed_check_is_a_failed_command(monkeypatch, capsys):
+    monkeypatch.setitem(doctor._CHECKS, "seeds", raises_nothing_but(RuntimeError("it moved")))
+    assert doctor.main(["--threads", "1"]) == 1
+    assert re.search(r"seeds +FAILED: it moved", capsys.readouterr().out)
+
+
+def raises_nothing_but(error):
+    def check():
+        raise error
+
+    return check
