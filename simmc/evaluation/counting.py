@@ -1,64 +1,162 @@
 """Exact positions of a probe's matches in the ranking of the whole gallery, without sorting it.
 
-For one probe with P matches in a gallery of n windows only P + 1 numbers per row matter: how many
-other windows are nearer than the first match, lie between the first and the second, and so on.
-They are counted in one pass over the row of single-precision "screening" values:
+For one probe with P matches only P numbers matter: how many other windows are nearer than match
+1, 2, ..., P. They are counted in one pass over a row of single-precision "screening" values:
 
 1. The squared distances of the P matches are computed exactly (double precision, differences, a
    fixed order of summation) and sorted by (distance, gallery index): the thresholds.
-2. Every other window falls into one of some thousand equal buckets; a bucket that no threshold
-   comes near is simply counted.
-3. A window in a bucket near a threshold is compared with the thresholds. If rounding of the
+2. Every other window falls into one of some thousand equal buckets; what is in a bucket that no
+   threshold comes near is simply counted.
+3. A window in a bucket near a threshold is compared with the thresholds. Where rounding of the
    screening value could have put it on the wrong side, its distance is computed exactly, too.
 
 So the outcome is that of exact distances throughout, and equal windows tie whatever block of a
 matrix product they were in. Letters: B probes of a block, n gallery, d features, P matches.
 """
 
+# Arguments of compiled loops are left without types where any floating type may come.
+# mypy: disable-error-code="no-untyped-def"
+
 import numpy as np
 
 from simmc.compiled import compiled
 
+LANES = 32  # partial sums of an exact distance
+_BUCKETS = 512, 65536  # fewest and most; 32 to 64 a match in between
+
 
 @compiled()
-def squared_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Squared Euclidean distance in double precision, always summed in the same order.
+def squared_distance(a, b, sums):
+    """Squared Euclidean distance of a (d,) and b (d,) in double precision.
 
-    Eight separate sums: a single instruction each on today's processors, without giving the
-    compiler leave to change the order (and with it the last bit) from one place to another.
+    Always summed in the same order, stated here: left to itself the compiler may choose another
+    at each place of use, and equal windows would differ in the last bit. Partial sums side by
+    side let it use wide instructions all the same; `sums` (LANES,) float64 is overwritten.
     """
     d = a.shape[0]
-    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
-    k = 0
-    while k + 8 <= d:
-        t0 = np.float64(a[k]) - np.float64(b[k])
-        t1 = np.float64(a[k + 1]) - np.float64(b[k + 1])
-        t2 = np.float64(a[k + 2]) - np.float64(b[k + 2])
-        t3 = np.float64(a[k + 3]) - np.float64(b[k + 3])
-        t4 = np.float64(a[k + 4]) - np.float64(b[k + 4])
-        t5 = np.float64(a[k + 5]) - np.float64(b[k + 5])
-        t6 = np.float64(a[k + 6]) - np.float64(b[k + 6])
-        t7 = np.float64(a[k + 7]) - np.float64(b[k + 7])
-        s0 += t0 * t0
-        s1 += t1 * t1
-        s2 += t2 * t2
-        s3 += t3 * t3
-        s4 += t4 * t4
-        s5 += t5 * t5
-        s6 += t6 * t6
-        s7 += t7 * t7
-        k += 8
-    while k < d:
-        t0 = np.float64(a[k]) - np.float64(b[k])
-        s0 += t0 * t0
-        k += 1
-    return ((s0 + s4) + (s1 + s5)) + ((s2 + s6) + (s3 + s7))
+    whole = d - d % LANES
+    sums[:] = 0.0
+    for k in range(0, whole, LANES):
+        for lane in range(LANES):
+            step = np.float64(a[k + lane]) - np.float64(b[k + lane])
+            sums[lane] += step * step
+    for k in range(whole, d):
+        step = np.float64(a[k]) - np.float64(b[k])
+        sums[k - whole] += step * step
+    width = LANES // 2
+    while width:
+        for lane in range(width):
+            sums[lane] += sums[lane + width]
+        width //= 2
+    return sums[0]
 
 
 @compiled()
-def _first_at_least(values: np.ndarray, count: int, wanted: float) -> int:
-    """Number of values[:count] (ascending) below `wanted`."""
-    low, high = 0, count
+def _rounding(length_p, length_g, d):
+    """Bound on the error of a screening value; no sum of d terms in any order does worse.
+
+    Terms: the product, then centring, norms and their sum in single precision; centring in double
+    precision; underflow.
+    """
+    both = length_p + length_g
+    single = 2.0 * (d + 8) * length_p * length_g + 8.0 * both * both
+    return 2.0**-24 * single + 2.0**-50 * both + 1e-30
+
+
+@compiled()
+def _matches(row, probe, gallery, order, span, hidden, refine, sums):
+    """Ascending squared distances (P,) and gallery indices (P,) of a probe's matches."""
+    distances = np.empty(span[1] - span[0], np.float64)
+    members = np.empty(span[1] - span[0], np.int64)
+    count = 0
+    for c in range(span[0], span[1]):
+        if c == hidden:
+            continue
+        members[count] = order[c]
+        if refine:
+            distances[count] = squared_distance(probe, gallery[order[c]], sums)
+        else:
+            distances[count] = row[c]
+        count += 1
+    ascending = np.argsort(distances[:count], kind="mergesort")  # stable: ties by gallery index
+    return distances[ascending], members[ascending]
+
+
+@compiled()
+def _margins(e, scale, length, longest, d, refine):
+    """How near to threshold k a screening value is in doubt, (P,); a bound for all windows.
+
+    A window so near cannot be longer than the probe and its distance together (and a little).
+    Half as much again covers the rounding of the threshold itself to single precision.
+    """
+    margins = np.zeros(len(e))
+    if refine:
+        for k in range(len(e)):
+            reach = 1.1 * (length + np.sqrt(e[k] * scale)) + 1e-12
+            margins[k] = 1.5 * _rounding(length, min(longest, reach), d)
+    return margins
+
+
+@compiled()
+def _bucket(value, limits):
+    """Bucket of a value less the lowest one, limits[0]; never decreasing in `value`."""
+    place = value * limits[1]
+    place = place if place > limits[2] else limits[2]
+    place = place if place < limits[3] else limits[3]
+    return np.int32(place)
+
+
+@compiled()
+def _set_buckets(t, margins, limits, near):
+    """Lay the buckets over the thresholds t (P,) and mark those within a threshold's margin.
+
+    The last bucket is for all that lies beyond; infinite thresholds are there.
+
+    Returns:
+        The buckets of the thresholds, (P,) int32; `limits` (lowest value, scale, 0, last bucket)
+        and `near` (1 for marked buckets) are written.
+    """
+    last = len(t) - 1
+    while last > 0 and t[last] == np.inf:
+        last -= 1
+    low, width = 0.0, 0.0
+    if t[last] < np.inf:
+        low = t[0] - margins[0]
+        width = t[last] + margins[last] - low
+    top = near.shape[0] - 1
+    scale = (top - 4) / width if width > 1e-30 else 1.0
+    limits[0], limits[1], limits[2], limits[3] = low - 2.0 / scale, scale, 0.0, top
+    codes = np.empty(len(t), np.int32)
+    edges = np.empty(3, limits.dtype)
+    near[:] = 0
+    for k in range(len(t)):
+        edges[0], edges[1], edges[2] = t[k] - margins[k], t[k], t[k] + margins[k]
+        for e in range(3):
+            edges[e] -= limits[0]
+        codes[k] = _bucket(edges[1], limits)
+        near[_bucket(edges[0], limits) : _bucket(edges[2], limits) + 1] = 1
+    return codes
+
+
+@compiled()
+def _sort_into_buckets(row, norms, limits, near, codes, histogram, candidates):
+    """Count the windows of every bucket and list those in marked ones; returns how many."""
+    low = limits[0]
+    for j in range(row.shape[0]):
+        codes[j] = _bucket(norms[j] + row[j] - low, limits)
+    histogram[:] = 0
+    found = 0
+    for j in range(row.shape[0]):
+        histogram[codes[j]] += 1
+        candidates[found] = j
+        found += near[codes[j]]
+    return found
+
+
+@compiled()
+def _first_at_least(values, wanted):
+    """Number of values (ascending) below `wanted`."""
+    low, high = 0, len(values)
     while low < high:
         middle = (low + high) >> 1
         if values[middle] < wanted:
@@ -69,182 +167,113 @@ def _first_at_least(values: np.ndarray, count: int, wanted: float) -> int:
 
 
 @compiled()
-def _bucket(value, scale, zero, top):  # type: ignore[no-untyped-def]  # one floating type for all
-    """Bucket of a screening value less the lowest one; never decreasing in `value`."""
-    place = value * scale
-    place = place if place > zero else zero
-    place = place if place < top else top
-    return np.int32(place)
+def _place(value, index, e, members):
+    """Matches nearer than `value`, and those before (value, index) under the tie rule."""
+    nearer = _first_at_least(e, value)
+    before = nearer
+    while before < len(e) and e[before] == value and members[before] < index:
+        before += 1
+    return nearer, before
 
 
 @compiled()
-def _buckets(row, norms, limits, codes):  # type: ignore[no-untyped-def]
-    """Buckets of a whole row; `limits` holds (lowest value, scale, 0, last bucket)."""
-    low, scale, zero, top = limits[0], limits[1], limits[2], limits[3]
-    for j in range(row.shape[0]):
-        codes[j] = _bucket(norms[j] + row[j] - low, scale, zero, top)
-
-
-@compiled()
-def _near_thresholds(codes, near, histogram, candidates) -> int:  # type: ignore[no-untyped-def]
-    """Count the windows of every bucket and list those whose bucket is near a threshold."""
-    found = 0
-    for j in range(codes.shape[0]):
-        code = codes[j]
-        histogram[code] += 1
-        candidates[found] = j
-        found += near[code]
-    return found
-
-
-@compiled()
-def _set_buckets(t, count, slack, limits, near, codes_t):  # type: ignore[no-untyped-def]
-    """Lay the buckets over the thresholds t[:count] (ascending, infinite ones last) and mark
-    those within `slack` of one; the last bucket is for all that lies beyond."""
-    last = count - 1
-    while last > 0 and t[last] == np.inf:
-        last -= 1
-    top = near.shape[0] - 1
-    low = t[0] - slack if t[0] < np.inf else 0.0
-    width = t[last] + slack - low if t[last] < np.inf else 0.0
-    scale = (top - 4) / width if width > 1e-30 else 1.0
-    limits[0] = low - 2.0 / scale
-    limits[1] = scale
-    limits[2] = 0.0
-    limits[3] = top
-    edge = np.empty(3, limits.dtype)
-    near[:] = 0
-    for k in range(count):
-        edge[0] = t[k] - slack
-        edge[1] = t[k]
-        edge[2] = t[k] + slack
-        for e in range(3):
-            edge[e] -= limits[0]
-        codes_t[k] = _bucket(edge[1], limits[1], limits[2], limits[3])
-        first = _bucket(edge[0], limits[1], limits[2], limits[3]) - 1
-        final = _bucket(edge[2], limits[1], limits[2], limits[3]) + 1
-        for b in range(max(first, 0), min(final, top) + 1):
-            near[b] = 1
-
-
-@compiled()
-def _summary(e, count, ahead, no_later):  # type: ignore[no-untyped-def]
+def _summary(e, codes, near, histogram, ahead, no_later):
     """(first, second, last) rank of a match and the average precision.
 
     Args:
-        e: ascending squared distances of the matches; the first `count` entries count.
-        ahead: how many non-matches come before match k under (distance, index).
-        no_later: how many non-matches are no farther than match k.
+        e: (P,) ascending squared distances of the matches.
+        codes: (P,) their buckets.
+        near: 1 for marked buckets.
+        histogram: windows in every bucket.
+        ahead: (P + 1,) how many of the windows in marked buckets come between match k - 1 and
+            match k under (distance, index). Overwritten.
+        no_later: (P + 1,) likewise by distance alone, those at match k's own included.
     """
-    precision = 0.0
-    group = 0
+    count = len(e)
+    far, b = 0, 0
+    before, no_farther = 0, 0
+    precision, group = 0.0, 0
     for k in range(count):
+        while b < codes[k]:
+            if not near[b]:
+                far += histogram[b]
+            b += 1
+        before += ahead[k]
+        no_farther += no_later[k]
+        ahead[k] = before + far
         if k + 1 == count or e[k + 1] != e[k]:  # the end of a group of equal distances
-            precision += (k + 1 - group) * (k + 1) / (k + 1 + no_later[k])
+            precision += (k + 1 - group) * (k + 1) / (k + 1 + no_farther + far)
             group = k + 1
     second = ahead[1] + 2 if count > 1 else 0
     return ahead[0] + 1, second, ahead[count - 1] + count, precision / count
 
 
 @compiled()
-def rank_rows(  # type: ignore[no-untyped-def]
-    start, stop, screen, norms, probes, shift, scale, slack, gallery, order, spans, hidden, refine,
-    ranks, precision,
+def rank_rows(
+    start, stop, screen, shift, norms, longest, scale, refine, probes, gallery, order, spans,
+    hidden, ranks, precision,
 ):  # fmt: skip
     """Ranks and average precision of the probes start..stop-1 of a block.
 
     Args:
-        screen: (B, n) float; with `norms` (n,) added, the squared distance less the probe's own
-            squared norm, columns in the order of `order`.
-        probes, gallery: (B, d), (n, d) original features, used if `refine`.
-        shift: (B,) float64, the probes' own squared norm as scaled in `screen`.
-        scale: factor from exact squared distances to those of `screen`.
-        slack: (B,) float64, bound on the rounding of a screening value.
-        order: (n,) int64 gallery index of each column; spans: (B, 2) int64 columns of the matches.
+        start: first row of the block to rank.
+        stop: the row after the last one.
+        screen: (B, n) float, columns in the order of `order`; with `norms` added, the squared
+            distance as scaled, less the probe's own squared norm. Overwritten.
+        shift: (B,) float64, that squared norm of the probe.
+        norms: (n,) float, of the type of `screen`.
+        longest: root of the largest of the norms.
+        scale: factor from exact squared distances to scaled ones.
+        refine: False to take the values of `screen` themselves as the exact squared distances.
+        probes: (B, d) features, float32 or float64.
+        gallery: (n, d) features of the same type.
+        order: (n,) int64 gallery index of each column, rising within an identity.
+        spans: (B, 2) int64, the columns of a probe's matches.
         hidden: (B,) int64 column that is no part of this probe's gallery, or -1.
-        refine: False to take `screen` itself as the exact squared distances.
-        ranks, precision: (B, 4) int64 first, second, last rank and number of matches (0: none),
-            (B,) float64, written here.
+        ranks: (B, 4) int64, written: first, second and last rank, number of matches (0: none).
+        precision: (B,) float64, written: average precision.
     """
-    n = screen.shape[1]
-    longest = 1
-    for i in range(start, stop):
-        longest = max(longest, spans[i, 1] - spans[i, 0])
-    size = 512
-    while size < 16 * longest and size < 65536:
+    n, d = gallery.shape
+    size = _BUCKETS[0]
+    while size < 32 * np.max(spans[:, 1] - spans[:, 0]) and size < _BUCKETS[1]:
         size *= 2
     histogram = np.empty(size, np.int32)
     near = np.empty(size, np.uint8)
     limits = np.empty(4, screen.dtype)
     codes = np.empty(n, np.int32)
     candidates = np.empty(n + 1, np.int32)
-    codes_t = np.empty(longest, np.int32)
-    no_later = np.empty(longest + 1, np.int64)
-    ahead = np.empty(longest + 1, np.int64)
-
+    sums = np.empty(LANES)
     for i in range(start, stop):
-        row = screen[i]
-        distances = np.empty(spans[i, 1] - spans[i, 0], np.float64)
-        members = np.empty(spans[i, 1] - spans[i, 0], np.int64)
-        count = 0
-        for c in range(spans[i, 0], spans[i, 1]):
-            if c != hidden[i]:
-                members[count] = order[c]
-                if refine:
-                    distances[count] = squared_distance(probes[i], gallery[order[c]])
-                else:
-                    distances[count] = row[c]
-                count += 1
-        ranks[i, 3] = count
-        if count == 0:
-            ranks[i, :3] = 0
-            precision[i] = np.nan
+        row, span = screen[i], spans[i]
+        e, members = _matches(row, probes[i], gallery, order, span, hidden[i], refine, sums)
+        ranks[i, 3] = len(e)
+        if len(e) == 0:
+            ranks[i, :3], precision[i] = 0, np.nan
             continue
-        by_distance = np.argsort(distances[:count], kind="mergesort")  # stable: index order
-        e = distances[by_distance]
-        members = members[by_distance]
+        # matches are dealt with, the hidden window is none: beyond everything, see below
+        row[span[0] : span[1]] = np.inf
+        if hidden[i] >= 0:
+            row[hidden[i]] = np.inf
         t = e * scale - shift[i]
-
-        _set_buckets(t, count, 1.5 * slack[i], limits, near, codes_t)
-        _buckets(row, norms, limits, codes)
-        histogram[:] = 0
-        found = _near_thresholds(codes, near, histogram, candidates)
-        no_later[: count + 1] = 0
-        ahead[: count + 1] = 0
-        for f in range(found):
-            c = candidates[f]
-            if spans[i, 0] <= c < spans[i, 1] or c == hidden[i]:
+        length = np.sqrt(shift[i])
+        margins = _margins(e, scale, length, longest, d, refine)
+        codes_t = _set_buckets(t, margins, limits, near)
+        found = _sort_into_buckets(row, norms, limits, near, codes, histogram, candidates)
+        ahead = np.zeros(len(e) + 1, np.int64)
+        no_later = np.zeros(len(e) + 1, np.int64)
+        for c in candidates[:found]:
+            if span[0] <= c < span[1] or c == hidden[i]:
                 continue
             value = np.float64(norms[c]) + np.float64(row[c])
-            k = _first_at_least(t, count, value - slack[i])
-            place = k
-            if k < count and t[k] <= value + slack[i]:
+            slack = _rounding(length, 1.0001 * np.sqrt(norms[c]), d) if refine else 0.0
+            k = _first_at_least(t, value - slack)
+            before = k
+            if k < len(e) and t[k] <= value + slack:
                 if refine:
-                    value = squared_distance(probes[i], gallery[order[c]])
-                k = _first_at_least(e, count, value)
-                place = k
-                while place < count and e[place] == value and members[place] < order[c]:
-                    place += 1
+                    value = squared_distance(probes[i], gallery[order[c]], sums)
+                k, before = _place(value, order[c], e, members)
             no_later[k] += 1
-            ahead[place] += 1
-        # matches and the hidden window lie in buckets, too: take them out again
-        for c in range(spans[i, 0], spans[i, 1]):
-            histogram[codes[c]] -= 1
-        if hidden[i] >= 0 and not spans[i, 0] <= hidden[i] < spans[i, 1]:
-            histogram[codes[hidden[i]]] -= 1
-        far = 0
-        b = 0
-        for k in range(count):
-            while b < codes_t[k]:
-                if not near[b]:
-                    far += histogram[b]
-                b += 1
-            if k > 0:
-                no_later[k] += no_later[k - 1]
-                ahead[k] += ahead[k - 1]
-            histogram_below = far
-            codes_t[k] = histogram_below  # reused: the count of windows in buckets below
-        for k in range(count):
-            no_later[k] += codes_t[k]
-            ahead[k] += codes_t[k]
-        ranks[i, 0], ranks[i, 1], ranks[i, 2], precision[i] = _summary(e, count, ahead, no_later)
+            ahead[before] += 1
+        ranks[i, 0], ranks[i, 1], ranks[i, 2], precision[i] = _summary(
+            e, codes_t, near, histogram, ahead, no_later
+        )

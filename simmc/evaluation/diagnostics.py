@@ -39,8 +39,8 @@ def mutual_information(truth: np.ndarray, pseudo: np.ndarray) -> float:
     """Mutual information of two labellings of the same windows, in nats.
 
     Args:
-        truth, pseudo: (N,) labels; every value is a class of its own, -1 included, so outliers
-            have to be left out beforehand.
+        truth: (N,) labels.
+        pseudo: (N,) labels; -1 is a class like any other, so leave outliers out beforehand.
     """
     return _information(*_contingency(truth, pseudo))
 
@@ -75,7 +75,7 @@ def label_agreement(labels_a: np.ndarray, labels_b: np.ndarray) -> float:
 
 
 def tightness_looseness(features: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-    """mACT and mRCL of a feature space under the true identities; larger is better for both.
+    """Tightness (mACT) and looseness (mRCL) of the true classes; larger is better for both.
 
     With c_a the mean feature of class a and D_ab the mean over the members x of class a of
     1 - cos(x, c_b): mACT = mean D_ab over all (a, b) / mean D_aa, and mRCL = mean over all (a, b)

@@ -5,6 +5,7 @@ docs/metrics.md for the formulas and the rules at the edges.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -119,14 +120,15 @@ def evaluate(
     ranks = np.empty((len(probe), 4), np.int64)
     precision = np.empty(len(probe))
     for start in range(0, len(probe), rows):
-        stop = min(start + rows, len(probe))
-        values = screen.block(start, stop)
-        here = slice(start, stop)
-        fixed = (
-            values.screen, screen.norms, probe[here], values.shift, screen.scale, values.slack,
-            gallery, order, spans[here], hidden[here], screen.refine, ranks[here], precision[here],
+        here = slice(start, min(start + rows, len(probe)))
+        values, shift = screen.block(here.start, here.stop)
+        count = partial(
+            rank_rows, screen=values, shift=shift, norms=screen.norms, longest=screen.longest,
+            scale=screen.scale, refine=screen.refine, probes=probe[here], gallery=gallery,
+            order=order, spans=spans[here], hidden=hidden[here], ranks=ranks[here],
+            precision=precision[here],
         )  # fmt: skip
-        over_rows(lambda a, b: rank_rows(a, b, *fixed), stop - start, threads, 32)
+        over_rows(count, here.stop - start, threads, 32)
     return _retrieval(ranks, precision, same_condition == "skip_first")
 
 

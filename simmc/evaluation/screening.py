@@ -5,21 +5,12 @@ matters (`Screen`), and the squares of the released evaluation mode, accidents i
 (`ReleasedSquares`, simmc.md Q13). Both yield what `simmc.evaluation.counting.rank_rows` reads.
 """
 
-from dataclasses import dataclass
 from math import frexp, sqrt
 
 import numpy as np
+import torch
 
 _ROWS = 4096  # rows turned to double precision at a time
-
-
-@dataclass
-class Block:
-    """Values for B probes: screen (B, n), shift (B,) and slack (B,) as `rank_rows` explains."""
-
-    screen: np.ndarray
-    shift: np.ndarray
-    slack: np.ndarray
 
 
 class Screen:
@@ -53,16 +44,11 @@ class Screen:
         centred = ((rows - self.mean) * self.factor).astype(np.float32)
         return centred, np.einsum("ij,ij->i", centred, centred, dtype=np.float64)
 
-    def block(self, start: int, stop: int) -> Block:
-        """Screening values of the probes start..stop-1."""
+    def block(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Screening values (b, n) of the probes start..stop-1, their squared norms (b,)."""
         left, squares = self._centred(self.probe[start:stop])
         left *= -2
-        screen = np.matmul(left, self.right.T, out=self.buffer[: stop - start])
-        # rounding of: the product (d terms), the centring of both sides, norms and their sum
-        length, d = np.sqrt(squares), self.right.shape[1]
-        both = length + self.longest
-        single = 2 * (d + 8) * length * self.longest + 8 * both**2
-        return Block(screen, squares, 2.0**-24 * single + 2.0**-50 * both + 1e-30)
+        return _product(left, self.right, self.buffer), squares
 
 
 class ReleasedSquares:
@@ -70,6 +56,7 @@ class ReleasedSquares:
 
     refine = False
     scale = 1.0
+    longest = 0.0
 
     def __init__(self, probe: np.ndarray, gallery: np.ndarray, order: np.ndarray, rows: int):
         self.probe = probe.astype(np.float64)
@@ -78,12 +65,21 @@ class ReleasedSquares:
         self.squares = np.square(self.right).sum(axis=1)
         self.buffer = np.empty((min(rows, len(probe)), len(gallery)))
 
-    def block(self, start: int, stop: int) -> Block:
-        """Squared distances of the probes start..stop-1."""
+    def block(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Squared distances (b, n) of the probes start..stop-1, and zeros."""
         rows = self.probe[start:stop]
-        screen = np.matmul(rows, self.right.T, out=self.buffer[: stop - start])
+        screen = _product(rows, self.right, self.buffer)
         screen *= -2
         screen += np.square(rows).sum(axis=1)[:, None] + self.squares
         screen[screen < 0] = np.inf
-        zeros = np.zeros(stop - start)
-        return Block(screen, zeros, zeros)
+        return screen, np.zeros(stop - start)
+
+
+def _product(left: np.ndarray, right: np.ndarray, buffer: np.ndarray) -> np.ndarray:
+    """Left (b, d) times the transpose of right (n, d), in the first b rows of the buffer."""
+    out = buffer[: len(left)]
+    if torch.get_float32_matmul_precision() == "highest":
+        torch.mm(torch.from_numpy(left), torch.from_numpy(right).T, out=torch.from_numpy(out))
+    else:  # torch might round to bfloat16, against the bound the counting relies on
+        np.matmul(left, right.T, out=out)
+    return out
