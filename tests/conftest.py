@@ -1,0 +1,93 @@
+"""What several tests share: real KGBD, where it is at hand."""
+
+from __future__ import annotations
+
+import os
+import re
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from simmc.data.raw.kgbd import FOLDER
+
+ROOT = Path(__file__).resolve().parent.parent
+SLICE_PERSONS = 12
+
+
+def shared_file(name: str, variable: str | None = None) -> Path:
+    """A file beside the KGBD archive, or where an environment variable points; skips without it."""
+    told = os.environ.get(variable, "") if variable else ""
+    path = Path(told) if told else ROOT.parent / "shared" / "data" / name
+    if not path.is_file():
+        hint = f", and {variable} names none" if variable else ""
+        pytest.skip(f"needs real data: there is no {path}{hint}")
+    return path
+
+
+def _link(target: Path, root: Path) -> Path:
+    """A raw root whose KGBD folder is `target`, which holds the person folders."""
+    folder = root / "KGBD"
+    folder.mkdir()
+    (folder / FOLDER).symlink_to(target, target_is_directory=True)
+    return root
+
+
+def _unpack(archive: Path, root: Path, persons: int | None) -> Path:
+    """Writes the walks of the archive's first persons (all of them for None) into a raw root."""
+    seen: set[str] = set()
+    with tarfile.open(archive, "r|*") as tar:
+        for member in tar:
+            walk = re.fullmatch(r"Data/(Person\d+)/(\d+\.txt)", member.name)
+            if walk is None:
+                continue
+            seen.add(walk[1])
+            if persons is not None and len(seen) > persons:
+                break  # the archive lists person after person
+            path = root / "KGBD" / FOLDER / walk[1] / walk[2]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            content = tar.extractfile(member)
+            assert content is not None
+            path.write_bytes(content.read())
+    return root
+
+
+def _unpacked() -> Path | None:
+    """The folder that SIMMC_KGBD_DIR names, so that nothing has to be unpacked."""
+    told = os.environ.get("SIMMC_KGBD_DIR", "")
+    if not told:
+        return None
+    for folder in (Path(told), Path(told) / "KGBD" / FOLDER, Path(told) / "Data"):
+        if (folder / "Person001").is_dir():
+            return folder.resolve()
+    return pytest.fail(f"SIMMC_KGBD_DIR={told} holds no Person001")
+
+
+@pytest.fixture(scope="session")
+def kgbd_archive() -> Path:
+    """The archive of raw KGBD."""
+    return shared_file("kgbd-raw.tar.xz", "SIMMC_KGBD_ARCHIVE")
+
+
+@pytest.fixture(scope="session")
+def kgbd_full(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """A raw root with all of KGBD; unpacked once a session."""
+    root = tmp_path_factory.mktemp("kgbd_full")
+    unpacked = _unpacked()
+    if unpacked:
+        return _link(unpacked, root)
+    return _unpack(request.getfixturevalue("kgbd_archive"), root, None)
+
+
+@pytest.fixture(scope="session")
+def kgbd_slice(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """A raw root with the first twelve persons of KGBD."""
+    root = tmp_path_factory.mktemp("kgbd_slice")
+    unpacked = _unpacked()
+    if unpacked is None:
+        return _unpack(request.getfixturevalue("kgbd_archive"), root, SLICE_PERSONS)
+    for person in sorted(unpacked.glob("Person*"))[:SLICE_PERSONS]:
+        link = root / "KGBD" / FOLDER / person.name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(person, target_is_directory=True)
+    return root

@@ -1,0 +1,62 @@
+"""Small raw data and recordings for the tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from simmc.data import specs
+from simmc.data.raw.kgbd import FOLDER, JOINT_NAMES
+from simmc.data.recordings import Recording
+
+
+def kgbd_text(frames: np.ndarray) -> str:
+    """Frames (T, 20, 3) as the lines of a KGBD file, CRLF as in the original."""
+    return "".join(
+        f"{name};{x!r};{y!r};{z!r}\r\n"
+        for frame in frames.tolist()
+        for name, (x, y, z) in zip(JOINT_NAMES, frame, strict=True)
+    )
+
+
+def kgbd_raw(
+    root: Path, walks: dict[int, int], n_frames: int = 50, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Writes `walks` files a person below a raw root; returns frames by recording name."""
+    rng = np.random.default_rng(seed)
+    written = {}
+    for person, count in walks.items():
+        for walk in range(1, count + 1):
+            frames = rng.normal(size=(n_frames + walk, 20, 3))
+            name = f"{FOLDER}/Person{person:03d}/{walk}.txt"
+            path = root / "KGBD" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(kgbd_text(frames), newline="")
+            written[name] = frames
+    return written
+
+
+def _recording(name: str, identity: int, shape: tuple[int, int], role: str, **attributes: str):
+    frames = np.random.default_rng([identity, *shape]).normal(size=(*shape, 3))
+    return Recording(name, identity, frames, role, attributes)
+
+
+def ks20(n_frames: int = 30, persons: int = 4) -> list[Recording]:
+    """Five views, three repetitions, the last person last in each repetition, as in the files."""
+    return [
+        _recording(f"{view}/{s}_body{p}", p, (n_frames + p, 25), view, view=view, setting=s, body=str(p))
+        for view in specs.KS20_VIEWS
+        for s in ("gc1", "gc2", "gc3")
+        for p in range(persons)
+    ]
+
+
+def casia(n_frames: int = 101, persons: int = 8) -> list[Recording]:
+    """Every person in every condition, before two cameras."""
+    return [
+        _recording(f"{p:03d}/{c}/{v}", p, (n_frames, 14), c, condition=c, view=v)
+        for p in range(1, persons + 1)
+        for c in specs.CASIA_CONDITIONS
+        for v in ("000", "090")
+    ]
