@@ -58,7 +58,7 @@ print(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest())' "$1"
 
 _install() {
     local name="$1" file="$PROJECT_ROOT/$1" stamp="$ENVIRONMENT/installed/$1" checksum torch
-    checksum="$(_checksum "$file")" || _fail "$file cannot be read; restore it from the repository."
+    checksum="$(_checksum "$file")"
     [ -f "$stamp" ] && [ "$(cat -- "$stamp")" = "$checksum" ] && return
     printf 'Installing %s (only needed when it changes)\n' "$name"
     : >"$UNFINISHED"
@@ -76,6 +76,10 @@ _install() {
 
 prepare_environment() {
     local name
+    for name in "$@"; do
+        [ -r "$PROJECT_ROOT/$name" ] ||
+            _fail "$PROJECT_ROOT/$name cannot be read; restore it from the repository."
+    done
     _make_environment
     for name in "$@"; do
         _install "$name"

@@ -1,0 +1,149 @@
+"""The shell scripts and the packaging: no network is used here."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parent.parent
+SCRIPTS = ("scripts/env.sh", "scripts/demo.sh", "scripts/test.sh", ".ci/run")
+bash = shutil.which("bash")
+needs_bash = pytest.mark.skipif(bash is None, reason="there is no bash on this machine")
+
+
+def pins(name: str) -> dict[str, str]:
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    found = [line for line in lines if line.strip() and not line.startswith("#")]
+    return dict(line.split("==") for line in found)
+
+
+def project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+class TestRequirements:
+    @pytest.mark.parametrize("name", ["", "-gpu", "-test"])
+    def test_every_package_is_pinned_to_one_version(self, name):
+        for version in pins(f"requirements{name}.txt").values():
+            assert re.fullmatch(r"[0-9][0-9a-z.]*", version)
+
+    def test_the_gpu_file_differs_in_faiss_alone(self):
+        cpu, gpu = pins("requirements.txt"), pins("requirements-gpu.txt")
+        assert set(cpu) ^ set(gpu) == {"faiss-cpu", "faiss-gpu"}
+        assert all(gpu[name] == cpu[name] for name in set(cpu) & set(gpu))
+
+    def test_the_package_metadata_agree_with_the_pins(self):
+        pinned = pins("requirements.txt") | pins("requirements-test.txt")
+        pinned |= pins("requirements-gpu.txt")
+        extras = project()["optional-dependencies"].values()
+        for text in [*project()["dependencies"], *(line for extra in extras for line in extra)]:
+            requirement = Requirement(text)
+            assert requirement.specifier.contains(pinned[requirement.name]), text
+
+    def test_the_console_command_exists(self):
+        import importlib
+
+        module, _, function = project()["scripts"]["simmc"].partition(":")
+        assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_the_wheel_holds_the_package_and_the_presets(tmp_path):
+    pytest.importorskip("setuptools")
+    source = tmp_path / "source tree"
+    source.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    for name in ("simmc", "configs"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    code = "from setuptools.build_meta import build_wheel as b; print(b('.'))"
+    made = subprocess.run(
+        [sys.executable, "-c", code], cwd=source, capture_output=True, text=True, check=False
+    )
+    assert made.returncode == 0, made.stderr
+    names = zipfile.ZipFile(source / made.stdout.split()[-1]).namelist()
+    for path in (*(ROOT / "simmc").rglob("*.py"), *(ROOT / "configs").rglob("*.toml")):
+        inside = path.relative_to(ROOT).as_posix()
+        assert any(name.endswith(inside) for name in names), inside
+    assert not any(name.startswith("tests/") for name in names)
+
+
+@needs_bash
+class TestScripts:
+    @pytest.mark.parametrize("name", SCRIPTS)
+    def test_syntax(self, name):
+        subprocess.run([bash, "-n", ROOT / name], check=True)
+
+    @pytest.mark.parametrize("name", [name for name in SCRIPTS if name != "scripts/env.sh"])
+    def test_can_be_called_by_name(self, name):
+        assert os.access(ROOT / name, os.X_OK)
+
+
+@needs_bash
+class TestEnvironment:
+    """`prepare_environment` in a copy of the project whose requirements are empty."""
+
+    @pytest.fixture
+    def copy(self, tmp_path):
+        place = tmp_path / "a place with spaces"
+        (place / "scripts").mkdir(parents=True)
+        shutil.copy(ROOT / "scripts" / "env.sh", place / "scripts")
+        (place / "requirements.txt").write_text("# nothing\n")
+        return place
+
+    def prepare(self, place: Path, *, cwd: Path, python: str = sys.executable, strict: bool = True):
+        script = f'{"set -euo pipefail; " if strict else ""}. "$1/scripts/env.sh"; '
+        script += 'prepare_environment requirements.txt; "$PYTHON" -c "print(40 + 2)"'
+        return subprocess.run(
+            [bash, "-c", script, "bash", str(place)],
+            cwd=cwd,
+            env={**os.environ, "SIMMC_PYTHON": python},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+
+    def test_made_once_kept_and_made_anew(self, copy, tmp_path):
+        first = self.prepare(copy, cwd=tmp_path)
+        assert first.returncode == 0, first.stderr
+        assert "Making the virtual environment" in first.stdout
+        assert first.stdout.endswith("42\n")
+
+        second = self.prepare(copy, cwd=copy / "scripts", strict=False)
+        assert second.stdout == "42\n"  # nothing to do, nothing said
+
+        (copy / "requirements.txt").write_text("# still nothing\n")
+        changed = self.prepare(copy, cwd=tmp_path)
+        assert "Installing requirements.txt" in changed.stdout
+        assert "Making the virtual" not in changed.stdout
+
+        # an installation that failed half-way is an error, and not remembered as done
+        (copy / "requirements.txt").write_text("./no such package\n")
+        failed = self.prepare(copy, cwd=tmp_path)
+        assert failed.returncode == 2
+        assert "error: installing requirements.txt failed" in failed.stderr
+
+        (copy / "requirements.txt").write_text("# nothing\n")
+        mended = self.prepare(copy, cwd=tmp_path)
+        assert "not finished" in mended.stdout
+        assert "Making the virtual environment" in mended.stdout
+        assert mended.returncode == 0
+
+    @pytest.mark.parametrize("strict", [True, False])
+    def test_a_wrong_interpreter_names_the_variable(self, copy, tmp_path, strict):
+        failed = self.prepare(copy, cwd=tmp_path, python="/no/python", strict=strict)
+        assert failed.returncode == 2
+        assert "error: SIMMC_PYTHON=/no/python is not a Python 3.11" in failed.stderr
+
+    def test_a_missing_requirement_file_is_named(self, copy, tmp_path):
+        (copy / "requirements.txt").unlink()
+        failed = self.prepare(copy, cwd=tmp_path)
+        assert failed.returncode == 2
+        assert "requirements.txt cannot be read" in failed.stderr
