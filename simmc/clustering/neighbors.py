@@ -19,6 +19,7 @@ import torch
 from simmc.compiled import compiled, over_rows
 
 TILE = 512  # a tile of products is 1 MiB and stays in a core's cache
+CHUNK = 32  # entries of a tile that are compared at once
 SPARE = 12  # candidates kept beyond k, so that rounding seldom leaves a row unproven
 
 
@@ -145,58 +146,63 @@ def _candidates(rows: torch.Tensor, m: int, threads: int) -> tuple[np.ndarray, n
 
 
 @compiled(inline="always")
-def _insert(values, indices, value, index):  # pragma: no cover - compiled
+def _insert(values, indices, row, value, index):  # pragma: no cover - compiled
     """Put a value into its place in an ascending list, dropping the last."""
-    p = len(values) - 1
-    while p > 0 and values[p - 1] > value:
-        values[p] = values[p - 1]
-        indices[p] = indices[p - 1]
+    p = values.shape[1] - 1
+    while p > 0 and values[row, p - 1] > value:
+        values[row, p] = values[row, p - 1]
+        indices[row, p] = indices[row, p - 1]
         p -= 1
-    values[p] = value
-    indices[p] = index
+    values[row, p] = value
+    indices[row, p] = index
 
 
-@compiled(fastmath={"nsz", "reassoc"})
+@compiled()
 def _keep_along_rows(products, half, row0, column0, values, indices):  # pragma: no cover
-    """Offer every column of a tile to the candidate list of its row."""
+    """Offer every column of a tile to the candidate list of its row.
+
+    Few columns are near enough. Whole chunks are therefore asked first, by a loop of fixed
+    length without branches, which the compiler turns into vector compares.
+    """
     n_rows, n_columns = products.shape
     for r in range(n_rows):
-        row_values = values[row0 + r]
-        row_indices = indices[row0 + r]
-        limit = row_values[-1]
-        for start in range(0, n_columns, 32):
-            stop = min(start + 32, n_columns)
-            hits = 0
-            for c in range(start, stop):
-                hits += half[c] - products[r, c] < limit
-            if hits > 0:
-                for c in range(start, stop):
-                    value = half[c] - products[r, c]
-                    if value < limit:
-                        _insert(row_values, row_indices, value, column0 + c)
-                        limit = row_values[-1]
+        i = row0 + r
+        limit = values[i, -1]
+        for chunk in range(0, n_columns, CHUNK):
+            if chunk + CHUNK <= n_columns:
+                hit = np.int32(0)
+                for e in range(CHUNK):
+                    c = chunk + e
+                    hit |= np.int32(half[c] - products[r, c] < limit)
+                if hit == 0:
+                    continue
+            for c in range(chunk, min(chunk + CHUNK, n_columns)):
+                value = half[c] - products[r, c]
+                if value < limit:
+                    _insert(values, indices, i, value, column0 + c)
+                    limit = values[i, -1]
 
 
-@compiled(fastmath={"nsz", "reassoc"})
+@compiled()
 def _keep_along_columns(products, half, row0, column0, values, indices):  # pragma: no cover
     """Offer every row of a tile to the candidate list of its column."""
     n_rows, n_columns = products.shape
-    limits = np.empty(n_columns, np.float32)
-    for c in range(n_columns):
-        limits[c] = values[column0 + c, -1]
+    limits = values[column0 : column0 + n_columns, -1].copy()
     for r in range(n_rows):
         shift = half[r]
-        for start in range(0, n_columns, 32):
-            stop = min(start + 32, n_columns)
-            hits = 0
-            for c in range(start, stop):
-                hits += shift - products[r, c] < limits[c]
-            if hits > 0:
-                for c in range(start, stop):
-                    value = shift - products[r, c]
-                    if value < limits[c]:
-                        _insert(values[column0 + c], indices[column0 + c], value, row0 + r)
-                        limits[c] = values[column0 + c, -1]
+        for chunk in range(0, n_columns, CHUNK):
+            if chunk + CHUNK <= n_columns:
+                hit = np.int32(0)
+                for e in range(CHUNK):
+                    c = chunk + e
+                    hit |= np.int32(shift - products[r, c] < limits[c])
+                if hit == 0:
+                    continue
+            for c in range(chunk, min(chunk + CHUNK, n_columns)):
+                value = shift - products[r, c]
+                if value < limits[c]:
+                    _insert(values, indices, column0 + c, value, row0 + r)
+                    limits[c] = values[column0 + c, -1]
 
 
 @compiled()
@@ -207,7 +213,7 @@ def _merge(values, indices, more_values, more_indices):  # pragma: no cover - co
         for j in range(m):
             if more_values[i, j] >= values[i, -1]:
                 break
-            _insert(values[i], indices[i], more_values[i, j], more_indices[i, j])
+            _insert(values, indices, i, more_values[i, j], more_indices[i, j])
 
 
 @compiled(fastmath={"reassoc", "contract"})
