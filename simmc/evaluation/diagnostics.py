@@ -88,6 +88,8 @@ def tightness_looseness(features: np.ndarray, truth: np.ndarray) -> tuple[float,
     Returns:
         (mACT, mRCL); NaN or infinity where a quotient has a zero below.
     """
+    if np.ndim(features) != 2 or np.shape(truth) != (len(features),) or not len(features):
+        raise ValueError(f"{len(features)} windows of features, identities {np.shape(truth)}")
     members = _unit(np.asarray(features, np.float64))
     classes, index, sizes = np.unique(truth, return_inverse=True, return_counts=True)
     pick = coo_matrix(

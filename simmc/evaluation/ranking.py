@@ -100,7 +100,7 @@ def evaluate(
     """
     probe, gallery = _features("probe", probe), _features("gallery", gallery)
     probe_ids, gallery_ids = np.asarray(probe_ids), np.asarray(gallery_ids)
-    _check(probe, probe_ids, gallery, gallery_ids, same_condition, negative_squared)
+    _check(probe, probe_ids, gallery, gallery_ids, same_condition, negative_squared, block)
     own = _own_windows(self_index, same_condition, len(probe), len(gallery))
     if probe.dtype != gallery.dtype:
         probe, gallery = probe.astype(np.float64), gallery.astype(np.float64)
@@ -169,6 +169,7 @@ def _check(
     gallery_ids: np.ndarray,
     same_condition: str | None,
     negative_squared: str,
+    block: int | None,
 ) -> None:
     """Refuse shapes that do not belong together and unknown rules."""
     if probe.shape[1] != gallery.shape[1]:
@@ -182,6 +183,8 @@ def _check(
         raise ValueError(f"same_condition must be remove_self or skip_first: {same_condition!r}")
     if negative_squared not in ("clamp", "nan"):
         raise ValueError(f"negative_squared must be clamp or nan: {negative_squared!r}")
+    if block is not None and block < 1:
+        raise ValueError(f"block must be at least 1, not {block}")
 
 
 def _own_windows(
