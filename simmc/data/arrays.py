@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from simmc.data.pickled import read_header, read_object_array
+from simmc.data.pickled import FAULTS, read_header, read_object_array
 from simmc.errors import UserError
 from simmc.runs import atomic
 
@@ -24,7 +24,7 @@ def _open(path: Path, mmap: bool = False) -> np.ndarray:
         array = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
     except FileNotFoundError:
         raise UserError(f"{path}: the file is missing; {AGAIN}") from None
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, *FAULTS) as error:
         raise UserError(f"{path}: cannot be read ({error}); {AGAIN}") from error
     if not isinstance(array, np.ndarray):
         raise UserError(f"{path}: an archive where one array is due; {AGAIN}")
@@ -48,7 +48,7 @@ def read_integers(path: Path, count: int) -> np.ndarray:
     """One integer a window, (N,) int64; public files may hold them as objects or as floats."""
     try:
         array = np.asarray(read_object_array(path) if _holds_objects(path) else _open(path))
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, *FAULTS) as error:
         raise UserError(f"{path}: cannot be read ({error}); {AGAIN}") from error
     if array.shape != (count,):
         raise UserError(f"{path}: shape {array.shape}, but there are {count} windows; {AGAIN}")

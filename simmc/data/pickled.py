@@ -11,6 +11,7 @@ from __future__ import annotations
 import pickle
 import re
 import struct
+import tokenize
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,6 +19,12 @@ import numpy as np
 
 from simmc.errors import UserError
 
+# What a damaged header or pickle makes numpy, its header parser and the unpickler raise.
+FAULTS = (
+    *(pickle.UnpicklingError, ValueError, TypeError, AttributeError, LookupError, EOFError),
+    *(struct.error, MemoryError, OverflowError, RecursionError, ImportError, AssertionError),
+    *(SyntaxError, tokenize.TokenError),
+)
 _NOT_PLAIN = "holds more than integers, lists and dicts of them"
 
 
@@ -114,10 +121,7 @@ def read_object_array(path: Path) -> Any:
             content = _plain(_Restricted(file, encoding="latin1").load())
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the file") from error
-    except (
-        *(pickle.UnpicklingError, ValueError, TypeError, AttributeError, LookupError, EOFError),
-        *(struct.error, MemoryError, OverflowError, RecursionError, ImportError),
-    ) as error:
+    except FAULTS as error:
         raise UserError(
             f"{path}: damaged, or not a list of window indices by identity ({error}); "
             "make it again with Preprocess.py and do not trust where it came from"

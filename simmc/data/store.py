@@ -139,12 +139,12 @@ def read_split(data_root: Path, spec: DatasetSpec | str, length: int, split: str
             "or point --data_root to where the windows are"
         )
     x, y, z = (arrays.read_plane(target(axis), length, spec.n_joints) for axis in "xyz")
+    if len(x) == 0:
+        raise UserError(f"{target('x')}: holds no window; {arrays.AGAIN}")
     for axis, plane in zip("yz", (y, z), strict=True):
         if len(plane) != len(x):
             found = f"{len(plane)} windows, but x has {len(x)}"
             raise UserError(f"{target(axis)}: {found}; {arrays.AGAIN}")
-    if len(x) == 0:
-        raise UserError(f"{target('x')}: holds no window; {arrays.AGAIN}")
     labels = _read_labels(target("frame_id"), target("ids"), len(x))
     recording = target("recording")
     indices = arrays.read_integers(recording, len(x)) if recording.exists() else None

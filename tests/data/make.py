@@ -45,7 +45,9 @@ def _recording(name: str, identity: int, shape: tuple[int, int], role: str, **at
 def ks20(n_frames: int = 30, persons: int = 4) -> list[Recording]:
     """Five views, three repetitions, the last person last in each repetition, as in the files."""
     return [
-        _recording(f"{view}/{s}_body{p}", p, (n_frames + p, 25), view, view=view, setting=s, body=str(p))
+        _recording(
+            f"{view}/{s}_body{p}", p, (n_frames + p, 25), view, view=view, setting=s, body=str(p)
+        )
         for view in specs.KS20_VIEWS
         for s in ("gc1", "gc2", "gc3")
         for p in range(persons)

@@ -89,7 +89,7 @@ def test_permutation_brings_names_into_place_and_back() -> None:
 
 
 def test_unknown_joint_names_the_choices() -> None:
-    with pytest.raises(UserError, match="Kinect v1 has no joint 'tail'.*hip_center"):
+    with pytest.raises(UserError, match=r"Kinect v1 has no joint 'tail'.*hip_center"):
         KINECT_V1.index("tail")
 
 
@@ -102,7 +102,7 @@ def test_datasets_by_alias(word: str, name: str) -> None:
 
 
 def test_unknown_dataset_lists_the_known() -> None:
-    with pytest.raises(UserError, match="--dataset KGBT.*IAS, BIWI, KGBD, KS20, CASIA_B"):
+    with pytest.raises(UserError, match=r"--dataset KGBT.*IAS, BIWI, KGBD, KS20, CASIA_B"):
         specs.get("KGBT")
 
 
