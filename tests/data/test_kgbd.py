@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from simmc.data import windows
+from simmc.data.raw import kgbd
+from simmc.data.specs import KINECT_LENGTHS
+from simmc.errors import UserError
+from tests.data import make
+
+GOOD = make.kgbd_text(np.random.default_rng(0).normal(size=(2, 20, 3)))
+
+
+def _file(root: Path, text: str | bytes) -> Path:
+    path = root / "KGBD" / kgbd.FOLDER / "Person007" / "1.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_walks_come_by_person_and_number_with_their_values(tmp_path: Path) -> None:
+    written = make.kgbd_raw(tmp_path, {100: 3, 9: 11})
+    (tmp_path / "KGBD" / kgbd.FOLDER / "Person009" / "notes.txt").write_text("not a walk")
+    (tmp_path / "KGBD" / kgbd.FOLDER / "Readme.txt").write_text("not a person")
+    found = kgbd.read(tmp_path / "KGBD")
+    assert [walk.name.rpartition("raw dataset/")[2] for walk in found] == [
+        *(f"Person009/{walk}.txt" for walk in range(1, 12)),
+        *(f"Person100/{walk}.txt" for walk in range(1, 4)),
+    ]
+    assert [walk.identity for walk in found] == [9] * 11 + [100] * 3
+    for walk in found:
+        assert walk.frames.dtype == np.float64
+        assert walk.frames.tobytes() == written[walk.name].tobytes()
+        data = (tmp_path / "KGBD" / walk.name).read_bytes()
+        assert walk.sha256 == hashlib.sha256(data).hexdigest()
+
+
+NUMBERS = """0.1 -0.0284509432 1E-05 2.2250738585072014e-308 4.9e-324 -0.0 7 1e22 8.41e-17
+0.30000000000000004 123456789.12345678 9007199254740993 7.2057594037927933e16""".split()
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_numbers_are_read_as_python_reads_them(tmp_path: Path, number: str) -> None:
+    name, _, y, z = GOOD.splitlines()[0].split(";")
+    _file(tmp_path, f"{name};{number};{y};{z}\r\n" + GOOD.partition("\r\n")[2])
+    value = kgbd.read(tmp_path / "KGBD")[0].frames[0, 0, 0]
+    assert value.hex() == float(number).hex()
+
+
+def test_unix_line_ends_and_a_last_line_without_end(tmp_path: Path) -> None:
+    _file(tmp_path, GOOD.replace("\r\n", "\n").rstrip())
+    assert kgbd.read(tmp_path / "KGBD")[0].frames.shape == (2, 20, 3)
+
+
+def _edit(line: int, old: str, new: str) -> str:
+    lines = GOOD.splitlines()
+    assert old in lines[line - 1]
+    lines[line - 1] = lines[line - 1].replace(old, new, 1)
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "the file is empty"),
+        ("\n\n", "the file is empty"),
+        (GOOD[: GOOD.rindex("Foot-Left")], "ends inside a frame .39 lines"),
+        (GOOD[:-40], r"line 40: [23] fields|line 40: joint|line 40: ''|ends inside a frame"),
+        (_edit(25, "Elbow-Right", "Elbow-Left"), "line 25: joint 'Elbow-Left' where 'Elbow-Right'"),
+        (_edit(3, ";", ","), "line 3: 3 fields"),
+        (_edit(3, ";", ";1.0;"), "line 3: 5 fields"),
+        (_edit(21, "Head;", "Head;nan"), "line 21: 'nan.*' is no finite number"),
+        ("\n".join(GOOD.splitlines()[1:]) + "\n", "line 1: joint 'Shoulder-Center' where 'Head'"),
+        (b"\xff\xfe\x00\x01" * 50, "line 1"),
+        ("<html>404</html>\n", "line 1: 1 fields"),
+    ],
+)
+def test_faults_name_file_and_line(tmp_path: Path, text: str | bytes, words: str) -> None:
+    path = _file(tmp_path, text)
+    with pytest.raises(UserError, match=words) as caught:
+        kgbd.read(tmp_path / "KGBD")
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "value", ["nan", "inf", "-inf", "NaN", "", "NULL", "abc", "1e999", "0x1p3"]
+)
+def test_values_that_are_no_finite_numbers(tmp_path: Path, value: str) -> None:
+    lines = GOOD.splitlines()
+    lines[7] = f"{lines[7].rpartition(';')[0]};{value}"
+    _file(tmp_path, "\n".join(lines) + "\n")
+    with pytest.raises(UserError, match=rf"line 8: '{value}' is no finite number"):
+        kgbd.read(tmp_path / "KGBD")
+
+
+def test_folder_without_persons_says_how_to_get_them(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"kinect gait raw dataset.*scripts/get_kgbd.py"):
+        kgbd.read(tmp_path / "KGBD")
+
+
+@pytest.mark.realdata
+def test_real_values_are_read_as_python_reads_them(kgbd_slice: Path) -> None:
+    for walk in kgbd.read(kgbd_slice / "KGBD")[::20]:
+        lines = (kgbd_slice / "KGBD" / walk.name).read_text().splitlines()
+        expected = np.array([[float(v) for v in line.split(";")[1:]] for line in lines])
+        assert walk.frames.tobytes() == expected.tobytes()
+
+
+@pytest.mark.realdata
+def test_whole_dataset_has_the_published_counts(kgbd_full: Path) -> None:
+    walks = kgbd.read(kgbd_full / "KGBD")
+    lengths = np.array([len(walk.frames) for walk in walks])
+    assert len(walks) == 822
+    assert len({walk.identity for walk in walks}) == 164
+    assert lengths.sum() == 491_747
+    assert (lengths.min(), lengths.max()) == (208, 1711)
+    cut = lengths - 20
+    assert cut.sum() == 475_307
+    assert (cut // 6).sum() == 78_879
+    for length in KINECT_LENGTHS:
+        assert len(windows.plan(cut.tolist(), length, "plain")) == (cut // length).sum()
