@@ -1,0 +1,103 @@
+"""Raw IAS-Lab: ``{Training,TestingA,TestingB}/.../*skel.txt``, one file a frame (datasets.md 2.1).
+
+Each folder without folders in it is one recording of one person. A line is joint id, x, y, z
+(metres), two image coordinates, tracking state, quality; frames with a lost joint (state 0) are
+dropped and the recording closes up.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from simmc.data.raw import text
+from simmc.data.recordings import Progress, ReadOptions, Recording, silent
+from simmc.errors import UserError
+
+SETS = ("Training", "TestingA", "TestingB")
+FILES = "skel.txt"
+LOST = 0  # tracking state of a joint that the sensor does not see
+LAYOUT = text.Layout(lines=20, columns=(1, 2, 3, 6))
+Leaf = tuple[str, Path, list[Path]]  # set, folder, frame files
+
+_log = logging.getLogger("simmc")
+
+
+def read(
+    root: Path, options: ReadOptions | None = None, progress: Progress = silent
+) -> list[Recording]:
+    """All recordings, set by set; frames (T, 20, 3) float64 in metres, T may be 0.
+
+    With ``ias_label_order="walk"`` (released) folders are listed and persons numbered in
+    directory-walk order, in each set anew; with "name" both go by folder name, alike in all sets.
+    """
+    by_name = options is not None and options.ias_label_order == "name"
+    leaves = []
+    for part in SETS:
+        found = text.leaves(root / part, FILES)
+        leaves += [(part, *leaf) for leaf in (sorted(found) if by_name else found)]
+    people = [_person(root, leaf) for leaf in leaves]
+    labels = _labels_by_name(root, leaves, people) if by_name else _labels_by_walk(leaves, people)
+    jobs = zip(leaves, labels, strict=True)
+    return text.read_all(jobs, partial(_read_leaf, root), progress)
+
+
+def _read_leaf(root: Path, job: tuple[Leaf, int]) -> Recording:
+    (part, folder, paths), label = job
+    return read_leaf(root, folder, paths, LAYOUT, label, part)
+
+
+def read_leaf(
+    root: Path, folder: Path, paths: Sequence[Path], layout: text.Layout, label: int, role: str
+) -> Recording:
+    """One recording without its frames of lost joints; also BIWI's."""
+    values, digest = text.read_frames(paths, layout)
+    seen = (values[..., 3] != LOST).all(axis=1)
+    name = folder.relative_to(root).as_posix()
+    return Recording(name, label, values[seen][..., :3], role, sha256=digest)
+
+
+def _person(root: Path, leaf: Leaf) -> str:
+    """The folder right below the set: the person's name (also where takes lie below it)."""
+    part, folder, _ = leaf
+    inner = folder.relative_to(root / part).parts
+    if not inner:
+        raise UserError(
+            f"{folder}: frames lie in the set's own folder; put each person into a folder of its own"
+        )
+    return inner[0]
+
+
+def _labels_by_name(root: Path, leaves: Sequence[Leaf], people: Sequence[str]) -> list[int]:
+    known = sorted(
+        {name for (part, *_), name in zip(leaves, people, strict=True) if part == SETS[0]}
+    )
+    for (part, folder, _), name in zip(leaves, people, strict=True):
+        if name not in known:
+            raise UserError(
+                f"{folder}: {root / SETS[0]} has no folder {name}; name a person's folder alike in "
+                f"all sets, or number persons by --ias_label_order walk instead of by name ({part})"
+            )
+    return [known.index(name) for name in people]
+
+
+def _labels_by_walk(leaves: Sequence[Leaf], people: Sequence[str]) -> list[int]:
+    """Place of the folder in its set, as the file system lists it."""
+    labels: list[int] = []
+    order: dict[str, list[str]] = {part: [] for part in SETS}
+    for (part, *_), name in zip(leaves, people, strict=True):
+        labels.append(len(order[part]))
+        order[part].append(name)
+    first, *others = order.values()
+    for part, names in zip(SETS[1:], others, strict=True):
+        if names != first and set(names) & set(first):
+            _log.warning(
+                "IAS: the file system lists the persons of %s in another order than those of %s, so "
+                "equal labels are not equal persons (the released numbering); "
+                "--ias_label_order name numbers them by folder name",
+                part,
+                SETS[0],
+            )
+    return labels

@@ -1,0 +1,148 @@
+"""Writers of the raw formats, for generated walkers and for tests: what they write reads back exactly.
+
+Numbers are written with all digits that they need (``repr``). Files are made one by one; who wants
+all or nothing hands in a staged folder, as `simmc generate` does. ``root`` is the dataset's folder.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from scipy.io import savemat
+
+from simmc.data.raw import kgbd, mat
+from simmc.data.recordings import Recording
+from simmc.runs.atomic import cannot_write, write_json
+
+MARKER = "generated.json"  # lies in every folder of generated data; a reader may warn by it
+SEEN, LOST = 2, 0  # tracking states
+_FOCAL, _CENTRE = 525.0, (320.0, 240.0)  # pixels, of a Kinect v1's images
+
+
+def write_ias(
+    root: Path, recordings: Sequence[Recording], tracked: Mapping[str, np.ndarray] | None = None
+) -> None:
+    """One ``NNNNNN_skel.txt`` a frame in the folder that each recording's name tells.
+
+    Args:
+        root: the dataset's folder.
+        recordings: frames (T, 20, 3), frames of lost joints included.
+        tracked: (T, 20) bool by recording name: joints that the sensor sees; all if left out.
+    """
+    for recording in recordings:
+        seen = np.ones(recording.frames.shape[:2], bool)
+        seen = seen if tracked is None else tracked.get(recording.name, seen)
+        states = np.where(seen, SEEN, LOST).tolist()
+        pixels = np.round(_project(recording.frames)).astype(int).tolist()
+        texts = [
+            "".join(
+                f"{joint},{x!r},{y!r},{z!r},{u},{v},{state},0\n"
+                for joint, ((x, y, z), (u, v), state) in enumerate(zip(*columns, strict=True))
+            )
+            for columns in zip(recording.frames.tolist(), pixels, states, strict=True)
+        ]
+        names = [f"{number:06d}_skel.txt" for number in range(len(texts))]
+        _write_files(root / recording.name, names, texts)
+
+
+write_biwi = write_ias  # the formats are the same; only the folders differ
+
+
+def write_kgbd(root: Path, recordings: Sequence[Recording]) -> None:
+    """One ``PersonNNN/K.txt`` a recording, lines ``name;x;y;z`` ending as in the original."""
+    for recording in recordings:
+        lines = [
+            f"{name};{x!r};{y!r};{z!r}\r\n"
+            for frame in recording.frames.tolist()
+            for name, (x, y, z) in zip(kgbd.JOINT_NAMES, frame, strict=True)
+        ]
+        path = root / recording.name
+        _write_files(path.parent, [path.name], ["".join(lines)])
+
+
+def write_ks20(
+    root: Path,
+    recordings: Sequence[Recording],
+    times: Mapping[str, np.ndarray] | None = None,
+    kind: Literal["txt", "mat"] = "txt",
+) -> None:
+    """One text file a frame, or one ``.mat`` file a recording.
+
+    Args:
+        root: the dataset's folder.
+        recordings: frames (T, 25, 3); names ``<view>/gc1_body7``.
+        times: (T,) int timestamps by recording name; if left out 33 ms apart with equally many
+            digits, so that text and numbers sort alike.
+        kind: "txt" or "mat".
+    """
+    for recording in recordings:
+        path = root / recording.name
+        stamps = 100_000 + 33 * np.arange(len(recording.frames))
+        stamps = stamps if times is None else times[recording.name]
+        if kind == "mat":
+            path.parent.mkdir(parents=True, exist_ok=True)
+            savemat(f"{path}.mat", {mat.FRAMES: recording.frames, mat.TIME: stamps})
+            continue
+        texts = [
+            "".join(f"{joint},{x!r},{y!r},{z!r}\n" for joint, (x, y, z) in enumerate(frame))
+            for frame in recording.frames.tolist()
+        ]
+        _write_files(path.parent, [f"{path.name}_{stamp}.txt" for stamp in stamps], texts)
+
+
+def write_casia_b(
+    root: Path, recordings: Sequence[Recording], kind: Literal["npy", "json", "csv"] = "npy"
+) -> None:
+    """One file a video, at the recording's name with the ending of `kind`."""
+    for recording in recordings:
+        path = (root / recording.name).with_suffix(f".{kind}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if kind == "npy":
+            np.save(path, recording.frames, allow_pickle=False)
+            continue
+        if kind == "json":
+            text = json.dumps(recording.frames.tolist())
+        else:
+            rows = recording.frames.reshape(len(recording.frames), -1).tolist()
+            text = "".join(",".join(map(repr, row)) + "\n" for row in rows)
+        _write_files(path.parent, [path.name], [text])
+
+
+WRITERS = {
+    "IAS": write_ias,
+    "BIWI": write_biwi,
+    "KGBD": write_kgbd,
+    "KS20": write_ks20,
+    "CASIA_B": write_casia_b,
+}
+
+
+def mark_generated(root: Path, details: Mapping[str, Any]) -> None:
+    """Says in the dataset's folder, for programs, that its walkers are invented."""
+    write_json(root / MARKER, {"generated": True, **details})
+
+
+def is_generated(root: Path) -> bool:
+    """Whether a raw dataset's folder holds generated walkers."""
+    return (root / MARKER).is_file()
+
+
+def _project(frames: np.ndarray) -> np.ndarray:
+    """Image coordinates (T, J, 2) in pixels; y points up in space and down in the image."""
+    depth = np.maximum(frames[..., 2:], 0.1)
+    return frames[..., :2] / depth * (_FOCAL, -_FOCAL) + _CENTRE
+
+
+def _write_files(folder: Path, names: Sequence[str], texts: Sequence[str]) -> None:
+    """Plain writing: with thousands of small files, forcing each to the disk would take minutes."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in zip(names, texts, strict=True):
+            with open(f"{folder}/{name}", "wb") as file:  # noqa: PTH123 - a third faster
+                file.write(text.encode("ascii"))
+    except OSError as error:
+        raise cannot_write(folder, error) from error
