@@ -1,7 +1,7 @@
 """An experiment in memory: training, probe and gallery windows as the methods use them.
 
-The order of steps is the released loader's (datasets.md 5.3): reshape, subtract a joint of the same
-frame, remap joints, balance classes (5.4), one global permutation, full batches only (6).
+The order of steps is the released loader's (docs/data.md 5.3): reshape, subtract a joint of the
+same frame, remap joints, balance classes (5.4), one global permutation, full batches only (6).
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ def _by_setting(
 
 
 def _joint_view(spec: DatasetSpec, kgbd_order: str, root: str) -> _View:
-    """Root joint and joint order (datasets.md 2.4).
+    """Root joint and joint order (docs/data.md 2.4).
 
     In raw order KGBD's windows stay as they are in the files, with the head first, and methods
     read them by Kinect's names, as the released programs do; "sensor" still means the true hip

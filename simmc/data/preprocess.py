@@ -1,6 +1,6 @@
 """Raw datasets to windows in the public layout: read, split, cut, window, write.
 
-Sources: datasets.md 2 (raw data), 4 (splits), 5 (layout).
+Sources: docs/data.md 2 (raw data), 4 (splits), 5 (layout).
 """
 
 from __future__ import annotations

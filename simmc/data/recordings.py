@@ -33,8 +33,8 @@ class Recording:
 class ReadOptions:
     """The preprocess switches, released choice first; see docs/data.md and docs/fidelity.md."""
 
-    ias_label_order: str = "walk"  # walk | name: where IAS labels come from (datasets.md 2.1)
+    ias_label_order: str = "walk"  # walk | name: where IAS labels come from (docs/data.md 2.1)
     ias_cut: str = "asymmetric"  # asymmetric | symmetric: IAS training loses 10+0 or 10+10 frames
-    ks20_time: str = "text"  # text | number: how KS20 timestamps compare (datasets.md 2.3 a)
-    ks20_roles: str = "slip"  # slip | own: whose setting decides a role (datasets.md 2.3 b)
-    dense_starts: str = "repeated"  # repeated | once | stride: training starts (datasets.md 5.2)
+    ks20_time: str = "text"  # text | number: how KS20 timestamps compare (docs/data.md 2.3 a)
+    ks20_roles: str = "slip"  # slip | own: whose setting decides a role (docs/data.md 2.3 b)
+    dense_starts: str = "repeated"  # repeated | once | stride: training starts (docs/data.md 5.2)

@@ -8,7 +8,7 @@ from simmc.errors import UserError
 
 
 def class_sample(labels: np.ndarray, batch_size: int, rng: np.random.Generator) -> np.ndarray:
-    """Window indices balanced by class, (2 * floor(n/B) * C * b,) int64 (datasets.md 5.4).
+    """Window indices balanced by class, (2 * floor(n/B) * C * b,) int64 (docs/data.md 5.4).
 
     In each of the 2 * floor(n/B) batches every class gives b = floor(B/C) windows: its next b in
     file order, or, once fewer than b are left, b draws with replacement from all it has.

@@ -29,8 +29,8 @@ class Skeleton:
     joints: tuple[str, ...]
     root: str
     edges: tuple[Edge, ...]
-    components: tuple[Part, ...]  # ten parts, coarser than joints (datasets.md 3.2, "component")
-    limbs: tuple[Part, ...]  # five parts (datasets.md 3.2, "limb")
+    components: tuple[Part, ...]  # ten parts, coarser than joints (docs/data.md 3.2, "component")
+    limbs: tuple[Part, ...]  # five parts (docs/data.md 3.2, "limb")
 
     @property
     def n_joints(self) -> int:
@@ -50,7 +50,7 @@ class Skeleton:
         return np.array([self.index(name) for name in names], dtype=np.int64)
 
     def parts(self, level: Level) -> tuple[np.ndarray, ...]:
-        """Joint indices of every part of a level, in the order of the table in datasets.md 3.2."""
+        """Joint indices of every part of a level, in the order of the table in docs/data.md 3.2."""
         table = self.components if level == "component" else self.limbs
         return tuple(self.indices(names) for _, names in table)
 
@@ -72,7 +72,7 @@ _V2_JOINTS = (
     *_V1_JOINTS,
     *("spine_shoulder", "left_hand_tip", "left_thumb", "right_hand_tip", "right_thumb"),
 )
-# KGBD files start at the head and go down in right-left pairs (datasets.md 2.4).
+# KGBD files start at the head and go down in right-left pairs (docs/data.md 2.4).
 _KGBD_JOINTS = (
     *("head", "shoulder_center"),
     *("right_shoulder", "left_shoulder", "right_elbow", "left_elbow"),
@@ -80,7 +80,7 @@ _KGBD_JOINTS = (
     *("right_hip", "left_hip", "right_knee", "left_knee"),
     *("right_ankle", "left_ankle", "right_foot", "left_foot"),
 )
-# OpenPose's 18 points without eyes and ears (datasets.md 2.5).
+# OpenPose's 18 points without eyes and ears (docs/data.md 2.5).
 _CASIA_JOINTS = (
     *("nose", "neck"),
     *("right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist"),
@@ -182,7 +182,7 @@ def permutation(source: Skeleton, target: Skeleton, mirrored: bool = False) -> n
     """Source indices, (J,) int64, that bring frames into the target's order: ``frames[..., p, :]``.
 
     With `mirrored` the source's right side fills the target's left slots: KGBD as Hi-MPC and TranSG
-    remap it (datasets.md 2.4).
+    remap it (docs/data.md 2.4).
     """
     swap = {"left": "right", "right": "left"}
 

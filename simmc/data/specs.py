@@ -1,6 +1,6 @@
 """The one table of datasets: joints, lengths, probes and galleries, windowing and cuts.
 
-Sources: datasets.md 1 (summary), 2 (raw data), 4 (splits), 5.1 (folders).
+Sources: docs/data.md 1 (summary), 2 (raw data), 4 (splits), 5.1 (folders).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from simmc.errors import UserError
 KINECT_LENGTHS = (4, 6, 8, 10, 12)
 CASIA_LENGTHS = (40, 50, 60)
 TRAIN = "train"
-# View folder of KS20 -> degrees, as the papers name the views (datasets.md 2.3).
+# View folder of KS20 -> degrees, as the papers name the views (docs/data.md 2.3).
 KS20_VIEWS: Mapping[str, str] = {
     "left_lateral": "0",
     "left_diagonal": "30",
@@ -37,13 +37,13 @@ class DatasetSpec:
     gallery_of: Mapping[str, str]  # probe as the user names it -> split it is matched against
     default_length: int = 6
     lengths: tuple[int, ...] = KINECT_LENGTHS
-    # Training windows (datasets.md 5.2): dense overlap as the switch dense_starts says, or f/2
+    # Training windows (docs/data.md 5.2): dense overlap as the switch dense_starts says, or f/2
     # apart, or plain, without overlap.
     train_windows: Literal["dense", "stride", "plain"] = "dense"
     train_cut: tuple[int, int] = (0, 0)  # frames cut at start and end of a training recording
     test_cut: tuple[int, int] = (0, 0)
     exact_train_cut: tuple[int, int] | None = None  # where the released cut is an accident
-    sampled_by_class: bool = True  # the released loader balances classes (datasets.md 5.4)
+    sampled_by_class: bool = True  # the released loader balances classes (docs/data.md 5.4)
     folder: str = ""  # below the data root; the name itself where left out
     train_folder: str = "train_npy_data"
     test_folder: str = "test_npy_data"
@@ -85,7 +85,7 @@ DATASETS: dict[str, DatasetSpec] = {
             KINECT_V1,
             ("A", "B"),
             {"A": "B", "B": "A"},
-            train_cut=(10, 0),  # an upstream accident, kept as released (datasets.md 2.1)
+            train_cut=(10, 0),  # an upstream accident, kept as released (docs/data.md 2.1)
             test_cut=(10, 10),
             exact_train_cut=(10, 10),
             aliases=("IAS-Lab",),
@@ -126,7 +126,7 @@ DATASETS: dict[str, DatasetSpec] = {
         ),
     )
 }
-# KS20 by view, for cross-view evaluation: training and test windows of each view (datasets.md 4).
+# KS20 by view, for cross-view evaluation: training and test windows of each view (docs/data.md 4).
 KS20_CVE = replace(
     DATASETS["KS20"],
     folder="KS20_CVE",

@@ -1,4 +1,4 @@
-"""Which recording plays which role (datasets.md 4)."""
+"""Which recording plays which role (docs/data.md 4)."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _ks20(recordings: Sequence[Recording], rng: np.random.Generator, slip: bool)
     """RVE: per person one setting for the gallery, one for the probe, the third for training.
 
     With `slip` the role follows the setting of the NEXT recording of the view, and the last
-    recording of each view is not used at all, as in the released reader (datasets.md 2.3 b).
+    recording of each view is not used at all, as in the released reader (docs/data.md 2.3 b).
     """
     role_of: dict[tuple[int, str], str] = {}
     for identity, places in _by_identity(recordings).items():
@@ -111,7 +111,7 @@ def _ks20(recordings: Sequence[Recording], rng: np.random.Generator, slip: bool)
 
 
 def _casia(recordings: Sequence[Recording], rng: np.random.Generator) -> Assignment:
-    """CME: half of the subjects train, the others are tested by condition (datasets.md 4.1)."""
+    """CME: half of the subjects train, the others are tested by condition (docs/data.md 4.1)."""
     subjects = list(_by_identity(recordings))
     if len(subjects) < 2:
         raise UserError("CASIA_B: a split into train and test needs at least two subjects")

@@ -1,4 +1,4 @@
-"""The public ``.npy`` layout on disk, with a manifest beside it (datasets.md 5.1).
+"""The public ``.npy`` layout on disk, with a manifest beside it (docs/data.md 5.1).
 
 ``<data_root>/<folder>/<f>/`` holds a folder of training windows, one of test splits, and
 ``manifest.json``. Coordinates are float64 (N * f, J), rows = frames, windows one after another.

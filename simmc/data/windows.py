@@ -1,4 +1,4 @@
-"""Windows of f frames out of recordings, in the public order (datasets.md 5.2).
+"""Windows of f frames out of recordings, in the public order (docs/data.md 5.2).
 
 Windows never cross recordings; a recording shorter than f gives none.
 """

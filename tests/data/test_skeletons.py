@@ -17,7 +17,7 @@ from simmc.data.skeletons import (
 )
 from simmc.errors import UserError
 
-# datasets.md 3.2, as printed
+# docs/data.md 3.2, as printed
 COMPONENTS = {
     "Kinect v1": "12,13 14,15 16,17 18,19 0,1 2,3 4,5 6,7 8,9 10,11",
     "Kinect v2": "12,13 14,15 16,17 18,19 0,1 2,3,20 4,5 6,7,21,22 8,9 10,11,23,24",
@@ -28,7 +28,7 @@ LIMBS = {
     "Kinect v2": "12,13,14,15 16,17,18,19 0,1,2,3,20 4,5,6,7,21,22 8,9,10,11,23,24",
     "CASIA-B 14": "11,12,13 8,9,10 0,1 5,6,7 2,3,4",
 }
-# graph_models.md 1
+# as the public graph models list them
 EDGES = {
     "Kinect v1": "3-2 2-8 8-9 9-10 10-11 2-4 4-5 5-6 6-7 2-1 1-0 0-16 0-12 16-17 17-18 18-19 12-13 "
     "13-14 14-15",

@@ -43,7 +43,7 @@ def test_stride_is_the_first_offset(n_frames: list[int], length: int) -> None:
 
 
 def test_dense_count_of_a_long_recording() -> None:
-    # about 2 (L - f + 1) - f/2 (datasets.md 5.2)
+    # about 2 (L - f + 1) - f/2 (docs/data.md 5.2)
     assert len(windows.plan([100], 6, "repeated")) == 2 * (100 - 6 + 1) - 3
 
 

@@ -1,4 +1,4 @@
-"""Class sampling, written from datasets.md 5.4 with plain loops."""
+"""Class sampling, written from docs/data.md 5.4 with plain loops."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Window starts, written from datasets.md 5.2 with plain loops."""
+"""Window starts, written from docs/data.md 5.2 with plain loops."""
 
 
 def plain(n_frames: int, length: int) -> list[int]:

@@ -1,6 +1,6 @@
 """Raw KGBD: ``kinect gait raw dataset/PersonNNN/K.txt``, one line ``name;x;y;z`` a joint.
 
-Twenty lines are a frame (datasets.md 2.4). The label is the person's number and the joints stay in
+Twenty lines are a frame (docs/data.md 2.4). The label is the person's number and the joints stay in
 file order, as in the released ``.npy`` files.
 """
 
