@@ -65,7 +65,7 @@ def _person(root: Path, leaf: Leaf) -> str:
     inner = folder.relative_to(root / part).parts
     if not inner:
         raise UserError(
-            f"{folder}: frames lie in the set's own folder; put each person into a folder of its own"
+            f"{folder}: frames lie in the set's own folder; put each person into an own folder"
         )
     return inner[0]
 
@@ -94,8 +94,8 @@ def _labels_by_walk(leaves: Sequence[Leaf], people: Sequence[str]) -> list[int]:
     for part, names in zip(SETS[1:], others, strict=True):
         if names != first and set(names) & set(first):
             _log.warning(
-                "IAS: the file system lists the persons of %s in another order than those of %s, so "
-                "equal labels are not equal persons (the released numbering); "
+                "IAS: the file system lists the persons of %s in another order than those of %s, "
+                "so equal labels are not equal persons (the released numbering); "
                 "--ias_label_order name numbers them by folder name",
                 part,
                 SETS[0],

@@ -15,8 +15,6 @@ from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from simmc.data.raw import mat, text
 from simmc.data.recordings import Progress, ReadOptions, Recording, silent
 from simmc.errors import UserError

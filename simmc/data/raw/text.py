@@ -76,7 +76,7 @@ def read_all(
 def list_folder(folder: Path, what: str) -> list[str]:
     """Names in a folder, without hidden ones, as text sorts them."""
     try:
-        return sorted(name for name in os.listdir(folder) if not name.startswith("."))
+        return sorted(path.name for path in folder.iterdir() if path.name[0] != ".")
     except OSError as error:
         raise UserError(
             f"{folder}: cannot be listed ({error.strerror}); {what} is due there (docs/data.md)"

@@ -1,7 +1,8 @@
-"""Writers of the raw formats, for generated walkers and for tests: what they write reads back exactly.
+"""Writers of the raw formats, for generated walkers and for tests.
 
-Numbers are written with all digits that they need (``repr``). Files are made one by one; who wants
-all or nothing hands in a staged folder, as `simmc generate` does. ``root`` is the dataset's folder.
+What is written reads back exactly: numbers have all digits that they need (``repr``). Files are
+made one by one; who wants all or nothing hands in a staged folder, as `simmc generate` does.
+``root`` is the dataset's folder.
 """
 
 from __future__ import annotations

@@ -1,0 +1,184 @@
+"""Who of the generated walkers walks when, where and how: the structure of the five datasets.
+
+Names, roles, attributes, labels and order are those that the raw readers give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Literal
+
+import numpy as np
+
+from simmc.data.raw import biwi, casia_b, ias, kgbd, ks20
+from simmc.data.specs import KS20_VIEWS
+from simmc.errors import UserError
+
+Motion = Literal["straight", "turning", "standing"]
+SIZES = ("tiny", "small", "full")
+
+
+@dataclass(frozen=True)
+class Take:
+    """One recording to be made."""
+
+    name: str
+    person: int  # 0, 1, 2, ...
+    identity: int  # the reader's label
+    n_frames: tuple[int, int]  # drawn between these
+    rate: float  # frames a second
+    motion: Motion
+    view: float  # heading in degrees: 0 to the sensor's left (+x), 90 towards it, 180 to its right
+    role: str = ""
+    clothes: str = ""  # what changes the looks: "other", "bag", "coat"
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Size:
+    """How much of a dataset is made."""
+
+    persons: int
+    frames: tuple[tuple[int, int], ...]  # lengths by role
+    views: tuple[int, ...] = ()  # CASIA-B's cameras
+
+
+def takes(dataset: str, persons: int | None, size: str, rng: np.random.Generator) -> list[Take]:
+    """All recordings of a dataset.
+
+    Args:
+        dataset: name in the table of datasets.
+        persons: how many walkers; None for as many as the size has.
+        size: tiny (for tests), small (every split fills a batch) or full (as long as the original).
+        rng: draws BIWI's test persons.
+    """
+    plan = _SIZES[dataset][size]
+    count = plan.persons if persons is None else persons
+    most = len(ks20.BODIES) if dataset == "KS20" else 999
+    if not 2 <= count <= most:
+        raise UserError(f"--persons {count}: the layout of {dataset} holds from 2 to {most}")
+    return _LAYOUTS[dataset](count, plan, rng)
+
+
+def _ias(count: int, plan: _Size, rng: np.random.Generator) -> list[Take]:
+    clothes = {"TestingA": "other"}
+    return [
+        Take(f"{part}/{p + 1:02d}", p, p, n, 15, "turning", 90, part, clothes.get(part, ""))
+        for part, n in zip(ias.SETS, plan.frames, strict=True)
+        for p in range(count)
+    ]
+
+
+def _biwi(count: int, plan: _Size, rng: np.random.Generator) -> list[Take]:
+    tested = np.sort(rng.permutation(count)[: max(2, round(count * 28 / 50))]).tolist()
+    motions: dict[str, tuple[Motion, str]] = {
+        "Training": ("turning", ""),
+        "Walking": ("straight", "other"),
+        "Still": ("standing", "other"),
+    }
+    return [
+        Take(f"{folder}/{p:03d}", p, p, n, 10, motions[role][0], 90, role, motions[role][1])
+        for (role, folder), n in zip(biwi.SETS.items(), plan.frames, strict=True)
+        for p in (range(count) if role == "Training" else tested)
+    ]
+
+
+def _kgbd(count: int, plan: _Size, rng: np.random.Generator) -> list[Take]:
+    return [
+        Take(f"{kgbd.FOLDER}/Person{p:03d}/{k}.txt", p - 1, p, plan.frames[0], 30, "straight", view)
+        for p in range(1, count + 1)
+        for k, view in enumerate((0, 180, 0, 180, 0), start=1)
+    ]
+
+
+def _ks20(count: int, plan: _Size, rng: np.random.Generator) -> list[Take]:
+    made = []
+    for view, setting in product(ks20.VIEWS, ("gc1", "gc2", "gc3")):
+        # frame files sort body11 before body1, because 1 comes before the underscore
+        for body in sorted(ks20.BODIES[:count], key=lambda b: f"{b}_"):
+            label = ks20.LABELS[body]
+            attributes = {"view": view, "setting": setting, "body": str(body)}
+            made.append(
+                Take(
+                    name=f"{view}/{setting}_body{body}",
+                    person=label,
+                    identity=label,
+                    n_frames=plan.frames[0],
+                    rate=30,
+                    motion="straight",
+                    view=float(KS20_VIEWS[view]),
+                    role=view,
+                    attributes=attributes,
+                )
+            )
+    return made
+
+
+def _casia_b(count: int, plan: _Size, rng: np.random.Generator) -> list[Take]:
+    conditions = [
+        *(("bg", f"{k:02d}", "bag") for k in (1, 2)),
+        *(("cl", f"{k:02d}", "coat") for k in (1, 2)),
+        *(("nm", f"{k:02d}", "") for k in range(1, 7)),
+    ]
+    return [
+        Take(
+            name=f"{p:03d}/{condition}-{take}/{view:03d}.npy",
+            person=p - 1,
+            identity=p,
+            n_frames=plan.frames[0],
+            rate=25,
+            motion="straight",
+            view=90 - float(view),  # camera 000 sees the walker come, 180 sees the back
+            role=condition,
+            clothes=clothes,
+            attributes={
+                "subject": f"{p:03d}",
+                "condition": condition,
+                "take": take,
+                "view": f"{view:03d}",
+            },
+        )
+        for p in range(1, count + 1)
+        for condition, take, clothes in conditions
+        for view in plan.views
+    ]
+
+
+_LAYOUTS: dict[str, Callable[[int, _Size, np.random.Generator], list[Take]]] = {
+    "IAS": _ias,
+    "BIWI": _biwi,
+    "KGBD": _kgbd,
+    "KS20": _ks20,
+    "CASIA_B": _casia_b,
+}
+# Full sizes follow the counts that the papers print (datasets.md 1, 2); small ones are the least
+# that fills a batch of 256 windows of the default length in every split.
+_SIZES: dict[str, dict[str, _Size]] = {
+    "IAS": {
+        "tiny": _Size(3, ((36, 44),) * 3),
+        "small": _Size(11, ((200, 240), (190, 220), (190, 220))),
+        "full": _Size(11, ((640, 740), (620, 700), (690, 770))),
+    },
+    "BIWI": {
+        "tiny": _Size(4, ((36, 44),) * 3),
+        "small": _Size(20, ((150, 190), (190, 220), (190, 220))),
+        "full": _Size(50, ((330, 410), (180, 210), (120, 150))),
+    },
+    "KGBD": {
+        "tiny": _Size(4, ((36, 44),)),
+        "small": _Size(20, ((130, 200),)),
+        "full": _Size(164, ((350, 850),)),
+    },
+    "KS20": {
+        "tiny": _Size(4, ((14, 20),)),
+        "small": _Size(20, ((28, 44),)),
+        "full": _Size(20, ((28, 44),)),
+    },
+    "CASIA_B": {
+        "tiny": _Size(4, ((62, 70),), (0, 90)),
+        "small": _Size(26, ((62, 100),), casia_b.VIEWS),
+        "full": _Size(124, ((62, 100),), casia_b.VIEWS),
+    },
+}
