@@ -1,0 +1,116 @@
+"""`simmc generate`: raw data of invented walkers, in the public raw layout of a dataset."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from tqdm import tqdm
+
+from simmc import __version__
+from simmc.config import Range, Settings, option, resolve
+from simmc.data import specs, takes, walkers
+from simmc.data.manifest import staged_folder
+from simmc.data.raw import write as raw
+from simmc.data.walkers import Walk
+from simmc.errors import UserError
+from simmc.runs import atomic
+
+WHAT = "what to make"
+
+
+@dataclass(frozen=True)
+class GenerateSettings(Settings):
+    """Settings of one generated dataset."""
+
+    COMMAND: ClassVar[str] = "generate"
+    SUMMARY: ClassVar[str] = (
+        "Invent walking skeletons and write them in the raw layout of a dataset, to try things on. "
+        "They are no real people: results on them say that the programs work, nothing else."
+    )
+
+    dataset: str = option(
+        "KS20", f"Whose layout and sensor: {', '.join(specs.DATASETS)}.", group=WHAT
+    )
+    persons: int | None = option(
+        None,
+        "How many walkers; as many as the size has if left out (KS20: 20).",
+        group=WHAT,
+        kind=int,
+        limits=Range(2),
+        words={"default": None},
+    )
+    size: str = option(
+        "small",
+        "tiny (for tests), small (every split fills a batch) or full (as long as the original).",
+        group=WHAT,
+        choices=takes.SIZES,
+    )
+    seed: int = option(0, "Same seed, same walkers, byte for byte.", group=WHAT, limits=Range(0))
+    raw_root: str = option(
+        ".", "Folder in which the dataset's folder is made.", group=WHAT, aliases=("out",)
+    )
+    config: str = option("", "TOML file of settings.", group=WHAT)
+
+
+def main(argv: list[str]) -> int:
+    """Generates what the words ask for and says where it lies."""
+    settings = resolve(GenerateSettings, argv).settings
+    name = specs.get(settings.dataset).name
+    folder = Path(settings.raw_root) / name
+    refuse_real_data(folder)
+    began = time.perf_counter()
+    walks = walkers.walks(
+        name, settings.persons, settings.seed, settings.size, progress=_progress(name)
+    )
+    persons = len({walk.recording.identity for walk in walks})
+    with staged_folder(folder) as stage:
+        walkers.write(name, stage, walks)
+        atomic.write_text(stage / "README.txt", readme(name, persons, walks, settings))
+        details = {"dataset": name, "persons": persons, "size": settings.size}
+        raw.mark_generated(stage, details | {"seed": settings.seed, "code_version": __version__})
+    frames = sum(len(walk.tracked) for walk in walks)
+    print(
+        f"{name}: {persons} generated walkers (not real people), {len(walks):,} recordings, "
+        f"{frames:,} frames in {time.perf_counter() - began:.1f} s\nwritten to {folder}"
+    )
+    return 0
+
+
+def refuse_real_data(folder: Path) -> None:
+    """UserError where the folder holds anything but generated walkers, which may be replaced."""
+    if not folder.exists() or raw.is_generated(folder):
+        return
+    if folder.is_dir() and not any(folder.iterdir()):
+        return
+    raise UserError(
+        f"{folder}: is there already and holds no generated walkers, so it is left alone; "
+        "pick another place with --raw_root"
+    )
+
+
+def readme(name: str, persons: int, walks: Sequence[Walk], settings: GenerateSettings) -> str:
+    """The README.txt in the dataset's folder."""
+    paragraphs = (
+        f"The recordings in this folder were made by a program. The {persons} persons in it do not "
+        "exist and nobody was recorded. They serve to try the tools on; results on them say that "
+        "the tools work, and nothing about real people or about the dataset whose layout this is.",
+        f"Layout and joints are those of {name}; {len(walks)} recordings.",
+        f"Made by simmc {__version__} with: simmc generate --dataset {name} --persons {persons} "
+        f"--size {settings.size} --seed {settings.seed}",
+    )
+    return "\n\n".join(
+        ["GENERATED WALKERS, NOT REAL PEOPLE", *(textwrap.fill(p, 80) for p in paragraphs), ""]
+    )
+
+
+def _progress(name: str) -> walkers.Progress:
+    def show(items: Iterable[Any]) -> Iterable[Any]:
+        return tqdm(items, desc=f"making {name}", file=sys.stderr, leave=False, dynamic_ncols=True)
+
+    return show
