@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import numpy as np
 
 from simmc.data import specs
 from simmc.data.raw.kgbd import FOLDER, JOINT_NAMES
+from simmc.data.raw.ks20 import BODIES
 from simmc.data.recordings import Recording
 
 
@@ -38,15 +40,43 @@ def kgbd_raw(
 
 
 def _recording(name: str, identity: int, shape: tuple[int, int], role: str, **attributes: str):
-    frames = np.random.default_rng([identity, *shape]).normal(size=(*shape, 3))
+    frames = np.random.default_rng(zlib.crc32(name.encode())).normal(size=(*shape, 3))
     return Recording(name, identity, frames, role, attributes)
+
+
+def ias(persons: int = 3) -> list[Recording]:
+    """Each person once in each set."""
+    return [
+        _recording(f"{part}/P{p:02d}", p, (50, 20), part)
+        for part in ("Training", "TestingA", "TestingB")
+        for p in range(persons)
+    ]
+
+
+def biwi(persons: int = 3) -> list[Recording]:
+    """Each person once in each set."""
+    return [
+        _recording(f"{folder}/{p:03d}", p, (50, 20), folder.rpartition("/")[2])
+        for folder in ("Training", "Testing/Walking", "Testing/Still")
+        for p in range(1, persons + 1)
+    ]
+
+
+def kgbd(persons: int = 3) -> list[Recording]:
+    """Five walks of each person."""
+    return [
+        _recording(f"{FOLDER}/Person{p:03d}/{walk}.txt", p, (50, 20), "")
+        for p in range(1, persons + 1)
+        for walk in range(1, 6)
+    ]
 
 
 def ks20(n_frames: int = 30, persons: int = 4) -> list[Recording]:
     """Five views, three repetitions, the last person last in each repetition, as in the files."""
     return [
         _recording(
-            f"{view}/{s}_body{p}", p, (n_frames + p, 25), view, view=view, setting=s, body=str(p)
+            *(f"{view}/{s}_body{BODIES[p]}", p, (n_frames + p, 25), view),
+            **{"view": view, "setting": s, "body": str(BODIES[p])},
         )
         for view in specs.KS20_VIEWS
         for s in ("gc1", "gc2", "gc3")
@@ -57,8 +87,14 @@ def ks20(n_frames: int = 30, persons: int = 4) -> list[Recording]:
 def casia(n_frames: int = 101, persons: int = 8) -> list[Recording]:
     """Every person in every condition, before two cameras."""
     return [
-        _recording(f"{p:03d}/{c}/{v}", p, (n_frames, 14), c, condition=c, view=v)
+        _recording(
+            *(f"{p:03d}-{c}-01-{v}.npy", p, (n_frames, 14), c),
+            **{"subject": f"{p:03d}", "condition": c, "take": "01", "view": v},
+        )
         for p in range(1, persons + 1)
         for c in specs.CASIA_CONDITIONS
         for v in ("000", "090")
     ]
+
+
+RAW = {"IAS": ias, "BIWI": biwi, "KGBD": kgbd, "KS20": ks20, "CASIA_B": casia}

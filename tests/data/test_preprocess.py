@@ -13,11 +13,11 @@ import pytest
 
 from simmc import cli
 from simmc.cli import preprocess as command
-from simmc.data import preprocess, specs, store, windows
-from simmc.data.raw import kgbd
+from simmc.data import loaders, preprocess, specs, store, windows
+from simmc.data.raw import kgbd, write
 from simmc.data.recordings import ReadOptions, Recording
 from simmc.errors import UserError
-from tests.conftest import ROOT
+from tests.conftest import ROOT, shared_file
 from tests.data import make
 from tests.data.test_loaders import read_by_name
 
@@ -97,6 +97,33 @@ def test_split_does_not_depend_on_other_datasets(
     preprocess.preprocess(tmp_path, tmp_path / "both")
     preprocess.preprocess(tmp_path, tmp_path / "one", ["KS20"])
     assert _digests(tmp_path / "both" / "KS20") == _digests(tmp_path / "one" / "KS20")
+
+
+@pytest.mark.parametrize("dataset", specs.DATASETS)
+def test_every_dataset_from_raw_files_to_an_experiment(tmp_path: Path, dataset: str) -> None:
+    spec = specs.get(dataset)
+    recordings = make.RAW[dataset]()
+    getattr(write, f"write_{dataset.lower()}")(tmp_path / dataset, recordings)
+    made = preprocess.preprocess(tmp_path, tmp_path / "out", length=spec.default_length).done[0]
+    assert made.recordings == len(recordings)
+    assert made.frames_read == sum(len(recording.frames) for recording in recordings)
+    assert set(made.windows) == {specs.TRAIN, *spec.test_splits}
+    frames = {recording.name: recording.frames for recording in recordings}
+    for probe in spec.probes:
+        found = loaders.load_experiment(
+            *(tmp_path / "out", dataset, spec.default_length, probe),
+            part_batches="keep",
+            root="none",
+            batch_size=32,
+            rng=np.random.default_rng(0),
+        )
+        assert found.checksum is not None
+        for split in (found.train, found.probe, found.gallery):
+            assert split.windows.shape[1:] == (spec.default_length, spec.n_joints, 3)
+            window, place = split.windows[-1], split.recording[-1]
+            source = frames[found.recordings[place]["name"]].astype(np.float32)
+            steps = range(len(source) - len(window) + 1)
+            assert any((source[i : i + len(window)] == window).all() for i in steps)
 
 
 def _small_kgbd() -> list[Recording]:
@@ -296,10 +323,46 @@ def test_length_follows_casia_when_it_is_named_alone(
     assert (tmp_path / "out" / "CASIA_B_match" / "40").is_dir()
 
 
+@pytest.fixture(scope="module")
+def all_of_kgbd(
+    kgbd_full: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, preprocess.Summary]:
+    """All of KGBD at f = 6: the data root and what was made."""
+    data_root = tmp_path_factory.mktemp("datasets")
+    return data_root, preprocess.preprocess(kgbd_full, data_root, ["KGBD"], 6).done[0]
+
+
 @pytest.mark.realdata
-def test_all_of_kgbd(kgbd_full: Path, tmp_path: Path) -> None:
-    outcome = preprocess.preprocess(kgbd_full, tmp_path, ["KGBD"], 6)
-    (done,) = outcome.done
+@pytest.mark.parametrize(
+    ("file", "kgbd_order"),
+    [("parity_simmc_epoch.npz", "raw"), ("parity_himpc_epoch.npz", "mirrored")],
+)
+def test_windows_of_the_public_programs_are_ours(
+    all_of_kgbd: tuple[Path, preprocess.Summary], file: str, kgbd_order: str
+) -> None:
+    # their split is another draw, but windows are cut at the same places whatever a walk's role
+    with np.load(shared_file(file), allow_pickle=False) as public:
+        windows, people = public["windows"], public["identity"]
+    ours = loaders.load_experiment(
+        *(all_of_kgbd[0], "KGBD", 6, "probe"),
+        kgbd_order=kgbd_order,
+        part_batches="keep",
+        rng=np.random.default_rng(0),
+    )
+    known = {
+        (window.tobytes(), person)
+        for split in (ours.train, ours.probe, ours.gallery)
+        for window, person in zip(split.windows, split.identity.tolist(), strict=True)
+    }
+    assert all(
+        (window.tobytes(), person) in known
+        for window, person in zip(windows, people.tolist(), strict=True)
+    )
+
+
+@pytest.mark.realdata
+def test_all_of_kgbd(all_of_kgbd: tuple[Path, preprocess.Summary]) -> None:
+    done = all_of_kgbd[1]
     assert (done.persons, done.recordings) == (164, 822)
     assert (done.frames_read, done.frames_kept) == (491_747, 475_307)
     assert sum(done.windows.values()) == 78_879
