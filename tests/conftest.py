@@ -20,7 +20,7 @@ def shared_file(name: str, variable: str | None = None) -> Path:
     told = os.environ.get(variable, "") if variable else ""
     path = Path(told) if told else ROOT.parent / "shared" / "data" / name
     if not path.is_file():
-        hint = f", and {variable} names none" if variable else ""
+        hint = f"; {variable} can name it" if variable else ""
         pytest.skip(f"needs real data: there is no {path}{hint}")
     return path
 

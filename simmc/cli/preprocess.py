@@ -124,6 +124,10 @@ def table(outcome: Outcome) -> str:
     for done in outcome.done:
         split = ", ".join(f"{name} {count:,}" for name, count in done.windows.items())
         lines += ["", f"{done.dataset}: {split} windows", f"written to {done.folder}"]
+        if done.generated:
+            lines.append(
+                "These are generated walkers: their numbers say nothing about real people."
+            )
     lines += [""] * bool(outcome.skipped)
     lines += [f"skipped {name}: {reason}" for name, reason in outcome.skipped.items()]
     return "\n".join(lines)

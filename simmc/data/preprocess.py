@@ -17,7 +17,7 @@ import numpy as np
 from simmc import __version__
 from simmc.data import specs, splits, store, windows
 from simmc.data.manifest import describe_skeleton
-from simmc.data.recordings import Progress, ReadOptions, Recording, silent
+from simmc.data.recordings import MARKER, Progress, ReadOptions, Recording, silent
 from simmc.data.specs import DATASETS, DatasetSpec
 from simmc.errors import UserError
 
@@ -35,6 +35,7 @@ class Summary:
     frames_kept: int  # after cutting, in recordings that have a role
     windows: Mapping[str, int]  # by split
     seconds: float
+    generated: bool  # invented walkers, not people
     folder: Path
 
 
@@ -44,6 +45,19 @@ class Outcome:
 
     done: list[Summary]
     skipped: dict[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """One dataset that was read, and what to make of it."""
+
+    spec: DatasetSpec
+    recordings: Sequence[Recording]
+    length: int
+    seed: int
+    options: ReadOptions
+    protocol: Protocol
+    generated: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +102,9 @@ def preprocess(
         found: list[Recording] = reader.read(raw_root / spec.name, options, progress(spec.name))
         if not found:
             raise UserError(f"{raw_root / spec.name}: holds no recording; see docs/data.md")
-        summary = _write(spec, found, data_root, length, seed, options, protocol)
-        done.append(Summary(**summary, seconds=time.perf_counter() - began))
+        generated = (raw_root / spec.name / MARKER).is_file()
+        job = _Job(spec, found, length, seed, options, protocol, generated)
+        done.append(_write(job, data_root, began))
     return Outcome(done, skipped)
 
 
@@ -128,101 +143,83 @@ def _choose(
     return fitting, skipped
 
 
-def _roles(
-    spec: DatasetSpec,
-    recordings: Sequence[Recording],
-    seed: int,
-    options: ReadOptions,
-    protocol: Protocol,
-) -> list[_Role]:
+def _roles(job: _Job) -> list[_Role]:
     """The splits of a dataset, in the order in which they are written."""
+    spec, options = job.spec, job.options
     mode = spec.train_windows if spec.train_windows != "dense" else options.dense_starts
     train_mode = cast(windows.Mode, mode)
     train_cut, test_cut = spec.cut(True, options.ias_cut), spec.cut(False)
-    if protocol == "CVE":
-        views = splits.views(recordings)
+    if job.protocol == "CVE":
+        views = splits.views(job.recordings)
         return [
             *(_Role(specs.train_view(v), p, train_cut, train_mode) for v, p in views.items()),
             *(_Role(view, places, test_cut, "plain") for view, places in views.items()),
         ]
-    assigned = splits.assign(spec.name, recordings, np.random.default_rng(seed), options)
+    rng = np.random.default_rng(job.seed)
     return [
         _Role(split, places, train_cut, train_mode)
         if specs.is_training(split)
         else _Role(split, places, test_cut, "plain")
-        for split, places in assigned.items()
+        for split, places in splits.assign(spec.name, job.recordings, rng, options).items()
     ]
 
 
-def _write(
-    spec: DatasetSpec,
-    recordings: Sequence[Recording],
-    data_root: Path,
-    length: int,
-    seed: int,
-    options: ReadOptions,
-    protocol: Protocol,
-) -> dict[str, Any]:
+def _write(job: _Job, data_root: Path, began: float) -> Summary:
     """Writes every split and the manifest into a folder that is swapped in at the end."""
-    roles = _roles(spec, recordings, seed, options, protocol)
-    target = store.dataset_folder(data_root, spec, length)
-    identities = np.array([recording.identity for recording in recordings], dtype=np.int64)
-    counts: dict[str, dict[str, int]] = {}
-    kept: dict[int, int] = {}
+    spec, roles = job.spec, _roles(job)
+    target = store.dataset_folder(data_root, spec, job.length)
+    kept: dict[int, int] = {}  # frames after cutting, by place; CVE uses a recording twice
     with store.staged_folder(target) as stage:
-        for role in roles:
-            frames = [windows.cut(recordings[place].frames, *role.cut) for place in role.places]
-            n_frames = [len(f) for f in frames]
-            plan = windows.plan(n_frames, length, role.mode)
-            if not len(plan):
-                raise UserError(
-                    f"{spec.name}, {role.split}: {len(frames)} recordings give no window of "
-                    f"{length} frames; choose a shorter length or add recordings"
-                )
-            recording = np.array(role.places, dtype=np.int64)[plan.recording]
-            planes = windows.coordinates(frames, plan, spec.n_joints)
-            labels = identities[recording]
-            store.write_split(stage, spec, length, role.split, planes, labels, recording)
-            kept |= dict(zip(role.places, n_frames, strict=True))
-            counts[role.split] = {
-                "windows": len(plan),
-                "recordings": len(frames),
-                "identities": len(np.unique(labels)),
-                "frames": sum(n_frames),
-            }
-        content = _manifest(spec, recordings, roles, length, seed, options, protocol, counts)
-        store.write_manifest(stage, content)
+        counts = {role.split: _write_role(job, role, stage, kept) for role in roles}
+        store.write_manifest(stage, _manifest(job, roles, counts))
+    return Summary(
+        dataset=spec.folder if job.protocol == "CVE" else spec.name,
+        persons=len({recording.identity for recording in job.recordings}),
+        recordings=len(job.recordings),
+        frames_read=sum(len(recording.frames) for recording in job.recordings),
+        frames_kept=sum(kept.values()),
+        windows={split: count["windows"] for split, count in counts.items()},
+        seconds=time.perf_counter() - began,
+        generated=job.generated,
+        folder=target,
+    )
+
+
+def _write_role(job: _Job, role: _Role, stage: Path, kept: dict[int, int]) -> dict[str, int]:
+    """Cuts, windows and writes one split; notes the frames that are left and gives the counts."""
+    frames = [windows.cut(job.recordings[place].frames, *role.cut) for place in role.places]
+    n_frames = [len(f) for f in frames]
+    plan = windows.plan(n_frames, job.length, role.mode)
+    if not len(plan):
+        raise UserError(
+            f"{job.spec.name}, {role.split}: {len(frames)} recordings give no window of "
+            f"{job.length} frames; choose a shorter length or add recordings"
+        )
+    recording = np.array(role.places, dtype=np.int64)[plan.recording]
+    labels = np.array([r.identity for r in job.recordings], dtype=np.int64)[recording]
+    planes = windows.coordinates(frames, plan, job.spec.n_joints)
+    store.write_split(stage, job.spec, job.length, role.split, planes, labels, recording)
+    kept |= dict(zip(role.places, n_frames, strict=True))
     return {
-        "dataset": spec.folder if protocol == "CVE" else spec.name,
-        "persons": len(np.unique(identities)),
-        "recordings": len(recordings),
-        "frames_read": sum(len(recording.frames) for recording in recordings),
-        "frames_kept": sum(kept.values()),
-        "windows": {split: count["windows"] for split, count in counts.items()},
-        "folder": target,
+        "windows": len(plan),
+        "recordings": len(frames),
+        "identities": len(np.unique(labels)),
+        "frames": sum(n_frames),
     }
 
 
-def _manifest(
-    spec: DatasetSpec,
-    recordings: Sequence[Recording],
-    roles: Sequence[_Role],
-    length: int,
-    seed: int,
-    options: ReadOptions,
-    protocol: Protocol,
-    counts: Mapping[str, Any],
-) -> dict[str, Any]:
+def _manifest(job: _Job, roles: Sequence[_Role], counts: Mapping[str, Any]) -> dict[str, Any]:
     """What has to be known to make the same set again, and who each window's recording is."""
     split_of = {place: role.split for role in roles for place in role.places}
     return {
-        "dataset": spec.name,
-        "length": length,
-        "protocol": protocol,
-        "seed": seed,
-        "options": asdict(options),
+        "dataset": job.spec.name,
+        "length": job.length,
+        "protocol": job.protocol,
+        "seed": job.seed,
+        "options": asdict(job.options),
         "code_version": __version__,
-        "skeleton": describe_skeleton(spec.skeleton),
+        "generated": job.generated,
+        "skeleton": describe_skeleton(job.spec.skeleton),
         "counts": counts,
         "recordings": [
             {
@@ -234,6 +231,6 @@ def _manifest(
                 "frames": len(recording.frames),
                 "sha256": recording.sha256,
             }
-            for place, recording in enumerate(recordings)
+            for place, recording in enumerate(job.recordings)
         ],
     }

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+# Lies in every folder of generated data, so that nobody takes its walkers for people.
+MARKER = "generated.json"
 # Wraps an iterable to show progress, as `tqdm.tqdm` does; `silent` shows nothing.
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
 

@@ -313,6 +313,20 @@ def test_switches_reach_the_manifest(tmp_path: Path) -> None:
     }
 
 
+def test_generated_walkers_are_called_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make.kgbd_raw(tmp_path, WALKS)
+    for marked in (False, True):
+        if marked:
+            write.mark_generated(tmp_path / "KGBD", {})
+        assert _run(6, "--raw_root", tmp_path, "--data_root", tmp_path / "out") == 0
+        assert ("generated walkers" in capsys.readouterr().out) == marked
+        manifest, _ = store.read_manifest(tmp_path / "out" / "KGBD" / "6")
+        assert manifest is not None
+        assert manifest["generated"] is marked
+
+
 def test_length_follows_casia_when_it_is_named_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,10 +16,9 @@ import numpy as np
 from scipy.io import savemat
 
 from simmc.data.raw import kgbd, mat
-from simmc.data.recordings import Recording
+from simmc.data.recordings import MARKER, Recording
 from simmc.runs.atomic import cannot_write, write_json
 
-MARKER = "generated.json"  # lies in every folder of generated data; a reader may warn by it
 SEEN, LOST = 2, 0  # tracking states
 _FOCAL, _CENTRE = 525.0, (320.0, 240.0)  # pixels, of a Kinect v1's images
 
