@@ -107,8 +107,8 @@ def mean_seconds(records: list[dict[str, Any]]) -> dict[str, float]:
 def results(found: dict[str, Any], run: RunDirectory) -> None:
     """The final table, both protocols."""
     say(
-        f"\n{found['method']} on {found['dataset']}, probe {found['probe']}, f = {found['length']}, "
-        f"{found['fidelity']}, seed {found['seed']}"
+        f"\n{found['method']} on {found['dataset']}, probe {found['probe']}, "
+        f"f = {found['length']}, {found['fidelity']}, seed {found['seed']}"
     )
     say(f"{'protocol':<12}{'top-1':>8}{'top-5':>8}{'top-10':>8}{'mAP':>8}{'mINP':>8}{'epoch':>8}")
     for name, figures in found["protocols"].items():

@@ -1,6 +1,5 @@
 """`simmc simmc` and `SimMC.py`: train SimMC, continue a run, or score a trained one."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from simmc.cli import console
 from simmc.config import Resolved, SimMCSettings, resolve
 from simmc.data import specs
 from simmc.data.loaders import Experiment, load_experiment
-from simmc.errors import UserError
 from simmc.methods import simmc as method
 from simmc.models.encoder import SimMCNetwork, count_parameters, training_flops
 from simmc.runs import checkpoints, seeds
@@ -83,12 +81,10 @@ def plan_legs(settings: SimMCSettings) -> list[tuple[str, SimMCSettings, tuple[s
     Where class sampling balances the training windows by identity, its numbers cannot be
     label-free, and a second training without it serves that protocol.
     """
-    sampled = (
-        settings.class_sampling == "on" and specs.get(settings.dataset).sampled_by_class
-    )
+    sampled = settings.class_sampling == "on" and specs.get(settings.dataset).sampled_by_class
     if not sampled:
         return [("", settings, PROTOCOLS)]
-    legs = [("", settings, ("paper",))]
+    legs: list[tuple[str, SimMCSettings, tuple[str, ...]]] = [("", settings, ("paper",))]
     if settings.label_free_run == "on":
         legs.append((TWIN, replace(settings, class_sampling="off"), ("label_free",)))
     return legs
@@ -112,6 +108,9 @@ def train_leg(
     with console.board(run.path, settings.tensorboard) as board:
         method.train(training, run, lambda record: console.epoch(record, training, board))
     outcomes = {p: method.outcome(training, run, p, CMC_RANKS) for p in protocols}
+    if not settings.save_model:
+        for protocol in protocols:
+            method.weights_path(run, protocol).unlink(missing_ok=True)
     records = run.read_metrics()
     counts = {
         "clusters": records[-1]["clusters_1"],
@@ -180,7 +179,7 @@ def new_results(settings: SimMCSettings, data: Experiment, runtime: Runtime) -> 
             "train": len(data.train.windows),
             "probe": len(data.probe.windows),
             "gallery": len(data.gallery.windows),
-            "identities": int(len(np.unique(data.probe.identity))),
+            "identities": len(np.unique(data.probe.identity)),
         },
         "timing": {},
         "peak_rss_bytes": None,

@@ -1,8 +1,8 @@
 """Density clustering of features by k-reciprocal Jaccard distance; usable on its own.
 
-    graph = jaccard_graph(features, eps=0.6)     # (N, d) floats -> sparse graph
-    labels = dbscan(graph, min_samples=4)        # (N,) int64, -1 = outlier
-    prototypes = cluster_means(features, labels) # (C, d)
+graph = jaccard_graph(features, eps=0.6)     # (N, d) floats -> sparse graph
+labels = dbscan(graph, min_samples=4)        # (N,) int64, -1 = outlier
+prototypes = cluster_means(features, labels) # (C, d)
 """
 
 from simmc.clustering.density import OUTLIER, dbscan
@@ -16,11 +16,12 @@ from simmc.clustering.jaccard import (
 )
 from simmc.clustering.neighbors import Neighbors, k_nearest
 from simmc.clustering.prototypes import cluster_means
-from simmc.clustering.pseudo_labels import ClusterSettings, pseudo_labels
+from simmc.clustering.pseudo_labels import Clustering, ClusterSettings, pseudo_labels
 
 __all__ = [
     "OUTLIER",
     "ClusterSettings",
+    "Clustering",
     "JaccardGraph",
     "Neighbors",
     "cluster_means",

@@ -1,8 +1,8 @@
 """k-reciprocal Jaccard distances, exact and sparse: only the pairs within eps are ever held.
 
 The distance of the published programs is dense (N, N) although well over 99 % of its entries are
-exactly 1. Here each row keeps a short list of weights (its soft neighbourhood V), two rows
-can only be nearer than 1 where their lists overlap, and overlaps are found through the columns of V.
+exactly 1. Here each row keeps a short list of weights (its soft neighbourhood V). Two rows can
+only be nearer than 1 where their lists overlap, and overlaps are found through the columns of V.
 Steps and constants: SimMC's public program; Zhong et al., "Re-ranking person re-identification
 with k-reciprocal encoding", CVPR 2017.
 """
@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from simmc.clustering.jaccard_loops import expand_and_weigh, mean_rows, overlaps, reciprocal
 from simmc.clustering.neighbors import as_rows, k_nearest
-from simmc.compiled import compiled, over_rows
+from simmc.compiled import over_rows
 
 BLOCK = 256  # rows a thread takes at a time
 
@@ -23,7 +24,9 @@ BLOCK = 256  # rows a thread takes at a time
 class JaccardGraph:
     """All pairs of rows within eps of each other, as symmetric compressed rows.
 
-    Distances of exactly 0 are stored entries (duplicates), and every row lists itself.
+    Distances of exactly 0 are stored entries (duplicates). Every row lists itself, but for rows
+    with k1 or more duplicates before them, which drop out of their own neighbour list and so have
+    no weights and no neighbours, as in the dense routine.
 
     Attributes:
         start: (N + 1,) int64, where each row's entries begin.
@@ -89,6 +92,7 @@ def neighbor_weights(
     Args:
         rows: (N, d) float32 or float64, as ranked.
         neighbors: (N, k1) int32, nearest first.
+        threads: worker threads; None means as many as torch uses.
 
     Returns:
         (N, N) sparse float32, rows sum to 1, columns ascending.
@@ -96,10 +100,10 @@ def neighbor_weights(
     n, k1 = neighbors.shape
     half = int(np.around(k1 / 2)) + 1
     threads = threads or torch.get_num_threads()
-    mutual = _reciprocal(neighbors, k1)
-    mutual_half = _reciprocal(neighbors, min(half, k1))
+    mutual = reciprocal(neighbors, k1)
+    mutual_half = reciprocal(neighbors, min(half, k1))
     parts = over_rows(
-        lambda a, b: _expand_and_weigh(rows, mutual, mutual_half, a, b), n, threads, BLOCK
+        lambda a, b: expand_and_weigh(rows, mutual, mutual_half, a, b), n, threads, BLOCK
     )
     return _stack(parts, n)
 
@@ -113,7 +117,7 @@ def expand_weights(
     n = len(neighbors)
     lists = np.ascontiguousarray(neighbors[:, :k2])
     parts = over_rows(
-        lambda a, b: _mean_rows(weights.indptr, weights.indices, weights.data, lists, a, b),
+        lambda a, b: mean_rows(weights.indptr, weights.indices, weights.data, lists, a, b),
         n,
         threads or torch.get_num_threads(),
         BLOCK,
@@ -134,7 +138,7 @@ def radius_graph(
     n = weights.shape[0]
     inverted = weights.tocsc()
     parts = over_rows(
-        lambda a, b: _overlaps(
+        lambda a, b: overlaps(
             weights.indptr, weights.indices, weights.data,
             inverted.indptr, inverted.indices, inverted.data,
             np.float32(eps), a, b,
@@ -162,167 +166,3 @@ def _stack(parts: list, n: int) -> sparse.csr_array:
     if start[-1] < np.iinfo(np.int32).max:
         start = start.astype(np.int32)  # scipy wants one index type
     return sparse.csr_array((values, columns, start), shape=(n, n))
-
-
-@compiled()
-def _reciprocal(neighbors, length):  # pragma: no cover - compiled
-    """(N, length) int32: R(i) in the order of L_i, padded with -1."""
-    n = len(neighbors)
-    mutual = np.full((n, length), -1, np.int32)
-    for i in range(n):
-        kept = 0
-        for p in range(length):
-            j = neighbors[i, p]
-            for q in range(length):
-                if neighbors[j, q] == i:
-                    mutual[i, kept] = j
-                    kept += 1
-                    break
-    return mutual
-
-
-@compiled(fastmath={"reassoc", "contract"})
-def _expand_and_weigh(rows, mutual, mutual_half, begin, end):  # pragma: no cover - compiled
-    """Weights of rows begin..end-1: their number a row, columns and values one after another."""
-    d = rows.shape[1]
-    stamp = np.full(len(rows), -1, np.int64)  # stamp[j] == i: j is in R*(i)
-    in_core = np.full(len(rows), -1, np.int64)
-    most = mutual.shape[1] * (1 + mutual_half.shape[1])
-    members = np.empty(most, np.int32)
-    scores = np.empty(most)
-    counts = np.empty(end - begin, np.int64)
-    columns = np.empty((end - begin) * most, np.int32)
-    values = np.empty((end - begin) * most, np.float32)
-    filled = 0
-    for i in range(begin, end):
-        size = 0
-        for j in mutual[i]:
-            if j < 0:
-                break
-            in_core[j] = i
-            stamp[j] = i
-            members[size] = j
-            size += 1
-        core = size
-        for p in range(core):
-            q = members[p]
-            total = 0
-            inside = 0
-            for j in mutual_half[q]:
-                if j < 0:
-                    break
-                total += 1
-                inside += in_core[j] == i
-            if 3 * inside > 2 * total:
-                for j in mutual_half[q]:
-                    if j < 0:
-                        break
-                    if stamp[j] != i:
-                        stamp[j] = i
-                        members[size] = j
-                        size += 1
-        members[:size].sort()
-        top = -np.inf
-        for p in range(size):
-            product = 0.0
-            for e in range(d):
-                product += np.float64(rows[i, e]) * np.float64(rows[members[p], e])
-            scores[p] = 2.0 * product
-            top = max(top, scores[p])
-        total_weight = 0.0
-        for p in range(size):
-            scores[p] = np.exp(scores[p] - top)  # the row's largest is taken off: no overflow
-            total_weight += scores[p]
-        for p in range(size):
-            columns[filled + p] = members[p]
-            values[filled + p] = scores[p] / total_weight
-        counts[i - begin] = size
-        filled += size
-    return counts, columns[:filled].copy(), values[:filled].copy()
-
-
-@compiled()
-def _mean_rows(start, columns, values, lists, begin, end):  # pragma: no cover - compiled
-    """Mean of the sparse rows named by each list, for rows begin..end-1."""
-    n = len(start) - 1
-    k2 = lists.shape[1]
-    sums = np.zeros(n, np.float32)
-    stamp = np.full(n, -1, np.int64)
-    most = 0
-    for i in range(begin, end):
-        size = 0
-        for j in lists[i]:
-            size += start[j + 1] - start[j]
-        most += size
-    counts = np.empty(end - begin, np.int64)
-    out_columns = np.empty(most, np.int32)
-    out_values = np.empty(most, np.float32)
-    filled = 0
-    for i in range(begin, end):
-        size = 0
-        for j in lists[i]:
-            for p in range(start[j], start[j + 1]):
-                c = columns[p]
-                if stamp[c] != i:
-                    stamp[c] = i
-                    sums[c] = np.float32(0.0)
-                    out_columns[filled + size] = c
-                    size += 1
-                sums[c] += values[p]
-        out_columns[filled : filled + size].sort()
-        for p in range(filled, filled + size):
-            out_values[p] = sums[out_columns[p]] / np.float32(k2)
-        counts[i - begin] = size
-        filled += size
-    return counts, out_columns[:filled].copy(), out_values[:filled].copy()
-
-
-@compiled()
-def _overlaps(
-    start, columns, values, inverted_start, inverted_rows, inverted_values, eps, begin, end
-):  # pragma: no cover - compiled
-    """Rows begin..end-1 of the radius graph: entries a row, columns, distances."""
-    n = len(start) - 1
-    overlap = np.zeros(n, np.float32)
-    stamp = np.full(n, -1, np.int64)
-    touched = np.empty(n, np.int32)
-    counts = np.empty(end - begin, np.int64)
-    room = 64 * (end - begin)
-    out_columns = np.empty(room, np.int32)
-    out_values = np.empty(room, np.float32)
-    filled = 0
-    one, two, zero = np.float32(1.0), np.float32(2.0), np.float32(0.0)
-    for i in range(begin, end):
-        size = 0
-        for p in range(start[i], start[i + 1]):
-            k = columns[p]
-            mine = values[p]
-            for q in range(inverted_start[k], inverted_start[k + 1]):
-                j = inverted_rows[q]
-                if stamp[j] != i:
-                    stamp[j] = i
-                    overlap[j] = zero
-                    touched[size] = j
-                    size += 1
-                overlap[j] += min(mine, inverted_values[q])
-        before = filled
-        for p in range(size):
-            j = touched[p]
-            distance = max(one - overlap[j] / (two - overlap[j]), zero)
-            if distance <= eps:
-                if filled == room:
-                    room *= 2
-                    wider = np.empty(room, np.int32)
-                    wider[:filled] = out_columns
-                    out_columns = wider
-                    longer = np.empty(room, np.float32)
-                    longer[:filled] = out_values
-                    out_values = longer
-                out_columns[filled] = j
-                filled += 1
-        out_columns[before:filled].sort()
-        for p in range(before, filled):
-            s = overlap[out_columns[p]]
-            out_values[p] = max(one - s / (two - s), zero)
-        counts[i - begin] = filled - before
-    return counts, out_columns[:filled].copy(), out_values[:filled].copy()

@@ -16,10 +16,16 @@ from threading import local
 import numpy as np
 import torch
 
-from simmc.compiled import compiled, over_rows
+from simmc.clustering.neighbor_loops import (
+    keep_along_columns,
+    keep_along_rows,
+    limits,
+    merge,
+    rank,
+)
+from simmc.compiled import over_rows
 
 TILE = 512  # a tile of products is 1 MiB and stays in a core's cache
-CHUNK = 32  # entries of a tile that are compared at once
 SPARE = 12  # candidates kept beyond k, so that rounding seldom leaves a row unproven
 
 
@@ -30,19 +36,30 @@ class Neighbors:
     Attributes:
         indices: (N, k) int32.
         squared: (N, k) float64, squared Euclidean distances, in the features' unit squared.
+        candidates: (N, m) int32, rows that were compared exactly, -1 for none: a good `guess` for
+            the same rows with slightly different features.
     """
 
     indices: np.ndarray
     squared: np.ndarray
+    candidates: np.ndarray
 
 
-def k_nearest(features: np.ndarray, k: int, *, threads: int | None = None) -> Neighbors:
+def k_nearest(
+    features: np.ndarray,
+    k: int,
+    *,
+    guess: np.ndarray | None = None,
+    threads: int | None = None,
+) -> Neighbors:
     """Find the k nearest rows of every row (k is cut to N).
 
     Args:
         features: (N, d) finite floats.
         k: neighbours a row, itself included (with distance 0; a duplicate of smaller index
             comes before it).
+        guess: `candidates` of an earlier search over the same rows. It saves time where rows have
+            moved little, and has no influence on the result.
         threads: worker threads; None means as many as torch uses.
 
     Returns:
@@ -57,28 +74,27 @@ def k_nearest(features: np.ndarray, k: int, *, threads: int | None = None) -> Ne
     n = len(rows)
     k = min(k, n)
     if n == 0:
-        return Neighbors(np.empty((0, 0), np.int32), np.empty((0, 0)))
+        empty = np.empty((0, 0), np.int32)
+        return Neighbors(empty, np.empty((0, 0)), empty)
     m = min(k + SPARE, n)
     threads = threads or torch.get_num_threads()
     centred, scale = _centred(rows)
-    candidates, floor = _candidates(centred, m, threads)
+    candidates, floor = _candidates(centred, m, threads, guess)
     indices = np.empty((n, k), np.int32)
     squared = np.empty((n, k))
     everyone = np.arange(n)
-    over_rows(
-        lambda a, b: _rank(rows, everyone[a:b], candidates[a:b], indices, squared), n, threads
-    )
+    over_rows(lambda a, b: rank(rows, everyone[a:b], candidates[a:b], indices, squared), n, threads)
     if m < n:
         proven = squared[:, -1] < _lower_bound(centred, floor, scale)
         unproven = np.flatnonzero(~proven)
         all_rows = np.arange(n, dtype=np.int32)[None]  # one list for whoever asks
         over_rows(
-            lambda a, b: _rank(rows, unproven[a:b], all_rows, indices, squared),
+            lambda a, b: rank(rows, unproven[a:b], all_rows, indices, squared),
             len(unproven),
             threads,
             block=16,
         )
-    return Neighbors(indices, squared)
+    return Neighbors(indices, squared, candidates)
 
 
 def as_rows(features: np.ndarray) -> np.ndarray:
@@ -105,7 +121,9 @@ def _centred(rows: np.ndarray) -> tuple[torch.Tensor, float]:
     return torch.from_numpy((centred * scale).astype(np.float32)), scale
 
 
-def _candidates(rows: torch.Tensor, m: int, threads: int) -> tuple[np.ndarray, np.ndarray]:
+def _candidates(
+    rows: torch.Tensor, m: int, threads: int, guess: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
     """The m rows with the smallest |y|^2 / 2 - x.y of each row x, by float32 products.
 
     Each pair of tiles is multiplied once and read twice, along rows and along columns. Every
@@ -119,18 +137,24 @@ def _candidates(rows: torch.Tensor, m: int, threads: int) -> tuple[np.ndarray, n
     tiles = [slice(a, min(a + TILE, n)) for a in range(0, n, TILE)]
     pairs = list(combinations_with_replacement(tiles, 2))
     workers = max(1, min(threads, len(pairs)))
+    limit = np.full(n, np.inf, np.float32)
+    if guess is not None and guess.shape == (n, m):
+        over_rows(lambda a, b: limits(rows.numpy(), half, guess, limit, a, b), n, threads)
     own = local()
     stores: list[tuple[np.ndarray, np.ndarray]] = []
 
     def scan(pair: tuple[slice, slice]) -> None:
         if not hasattr(own, "store"):
-            own.store = (np.full((n, m), np.inf, np.float32), np.full((n, m), -1, np.int32))
+            own.store = (np.repeat(limit[:, None], m, 1), np.full((n, m), -1, np.int32))
             stores.append(own.store)
+            own.tile = torch.empty(TILE * TILE)
         a, b = pair
-        products = (rows[a] @ rows[b].T).numpy()
-        _keep_along_rows(products, half[b], a.start, b.start, *own.store)
+        shape = a.stop - a.start, b.stop - b.start
+        tile = own.tile[: shape[0] * shape[1]].view(shape)
+        products = torch.mm(rows[a], rows[b].T, out=tile).numpy()
+        keep_along_rows(products, half[b], a.start, b.start, *own.store)
         if a.start != b.start:
-            _keep_along_columns(products, half[a], a.start, b.start, *own.store)
+            keep_along_columns(products, half[a], a.start, b.start, *own.store)
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)  # parallel over tiles, not inside one
@@ -141,113 +165,8 @@ def _candidates(rows: torch.Tensor, m: int, threads: int) -> tuple[np.ndarray, n
         torch.set_num_threads(before)
     values, indices = stores[0]
     for more_values, more_indices in stores[1:]:
-        _merge(values, indices, more_values, more_indices)
+        merge(values, indices, more_values, more_indices)
     return indices, values[:, -1]
-
-
-@compiled(inline="always")
-def _insert(values, indices, row, value, index):  # pragma: no cover - compiled
-    """Put a value into its place in an ascending list, dropping the last."""
-    p = values.shape[1] - 1
-    while p > 0 and values[row, p - 1] > value:
-        values[row, p] = values[row, p - 1]
-        indices[row, p] = indices[row, p - 1]
-        p -= 1
-    values[row, p] = value
-    indices[row, p] = index
-
-
-@compiled()
-def _keep_along_rows(products, half, row0, column0, values, indices):  # pragma: no cover
-    """Offer every column of a tile to the candidate list of its row.
-
-    Few columns are near enough. Whole chunks are therefore asked first, by a loop of fixed
-    length without branches, which the compiler turns into vector compares.
-    """
-    n_rows, n_columns = products.shape
-    for r in range(n_rows):
-        i = row0 + r
-        limit = values[i, -1]
-        for chunk in range(0, n_columns, CHUNK):
-            if chunk + CHUNK <= n_columns:
-                hit = np.int32(0)
-                for e in range(CHUNK):
-                    c = chunk + e
-                    hit |= np.int32(half[c] - products[r, c] < limit)
-                if hit == 0:
-                    continue
-            for c in range(chunk, min(chunk + CHUNK, n_columns)):
-                value = half[c] - products[r, c]
-                if value < limit:
-                    _insert(values, indices, i, value, column0 + c)
-                    limit = values[i, -1]
-
-
-@compiled()
-def _keep_along_columns(products, half, row0, column0, values, indices):  # pragma: no cover
-    """Offer every row of a tile to the candidate list of its column."""
-    n_rows, n_columns = products.shape
-    limits = values[column0 : column0 + n_columns, -1].copy()
-    for r in range(n_rows):
-        shift = half[r]
-        for chunk in range(0, n_columns, CHUNK):
-            if chunk + CHUNK <= n_columns:
-                hit = np.int32(0)
-                for e in range(CHUNK):
-                    c = chunk + e
-                    hit |= np.int32(shift - products[r, c] < limits[c])
-                if hit == 0:
-                    continue
-            for c in range(chunk, min(chunk + CHUNK, n_columns)):
-                value = shift - products[r, c]
-                if value < limits[c]:
-                    _insert(values, indices, column0 + c, value, row0 + r)
-                    limits[c] = values[column0 + c, -1]
-
-
-@compiled()
-def _merge(values, indices, more_values, more_indices):  # pragma: no cover - compiled
-    """Join a second set of candidate lists into the first."""
-    n, m = values.shape
-    for i in range(n):
-        for j in range(m):
-            if more_values[i, j] >= values[i, -1]:
-                break
-            _insert(values, indices, i, more_values[i, j], more_indices[i, j])
-
-
-@compiled(fastmath={"reassoc", "contract"})
-def _rank(rows, which, candidates, indices, squared):  # pragma: no cover - compiled
-    """Write the k nearest of the candidates of some rows, by (distance, index).
-
-    `candidates` has a list for each row in `which`, or one list for all of them; -1 is no one.
-    """
-    k = indices.shape[1]
-    d = rows.shape[1]
-    shared = len(candidates) == 1
-    for position in range(len(which)):
-        i = which[position]
-        listed = candidates[0 if shared else position]
-        squared[i, :] = np.inf
-        indices[i, :] = len(rows)
-        for j in listed:
-            if j < 0:
-                continue
-            total = 0.0
-            for e in range(d):
-                difference = np.float64(rows[i, e]) - np.float64(rows[j, e])
-                total += difference * difference
-            q = k - 1
-            if total > squared[i, q] or (total == squared[i, q] and j > indices[i, q]):
-                continue
-            while q > 0 and (
-                squared[i, q - 1] > total or (squared[i, q - 1] == total and indices[i, q - 1] > j)
-            ):
-                squared[i, q] = squared[i, q - 1]
-                indices[i, q] = indices[i, q - 1]
-                q -= 1
-            squared[i, q] = total
-            indices[i, q] = j
 
 
 def _lower_bound(centred: torch.Tensor, floor: np.ndarray, scale: float) -> np.ndarray:

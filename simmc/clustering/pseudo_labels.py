@@ -32,26 +32,46 @@ class ClusterSettings:
     normalise: bool = False
 
 
+@dataclass(frozen=True)
+class Clustering:
+    """Pseudo labels, and what makes the next search over the same windows quicker.
+
+    Attributes:
+        labels: (N,) int64, 0 .. C-1, -1 = outlier.
+        candidates: (N, m) int32, `guess` for features that have moved little.
+    """
+
+    labels: np.ndarray
+    candidates: np.ndarray
+
+
 def pseudo_labels(
     features: np.ndarray,
     settings: ClusterSettings,
     *,
+    guess: np.ndarray | None = None,
     timer: Timer = lambda stage: nullcontext(),
     threads: int | None = None,
-) -> np.ndarray:
+) -> Clustering:
     """Cluster (N, H) features: k-NN, k-reciprocal Jaccard distance, DBSCAN (SimMC section 3.1).
 
-    Returns:
-        (N,) int64 labels 0 .. C-1, -1 = outlier.
+    Args:
+        features: (N, H) finite floats.
+        settings: what decides the clusters.
+        guess: `candidates` of an earlier clustering of the same windows; changes the time only.
+        timer: context manager by stage: neighbours, jaccard, dbscan.
+        threads: worker threads; None means as many as torch uses.
     """
     rows = as_rows(features)
     if settings.normalise:
         rows = unit_rows(rows)
     with timer("neighbours"):
-        lists = k_nearest(rows, settings.k1, threads=threads).indices
+        nearest = k_nearest(rows, settings.k1, guess=guess, threads=threads)
+    lists = nearest.indices
     with timer("jaccard"):
         weights = neighbor_weights(rows, lists, threads=threads)
         weights = expand_weights(weights, lists, settings.k2, threads=threads)
         graph = radius_graph(weights, settings.eps, threads=threads)
     with timer("dbscan"):
-        return dbscan(graph, settings.min_samples)
+        labels = dbscan(graph, settings.min_samples)
+    return Clustering(labels, nearest.candidates)

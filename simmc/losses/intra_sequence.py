@@ -10,8 +10,10 @@ def intra_sequence_contrast(
     """-1/2 cos(z1, stop(v2)) - 1/2 cos(z2, stop(v1)), mean over the batch.
 
     Args:
-        v1, v2: (B, H) float, masked features of the same windows; no gradient reaches them here.
-        z1, z2: (B, H) float, their predictions.
+        v1: (B, H) float, features of the first subsequence; no gradient reaches them here.
+        v2: (B, H) float, the same of the second subsequence of the same windows.
+        z1: (B, H) float, prediction of v1.
+        z2: (B, H) float, prediction of v2.
 
     Returns:
         Scalar loss in [-1, 1].

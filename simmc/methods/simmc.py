@@ -46,6 +46,7 @@ class SimMC:
     protocols: tuple[str, ...]
     epoch: int = 0
     previous_labels: np.ndarray | None = None  # (q, N), of the epoch before
+    candidates: np.ndarray | None = None  # of the last clustering; saves time, decides nothing
     clock: Clock = field(default_factory=Clock)
 
     def __post_init__(self) -> None:
@@ -82,6 +83,8 @@ class SimMC:
             views = encode(self.network, self.train_windows, masks)  # (N, q, H)
         if self.is_evaluated():
             record |= retrieval_record(self.evaluate())
+        if self.settings.mact:
+            record |= self.feature_record()
         labels = self.cluster(views)
         record |= self.cluster_record(labels)
         best = self.offer(record)
@@ -112,15 +115,17 @@ class SimMC:
         how = ClusterSettings(
             s.eps, s.min_samples, s.k1, s.k2, normalise=s.jaccard_input == "normalised"
         )
-        labels = [
-            pseudo_labels(
+        labels = []
+        for view in views.unbind(1):
+            found = pseudo_labels(
                 np.ascontiguousarray(view.cpu().numpy()),
                 how,
+                guess=self.candidates,  # from the view or epoch before: nearly the same features
                 timer=self.clock,
                 threads=self.runtime.threads,
             )
-            for view in views.unbind(1)
-        ]
+            self.candidates = found.candidates
+            labels.append(found.labels)
         return torch.from_numpy(np.stack(labels)).to(self.runtime.device)
 
     def contrast(
@@ -198,6 +203,12 @@ class SimMC:
             record["mi"] = diagnostics.mutual_information(truth[kept], y[0][kept])
             record["ami"] = diagnostics.adjusted_mutual_information(truth[kept], y[0][kept])
         return record
+
+    def feature_record(self) -> dict[str, float]:
+        """MACT and mRCL of the unmasked training features; diagnostics, nothing uses them."""
+        features = encode(self.network, self.train_windows)[:, 0].cpu().numpy()
+        mact, mrcl = diagnostics.tightness_looseness(features, self.data.train.identity)
+        return {"mACT": mact, "mRCL": mrcl}
 
     def offer(self, record: dict[str, Any]) -> list[str]:
         """Show the epoch to every protocol; the names of those that like it best so far."""
@@ -319,9 +330,7 @@ def train(training: SimMC, run: RunDirectory, report: Report) -> None:
         report(record)
 
 
-def outcome(
-    training: SimMC, run: RunDirectory, protocol: str, ranks: int
-) -> dict[str, Any] | None:
+def outcome(training: SimMC, run: RunDirectory, protocol: str, ranks: int) -> dict[str, Any] | None:
     """Score the weights that a protocol chose; None where no epoch could be chosen.
 
     For `label_free` this is the one time that probe and gallery are looked at.

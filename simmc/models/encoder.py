@@ -1,8 +1,10 @@
 """SimMC's network: a frame-wise MLP encoder and a linear predictor (paper Eq. 1-3, section 3.2)."""
 
+from itertools import pairwise
+
 import torch
 from torch import nn
-from torch.nn.functional import linear, relu
+from torch.nn.functional import relu
 
 
 class SimMCNetwork(nn.Module):
@@ -21,9 +23,7 @@ class SimMCNetwork(nn.Module):
     ) -> None:
         super().__init__()
         sizes = [width] + [hidden] * layers
-        self.hidden = nn.ModuleList(
-            nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True)
-        )
+        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         self.output = nn.Linear(hidden, hidden)
         self.predictor = nn.Linear(hidden, hidden)
         for layer in [*self.hidden, self.output]:
@@ -47,7 +47,7 @@ class SimMCNetwork(nn.Module):
         """
         h = windows
         for layer in self.hidden:
-            h = relu(linear(h, layer.weight, layer.bias))
+            h = relu(layer(h))
         return self.output(weights @ h)
 
     def predict(self, features: torch.Tensor) -> torch.Tensor:
@@ -70,5 +70,5 @@ def training_flops(
     for each view of a window. 0.98e9 for KS20 (75 inputs, reported 0.99 GFLOP).
     """
     sizes = [width] + [hidden] * (layers + 1)
-    encoder = sum(m * n for m, n in zip(sizes[:-1], sizes[1:], strict=True)) * batch * length
+    encoder = sum(m * n for m, n in pairwise(sizes)) * batch * length
     return 6 * (encoder + views * batch * hidden * hidden)

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 class Clock:
     """Adds up the wall-clock seconds spent in named stages.
 
-        clock = Clock()
-        with clock("neighbours"):
-            ...
-        clock.take()  # {"neighbours": 2.3}, and begins again
+    clock = Clock()
+    with clock("neighbours"):
+        ...
+    clock.take()  # {"neighbours": 2.3}, and begins again
     """
 
     def __init__(self) -> None:
@@ -19,6 +19,7 @@ class Clock:
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
+        """Time a with-block as `stage`."""
         start = time.perf_counter()
         try:
             yield
