@@ -83,67 +83,72 @@ def _matches(row, probe, gallery, order, span, hidden, refine, sums):
 
 
 @compiled()
-def _margins(e, scale, length, longest, d, refine):
-    """How near to threshold k a screening value is in doubt, (P,); a bound for all windows.
+def _margin(last, length, longest, d):
+    """How near to a threshold a screening value is in doubt, whatever the window.
 
-    A window so near cannot be longer than the probe and its distance together (and a little).
-    Half as much again covers the rounding of the threshold itself to single precision.
+    No window in doubt is longer than the probe and the distance `last` of the last match together
+    (and a little). Half as much again covers rounding the threshold itself to single precision.
     """
-    margins = np.zeros(len(e))
-    if refine:
-        for k in range(len(e)):
-            reach = 1.1 * (length + np.sqrt(e[k] * scale)) + 1e-12
-            margins[k] = 1.5 * _rounding(length, min(longest, reach), d)
-    return margins
+    reach = 1.1 * (length + last) + 1e-12
+    return 1.5 * _rounding(length, min(longest, reach), d)
 
 
 @compiled()
-def _bucket(value, limits):
-    """Bucket of a value less the lowest one, limits[0]; never decreasing in `value`."""
-    place = value * limits[1]
-    place = place if place > limits[2] else limits[2]
-    place = place if place < limits[3] else limits[3]
+def _bucket(value, low, scale, zero, top):
+    """Bucket of a value; never decreasing in it. All of one floating type."""
+    place = (value - low) * scale
+    place = place if place > zero else zero
+    place = place if place < top else top
     return np.int32(place)
 
 
 @compiled()
-def _set_buckets(t, margins, limits, near):
-    """Lay the buckets over the thresholds t (P,) and mark those within a threshold's margin.
+def _set_buckets(t, margin, limits, near, first_near):
+    """Lay the buckets over the thresholds t (P,) and mark those within the margin of one.
 
     The last bucket is for all that lies beyond; infinite thresholds are there.
 
+    Args:
+        t: (P,) ascending thresholds.
+        margin: about each of them.
+        limits: (4,) written: lowest value, scale, 0, last bucket.
+        near: written: 1 for marked buckets, else 0.
+        first_near: written for marked buckets: the first threshold that is near.
+
     Returns:
-        The buckets of the thresholds, (P,) int32; `limits` (lowest value, scale, 0, last bucket)
-        and `near` (1 for marked buckets) are written.
+        The buckets of the thresholds, (P,) int32.
     """
-    last = len(t) - 1
-    while last > 0 and t[last] == np.inf:
-        last -= 1
+    finite = len(t)
+    while finite > 0 and t[finite - 1] == np.inf:
+        finite -= 1
     low, width = 0.0, 0.0
-    if t[last] < np.inf:
-        low = t[0] - margins[0]
-        width = t[last] + margins[last] - low
+    if finite > 0:
+        low = t[0] - margin
+        width = t[finite - 1] + margin - low
     top = near.shape[0] - 1
     scale = (top - 4) / width if width > 1e-30 else 1.0
     limits[0], limits[1], limits[2], limits[3] = low - 2.0 / scale, scale, 0.0, top
+    lowest, scale_, zero, last = limits[0], limits[1], limits[2], limits[3]  # as rounded
     codes = np.empty(len(t), np.int32)
     edges = np.empty(3, limits.dtype)
     near[:] = 0
     for k in range(len(t)):
-        edges[0], edges[1], edges[2] = t[k] - margins[k], t[k], t[k] + margins[k]
-        for e in range(3):
-            edges[e] -= limits[0]
-        codes[k] = _bucket(edges[1], limits)
-        near[_bucket(edges[0], limits) : _bucket(edges[2], limits) + 1] = 1
+        edges[0], edges[1], edges[2] = t[k] - margin, t[k], t[k] + margin
+        codes[k] = _bucket(edges[1], lowest, scale_, zero, last)
+        start = _bucket(edges[0], lowest, scale_, zero, last)
+        for b in range(start, _bucket(edges[2], lowest, scale_, zero, last) + 1):
+            if not near[b]:
+                near[b] = 1
+                first_near[b] = k
     return codes
 
 
 @compiled()
 def _sort_into_buckets(row, norms, limits, near, codes, histogram, candidates):
     """Count the windows of every bucket and list those in marked ones; returns how many."""
-    low = limits[0]
+    low, scale, zero, last = limits[0], limits[1], limits[2], limits[3]
     for j in range(row.shape[0]):
-        codes[j] = _bucket(norms[j] + row[j] - low, limits)
+        codes[j] = _bucket(norms[j] + row[j], low, scale, zero, last)
     histogram[:] = 0
     found = 0
     for j in range(row.shape[0]):
@@ -154,9 +159,14 @@ def _sort_into_buckets(row, norms, limits, near, codes, histogram, candidates):
 
 
 @compiled()
-def _first_at_least(values, wanted):
-    """Number of values (ascending) below `wanted`."""
-    low, high = 0, len(values)
+def _first_at_least(values, wanted, low):
+    """Number of values (ascending) below `wanted`, known to be at least `low` and likely near."""
+    high, step = low, 1
+    while high < len(values) and values[high] < wanted:
+        low = high + 1
+        high += step
+        step *= 2
+    high = min(high, len(values))
     while low < high:
         middle = (low + high) >> 1
         if values[middle] < wanted:
@@ -167,9 +177,9 @@ def _first_at_least(values, wanted):
 
 
 @compiled()
-def _place(value, index, e, members):
-    """Matches nearer than `value`, and those before (value, index) under the tie rule."""
-    nearer = _first_at_least(e, value)
+def _place(value, index, e, members, low):
+    """Matches nearer than `value` (at least `low`), and those before (value, index) by tie rule."""
+    nearer = _first_at_least(e, value, low)
     before = nearer
     while before < len(e) and e[before] == value and members[before] < index:
         before += 1
@@ -239,6 +249,7 @@ def rank_rows(
         size *= 2
     histogram = np.empty(size, np.int32)
     near = np.empty(size, np.uint8)
+    first_near = np.empty(size, np.int32)
     limits = np.empty(4, screen.dtype)
     codes = np.empty(n, np.int32)
     candidates = np.empty(n + 1, np.int32)
@@ -256,8 +267,8 @@ def rank_rows(
             row[hidden[i]] = np.inf
         t = e * scale - shift[i]
         length = np.sqrt(shift[i])
-        margins = _margins(e, scale, length, longest, d, refine)
-        codes_t = _set_buckets(t, margins, limits, near)
+        margin = _margin(np.sqrt(e[-1] * scale), length, longest, d) if refine else 0.0
+        codes_t = _set_buckets(t, margin, limits, near, first_near)
         found = _sort_into_buckets(row, norms, limits, near, codes, histogram, candidates)
         ahead = np.zeros(len(e) + 1, np.int64)
         no_later = np.zeros(len(e) + 1, np.int64)
@@ -266,12 +277,12 @@ def rank_rows(
                 continue
             value = np.float64(norms[c]) + np.float64(row[c])
             slack = _rounding(length, 1.0001 * np.sqrt(norms[c]), d) if refine else 0.0
-            k = _first_at_least(t, value - slack)
+            k = _first_at_least(t, value - slack, first_near[codes[c]])
             before = k
-            if k < len(e) and t[k] <= value + slack:
+            if k < len(e) and t[k] <= value + slack:  # in doubt, or equal
                 if refine:
                     value = squared_distance(probes[i], gallery[order[c]], sums)
-                k, before = _place(value, order[c], e, members)
+                k, before = _place(value, order[c], e, members, k)
             no_later[k] += 1
             ahead[before] += 1
         ranks[i, 0], ranks[i, 1], ranks[i, 2], precision[i] = _summary(
