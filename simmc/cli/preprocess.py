@@ -135,6 +135,7 @@ def table(outcome: Outcome) -> str:
 
 def _progress(name: str) -> Progress:
     def show(items: Iterable[Any]) -> Iterable[Any]:
-        return tqdm(items, desc=f"reading {name}", file=sys.stderr, leave=False, dynamic_ncols=True)
+        # disable=None: no bar where the messages go to a file
+        return tqdm(items, desc=f"reading {name}", file=sys.stderr, leave=False, disable=None)
 
     return show
