@@ -35,11 +35,11 @@ CLOTHES: dict[str, tuple[tuple[float, float], dict[str, float]]] = {
     "": ((0.0, 0.0), {}),
     "other": ((0.015, 0.3), {}),
     "bag": (
-        (0.005, 0.3),
+        (0.010, 0.5),
         {"right_arm_swing": 0.3, "shoulder_tilt": 1.5, "lean": 1.4, "elbow": 1.3},
     ),
     "coat": (
-        (0.015, 0.4),
+        (0.025, 0.7),
         {"left_shoulder": 1.06, "right_shoulder": 1.06, "arm_out": 1.6, "knee_swing": 0.93},
     ),
 }
