@@ -160,6 +160,7 @@ def load(settings: SimMCSettings) -> Experiment:
         class_sampling=settings.class_sampling,
         part_batches=settings.part_batches,
         double_load=settings.double_load,
+        cve_diagonal=settings.cve_diagonal,
         batch_size=settings.batch_size,
         rng=seeds.generators(settings.seed).data,
     )

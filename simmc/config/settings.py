@@ -125,6 +125,13 @@ class SimMCSettings(Settings):
         group=TRAINING,
     )
 
+    cve_diagonal: str = option(
+        "self",
+        "KS20 views matched with themselves (such as 90.90): every window against all others, or "
+        "repetition gc1 against gc2 and gc3.",
+        choices=("self", "settings"),
+        group=EVALUATION,
+    )
     eval_every: int = option(1, "Epochs between two evaluations.", limits=_COUNT, group=EVALUATION)
     mact: bool = option(False, "Log mACT and mRCL of the training features.", group=EVALUATION)
     model_size: bool = option(
