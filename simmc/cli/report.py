@@ -1,12 +1,12 @@
 """`simmc report`: result tables, CMC curves and training curves of runs."""
 
 import argparse
-import os
 from pathlib import Path
 from typing import Any, NoReturn
 
 from simmc.errors import UserError
 from simmc.reports import plots, render, results, tables
+from simmc.reports.style import title_of
 from simmc.runs import atomic
 from simmc.runs.directory import RunDirectory
 
@@ -63,7 +63,8 @@ def curves(words: Any) -> int:
     if twin.is_dir():
         legs = [(folder, out, ("paper",)), (twin, out.with_stem(f"{out.stem}_{_TWIN}"), (_TWIN,))]
     for leg, file, protocols in legs:
-        title = "" if run else f"{os.path.relpath(leg)} (no results yet)"
+        title = title_of(run) if run else f"{folder} (no results yet)"
+        title += " · label-free training" * (leg == twin)
         metrics = RunDirectory(leg).read_metrics()
         print(plots.curves(metrics, file, run, protocols=protocols, title=title))
     return 0

@@ -8,7 +8,6 @@ import numpy as np
 
 from simmc.cli import console
 from simmc.config import Resolved, SimMCSettings, resolve
-from simmc.data import specs
 from simmc.data.loaders import Experiment, load_experiment
 from simmc.methods import simmc as method
 from simmc.models.encoder import SimMCNetwork, count_parameters, training_flops
@@ -81,7 +80,7 @@ def plan_legs(settings: SimMCSettings) -> list[tuple[str, SimMCSettings, tuple[s
     Where class sampling balances the training windows by identity, its numbers cannot be
     label-free, and a second training without it serves that protocol.
     """
-    sampled = settings.class_sampling == "on" and specs.get(settings.dataset).sampled_by_class
+    sampled = settings.class_sampling == "on" and settings.spec.sampled_by_class
     if not sampled:
         return [("", settings, PROTOCOLS)]
     legs: list[tuple[str, SimMCSettings, tuple[str, ...]]] = [("", settings, ("paper",))]
@@ -198,7 +197,7 @@ def default_name(settings: SimMCSettings) -> str:
 
 def print_model_size(settings: SimMCSettings) -> None:
     """Parameters, and operations of a training step in the papers' way of counting."""
-    width = 3 * specs.get(settings.dataset).n_joints
+    width = 3 * settings.spec.n_joints
     network = SimMCNetwork(width, settings.H, settings.D, generator=seeds.generators(0).weights)
     flops = training_flops(
         width, settings.H, settings.D, views=2, batch=settings.batch_size, length=settings.length

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from simmc.config.options import Range, Settings, option, switch
 from simmc.data import specs
+from simmc.data.manifest import find_spec
+from simmc.data.specs import DatasetSpec
 from simmc.errors import UserError
 
 MAIN = "main"
@@ -30,7 +33,9 @@ class SimMCSettings(Settings):
         "windows, or score a trained run (--mode Eval)."
     )
 
-    dataset: str = option("KS20", "IAS, KS20, BIWI, KGBD or CASIA_B.", group=MAIN)
+    dataset: str = option(
+        "KS20", "IAS, KS20, BIWI, KGBD or CASIA_B; or your own (docs/data.md).", group=MAIN
+    )
     probe: str = option(
         "probe",
         "'probe' (KS20, KGBD), A or B (IAS), Walking or Still (BIWI), as --probe_type (CASIA_B).",
@@ -188,8 +193,14 @@ class SimMCSettings(Settings):
     @classmethod
     def preset_names(cls, values: Mapping[str, Any]) -> list[str]:
         """`<DATASET>_<probe>`, then `<DATASET>_probe`: the KS20 views have none of their own."""
-        dataset, probe = chosen_probe(values["dataset"], values["probe"], values["probe_type"])
+        spec = find_spec(Path(values["data_root"]), values["dataset"], values["length"])
+        dataset, probe = chosen_probe(spec, values["probe"], values["probe_type"])
         return [f"{dataset}_{probe}", f"{dataset}_probe"]
+
+    @property
+    def spec(self) -> DatasetSpec:
+        """The dataset: of the table, or the user's own by its manifest."""
+        return find_spec(Path(self.data_root), self.dataset, self.length)
 
     @property
     def second_mask_x(self) -> int:
@@ -198,7 +209,8 @@ class SimMCSettings(Settings):
 
     def check(self) -> None:
         """Canonical dataset and probe; combinations that cannot work."""
-        dataset, probe = chosen_probe(self.dataset, self.probe, self.probe_type)
+        spec = self.spec
+        dataset, probe = chosen_probe(spec, self.probe, self.probe_type)
         object.__setattr__(self, "dataset", dataset)
         object.__setattr__(self, "probe", probe)
         object.__setattr__(self, "probe_type", probe if "." in probe else "")
@@ -215,7 +227,7 @@ class SimMCSettings(Settings):
                 "--q 1 has no second mask for MIC to compare with; add --lambda 0 (the ablation "
                 "NPC is --q 1 --mask_x 0 --lambda 0)."
             )
-        joints = specs.get(dataset).skeleton.joints
+        joints = spec.skeleton.joints
         if self.root not in ("first", "sensor", "none", *joints):
             raise UserError(
                 f"--root {self.root!r} is not possible; allowed: first, sensor, none or a joint of "
@@ -223,13 +235,12 @@ class SimMCSettings(Settings):
             )
 
 
-def chosen_probe(dataset: str, probe: str, probe_type: str) -> tuple[str, str]:
+def chosen_probe(spec: DatasetSpec, probe: str, probe_type: str) -> tuple[str, str]:
     """Dataset and probe by their proper names.
 
     CASIA_B and the view protocol of KS20 name probe and gallery at once ("nm.nm", "0.30"), with
     `--probe_type` or `--probe`; such a pair is returned as the probe.
     """
-    spec = specs.get(dataset)
     pairs = _pairs(spec.name)
     if probe_type and not pairs:
         raise UserError(

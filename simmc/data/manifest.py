@@ -72,6 +72,7 @@ def find_spec(data_root: Path, dataset: str, length: int) -> DatasetSpec:
             default_length=length,
             lengths=(length,),
             train_windows="plain",
+            sampled_by_class=False,  # the released balancing belongs to the published sets
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(
