@@ -65,10 +65,10 @@ _PANELS = (
     _Panel("Intra-sequence loss (MIC)", "mean loss", (("loss_mic", "MIC", BLUE, "-"),)),
     _Panel(
         "Pseudo labels",
-        "agreement (0 to 1)",
+        "0 to 1",
         (
-            ("ami", "with identities (AMI)", BLUE, "-"),
-            ("agreement", "between the views", ORANGE, "--"),
+            ("ami", "AMI with identities", BLUE, "-"),
+            ("label_free_score", "label-free score", ORANGE, "--"),
         ),
     ),
 )
@@ -196,13 +196,25 @@ def _draw_panel(axes: Any, metrics: Metrics, panel: _Panel, chosen: dict[str, in
     for name, epoch in chosen.items():
         _, colour, style = PROTOCOL_LINES[name]
         axes.axvline(epoch, color=colour, linestyle=style, linewidth=0.9, alpha=0.8, zorder=0)
-    axes.set_title(panel.heading, loc="left", fontsize=10)
+    axes.set_title(panel.heading, loc="left", fontsize=10, pad=18)
     axes.set_ylabel(panel.label)
     axes.xaxis.get_major_locator().set_params(integer=True)
     if panel.whole:
         axes.yaxis.get_major_locator().set_params(integer=True)
-    if drawn > 1:
-        axes.legend(loc="best", fontsize=8, framealpha=0.85, edgecolor="none")
+        if axes.get_ylim()[1] < 1:  # no outliers at all: a flat line at 0, not at a tick of -0.02
+            axes.set_ylim(-0.05, 1)
+    if drawn > 1:  # between heading and lines, where it hides nothing
+        axes.legend(
+            loc="lower left",
+            bbox_to_anchor=(0, 1),
+            borderaxespad=0,
+            ncols=drawn,
+            fontsize=8,
+            frameon=False,
+            handlelength=1.4,
+            handletextpad=0.4,
+            columnspacing=0.9,
+        )
 
 
 def _series(metrics: Metrics, key: str) -> tuple[list[int], list[float]]:
