@@ -14,7 +14,7 @@ from simmc.compiled import over_rows
 from simmc.evaluation.counting import rank_rows
 from simmc.evaluation.screening import ReleasedSquares, Screen
 
-_BUFFER = 8 * 2**20  # entries of the block of screening values: 32 MB
+_BUFFER = 32 * 2**20  # bytes of the block of screening values
 
 
 @dataclass(frozen=True)
@@ -113,9 +113,9 @@ def evaluate(
     column = np.empty(len(gallery), np.int64)
     column[order] = np.arange(len(gallery))
     hidden = np.where(own >= 0, column[own], -1)
-    rows = block or max(1, min(1024, _BUFFER // len(gallery)))
-    threads = threads or torch.get_num_threads()
     kind = Screen if negative_squared == "clamp" else ReleasedSquares
+    rows = block or max(1, min(1024, _BUFFER // (kind.itemsize * len(gallery))))
+    threads = threads or torch.get_num_threads()
     screen = kind(probe, gallery, order, rows)
     ranks = np.empty((len(probe), 4), np.int64)
     precision = np.empty(len(probe))

@@ -21,6 +21,7 @@ class Screen:
     """
 
     refine = True
+    itemsize = 4
 
     def __init__(self, probe: np.ndarray, gallery: np.ndarray, order: np.ndarray, rows: int):
         self.probe = probe
@@ -55,6 +56,7 @@ class ReleasedSquares:
     """|p|^2 + |g|^2 - 2 pg in double precision, as released; negative ones become infinite."""
 
     refine = False
+    itemsize = 8
     scale = 1.0
     longest = 0.0
 
