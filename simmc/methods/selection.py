@@ -36,8 +36,11 @@ class Selector:
         """Take an epoch's score; True where it is the best so far.
 
         The untrained epoch 0 never counts as best, though it does use up patience, as in the
-        public program.
+        public program. Once the patience is used up no epoch is taken any more: a run may go on
+        for another protocol, and how long that waits must not decide here.
         """
+        if self.done:
+            return False
         better = epoch >= 1 and score > self.best_score + self.margin
         if better:
             self.best_score, self.best_epoch, self.waited = score, epoch, 0
