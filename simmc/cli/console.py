@@ -58,8 +58,8 @@ def epoch(record: dict[str, Any], training: Any, board: Any) -> None:
     parts.append(f"clusters {record['clusters_1']:>4}  outliers {record['outliers']:>5}")
     if record.get("steps"):
         parts.append(f"MPC {record['loss_mpc']:.3f}  MIC {record['loss_mic']:+.3f}")
-    elif record.get("steps") == 0:
-        parts.append("no step: fewer windows kept than a batch")
+    if note := remark(record):
+        parts.append(note)
     waits = [
         f"{'best' if name == 'paper' else name} @{s.best_epoch}"
         for name, s in training.selectors.items()
@@ -72,6 +72,17 @@ def epoch(record: dict[str, Any], training: Any, board: Any) -> None:
         for key, value in record.items():
             if isinstance(value, int | float) and key != "epoch":
                 board.add_scalar(key, value, record["epoch"])
+
+
+def remark(record: dict[str, Any]) -> str:
+    """What is out of the ordinary in an epoch that a person should know of; mostly nothing."""
+    if record.get("steps") == 0 and record["kept"] == 0:
+        return "no step: every window is an outlier in some view"
+    if record.get("steps") == 0:
+        return f"no step: {record['kept']} windows kept, fewer than a batch"
+    if record["clusters_1"] == 1:
+        return "one cluster: MPC has nothing to tell apart"
+    return ""
 
 
 @contextmanager

@@ -81,6 +81,7 @@ class SimMC:
         masks = self.draw_masks()
         with self.clock("features"):
             views = encode(self.network, self.train_windows, masks)  # (N, q, H)
+        self.require_finite(views)
         if self.is_evaluated():
             record |= retrieval_record(self.evaluate())
         if self.settings.mact:
@@ -96,6 +97,15 @@ class SimMC:
         record["seconds"] = self.clock.take()
         self.epoch += 1
         return record, best
+
+    def require_finite(self, views: torch.Tensor) -> None:
+        """UserError where the training has diverged."""
+        if not torch.isfinite(views).all():
+            raise UserError(
+                f"the features of epoch {self.epoch} are not finite: the training has diverged. "
+                f"Start a new run with a smaller --lr (it is {self.settings.lr:g}) or a larger "
+                f"--t (it is {self.settings.t:g})."
+            )
 
     def draw_masks(self) -> torch.Tensor:
         """(N, q, f) frame weights of the masked views (Eq. 2)."""
@@ -156,7 +166,7 @@ class SimMC:
             mpc = sum(terms[1:], terms[0])
             if s.mpc_reduction == "mean":
                 mpc = mpc / s.q
-            mic = torch.zeros(())
+            mic = torch.zeros((), device=v.device)
             if s.q == 2:
                 z = self.network.predict(v)
                 mic = intra_sequence_contrast(v[:, 0], v[:, 1], z[:, 0], z[:, 1])
@@ -174,6 +184,16 @@ class SimMC:
         end = len(kept) if self.settings.part_batches == "keep" else len(kept) // size * size
         places = torch.arange(end, device=kept.device)
         return zip(places.split(size), kept[:end].split(size), strict=True) if end else iter(())
+
+    def is_checkpoint_due(self) -> bool:
+        """Whether the state before the next epoch is one to continue from.
+
+        The state after the very last epoch is not: that epoch takes no steps, and a continued run
+        with a higher --epochs has to take them.
+        """
+        cap, every = self.settings.epochs, self.settings.checkpoint_every
+        due = self.done or self.epoch == cap or self.epoch % every == 0
+        return due and self.epoch <= cap
 
     def is_evaluated(self) -> bool:
         """Whether probe and gallery are looked at in this epoch (never for label-free alone)."""
@@ -325,7 +345,7 @@ def train(training: SimMC, run: RunDirectory, report: Report) -> None:
             state = {"epoch": record["epoch"], "network": training.best_weights}
             checkpoints.save(weights_path(run, protocol), state)
         run.append_metrics(record)
-        if training.done or training.epoch % training.settings.checkpoint_every == 0:
+        if training.is_checkpoint_due():
             checkpoints.save(run.last, training.state())
         report(record)
 
