@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from simmc.cli import console
-from simmc.config import Resolved, SimMCSettings, resolve
+from simmc.config import Resolved, SimMCSettings, options_of, resolve
+from simmc.config.layers import STORED
 from simmc.data.loaders import Experiment, load_experiment
+from simmc.errors import UserError
 from simmc.methods import simmc as method
 from simmc.models.encoder import SimMCNetwork, count_parameters, training_flops
 from simmc.runs import checkpoints, seeds
@@ -18,6 +20,9 @@ from simmc.runs.runtime import Runtime, peak_rss_bytes, start, versions
 CMC_RANKS = 50
 TWIN = "label_free"  # folder of the second training, where the first one used identities
 PROTOCOLS = ("paper", "label_free")
+MAY_CHANGE = (  # from a run to its continuation
+    *("epochs", "patience", "checkpoint_every", "save_model", "tensorboard", "data_root"),
+)
 
 
 def main(argv: list[str]) -> int:
@@ -32,14 +37,38 @@ def main(argv: list[str]) -> int:
         run = RunDirectory.find(
             settings.model_root, settings.dataset, settings.probe, settings.run or None
         )
-        resolved = resolve(SimMCSettings, argv, stored=run.read_config())
+        stored = run.read_config()
+        resolved = resolve(SimMCSettings, argv, stored=stored)
         settings = resolved.settings
+        if settings.resume:
+            refuse_changes(stored, settings, run)
     runtime = start(settings.device, settings.gpu or None, settings.threads)
     console.notes(runtime.notes)
     if settings.mode == "Eval":
         assert run is not None
         return evaluate_run(settings, run, runtime)
     return train_run(resolved, run, runtime)
+
+
+def refuse_changes(stored: dict[str, Any], settings: SimMCSettings, run: RunDirectory) -> None:
+    """UserError where a continued run would become a mixture of two recipes."""
+    for entry in options_of(SimMCSettings):
+        new = getattr(settings, entry.name)
+        old = stored["settings"].get(entry.key, new)
+        if new != old and not entry.transient and entry.name not in MAY_CHANGE:
+            raise UserError(
+                f"--{entry.key} {new}: {run.last} comes from a training with {old}. A continued "
+                f"run may change {', '.join(f'--{name}' for name in MAY_CHANGE)} and the machine, "
+                f"nothing else: leave --{entry.key} out, or start a new run without --resume."
+            )
+
+
+def continued(stored: dict[str, Any], resolved: Resolved) -> dict[str, Any]:
+    """The config.json of a continued run: what counts now, with the origin it first had."""
+    new = resolved.to_dict()
+    first = stored.get("origin", {})
+    new["origin"] = {k: first.get(k, o) if o == STORED else o for k, o in new["origin"].items()}
+    return new
 
 
 def train_run(resolved: Resolved, run: RunDirectory | None, runtime: Runtime) -> int:
@@ -56,6 +85,8 @@ def train_run(resolved: Resolved, run: RunDirectory | None, runtime: Runtime) ->
             default_name(settings),
         )
         run.write_config(resolved.to_dict())
+    else:
+        run.write_config(continued(run.read_config(), resolved))
     console.settings(resolved)
     console.say(f"\nrun folder: {run.path}")
     console.data_summary(data)

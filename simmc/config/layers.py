@@ -18,7 +18,7 @@ from simmc.config.options import Option, Settings, options_of
 from simmc.errors import UserError
 
 S = TypeVar("S", bound=Settings)
-TYPED = "command line"
+TYPED, STORED = "command line", "stored run"
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def resolve(
         path = Path(typed["config"])
         above.insert(0, (f"file {path}", read_file(path, options.values())))
     if stored is not None:
-        above.insert(0, ("stored run", _stored(stored, options.values(), typed)))
+        above.insert(0, (STORED, _stored(stored, options.values(), typed)))
     defaults = {name: entry.default for name, entry in options.items()}
     layers = [("default", defaults), *above]
     known = _merged(layers)[0]

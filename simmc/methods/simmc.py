@@ -6,6 +6,7 @@ prototypes, contrast. Where the public program differs from the paper, a setting
 C clusters, B batch.
 """
 
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -243,6 +244,7 @@ class SimMC:
         """Everything needed to go on bit for bit, as plain values."""
         return {
             "epoch": self.epoch,
+            "data": fingerprint(self.data.train),
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "seeds": self.seeds.state(),
@@ -254,6 +256,13 @@ class SimMC:
 
     def restore(self, state: dict[str, Any], path: Path) -> None:
         """Go on from the state that `path` held; UserError where it belongs to other settings."""
+        present = fingerprint(self.data.train)
+        if state.get("data", present) != present:
+            raise UserError(
+                f"{path} comes from other training windows than those of --data_root now. Point "
+                "--data_root to the data that the run was started with, or start a new run "
+                "without --resume."
+            )
         try:
             self.network.load_state_dict(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])
@@ -268,6 +277,12 @@ class SimMC:
                 f"{path} cannot be continued with these settings ({first_line(error)}). Use the "
                 "settings that the run was started with, or start a new run without --resume."
             ) from error
+
+
+def fingerprint(split: Split) -> str:
+    """Tells other windows, or the same in another order, from these."""
+    shape = "x".join(map(str, split.windows.shape))
+    return f"{shape}:{zlib.crc32(np.ascontiguousarray(split.windows).data):08x}"
 
 
 def tensor_of(split: Split, device: torch.device) -> torch.Tensor:
