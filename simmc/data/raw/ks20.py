@@ -91,9 +91,8 @@ def _read_source(as_text: bool, source: _Source) -> Recording:
         paths = [source.paths[place] for place in _order(source.times, as_text)]
         frames, digest = text.read_frames(paths, LAYOUT)
     else:
-        path = source.paths[0]
-        frames, times = mat.read_frames(path, N_JOINTS)
-        digest = hashlib.sha256(text.read_bytes(path)).hexdigest()
+        frames, times, data = mat.read_frames(source.paths[0], N_JOINTS)
+        digest = hashlib.sha256(data).hexdigest()
         frames = frames if times is None else frames[_order(times, as_text)]
     return Recording(
         name=f"{source.view}/{source.setting}_body{source.body}",

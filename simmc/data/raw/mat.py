@@ -1,75 +1,144 @@
-"""Frames of one recording out of a MATLAB file; nothing else in the file is loaded."""
+"""Numeric arrays out of MATLAB files of level 5 (save options -v6 and -v7), nothing else.
+
+Reading here instead of by `scipy.io.loadmat`, because that can crash the whole process on a damaged
+file. Everything that is no plain array of numbers is skipped unread. An element of such a file is a
+type, a size and so many bytes; a variable is an element that holds elements.
+"""
 
 from __future__ import annotations
 
+import struct
 import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat, whosmat
-from scipy.io.matlab import MatReadError
 
 from simmc.data.raw import text
 from simmc.errors import UserError
 
 FRAMES = "skeleton"  # the name our writer uses; on reading any name will do
 TIME = "time"
-_NUMBERS = frozenset(
-    ("double", "single", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
-)
+_MATRIX, _COMPRESSED = 14, 15
+_COMPLEX = 0x800
+# Storage types of numbers; a double array whose values fit is stored in a smaller one.
+_STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8"} | {
+    12: "i8",
+    13: "u8",
+}
+_NUMERIC = range(6, 16)  # classes double, single, int8 ... uint64
+_HEADER = 128
 _HDF5 = b"\x89HDF\r\n\x1a\n"
-# What a damaged file makes the parser raise.
-_DAMAGE = (MatReadError, ValueError, TypeError, KeyError, IndexError, OSError, EOFError, zlib.error)
+_RESAVE = "load it in MATLAB and save it again with save(file, 'skeleton', '-v7')"
 
 
-def read_frames(path: Path, n_joints: int) -> tuple[np.ndarray, list[str] | None]:
+@dataclass(frozen=True, eq=False)
+class _Variable:
+    """One array of the file, still as bytes."""
+
+    name: str
+    shape: tuple[int, ...]
+    stored: str  # numpy's name of the stored type; "" for what is no plain array of numbers
+    data: memoryview
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.shape}" if self.stored else f"{self.name} (no numbers)"
+
+    def load(self) -> np.ndarray:
+        """The array as float64, in MATLAB's shape."""
+        values = np.frombuffer(self.data, self.stored).astype(np.float64)
+        return values.reshape(self.shape, order="F")
+
+
+def read_frames(path: Path, n_joints: int) -> tuple[np.ndarray, list[str] | None, bytes]:
     """The one array of (T, J, 3) or (T, 3 J) numbers in the file, and timestamps if it has them.
 
     Args:
-        path: a MATLAB file of version 4 to 7.
+        path: a MATLAB file of level 5.
         n_joints: J.
 
     Returns:
-        Frames (T, J, 3) float64, and the entry ``time`` as texts, or None where there is none.
+        Frames (T, J, 3) float64; the entry ``time`` as texts, or None where there is none; and the
+        bytes of the file.
     """
-    _refuse_hdf5(path)
+    data = text.read_bytes(path)
+    order = _byte_order(path, data)
     try:
-        entries = whosmat(path)
-        names = [name for name, shape, kind in entries if _fits(shape, kind, n_joints)]
-        times = [TIME] if any(name == TIME for name, *_ in entries) else []
-        loaded = loadmat(path, variable_names=[*names, *times]) if len(names) == 1 else {}
-    except _DAMAGE as error:
+        variables = list(_variables(memoryview(data)[_HEADER:], order))
+        fitting = [v for v in variables if _fits(v, n_joints)]
+        arrays = {v.name: v.load() for v in variables if v in fitting or v.name == TIME}
+    except (ValueError, struct.error, zlib.error) as error:
         raise UserError(
-            f"{path}: cannot be read as a MATLAB file ({error}); fetch or save it again"
+            f"{path}: damaged, no MATLAB file ({error}); fetch or save it again"
         ) from error
-    if len(names) != 1:
-        listed = ", ".join(f"{name} {shape} {kind}" for name, shape, kind in entries) or "nothing"
+    if len(fitting) != 1:
+        listed = ", ".join(map(str, variables)) or "nothing"
         raise UserError(
             f"{path}: exactly one array of shape (T, {n_joints}, 3) or (T, {3 * n_joints}) is due, "
             f"found {listed}; save the frames as one such array"
         )
-    frames = np.asarray(loaded[names[0]], dtype=np.float64).reshape(-1, n_joints, 3)
+    frames = np.ascontiguousarray(arrays[fitting[0].name].reshape(-1, n_joints, 3))
     if not np.isfinite(frames).all():
-        raise UserError(f"{path}: {names[0]} holds NaN or infinity; mend the recording")
-    return np.ascontiguousarray(frames), _times(path, loaded[TIME], len(frames)) if times else None
+        raise UserError(f"{path}: {fitting[0].name} holds NaN or infinity; mend the recording")
+    times = _times(path, arrays[TIME], len(frames)) if TIME in arrays else None
+    return frames, times, data
 
 
-def _fits(shape: tuple[int, ...], kind: str, n_joints: int) -> bool:
-    return kind in _NUMBERS and tuple(shape[1:]) in ((n_joints, 3), (3 * n_joints,))
+def _fits(variable: _Variable, n_joints: int) -> bool:
+    return bool(variable.stored) and variable.shape[1:] in ((n_joints, 3), (3 * n_joints,))
 
 
 def _times(path: Path, values: np.ndarray, count: int) -> list[str]:
-    values = np.ravel(values)
-    if len(values) != count or values.dtype.kind not in "iuf" or not np.isfinite(values).all():
+    if values.size != count or not np.isfinite(values).all():
         raise UserError(f"{path}: {TIME} must hold one number a frame ({count}); mend or drop it")
-    return [str(int(v)) if float(v).is_integer() else repr(float(v)) for v in values.tolist()]
+    return [str(int(v)) if v.is_integer() else repr(v) for v in values.ravel("F").tolist()]
 
 
-def _refuse_hdf5(path: Path) -> None:
-    """Version 7.3 files are HDF5, after MATLAB's header of 512 bytes or without one."""
-    head = text.read_bytes(path)[: 512 + len(_HDF5)]
-    if head.startswith((_HDF5, b"MATLAB 7.3")) or head[512:] == _HDF5:
-        raise UserError(
-            f"{path}: a MATLAB 7.3 (HDF5) file; load it in MATLAB and save it again with "
-            "save(file, 'skeleton', '-v7')"
-        )
+def _byte_order(path: Path, data: bytes) -> str:
+    """'<' or '>' from the file's head; UserError for other kinds of file."""
+    # 7.3 is HDF5, after MATLAB's own header of 512 bytes or without one
+    if data.startswith((_HDF5, b"MATLAB 7.3")) or data[512:520] == _HDF5:
+        raise UserError(f"{path}: a MATLAB 7.3 (HDF5) file; {_RESAVE}")
+    order = {b"\x00\x01IM": "<", b"\x01\x00MI": ">"}.get(data[124:_HEADER])
+    if order is None:
+        raise UserError(f"{path}: no MATLAB file of version 5 to 7, or cut short; {_RESAVE}")
+    return order
+
+
+def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
+    """Type and content of each element in a row of them."""
+    at = 0
+    while at < len(data):
+        kind, size = struct.unpack_from(f"{order}II", data, at)
+        if kind >> 16:  # a small element: both in one word, content in the next
+            kind, size, start, end = kind & 0xFFFF, kind >> 16, at + 4, at + 8
+        else:
+            start = at + 8
+            end = start + size + (0 if kind == _COMPRESSED else -size % 8)  # padded to eight
+        if start + size > len(data) or start + size > end:
+            raise ValueError("an element is cut short")
+        yield kind, data[start : start + size]
+        at = end
+
+
+def _variables(data: memoryview, order: str) -> Iterator[_Variable]:
+    for kind, content in _elements(data, order):
+        if kind == _COMPRESSED:
+            yield from _variables(memoryview(zlib.decompress(content)), order)
+        elif kind == _MATRIX:
+            yield _variable(content, order)
+
+
+def _variable(content: memoryview, order: str) -> _Variable:
+    """A variable: flags, shape, name, and where it is an array of numbers those."""
+    parts = _elements(content, order)
+    (flags,) = struct.unpack_from(f"{order}I", next(parts, (0, b""))[1])
+    if flags & 0xFF not in _NUMERIC or flags & _COMPLEX:
+        return _Variable("something", (), "", memoryview(b""))
+    head = [next(parts, (0, memoryview(b""))) for _ in range(3)]
+    (_, shape), (_, name), (kind, numbers) = head
+    dims = tuple(np.frombuffer(shape, f"{order}i4").tolist())
+    if kind not in _STORED or any(n < 0 for n in dims):
+        raise ValueError("an array of no known type or size")
+    return _Variable(bytes(name).decode("latin-1"), dims, order + _STORED[kind], numbers)

@@ -1,0 +1,85 @@
+"""BIWI: IAS's line format, labels from folder names, first body only."""
+
+import numpy as np
+import pytest
+
+from simmc.data.raw import biwi, kgbd, write
+from simmc.data.recordings import ReadOptions, Recording
+from simmc.data.skeletons import KGBD_FILE, KINECT_V1, permutation
+from simmc.errors import UserError
+from tests.data.test_raw_ias import FAULTS, frame, put
+
+
+def sets(root, persons=("002", "010", "007")):
+    for part in biwi.SETS.values():
+        for person in persons:
+            put(root, f"{part}/{person}/000000-a_skel.txt", frame(int(person)))
+    return root
+
+
+def test_labels_are_the_numbers_of_the_folders_and_paths_give_the_order(tmp_path):
+    found = biwi.read(sets(tmp_path))
+    assert [r.identity for r in found] == [2, 7, 10] * 3
+    assert [r.role for r in found] == [role for role in biwi.SETS for _ in range(3)]
+    assert found[3].name == "Testing/Walking/002"
+    assert found[4].frames[0, 0].tolist() == [7.0, 0.0, 2.5]
+    walk = biwi.read(tmp_path, ReadOptions(ias_label_order="walk"))
+    name = biwi.read(tmp_path, ReadOptions(ias_label_order="name"))
+    assert [r.name for r in walk] == [r.name for r in name]
+
+
+def test_only_the_first_body_counts(tmp_path):
+    sets(tmp_path, ("001",))
+    put(tmp_path, "Training/001/000001-a_skel.txt", frame(5) + frame(6, lost=3))
+    put(tmp_path, "Training/001/000002-a_skel.txt", frame(7, lost=3) + frame(8))
+    put(tmp_path, "Training/001/000003-a_skel.txt", frame(9) + "whatever\nelse")
+    assert biwi.read(tmp_path)[0].frames[:, 0, 0].tolist() == [1, 5, 9]
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [fault for name, fault in FAULTS.items() if name != "one line more"],
+    ids=[name for name in FAULTS if name != "one line more"],
+)
+def test_faults_name_the_file(tmp_path, content, message):
+    path = put(sets(tmp_path), "Testing/Still/007/000001-a_skel.txt", content)
+    with pytest.raises(UserError) as error:
+        biwi.read(tmp_path)
+    assert str(path) in str(error.value) and message in str(error.value)
+
+
+def test_a_folder_that_is_no_number(tmp_path):
+    put(sets(tmp_path), "Training/ann/0_skel.txt", frame(0))
+    with pytest.raises(UserError, match=r"Training/ann.*rename"):
+        biwi.read(tmp_path)
+
+
+def test_a_missing_set(tmp_path):
+    (sets(tmp_path) / "Testing" / "Still").rename(tmp_path / "gone")
+    with pytest.raises(UserError, match="Testing/Still: the folder is missing"):
+        biwi.read(tmp_path)
+
+
+def test_round_trip(tmp_path):
+    rng = np.random.default_rng(2)
+    made = [
+        Recording(f"{part}/{p:03d}", p, rng.normal(size=(4, 20, 3)), role)
+        for role, part in biwi.SETS.items()
+        for p in (1, 5)
+    ]
+    write.write_biwi(tmp_path, made)
+    for before, after in zip(made, biwi.read(tmp_path), strict=True):
+        assert (after.name, after.identity) == (before.name, before.identity)
+        assert after.frames.tobytes() == before.frames.tobytes()
+
+
+@pytest.mark.realdata
+def test_real_skeletons_in_this_format(tmp_path, kgbd_slice):
+    walks = kgbd.read(kgbd_slice / "KGBD")[:3]
+    order = permutation(KGBD_FILE, KINECT_V1)
+    made = [
+        Recording(f"{part}/001", 1, walk.frames[:60][:, order], role)
+        for walk, (role, part) in zip(walks, biwi.SETS.items(), strict=True)
+    ]
+    write.write_biwi(tmp_path, made)
+    assert [r.frames.tobytes() for r in biwi.read(tmp_path)] == [r.frames.tobytes() for r in made]

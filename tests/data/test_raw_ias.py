@@ -1,0 +1,235 @@
+"""IAS-Lab: frames of one file each, the tracking filter, both label rules, every fault by file."""
+
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from simmc.data.raw import ias, kgbd, text, write
+from simmc.data.recordings import ReadOptions, Recording
+from simmc.data.skeletons import KGBD_FILE, KINECT_V1, permutation
+from simmc.errors import UserError
+
+BY_NAME = ReadOptions(ias_label_order="name")
+
+
+def frame(value: float, lost: int | None = None, fields: str = ",320,240,{state},0") -> str:
+    """Twenty lines as the camera's program writes them."""
+    return "".join(
+        f"{j},{value},{j / 8},2.5" + fields.format(state=0 if j == lost else 2) + "\n"
+        for j in range(20)
+    )
+
+
+def put(root: Path, name: str, content: str) -> Path:
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    return path
+
+
+def three_sets(root: Path, persons: tuple[str, ...] = ("ann", "bob")) -> Path:
+    for part in ias.SETS:
+        for number, person in enumerate(persons):
+            for t in range(3):
+                put(root, f"{part}/{person}/{t:06d}-a_{t}_skel.txt", frame(number + t / 4))
+    return root
+
+
+def fixed_walk(monkeypatch, orders: dict[str, list[str]]) -> None:
+    """Makes `os.walk` list the folders of a set in a chosen order."""
+    real = os.walk
+
+    def walk(top, **how):
+        for path, folders, files in real(top, **how):
+            if Path(path).name in orders:
+                folders.sort(key=orders[Path(path).name].index)
+            yield path, folders, files
+
+    monkeypatch.setattr(text.os, "walk", walk)
+
+
+def test_hand_written_files_come_back(tmp_path):
+    three_sets(tmp_path)
+    put(tmp_path, "Training/ann/000001-b_rgb.txt", "no skeleton, no frame")
+    found = ias.read(tmp_path, BY_NAME)
+    assert [r.name for r in found] == [f"{s}/{p}" for s in ias.SETS for p in ("ann", "bob")]
+    assert [r.role for r in found] == [s for s in ias.SETS for _ in range(2)]
+    assert [r.identity for r in found] == [0, 1] * 3
+    bob = found[1].frames
+    assert bob.shape == (3, 20, 3) and bob.dtype == np.float64
+    assert bob[:, :, 0].tolist() == [[1.0] * 20, [1.25] * 20, [1.5] * 20]
+    assert bob[0, :, 1].tolist() == [j / 8 for j in range(20)]
+    assert len(found[0].sha256) == 64 and found[0].sha256 != found[1].sha256
+
+
+def test_a_frame_with_a_lost_joint_is_dropped_and_the_rest_closes_up(tmp_path):
+    three_sets(tmp_path)
+    put(tmp_path, "Training/ann/000001-a_1_skel.txt", frame(0.25, lost=19))
+    found = ias.read(tmp_path, BY_NAME)
+    assert found[0].frames[:, 0, 0].tolist() == [0.0, 0.5]
+
+
+def test_a_recording_may_lose_all_frames(tmp_path):
+    three_sets(tmp_path)
+    for t in range(3):
+        put(tmp_path, f"Training/ann/{t:06d}-a_{t}_skel.txt", frame(0, lost=t))
+    assert ias.read(tmp_path, BY_NAME)[0].frames.shape == (0, 20, 3)
+
+
+def test_frames_are_sorted_as_text(tmp_path):
+    three_sets(tmp_path, ("ann",))
+    for t in (9, 10):
+        put(tmp_path, f"Training/cid/{t}_skel.txt", frame(t))
+    found = {r.name: r for r in ias.read(tmp_path, BY_NAME)}
+    assert found["Training/cid"].frames[:, 0, 0].tolist() == [10, 9]
+
+
+def test_walk_order_numbers_each_set_anew_and_a_disagreement_is_told(tmp_path, monkeypatch, caplog):
+    three_sets(tmp_path)
+    orders = {"Training": ["bob", "ann"], "TestingA": ["bob", "ann"], "TestingB": ["ann", "bob"]}
+    fixed_walk(monkeypatch, orders)
+    with caplog.at_level(logging.WARNING, "simmc"):
+        found = ias.read(tmp_path, ReadOptions(ias_label_order="walk"))
+    assert [r.name for r in found] == [f"{s}/{p}" for s, people in orders.items() for p in people]
+    assert [r.identity for r in found] == [0, 1] * 3
+    assert len(caplog.records) == 1
+    message = caplog.records[0].getMessage()
+    assert "TestingB" in message and "--ias_label_order name" in message
+
+
+def test_name_order_is_blind_to_the_walk(tmp_path, monkeypatch, caplog):
+    three_sets(tmp_path)
+    before = [(r.name, r.identity) for r in ias.read(tmp_path, BY_NAME)]
+    fixed_walk(monkeypatch, {part: ["bob", "ann"] for part in ias.SETS})
+    assert [(r.name, r.identity) for r in ias.read(tmp_path, BY_NAME)] == before
+    assert not caplog.records
+
+
+def test_name_order_joins_the_takes_of_a_person(tmp_path):
+    three_sets(tmp_path)
+    for take in ("1", "2"):
+        put(tmp_path, f"Training/aaron/{take}/0_skel.txt", frame(0))
+    labels = {r.name: r.identity for r in ias.read(tmp_path, BY_NAME)}
+    assert labels["Training/aaron/1"] == labels["Training/aaron/2"] == 0
+    assert labels["Training/bob"] == labels["TestingB/bob"] == 2
+
+
+def test_name_order_refuses_a_person_that_training_lacks(tmp_path):
+    three_sets(tmp_path)
+    put(tmp_path, "TestingA/eve/0_skel.txt", frame(0))
+    with pytest.raises(UserError, match=r"TestingA/eve.*--ias_label_order walk"):
+        ias.read(tmp_path, BY_NAME)
+
+
+FAULTS = {
+    "one line short": (frame(1).rsplit("\n", 2)[0] + "\n", "19 lines where 20"),
+    "one line more": (frame(1) + frame(1).splitlines()[0], "21 lines where 20"),
+    "empty": ("", "0 lines"),
+    "missing columns": (frame(1, fields=""), "line 1: 4 fields where at least 7"),
+    "word": (frame(1).replace("19,1,", "19,one,"), "line 20: 'one' is no finite number"),
+    "nan": (frame(1).replace("3,1,", "3,nan,"), "line 4: 'nan'"),
+    "inf": (frame(1).replace("3,1,", "3,1e999,"), "line 4: '1e999'"),
+    "hole": (frame(1).replace("3,1,", "3,,"), "line 4: ''"),
+    "state": (frame(1).replace(",240,2,0\n", ",240,x,0\n", 1), "line 1: 'x'"),
+    "bytes": ("\x00\ufffd" * 40, "lines where 20"),
+}
+
+
+@pytest.mark.parametrize("content, message", FAULTS.values(), ids=FAULTS)
+def test_faults_name_the_file_and_the_next_step(tmp_path, content, message):
+    three_sets(tmp_path)
+    path = put(tmp_path, "TestingB/bob/000001-a_1_skel.txt", content)
+    with pytest.raises(UserError) as error:
+        ias.read(tmp_path, BY_NAME)
+    assert str(path) in str(error.value) and message in str(error.value)
+    assert "take it away" in str(error.value)
+
+
+def test_missing_and_empty_folders(tmp_path):
+    three_sets(tmp_path)
+    (tmp_path / "TestingA" / "cid").mkdir()
+    with pytest.raises(UserError, match=r"TestingA/cid.*no frame"):
+        ias.read(tmp_path)
+    (tmp_path / "TestingA").rename(tmp_path / "gone")
+    with pytest.raises(UserError, match="TestingA: the folder is missing"):
+        ias.read(tmp_path)
+
+
+def test_frames_beside_the_person_folders_are_refused(tmp_path):
+    for part in ias.SETS:
+        put(tmp_path, f"{part}/0_skel.txt", frame(0))
+    with pytest.raises(UserError, match=r"Training.*own folder"):
+        ias.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: t.replace("\n", "\r\n"),
+        lambda t: t.replace(",", " , "),
+        lambda t: t.replace("\n", "\n\n"),
+        lambda t: t.rstrip(),
+        lambda t: t + " \n\n",
+        lambda t: t.replace(",0\n", ",0,more,fields\n"),
+        lambda t: t.replace(",2,0\n", ",2,0,\n", 1),
+    ],
+    ids=["crlf", "spaces", "blank lines", "no last newline", "blank end", "more", "uneven"],
+)
+def test_ways_of_writing_the_same(tmp_path, change):
+    plain = put(tmp_path, "plain", frame(0.1))
+    other = put(tmp_path, "other", "")
+    other.write_bytes(change(frame(0.1)).encode())
+    values, _ = text.read_frames([plain, other, plain], ias.LAYOUT)
+    np.testing.assert_array_equal(values[1], values[0])
+    np.testing.assert_array_equal(values[2], values[0])
+
+
+@given(numbers=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=60, max_size=60))
+def test_numbers_are_those_of_float(tmp_path_factory, numbers):
+    root = tmp_path_factory.mktemp("numbers")
+    texts = [f"{n!r}" for n in numbers]
+    rows = [",".join(["7", *texts[i : i + 3]]) for i in range(0, 60, 3)]
+    path = put(root, "x", "\n".join(rows))
+    values, _ = text.read_frames([path], text.Layout(20, (1, 2, 3)))
+    assert values.ravel().tobytes() == np.array([float(t) for t in texts]).tobytes()
+
+
+def test_round_trip_with_lost_joints(tmp_path):
+    rng = np.random.default_rng(1)
+    made = [
+        Recording(f"{part}/{p}", p, rng.normal(size=(5, 20, 3)), part)
+        for part in ias.SETS
+        for p in range(2)
+    ]
+    tracked = {r.name: rng.random((5, 20)) > 0.02 for r in made}
+    write.write_ias(tmp_path, made, tracked)
+    for before, after in zip(made, ias.read(tmp_path, BY_NAME), strict=True):
+        assert (after.name, after.identity, after.role) == (
+            before.name,
+            before.identity,
+            before.role,
+        )
+        kept = before.frames[tracked[before.name].all(axis=1)]
+        assert after.frames.tobytes() == kept.tobytes()
+
+
+@pytest.mark.realdata
+def test_real_skeletons_in_this_format(tmp_path, kgbd_slice):
+    """Walks of KGBD, put into the Kinect order and written as IAS files."""
+    walks = kgbd.read(kgbd_slice / "KGBD")[:6]
+    order = permutation(KGBD_FILE, KINECT_V1)
+    made = [
+        Recording(f"{part}/{p}", p, walk.frames[:40][:, order], part)
+        for walk, (part, p) in zip(walks, [(s, p) for s in ias.SETS for p in (0, 1)], strict=True)
+    ]
+    write.write_ias(tmp_path, made)
+    found = ias.read(tmp_path, BY_NAME)
+    assert [r.frames.tobytes() for r in found] == [r.frames.tobytes() for r in made]
+    assert np.median(found[0].frames[:, KINECT_V1.index("head"), 1]) > np.median(
+        found[0].frames[:, KINECT_V1.index("left_foot"), 1]
+    )
