@@ -1,4 +1,4 @@
-"""Held against what the public SimMC program itself computes on real KGBD (data beside the archive)."""
+"""Held against what the public SimMC program computes on real KGBD (files beside the archive)."""
 
 import numpy as np
 import pytest
@@ -88,7 +88,8 @@ def frame_weights(epoch):
 
 
 def test_pseudo_labels_of_the_masked_views(training, epoch):
-    labels = training.cluster(encode(training.network, training.train_windows, frame_weights(epoch)))
+    views = encode(training.network, training.train_windows, frame_weights(epoch))
+    labels = training.cluster(views)
     for i, labelling in enumerate(labels.numpy()):
         wanted = epoch[f"labels_{i + 1}"]
         # The features agree to rounding only, so near-ties may order otherwise: compare the
