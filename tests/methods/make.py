@@ -1,0 +1,81 @@
+"""A small experiment in memory: persons of five joints who walk on the spot."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from simmc.config import SimMCSettings
+from simmc.data.loaders import Experiment, Split
+from simmc.data.skeletons import Skeleton
+from simmc.methods.simmc import SimMC
+from simmc.models.optimizer import FlatAdam
+from simmc.runs.runtime import Runtime
+from simmc.runs.seeds import generators
+
+LENGTH, JOINTS = 6, 5
+NAMES = ("hip", "left_hand", "right_hand", "left_foot", "right_foot")
+SKELETON = Skeleton("five", NAMES, "hip", (), (), ())
+# what makes a training small; everything else as a user would have it
+SMALL = {"dataset": "KGBD", "H": 16, "batch_size": 16, "epochs": 3, "k1": 10, "k2": 4}
+
+
+def split(persons: int, each: int, seed: int, noise: float) -> Split:
+    """`each` windows of every person, in a random order."""
+    people = np.random.default_rng(0)
+    bones = people.normal(size=(persons, 1, JOINTS, 3))
+    swing = 0.3 * people.normal(size=(persons, 1, JOINTS, 3))
+    rng = np.random.default_rng(seed)
+    identity = rng.permutation(np.repeat(np.arange(persons), each))
+    phase = rng.uniform(0, 2 * np.pi, (len(identity), 1)) + 0.4 * np.arange(LENGTH)
+    windows = bones[identity] + swing[identity] * np.sin(phase)[..., None, None]
+    windows += noise * rng.normal(size=windows.shape)
+    return Split(windows.astype(np.float32), identity.astype(np.int64), None)
+
+
+def experiment(persons: int = 8, train: int = 25, test: int = 4, seed: int = 1) -> Experiment:
+    """Training, probe and gallery windows of the same persons."""
+    people = list(range(persons))
+    return Experiment(
+        train=split(persons, train, seed, 0.05),
+        probe=split(persons, test, seed + 1, 1.5),
+        gallery=split(persons, test, seed + 2, 1.5),
+        identities=people,
+        test_identities=people,
+        same_windows=False,
+        skeleton=SKELETON,
+        recordings=[],
+        checksum=None,
+    )
+
+
+def settings(**changes: Any) -> SimMCSettings:
+    """Settings of a small training."""
+    return SimMCSettings(**SMALL | changes)
+
+
+def training(
+    data: Experiment | None = None,
+    protocols: tuple[str, ...] = ("paper", "label_free"),
+    **changes: Any,
+) -> SimMC:
+    """A training about to begin."""
+    chosen = settings(**changes)
+    runtime = Runtime(torch.device("cpu"), 1)
+    return SimMC(chosen, data or experiment(), generators(chosen.seed), runtime, protocols)
+
+
+def in_double(made: SimMC) -> SimMC:
+    """The same training in float64, so that a literal version agrees to many digits."""
+    made.network.double()
+    made.optimizer = FlatAdam(made.network, made.settings.lr)
+    made.train_windows = made.train_windows.double()
+    return made
+
+
+def exchanged(data: Experiment, role: str, **changes: np.ndarray) -> Experiment:
+    """The experiment with something else in one of its splits."""
+    return replace(data, **{role: replace(getattr(data, role), **changes)})
