@@ -204,9 +204,12 @@ def _into_space(body: np.ndarray, heading: np.ndarray, path: np.ndarray) -> np.n
 def _flicker(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Noise (T, J, 3) in metres that lasts a few frames and is stronger behind the body."""
     noise = FLICKER * rng.normal(size=frames.shape)
-    fresh = np.sqrt(1 - FLICKER_MEMORY**2)
-    for t in range(1, len(noise)):
-        noise[t] = FLICKER_MEMORY * noise[t - 1] + fresh * noise[t]
+    noise[1:] *= np.sqrt(1 - FLICKER_MEMORY**2)
+    # Each frame keeps a share of the one before: the sum over all earlier frames, by doubling.
+    reach = 1
+    while reach < min(len(noise), 128):
+        noise[reach:] += FLICKER_MEMORY**reach * noise[:-reach].copy()
+        reach *= 2
     depth = frames[..., 2] - frames[..., 2].mean(axis=1, keepdims=True)
     return noise * np.where(depth > 0.08, HIDDEN, 1.0)[..., None]
 

@@ -6,7 +6,6 @@ lines count, and the frame is dropped if one of their joints is lost.
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 from simmc.data.raw import ias, text
@@ -30,13 +29,15 @@ def read(
         for role, part in SETS.items()
         for folder, paths in sorted(text.leaves(root / part, ias.FILES))
     ]
-    return text.read_all(jobs, partial(_read_leaf, root), progress)
+    return [
+        ias.read_leaf(root, folder, paths, LAYOUT, _label(folder), role)
+        for role, folder, paths in progress(jobs)
+    ]
 
 
-def _read_leaf(root: Path, job: tuple[str, Path, list[Path]]) -> Recording:
-    role, folder, paths = job
+def _label(folder: Path) -> int:
     if not folder.name.isdecimal():
         raise UserError(
             f"{folder}: the folder's name is the person's number in BIWI, such as 001; rename it"
         )
-    return ias.read_leaf(root, folder, paths, LAYOUT, int(folder.name), role)
+    return int(folder.name)

@@ -14,7 +14,6 @@ import io
 import json
 import os
 import re
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +46,7 @@ def read(
         found[key] = path
     if not found:
         raise UserError(f"{root}: holds no video named like {_EXAMPLE}; see docs/data.md")
-    return text.read_all(sorted(found.items()), partial(_read_video, root), progress)
+    return [_read_video(root, key, path) for key, path in progress(sorted(found.items()))]
 
 
 def _files(root: Path) -> list[Path]:
@@ -73,8 +72,8 @@ def _key(root: Path, path: Path) -> _Key:
     return match[1], match[2], match[3], match[4]
 
 
-def _read_video(root: Path, item: tuple[_Key, Path]) -> Recording:
-    (subject, condition, take, view), path = item
+def _read_video(root: Path, key: _Key, path: Path) -> Recording:
+    subject, condition, take, view = key
     data = text.read_bytes(path)
     parse = {".npy": _parse_npy, ".json": _parse_json, ".csv": _parse_csv}[path.suffix]
     try:

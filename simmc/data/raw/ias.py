@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from simmc.data.raw import text
@@ -40,13 +39,11 @@ def read(
         leaves += [(part, *leaf) for leaf in (sorted(found) if by_name else found)]
     people = [_person(root, leaf) for leaf in leaves]
     labels = _labels_by_name(root, leaves, people) if by_name else _labels_by_walk(leaves, people)
-    jobs = zip(leaves, labels, strict=True)
-    return text.read_all(jobs, partial(_read_leaf, root), progress)
-
-
-def _read_leaf(root: Path, job: tuple[Leaf, int]) -> Recording:
-    (part, folder, paths), label = job
-    return read_leaf(root, folder, paths, LAYOUT, label, part)
+    jobs = list(zip(leaves, labels, strict=True))
+    return [
+        read_leaf(root, folder, paths, LAYOUT, label, part)
+        for (part, folder, paths), label in progress(jobs)
+    ]
 
 
 def read_leaf(

@@ -12,7 +12,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 
 from simmc.data.raw import mat, text
@@ -55,7 +54,7 @@ def read(
     """
     as_text = options is None or options.ks20_time == "text"
     sources = [source for view in VIEWS for source in _sources(root / view)]
-    return text.read_all(sources, partial(_read_source, as_text), progress)
+    return [_read_source(as_text, source) for source in progress(sources)]
 
 
 def _sources(folder: Path) -> list[_Source]:

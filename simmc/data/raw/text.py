@@ -9,20 +9,16 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from simmc.data.recordings import Progress, Recording
 from simmc.errors import UserError
 
-T = TypeVar("T")
 _PARSE = csv.ParseOptions(delimiter=",", quote_char=False)
 
 
@@ -54,23 +50,10 @@ def read_frames(paths: Sequence[Path], layout: Layout) -> tuple[np.ndarray, str]
 def read_bytes(path: Path) -> bytes:
     """The whole file; UserError where it cannot be read."""
     try:
-        return path.read_bytes()
+        with path.open("rb", buffering=0) as file:  # there are very many, and no second read
+            return file.readall()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the file") from error
-
-
-def read_all(
-    items: Iterable[T], read_one: Callable[[T], Recording], progress: Progress
-) -> list[Recording]:
-    """`read_one` of every item, in order; reading, hashing and parsing overlap."""
-    items = list(items)
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        results = pool.map(read_one, items)
-        try:
-            return [found for _, found in zip(progress(items), results, strict=True)]
-        except BaseException:
-            pool.shutdown(cancel_futures=True)  # a fault is told at once, not after all files
-            raise
 
 
 def list_folder(folder: Path, what: str) -> list[str]:
