@@ -42,6 +42,8 @@ def data_summary(data: Experiment) -> None:
         for name, split in (("train", data.train), ("probe", data.probe), ("gallery", data.gallery))
     ]
     say(f"windows: {', '.join(parts)}")
+    if data.generated:
+        say("generated walkers: the numbers below say nothing about real people")
 
 
 def leg_title(protocols: tuple[str, ...]) -> str:

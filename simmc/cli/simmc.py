@@ -215,7 +215,7 @@ def new_results(settings: SimMCSettings, data: Experiment, runtime: Runtime) -> 
         "timing": {},
         "peak_rss_bytes": None,
         "versions": versions() | {"threads": str(runtime.threads), "device": str(runtime.device)},
-        "data": {"manifest_sha256": data.checksum},
+        "data": {"manifest_sha256": data.checksum, "generated": data.generated},
         "settings": {k.rstrip("_"): v for k, v in vars(settings).items()},
     }
 

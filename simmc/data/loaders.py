@@ -48,6 +48,7 @@ class Experiment:
     skeleton: Skeleton  # the names by which methods read the joint axis
     recordings: list[dict[str, Any]]  # the manifest's recordings; empty where there is no manifest
     checksum: str | None  # sha256 of the manifest
+    generated: bool = False  # invented walkers, says the manifest
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +141,7 @@ def load_experiment(
         skeleton=view.skeleton,
         recordings=recordings,
         checksum=checksum,
+        generated=bool(manifest and manifest.get("generated")),
     )
 
 
