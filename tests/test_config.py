@@ -16,7 +16,7 @@ from simmc.data import specs
 from simmc.errors import UserError
 
 PRESETS = Path(__file__).parents[1] / "configs" / "simmc"
-# simmc.md section 5: J aside, f, x, lambda, tau, eps, min_samples
+# Presets of the public program: J aside, f, x, lambda, tau, eps, min_samples
 TABLE = {
     "KS20_probe": (6, 2, 0.5, 0.08, 0.8, 2),
     "KGBD_probe": (6, 2, 0.5, 0.06, 0.6, 4),

@@ -153,7 +153,7 @@ _LAYOUTS: dict[str, Callable[[int, _Size, np.random.Generator], list[Take]]] = {
     "KS20": _ks20,
     "CASIA_B": _casia_b,
 }
-# Full sizes follow the counts that the papers print (datasets.md 1, 2); small ones are the least
+# Full sizes follow the counts that the papers print (docs/data.md 1, 2); small ones are the least
 # that fills a batch of 256 windows of the default length in every split.
 _SIZES: dict[str, dict[str, _Size]] = {
     "IAS": {

@@ -88,7 +88,7 @@ def evaluate(
         same_condition: None, or for probes that are gallery windows themselves "remove_self"
             (the window is no part of its own ranking) or "skip_first" (the released rule: CMC
             scores ranks 2..k+1, average precision keeps the window itself and its mean leaves
-            the first probe out; simmc.md Q8).
+            the first probe out; docs/fidelity.md Q8).
         negative_squared: "clamp", or "nan" for the released evaluation mode (Q13), where a
             squared distance that rounding makes negative ranks last.
         block: probes at a time; default such that the block takes 32 MB. Without influence on

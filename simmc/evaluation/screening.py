@@ -2,7 +2,8 @@
 
 Two kinds: fast single-precision values with a bound on their rounding, to be refined where it
 matters (`Screen`), and the squares of the released evaluation mode, accidents included
-(`ReleasedSquares`, simmc.md Q13). Both yield what `simmc.evaluation.counting.rank_rows` reads.
+(`ReleasedSquares`, docs/fidelity.md Q13). Both yield what
+`simmc.evaluation.counting.rank_rows` reads.
 """
 
 from math import frexp, sqrt

@@ -1,4 +1,4 @@
-"""Raw BIWI RGBD-ID: ``{Training,Testing/Walking,Testing/Still}/NNN/*skel.txt`` (datasets.md 2.2).
+"""Raw BIWI RGBD-ID: ``{Training,Testing/Walking,Testing/Still}/NNN/*skel.txt`` (docs/data.md 2.2).
 
 One file a frame, in IAS's line format. A file can hold several tracked bodies; only the first 20
 lines count, and the frame is dropped if one of their joints is lost.

@@ -1,6 +1,6 @@
 """Raw CASIA-B: one file of estimated 3D joints a video, as ``.npy``, ``.json`` or ``.csv``.
 
-There is no public raw format (datasets.md 2.5); this one is ours. A video is named by subject,
+There is no public raw format (docs/data.md 2.5); this one is ours. A video is named by subject,
 condition, take and view, ``001-nm-01-090.npy`` or ``001/nm-01/090.npy``. It holds (T, 14, 3): an
 array, a JSON list of frames (or ``{"frames": [...]}``), or lines of 42 numbers x1,y1,z1,x2,... with
 or without a header.

@@ -1,4 +1,4 @@
-"""Raw IAS-Lab: ``{Training,TestingA,TestingB}/.../*skel.txt``, one file a frame (datasets.md 2.1).
+"""Raw IAS-Lab: ``{Training,TestingA,TestingB}/.../*skel.txt``, one file a frame (docs/data.md 2.1).
 
 Each folder without folders in it is one recording of one person. A line is joint id, x, y, z
 (metres), two image coordinates, tracking state, quality; frames with a lost joint (state 0) are

@@ -1,7 +1,7 @@
 """Raw KS20: five view folders with one text file a frame, or one ``.mat`` file a recording.
 
 Text: ``<view>/gc1_body7_<timestamp>.txt`` (any ending or none), 25 lines ``joint id,x,y,z``
-(datasets.md 2.3). MATLAB: ``<view>/gc1_body7.mat`` with one array (T, 25, 3) or (T, 75) and, if
+(docs/data.md 2.3). MATLAB: ``<view>/gc1_body7.mat`` with one array (T, 25, 3) or (T, 75) and, if
 there are timestamps, ``time`` (T,). Metres, camera space. Nothing is filtered.
 """
 
