@@ -16,7 +16,8 @@ from simmc.clustering import (
 from simmc.config import SimMCSettings, resolve
 from simmc.data.loaders import Experiment, Split
 from simmc.data.skeletons import KGBD_FILE
-from simmc.methods.simmc import SimMC, encode
+from simmc.methods.matching import encode
+from simmc.methods.simmc import SimMC
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import generators
 from tests.conftest import shared_file

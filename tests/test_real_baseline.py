@@ -10,7 +10,7 @@ import pytest
 from simmc.cli import run
 from simmc.cli.simmc import load
 from simmc.config import SimMCSettings, resolve
-from simmc.methods.simmc import match
+from simmc.methods.matching import match
 from simmc.runs.runtime import start
 
 pytestmark = [pytest.mark.realdata, pytest.mark.slow]
@@ -38,6 +38,6 @@ def test_raw_coordinates_give_the_known_figures(
 ):
     flags = ["--dataset", "KGBD", "--encoder", "none", "--data_root", str(data_root)]
     settings = resolve(SimMCSettings, [*flags, "--root", root, "--kgbd_order", order]).settings
-    found = match(None, load(settings), settings, start("cpu"))
+    found = match(None, load(settings), start("cpu"))
     assert top1[0] <= found.top(1) <= top1[1]
     assert mean_average_precision[0] <= found.map <= mean_average_precision[1]

@@ -12,6 +12,8 @@ from simmc.config.layers import STORED
 from simmc.data.loaders import Experiment, load_experiment
 from simmc.errors import UserError
 from simmc.methods import simmc as method
+from simmc.methods.loop import train, weights_path
+from simmc.methods.matching import match, retrieval_outcome
 from simmc.models.encoder import SimMCNetwork, count_parameters, training_flops
 from simmc.runs import checkpoints, seeds
 from simmc.runs.directory import RunDirectory
@@ -92,8 +94,9 @@ def train_run(resolved: Resolved, run: RunDirectory | None, runtime: Runtime) ->
     console.data_summary(data)
     results = new_results(settings, data, runtime)
     if settings.encoder == "none":
-        found = method.retrieval_outcome(method.match(None, data, settings, runtime), 0, CMC_RANKS)
-        results["protocols"] = dict.fromkeys(PROTOCOLS, found)
+        found = match(None, data, runtime, same_condition=settings.same_condition_map)
+        outcome = retrieval_outcome(found, 0, CMC_RANKS)
+        results["protocols"] = dict.fromkeys(PROTOCOLS, outcome)
     else:
         for folder, leg, protocols in legs:
             here = run if not folder else run.child(folder)
@@ -136,11 +139,11 @@ def train_leg(
     run.truncate_metrics(training.epoch - 1)
     console.say(console.leg_title(protocols))
     with console.board(run.path, settings.tensorboard) as board:
-        method.train(training, run, lambda record: console.epoch(record, training, board))
+        train(training, run, lambda record: console.epoch(record, training, board))
     outcomes = {p: method.outcome(training, run, p, CMC_RANKS) for p in protocols}
     if not settings.save_model:
         for protocol in protocols:
-            method.weights_path(run, protocol).unlink(missing_ok=True)
+            weights_path(run, protocol).unlink(missing_ok=True)
     records = run.read_metrics()
     counts = {
         "clusters": records[-1]["clusters_1"],
@@ -163,15 +166,21 @@ def evaluate_run(settings: SimMCSettings, run: RunDirectory, runtime: Runtime) -
     squared = settings.eval_sqrt
     for protocol in PROTOCOLS:
         home = RunDirectory(twin) if protocol == "label_free" and twin.is_dir() else run
-        path = method.weights_path(home, protocol)
+        path = weights_path(home, protocol)
         if settings.encoder == "none":
             network, epoch = None, 0
         elif path.is_file():
             network, epoch = method.load_network(path, settings, data, runtime)
         else:
             continue
-        found = method.match(network, data, settings, runtime, negative_squared=squared)
-        results["protocols"][protocol] = method.retrieval_outcome(found, epoch, CMC_RANKS)
+        found = match(
+            network,
+            data,
+            runtime,
+            same_condition=settings.same_condition_map,
+            negative_squared=squared,
+        )
+        results["protocols"][protocol] = retrieval_outcome(found, epoch, CMC_RANKS)
     if not any(results["protocols"].values()):
         run.require(run.best)
     console.results(results, run)

@@ -32,8 +32,10 @@ class Selector:
         """Whether the patience is used up."""
         return self.waited >= self.patience
 
-    def offer(self, epoch: int, score: float) -> bool:
-        """Take an epoch's score; True where it is the best so far.
+    def offer(self, epoch: int, score: float | None) -> bool:
+        """Take an epoch's score, None where it has none; True where it is the best so far.
+
+        Patience counts epochs, also those that were not scored.
 
         The untrained epoch 0 never counts as best, though it does use up patience, as in the
         public program. Once the patience is used up no epoch is taken any more: a run may go on
@@ -41,8 +43,8 @@ class Selector:
         """
         if self.done:
             return False
-        better = epoch >= 1 and score > self.best_score + self.margin
-        if better:
+        better = epoch >= 1 and score is not None and score > self.best_score + self.margin
+        if better and score is not None:
             self.best_score, self.best_epoch, self.waited = score, epoch, 0
         self.waited += 1
         return better

@@ -6,8 +6,7 @@ prototypes, contrast. Where the public program differs from the paper, a setting
 C clusters, B batch.
 """
 
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,20 @@ import torch
 
 from simmc.clustering import ClusterSettings, cluster_means, pseudo_labels
 from simmc.config import SimMCSettings
-from simmc.data.loaders import Experiment, Split
+from simmc.data.loaders import Experiment
 from simmc.errors import UserError
 from simmc.evaluation import diagnostics
-from simmc.evaluation.ranking import Retrieval, evaluate
+from simmc.evaluation.ranking import Retrieval
 from simmc.losses import intra_sequence_contrast, prototype_contrast
+from simmc.methods.loop import fingerprint, first_line, weights_path
 from simmc.methods.masks import draw_masks
+from simmc.methods.matching import (
+    encode,
+    match,
+    retrieval_outcome,
+    retrieval_record,
+    tensor_of,
+)
 from simmc.methods.selection import Selector, label_free_score
 from simmc.models.encoder import SimMCNetwork
 from simmc.models.optimizer import FlatAdam
@@ -31,9 +38,6 @@ from simmc.runs.clock import Clock
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import Seeds
-
-ENCODE_BATCH = 4096  # windows encoded at once: bounds the memory of the hidden layer
-Report = Callable[[dict[str, Any]], None]
 
 
 @dataclass
@@ -47,6 +51,7 @@ class SimMC:
     protocols: tuple[str, ...]
     epoch: int = 0
     previous_labels: np.ndarray | None = None  # (q, N), of the epoch before
+    best_weights: dict[str, torch.Tensor] | None = None  # those of the epoch just run, if best
     candidates: np.ndarray | None = None  # of the last clustering; saves time, decides nothing
     clock: Clock = field(default_factory=Clock)
 
@@ -204,7 +209,12 @@ class SimMC:
     def evaluate(self) -> Retrieval:
         """Probe against gallery with the present weights."""
         with self.clock("evaluation"):
-            return match(self.network, self.data, self.settings, self.runtime)
+            return match(
+                self.network,
+                self.data,
+                self.runtime,
+                same_condition=self.settings.same_condition_map,
+            )
 
     def cluster_record(self, labels: torch.Tensor) -> dict[str, Any]:
         """Numbers of the clustering; those from `identity` are diagnostics, nothing uses them."""
@@ -234,11 +244,7 @@ class SimMC:
     def offer(self, record: dict[str, Any]) -> list[str]:
         """Show the epoch to every protocol; the names of those that like it best so far."""
         scores = {"paper": record.get("top1"), "label_free": record["label_free_score"]}
-        return [
-            name
-            for name, selector in self.selectors.items()
-            if (score := scores[name]) is not None and selector.offer(self.epoch, score)
-        ]
+        return [name for name, s in self.selectors.items() if s.offer(self.epoch, scores[name])]
 
     def state(self) -> dict[str, Any]:
         """Everything needed to go on bit for bit, as plain values."""
@@ -279,92 +285,6 @@ class SimMC:
             ) from error
 
 
-def fingerprint(split: Split) -> str:
-    """Tells other windows, or the same in another order, from these."""
-    shape = "x".join(map(str, split.windows.shape))
-    return f"{shape}:{zlib.crc32(np.ascontiguousarray(split.windows).data):08x}"
-
-
-def tensor_of(split: Split, device: torch.device) -> torch.Tensor:
-    """(N, f, K) float32 of a split's windows, K = 3 J joint-major."""
-    windows = split.windows
-    return torch.from_numpy(windows.reshape(*windows.shape[:2], -1)).to(device)
-
-
-@torch.no_grad()
-def encode(
-    network: SimMCNetwork | None, windows: torch.Tensor, masks: torch.Tensor | None = None
-) -> torch.Tensor:
-    """(N, q, H) masked features, or (N, 1, H) means over all frames where no masks are given.
-
-    Without a network the frames themselves are averaged: the raw-coordinate baseline.
-    """
-    n, length, _ = windows.shape
-    if masks is None:
-        masks = torch.full((1, 1, length), 1.0 / length, device=windows.device).expand(n, -1, -1)
-    apply = network if network is not None else lambda x, w: w @ x
-    parts = zip(windows.split(ENCODE_BATCH), masks.split(ENCODE_BATCH), strict=True)
-    return torch.cat([apply(x, w) for x, w in parts])
-
-
-def match(
-    network: SimMCNetwork | None,
-    data: Experiment,
-    settings: SimMCSettings,
-    runtime: Runtime,
-    *,
-    negative_squared: str = "clamp",
-) -> Retrieval:
-    """CMC and mAP of the probe windows against the gallery windows, by Euclidean distance."""
-    features = [
-        encode(network, tensor_of(split, runtime.device))[:, 0].cpu().numpy()
-        for split in (data.probe, data.gallery)
-    ]
-    same = data.same_windows
-    return evaluate(
-        features[0],
-        data.probe.identity,
-        features[1],
-        data.gallery.identity,
-        self_index=np.arange(len(features[0])) if same else None,
-        same_condition=settings.same_condition_map if same else None,
-        negative_squared=negative_squared,
-    )
-
-
-def retrieval_record(found: Retrieval) -> dict[str, float]:
-    """The figures of a retrieval, fractions of 1."""
-    return {
-        "top1": found.top(1),
-        "top5": found.top(5),
-        "top10": found.top(10),
-        "mAP": found.map,
-        "mINP": found.minp,
-    }
-
-
-def retrieval_outcome(found: Retrieval, epoch: int, ranks: int) -> dict[str, Any]:
-    """What results.json holds of a protocol: figures, epoch, CMC curve up to a rank."""
-    return retrieval_record(found) | {"epoch": epoch, "cmc": found.cmc(ranks).tolist()}
-
-
-def train(training: SimMC, run: RunDirectory, report: Report) -> None:
-    """Run epochs until every protocol has ended or the cap is reached, keeping files up to date.
-
-    The order of writes makes a kill at any moment harmless: weights of the epoch if it is the
-    best so far, its line of metrics, then the checkpoint from which the run would go on.
-    """
-    while not training.done:
-        record, best = training.run_epoch()
-        for protocol in best:
-            state = {"epoch": record["epoch"], "network": training.best_weights}
-            checkpoints.save(weights_path(run, protocol), state)
-        run.append_metrics(record)
-        if training.is_checkpoint_due():
-            checkpoints.save(run.last, training.state())
-        report(record)
-
-
 def outcome(training: SimMC, run: RunDirectory, protocol: str, ranks: int) -> dict[str, Any] | None:
     """Score the weights that a protocol chose; None where no epoch could be chosen.
 
@@ -374,7 +294,8 @@ def outcome(training: SimMC, run: RunDirectory, protocol: str, ranks: int) -> di
     if training.selectors[protocol].best_epoch < 0:
         return None
     network, epoch = load_network(path, training.settings, training.data, training.runtime)
-    found = match(network, training.data, training.settings, training.runtime)
+    rule = training.settings.same_condition_map
+    found = match(network, training.data, training.runtime, same_condition=rule)
     return retrieval_outcome(found, epoch, ranks)
 
 
@@ -394,14 +315,3 @@ def load_network(
             "--H and --D that it was trained with, or train again."
         ) from error
     return network.to(runtime.device), epoch
-
-
-def weights_path(run: RunDirectory, protocol: str) -> Path:
-    """Where the weights that a protocol chose are kept."""
-    return run.best if protocol == "paper" else run.path / f"{protocol}.pt"
-
-
-def first_line(error: Exception) -> str:
-    """An error's message cut to what fits into a sentence."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1].rstrip(".") if lines else type(error).__name__

@@ -172,3 +172,10 @@ def test_the_numbers_of_clusters_mean_nothing(pairs, first, second):
     score = label_free_score(labels, None)
     assert 0 <= score <= 1
     assert label_free_score(renamed, None) == pytest.approx(score, abs=1e-9)
+
+
+def test_patience_counts_epochs_that_were_not_scored():
+    selector = Selector(patience=4)
+    taken = [selector.offer(e, s) for e, s in enumerate([None, 0.5, None, None, None, 0.9])]
+    assert taken == [False, True, False, False, False, False]
+    assert selector.done and selector.best_epoch == 1

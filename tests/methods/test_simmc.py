@@ -9,7 +9,10 @@ from simmc.cli import console
 from simmc.clustering import ClusterSettings, cluster_means, pseudo_labels
 from simmc.errors import UserError
 from simmc.evaluation import diagnostics
+from simmc.methods import matching
 from simmc.methods import simmc as method
+from simmc.methods.loop import train, weights_path
+from simmc.methods.matching import encode, match
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
 from tests.methods import make
@@ -58,7 +61,7 @@ def run_all(training, folder=None):
         if run is None:
             records.append(training.run_epoch()[0])
         else:
-            method.train(training, run, records.append)
+            train(training, run, records.append)
     return records
 
 
@@ -74,7 +77,7 @@ def without_seconds(records):
 def test_feature_pass_equals_the_loop(scope, changes):
     training = make.in_double(make.training(mask_scope=scope, **changes))
     masks = training.draw_masks()
-    views = method.encode(training.network, training.train_windows, masks.double())
+    views = encode(training.network, training.train_windows, masks.double())
     weights = weights_of(training)
     for n, kept in enumerate(kept_frames(masks)):
         for i, frames in enumerate(kept):
@@ -94,16 +97,16 @@ def test_masks_are_shared_by_a_batch_or_belong_to_a_window():
 def test_large_sets_are_encoded_in_parts(monkeypatch):
     training = make.training()
     masks = training.draw_masks()
-    whole = method.encode(training.network, training.train_windows, masks)
-    monkeypatch.setattr(method, "ENCODE_BATCH", 7)
-    parts = method.encode(training.network, training.train_windows, masks)
+    whole = encode(training.network, training.train_windows, masks)
+    monkeypatch.setattr(matching, "ENCODE_BATCH", 7)
+    parts = encode(training.network, training.train_windows, masks)
     torch.testing.assert_close(parts, whole)
 
 
 @pytest.mark.parametrize("jaccard_input", ["raw", "normalised"])
 def test_each_view_is_clustered_on_its_own(jaccard_input):
     training = make.training(jaccard_input=jaccard_input)
-    views = method.encode(training.network, training.train_windows, training.draw_masks())
+    views = encode(training.network, training.train_windows, training.draw_masks())
     labels = training.cluster(views).numpy()
     s = training.settings
     how = ClusterSettings(s.eps, s.min_samples, s.k1, s.k2, jaccard_input == "normalised")
@@ -117,7 +120,7 @@ def test_each_view_is_clustered_on_its_own(jaccard_input):
 def test_probes_are_matched_by_the_mean_of_unmasked_frames(encoder):
     training = make.training()
     network = training.network if encoder == "mlp" else None
-    found = method.match(network, training.data, training.settings, training.runtime)
+    found = match(network, training.data, training.runtime)
     weights = weights_of(training)
 
     def features(split):
@@ -145,9 +148,9 @@ def test_an_epoch_is_judged_by_the_weights_before_its_steps(tmp_path):
         return step()
 
     training.run_epoch = watched
-    method.train(training, run, lambda record: None)
+    train(training, run, lambda record: None)
     for protocol in ("paper", "label_free"):
-        kept = checkpoints.load(method.weights_path(run, protocol))
+        kept = checkpoints.load(weights_path(run, protocol))
         assert kept["epoch"] == training.selectors[protocol].best_epoch >= 1
         assert_equal_weights(kept["network"], before[kept["epoch"]])
     assert not torch.equal(before[1]["output.weight"], before[2]["output.weight"])
@@ -188,7 +191,7 @@ def agree_with_the_literal_epoch(**changes):
     masks = training.draw_masks().double()
     kept = kept_frames(masks)
     masks = (masks > 0) / (masks > 0).sum(dim=2, keepdim=True).double()
-    views = method.encode(training.network, training.train_windows, masks)
+    views = encode(training.network, training.train_windows, masks)
     before = weights_of(training)
     wanted, steps, means = literal.epoch_of_steps(
         before,
@@ -268,7 +271,7 @@ def test_outliers_take_no_step_but_count_in_the_prototypes_of_the_other_view():
         training = make.training(part_batches="keep", mask_replay="window")
         labels = some_labels(training)
         masks = training.draw_masks()
-        views = method.encode(training.network, training.train_windows, masks)
+        views = encode(training.network, training.train_windows, masks)
         lone = int(torch.nonzero((labels[0] < 0) & (labels[1] >= 0))[0, 0])
         change(training, views, lone)
         training.contrast(views, masks, labels)
@@ -491,7 +494,7 @@ def test_a_restored_training_goes_on_bit_for_bit(changes, tmp_path):
 def test_a_guess_of_neighbours_decides_nothing():
     """A checkpoint does not hold it, so a continued run begins without."""
     with_guess, without = make.training(), make.training()
-    views = method.encode(with_guess.network, with_guess.train_windows, with_guess.draw_masks())
+    views = encode(with_guess.network, with_guess.train_windows, with_guess.draw_masks())
     with_guess.cluster(views)
     assert with_guess.candidates is not None
     assert torch.equal(with_guess.cluster(views), without.cluster(views))
@@ -524,7 +527,7 @@ def test_an_incomplete_checkpoint_is_refused_by_name(tmp_path):
 
 def test_prototypes_of_the_epoch_are_cluster_means_of_the_masked_views():
     training = make.training()
-    views = method.encode(training.network, training.train_windows, training.draw_masks())
+    views = encode(training.network, training.train_windows, training.draw_masks())
     labels = some_labels(training)
     for view, y in zip(views.unbind(1), labels, strict=True):
         wanted = torch.stack(literal.prototypes(view.double(), y.tolist()))

@@ -1,0 +1,68 @@
+"""The loop around the epochs of any method, and the files that it keeps up to date."""
+
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from simmc.data.loaders import Split
+from simmc.runs import checkpoints
+from simmc.runs.directory import RunDirectory
+
+Report = Callable[[dict[str, Any]], None]
+
+
+class Training(Protocol):
+    """What the loop asks of a method."""
+
+    best_weights: dict[str, torch.Tensor] | None
+
+    @property
+    def done(self) -> bool:
+        """Whether no more epochs are wanted."""
+
+    def run_epoch(self) -> tuple[dict[str, Any], list[str]]:
+        """One epoch: its record, and the protocols for which `best_weights` are the best."""
+
+    def is_checkpoint_due(self) -> bool:
+        """Whether the state before the next epoch is one to continue from."""
+
+    def state(self) -> dict[str, Any]:
+        """That state, as plain values."""
+
+
+def train(training: Training, run: RunDirectory, report: Report) -> None:
+    """Run epochs until every protocol has ended or the cap is reached, keeping files up to date.
+
+    The order of writes makes a kill at any moment harmless: weights of the epoch if it is the
+    best so far, its line of metrics, then the checkpoint from which the run would go on.
+    """
+    while not training.done:
+        record, best = training.run_epoch()
+        for protocol in best:
+            state = {"epoch": record["epoch"], "network": training.best_weights}
+            checkpoints.save(weights_path(run, protocol), state)
+        run.append_metrics(record)
+        if training.is_checkpoint_due():
+            checkpoints.save(run.last, training.state())
+        report(record)
+
+
+def weights_path(run: RunDirectory, protocol: str) -> Path:
+    """Where the weights that a protocol chose are kept."""
+    return run.best if protocol == "paper" else run.path / f"{protocol}.pt"
+
+
+def fingerprint(split: Split) -> str:
+    """Tells other windows, or the same in another order, from these."""
+    shape = "x".join(map(str, split.windows.shape))
+    return f"{shape}:{zlib.crc32(np.ascontiguousarray(split.windows).data):08x}"
+
+
+def first_line(error: Exception) -> str:
+    """An error's message cut to what fits into a sentence."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1].rstrip(".") if lines else type(error).__name__

@@ -1,0 +1,87 @@
+"""From windows to a retrieval: features of probe and gallery, matched by Euclidean distance."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from simmc.data.loaders import Experiment, Split
+from simmc.evaluation.ranking import Retrieval, evaluate
+from simmc.runs.runtime import Runtime
+
+ENCODE_BATCH = 4096  # windows encoded at once: bounds the memory of the hidden layer
+# (B, f, K) windows and (B, q, f) frame weights to (B, q, H) features; None: the frames themselves
+Encoder = Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None
+
+
+def tensor_of(split: Split, device: torch.device) -> torch.Tensor:
+    """(N, f, K) float32 of a split's windows, K = 3 J joint-major."""
+    windows = split.windows
+    return torch.from_numpy(windows.reshape(*windows.shape[:2], -1)).to(device)
+
+
+@torch.no_grad()
+def encode(
+    network: Encoder, windows: torch.Tensor, masks: torch.Tensor | None = None
+) -> torch.Tensor:
+    """(N, q, H) masked features, or (N, 1, H) means over all frames where no masks are given.
+
+    Without a network the frames themselves are averaged: the raw-coordinate baseline.
+    """
+    n, length, _ = windows.shape
+    if masks is None:
+        masks = torch.full((1, 1, length), 1.0 / length, device=windows.device).expand(n, -1, -1)
+    apply = network if network is not None else lambda x, w: w @ x
+    parts = zip(windows.split(ENCODE_BATCH), masks.split(ENCODE_BATCH), strict=True)
+    return torch.cat([apply(x, w) for x, w in parts])
+
+
+def match(
+    network: Encoder,
+    data: Experiment,
+    runtime: Runtime,
+    *,
+    same_condition: str = "remove_self",
+    negative_squared: str = "clamp",
+) -> Retrieval:
+    """CMC and mAP of the probe windows against the gallery windows, by Euclidean distance.
+
+    Args:
+        network: the encoder, or None for raw coordinates.
+        data: whose probe and gallery.
+        runtime: device and threads.
+        same_condition: the rule where probe and gallery are one list (Q8).
+        negative_squared: "clamp", or "nan" as the released evaluation mode (Q13).
+    """
+    features = [
+        encode(network, tensor_of(split, runtime.device))[:, 0].cpu().numpy()
+        for split in (data.probe, data.gallery)
+    ]
+    same = data.same_windows
+    return evaluate(
+        features[0],
+        data.probe.identity,
+        features[1],
+        data.gallery.identity,
+        self_index=np.arange(len(features[0])) if same else None,
+        same_condition=same_condition if same else None,
+        negative_squared=negative_squared,
+        threads=runtime.threads,
+    )
+
+
+def retrieval_record(found: Retrieval) -> dict[str, float]:
+    """The figures of a retrieval, fractions of 1."""
+    return {
+        "top1": found.top(1),
+        "top5": found.top(5),
+        "top10": found.top(10),
+        "mAP": found.map,
+        "mINP": found.minp,
+    }
+
+
+def retrieval_outcome(found: Retrieval, epoch: int, ranks: int) -> dict[str, Any]:
+    """What results.json holds of a protocol: figures, epoch, CMC curve up to a rank."""
+    return retrieval_record(found) | {"epoch": epoch, "cmc": found.cmc(ranks).tolist()}
