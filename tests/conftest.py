@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import tarfile
 from pathlib import Path
 
@@ -13,6 +14,17 @@ from simmc.data.raw.kgbd import FOLDER
 
 ROOT = Path(__file__).resolve().parent.parent
 SLICE_PERSONS = 12
+
+
+@pytest.fixture(autouse=True)
+def denormal_numbers() -> None:
+    """Undoes what a command run in an earlier test of this process has set (`runtime.start`).
+
+    Commands round denormal numbers to zero. Hypothesis refuses to draw floats then, and whether it
+    came to that would depend on the order of the tests.
+    """
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_flush_denormal(False)
 
 
 def shared_file(name: str, variable: str | None = None) -> Path:

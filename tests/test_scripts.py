@@ -85,65 +85,99 @@ class TestScripts:
         assert os.access(ROOT / name, os.X_OK)
 
 
+# Stands for Python where environments are made: `-m venv` and `-m pip install` take no time and no
+# network, and an installation fails where the requirement file names what does not exist.
+IMITATION = """#!/usr/bin/env bash
+case "$*" in
+"-m venv --clear "*)
+    rm -rf -- "$4"
+    mkdir -p -- "$4/bin"
+    cp -- "$0" "$4/bin/python"
+    ;;
+"-m pip install "*)
+    echo "pip $*"
+    ! grep -q "no such package" "${@: -1}"
+    ;;
+"-m pip --version") ;;
+*) exec "@PYTHON@" "$@" ;;
+esac
+"""
+
+
 @needs_bash
 class TestEnvironment:
-    """`prepare_environment` in a copy of the project whose requirements are empty."""
+    """`prepare_environment` in a copy of the project, in a path with spaces."""
 
     @pytest.fixture
     def copy(self, tmp_path):
         place = tmp_path / "a place with spaces"
         (place / "scripts").mkdir(parents=True)
         shutil.copy(ROOT / "scripts" / "env.sh", place / "scripts")
-        (place / "requirements.txt").write_text("# nothing\n")
+        (place / "requirements.txt").write_text("torch==1.2.3\n")
         return place
 
-    def prepare(self, place: Path, *, cwd: Path, python: str = sys.executable, strict: bool = True):
+    @pytest.fixture
+    def python(self, tmp_path):
+        file = tmp_path / "an imitation"
+        file.write_text(IMITATION.replace("@PYTHON@", sys.executable))
+        file.chmod(0o755)
+        return str(file)
+
+    def prepare(self, place, python, *, cwd=ROOT, strict=True, **variables):
         script = f'{"set -euo pipefail; " if strict else ""}. "$1/scripts/env.sh"; '
         script += 'prepare_environment requirements.txt; "$PYTHON" -c "print(40 + 2)"'
         return subprocess.run(
             [bash, "-c", script, "bash", str(place)],
             cwd=cwd,
-            env={**os.environ, "SIMMC_PYTHON": python},
+            env={**os.environ, "SIMMC_PYTHON": python, **variables},
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
         )
 
-    def test_made_once_kept_and_made_anew(self, copy, tmp_path):
-        first = self.prepare(copy, cwd=tmp_path)
+    def test_made_once_then_kept(self, copy, python, tmp_path):
+        first = self.prepare(copy, python, cwd=tmp_path)
         assert first.returncode == 0, first.stderr
         assert "Making the virtual environment" in first.stdout
+        assert "pip install" in first.stdout
         assert first.stdout.endswith("42\n")
-
-        second = self.prepare(copy, cwd=copy / "scripts", strict=False)
+        second = self.prepare(copy, python, cwd=copy / "scripts", strict=False)
         assert second.stdout == "42\n"  # nothing to do, nothing said
 
-        (copy / "requirements.txt").write_text("# still nothing\n")
-        changed = self.prepare(copy, cwd=tmp_path)
+    def test_changed_requirements_are_installed_into_it(self, copy, python):
+        self.prepare(copy, python)
+        (copy / "requirements.txt").write_text("torch==1.2.4\n")
+        changed = self.prepare(copy, python)
         assert "Installing requirements.txt" in changed.stdout
         assert "Making the virtual" not in changed.stdout
 
-        # an installation that failed half-way is an error, and not remembered as done
-        (copy / "requirements.txt").write_text("./no such package\n")
-        failed = self.prepare(copy, cwd=tmp_path)
+    @pytest.mark.parametrize("strict", [True, False])
+    def test_a_failed_installation_is_an_error_and_made_anew(self, copy, python, strict):
+        (copy / "requirements.txt").write_text("no such package\n")
+        failed = self.prepare(copy, python, strict=strict)
         assert failed.returncode == 2
         assert "error: installing requirements.txt failed" in failed.stderr
-
-        (copy / "requirements.txt").write_text("# nothing\n")
-        mended = self.prepare(copy, cwd=tmp_path)
+        (copy / "requirements.txt").write_text("torch==1.2.3\n")
+        mended = self.prepare(copy, python, strict=strict)
         assert "not finished" in mended.stdout
         assert "Making the virtual environment" in mended.stdout
         assert mended.returncode == 0
+        assert self.prepare(copy, python).stdout == "42\n"
+
+    def test_torch_comes_from_the_index_that_is_named(self, copy, python):
+        made = self.prepare(copy, python, SIMMC_TORCH_INDEX="place/of/wheels")
+        first, second = re.findall(r"^pip .*$", made.stdout, re.M)
+        assert "--no-deps --index-url place/of/wheels torch==1.2.3" in first
+        assert "index-url" not in second
 
     @pytest.mark.parametrize("strict", [True, False])
-    def test_a_wrong_interpreter_names_the_variable(self, copy, tmp_path, strict):
-        failed = self.prepare(copy, cwd=tmp_path, python="/no/python", strict=strict)
+    def test_a_wrong_interpreter_names_the_variable(self, copy, strict):
+        failed = self.prepare(copy, "/no/python", strict=strict)
         assert failed.returncode == 2
         assert "error: SIMMC_PYTHON=/no/python is not a Python 3.11" in failed.stderr
 
-    def test_a_missing_requirement_file_is_named(self, copy, tmp_path):
+    def test_a_missing_requirement_file_is_named(self, copy, python):
         (copy / "requirements.txt").unlink()
-        failed = self.prepare(copy, cwd=tmp_path)
+        failed = self.prepare(copy, python)
         assert failed.returncode == 2
         assert "requirements.txt cannot be read" in failed.stderr
