@@ -24,7 +24,7 @@ step -m simmc generate --dataset KS20 --raw_root demo
 step Preprocess.py 6 --dataset KS20 --raw_root demo --data_root demo/Datasets
 step SimMC.py --dataset KS20 --probe probe --data_root demo/Datasets --model_root demo/ReID_Models \
     --epochs 12
-step -m simmc report table demo/ReID_Models/KS20/probe --without_published
+step -m simmc report table demo/ReID_Models/KS20/probe
 step -m simmc report cmc demo/ReID_Models/KS20/probe
 say_generated
 printf '\nTo type such commands yourself: source .venv/bin/activate\n'
