@@ -87,8 +87,6 @@ def train_run(resolved: Resolved, run: RunDirectory | None, runtime: Runtime) ->
             default_name(settings),
         )
         run.write_config(resolved.to_dict())
-    else:
-        run.write_config(continued(run.read_config(), resolved))
     console.settings(resolved)
     console.say(f"\nrun folder: {run.path}")
     console.data_summary(data)
@@ -101,7 +99,10 @@ def train_run(resolved: Resolved, run: RunDirectory | None, runtime: Runtime) ->
         for folder, leg, protocols in legs:
             here = run if not folder else run.child(folder)
             leg_data = data if leg is settings else load(leg)
-            results = train_leg(leg, leg_data, here, runtime, protocols, results)
+            training = begin(leg, leg_data, here, runtime, protocols)
+            if settings.resume and here is run:  # not before its checkpoint has proved sound
+                run.write_config(continued(run.read_config(), resolved))
+            results = train_leg(training, here, results)
     results["peak_rss_bytes"] = peak_rss_bytes()
     run.write_results(results)
     console.results(results, run)
@@ -123,20 +124,25 @@ def plan_legs(settings: SimMCSettings) -> list[tuple[str, SimMCSettings, tuple[s
     return legs
 
 
-def train_leg(
+def begin(
     settings: SimMCSettings,
     data: Experiment,
     run: RunDirectory,
     runtime: Runtime,
     protocols: tuple[str, ...],
-    results: dict[str, Any],
-) -> dict[str, Any]:
-    """One training from its checkpoint or from scratch; `results` with its protocols filled in."""
+) -> method.SimMC:
+    """A training from its checkpoint or from scratch; its log ends where it begins."""
     training = method.SimMC(settings, data, seeds.generators(settings.seed), runtime, protocols)
     if settings.resume and run.last.is_file():
         training.restore(checkpoints.load(run.last), run.last)
         console.say(f"continuing at epoch {training.epoch}")
     run.truncate_metrics(training.epoch - 1)
+    return training
+
+
+def train_leg(training: method.SimMC, run: RunDirectory, results: dict[str, Any]) -> dict[str, Any]:
+    """One training to its end; `results` with its protocols filled in."""
+    settings, protocols = training.settings, training.protocols
     console.say(console.leg_title(protocols))
     with console.board(run.path, settings.tensorboard) as board:
         train(training, run, lambda record: console.epoch(record, training, board))
@@ -145,10 +151,11 @@ def train_leg(
         for protocol in protocols:
             weights_path(run, protocol).unlink(missing_ok=True)
     records = run.read_metrics()
+    last = records[-1] if records else {}  # none: the log of a finished run was deleted
     counts = {
-        "clusters": records[-1]["clusters_1"],
-        "outliers": records[-1]["outliers"],
-        "epochs": records[-1]["epoch"],
+        "clusters": last.get("clusters_1"),
+        "outliers": last.get("outliers"),
+        "epochs": training.epoch - 1 if not last else last["epoch"],
     }
     return results | {
         "protocols": results["protocols"] | outcomes,
