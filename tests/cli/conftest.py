@@ -1,0 +1,136 @@
+"""Generated walkers from raw files to windows, once a session, and ways to run the commands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from simmc import cli
+from simmc.runs import checkpoints
+from simmc.runs.directory import RunDirectory
+from simmc.runs.runtime import start
+
+LENGTHS = {"CASIA_B": 40}
+# what makes a training on tiny walkers quick; their sets hold fewer windows than the usual batch
+QUICK = ("--H", "32", "--threads", "1")
+BATCH = {"KS20": 16}
+TWIN = "label_free"  # the second training of a run whose first one used identities
+PERSONS = {"IAS": 6, "BIWI": 8, "KGBD": 12}
+
+
+class Prepared:
+    """Windows of tiny walkers of every dataset, made by the commands when first asked for."""
+
+    def __init__(self, root: Path) -> None:
+        self.raw = root / "raw data"
+        self.data = root / "windows"
+        self._made: set[str] = set()
+
+    def __call__(self, dataset: str, protocol: str = "RVE") -> Path:
+        """The data root, which then holds this dataset."""
+        if dataset not in self._made:
+            size = ["--size", "tiny", "--persons", PERSONS.get(dataset, 4), "--raw_root", self.raw]
+            assert run("generate", "--dataset", dataset, *size) == 0
+        if dataset + protocol not in self._made:
+            where = ["--raw_root", self.raw, "--data_root", self.data, "--protocol", protocol]
+            length = LENGTHS.get(dataset, 6)
+            assert run("preprocess", length, "--dataset", dataset, *where) == 0
+        self._made |= {dataset, dataset + protocol}
+        return self.data
+
+
+def run(command: str, *words: object) -> int:
+    """One command as the command line runs it; its exit code."""
+    return cli.run(command, [str(word) for word in words])
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    return Prepared(tmp_path_factory.mktemp("a place with spaces"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """The number handling that a command sets is the process's: set it before any test."""
+    start("cpu", None, 1)
+    yield
+
+
+@pytest.fixture
+def train(prepared: Prepared, tmp_path: Path) -> Callable[..., RunDirectory]:
+    """Trains on tiny walkers with the flags given; the run's folder."""
+
+    def command(*flags: object, dataset: str = "KS20", code: int = 0, root: str = "runs") -> Any:
+        home = tmp_path / root
+        words = ["--dataset", dataset, "--data_root", prepared(dataset), "--model_root", home]
+        words += [*QUICK, "--batch_size", BATCH.get(dataset, 8)]
+        assert run("simmc", *words, *flags) == code
+        return RunDirectory.latest(home, dataset, "probe") if code == 0 else home
+
+    return command
+
+
+def results_of(folder: RunDirectory) -> dict[str, Any]:
+    """The numbers of results.json that a run determines: not time, memory and where it lies."""
+    found = folder.read_results()
+    del found["timing"], found["peak_rss_bytes"]
+    for name in ("model_root", "data_root", "resume", "run"):
+        del found["settings"][name]
+    return found
+
+
+def metrics_of(folder: RunDirectory) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl without seconds."""
+    rows = folder.read_metrics()
+    for row in rows:
+        del row["seconds"]
+    return rows
+
+
+def assert_same_state(a, b, where="state"):
+    assert type(a) is type(b), where
+    if isinstance(a, torch.Tensor):
+        assert torch.equal(a, b), where
+    elif isinstance(a, dict):
+        assert a.keys() == b.keys(), where
+        for key in a:
+            assert_same_state(a[key], b[key], f"{where}[{key!r}]")
+    elif isinstance(a, list | tuple):
+        assert len(a) == len(b), where
+        for i, (x, y) in enumerate(zip(a, b, strict=True)):
+            assert_same_state(x, y, f"{where}[{i}]")
+    else:
+        assert a == b, where
+
+
+def assert_same_run(a, b):
+    """Equal to the last bit in everything but time, memory and place."""
+    assert results_of(a) == results_of(b)
+    for here in {".", *(p.parent.name for p in a.path.rglob("last.pt") if p.parent != a.path)}:
+        one, other = RunDirectory(a.path / here), RunDirectory(b.path / here)
+        assert metrics_of(one) == metrics_of(other)
+        files = sorted(path.name for path in one.path.glob("*.pt"))
+        assert files == sorted(path.name for path in other.path.glob("*.pt"))
+        assert "last.pt" in files
+        for name in files:
+            pair = (checkpoints.load(r.path / name) for r in (one, other))
+            assert_same_state(*pair, name)
+    assert not list(b.path.rglob("*.part"))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text())
