@@ -36,7 +36,7 @@ from simmc.models.optimizer import FlatAdam
 from simmc.runs import checkpoints
 from simmc.runs.clock import Clock
 from simmc.runs.directory import RunDirectory
-from simmc.runs.runtime import Runtime
+from simmc.runs.runtime import Runtime, one_thread
 from simmc.runs.seeds import Seeds
 
 
@@ -98,7 +98,7 @@ class SimMC:
         weights = self.network.state_dict()
         self.best_weights = {k: v.clone() for k, v in weights.items()} if best else None
         if self.epoch < self.settings.epochs:
-            with self.clock("steps"):
+            with self.clock("steps"), one_thread():
                 record |= self.contrast(views, masks, labels)
         record["seconds"] = self.clock.take()
         self.epoch += 1

@@ -4,6 +4,8 @@ import importlib.metadata
 import os
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,6 +50,17 @@ def start(device: str = "auto", gpu: str | None = None, threads: int | None = No
     torch.set_flush_denormal(True)
     _set_threads(count, notes)
     return Runtime(chosen, count, notes)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch on one thread for a while: small tensor operations lose by more, several times over."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def versions() -> dict[str, str]:
