@@ -474,9 +474,14 @@ def test_a_full_disk(written, finished, prepared, refused, tmp_path, monkeypatch
 
 def test_ctrl_c(finished, prepared, tmp_path, monkeypatch, capsys):
     words = [*words_for(prepared, tmp_path), "--epochs", 3]
-    with monkeypatch.context() as patch:
-        on_epoch(patch, 2, lambda: signal.raise_signal(signal.SIGINT))
-        assert run("simmc", *words) == 130
+    # a suite that a shell runs in the background inherits deafness to Ctrl-C
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with monkeypatch.context() as patch:
+            on_epoch(patch, 2, lambda: signal.raise_signal(signal.SIGINT))
+            assert run("simmc", *words) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     err = capsys.readouterr().err
     assert "interrupted" in err and "--resume" in err and "Traceback" not in err
     hurt = RunDirectory.latest(tmp_path, "KGBD", "probe")
