@@ -22,9 +22,8 @@ from simmc.runs.runtime import Runtime, peak_rss_bytes, start, versions
 CMC_RANKS = 50
 TWIN = "label_free"  # folder of the second training, where the first one used identities
 PROTOCOLS = ("paper", "label_free")
-MAY_CHANGE = (  # from a run to its continuation
-    *("epochs", "patience", "checkpoint_every", "save_model", "tensorboard", "data_root"),
-)
+# from a run to its continuation
+MAY_CHANGE = ("epochs", "patience", "checkpoint_every", "save_model", "tensorboard", "data_root")
 
 
 def main(argv: list[str]) -> int:
