@@ -6,6 +6,7 @@ prototypes = cluster_means(features, labels) # (C, d)
 """
 
 from simmc.clustering.density import OUTLIER, dbscan
+from simmc.clustering.executors import Executor, Threads
 from simmc.clustering.jaccard import (
     JaccardGraph,
     expand_weights,
@@ -22,8 +23,10 @@ __all__ = [
     "OUTLIER",
     "ClusterSettings",
     "Clustering",
+    "Executor",
     "JaccardGraph",
     "Neighbors",
+    "Threads",
     "cluster_means",
     "dbscan",
     "expand_weights",

@@ -10,14 +10,17 @@ with k-reciprocal encoding", CVPR 2017.
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from scipy import sparse
 
-from simmc.clustering.jaccard_loops import expand_and_weigh, mean_rows, overlaps, reciprocal
+from simmc.clustering.executors import Executor, Threads
+from simmc.clustering.jaccard_loops import (
+    expand_and_weigh,
+    mean_rows,
+    mirror,
+    overlaps,
+    reciprocal,
+)
 from simmc.clustering.neighbors import as_rows, k_nearest
-from simmc.compiled import over_rows
-
-BLOCK = 256  # rows a thread takes at a time
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ def jaccard_graph(
     k1: int = 20,
     k2: int = 6,
     normalise: bool = False,
-    threads: int | None = None,
+    executor: Executor | None = None,
 ) -> JaccardGraph:
     """Features to the graph of all pairs with Jaccard distance <= eps.
 
@@ -61,7 +64,7 @@ def jaccard_graph(
         k1: length of the neighbour lists, the row itself included.
         k2: length of the lists over which weights are averaged (local query expansion).
         normalise: scale rows to unit length first. The public program does not (quirk Q1).
-        threads: worker threads; None means as many as torch uses.
+        executor: where blocks of rows are worked on; None: as many threads as torch uses.
 
     Raises:
         ValueError: bad features, or eps outside (0, 1).
@@ -69,9 +72,11 @@ def jaccard_graph(
     rows = as_rows(features)
     if normalise:
         rows = unit_rows(rows)
-    neighbors = k_nearest(rows, k1, threads=threads).indices
-    weights = expand_weights(neighbor_weights(rows, neighbors, threads=threads), neighbors, k2)
-    return radius_graph(weights, eps, threads=threads)
+    executor = executor or Threads()
+    neighbors = k_nearest(rows, k1, executor=executor).indices
+    weights = neighbor_weights(rows, neighbors, executor=executor)
+    weights = expand_weights(weights, neighbors, k2, executor=executor)
+    return radius_graph(weights, eps, executor=executor)
 
 
 def unit_rows(rows: np.ndarray) -> np.ndarray:
@@ -81,7 +86,7 @@ def unit_rows(rows: np.ndarray) -> np.ndarray:
 
 
 def neighbor_weights(
-    rows: np.ndarray, neighbors: np.ndarray, *, threads: int | None = None
+    rows: np.ndarray, neighbors: np.ndarray, *, executor: Executor | None = None
 ) -> sparse.csr_array:
     """Soft neighbourhoods V from ordered neighbour lists.
 
@@ -92,69 +97,65 @@ def neighbor_weights(
     Args:
         rows: (N, d) float32 or float64, as ranked.
         neighbors: (N, k1) int32, nearest first.
-        threads: worker threads; None means as many as torch uses.
+        executor: where blocks of rows are worked on; None: as many threads as torch uses.
 
     Returns:
         (N, N) sparse float32, rows sum to 1, columns ascending.
     """
+    executor = executor or Threads()
     n, k1 = neighbors.shape
-    half = int(np.around(k1 / 2)) + 1
-    threads = threads or torch.get_num_threads()
-    mutual = reciprocal(neighbors, k1)
-    mutual_half = reciprocal(neighbors, min(half, k1))
-    parts = over_rows(
-        lambda a, b: expand_and_weigh(rows, mutual, mutual_half, a, b), n, threads, BLOCK
-    )
-    return _stack(parts, n)
+    half = min(int(np.around(k1 / 2)) + 1, k1)
+    mutual = _joined(executor.map(reciprocal, (neighbors, k1), n), (0, k1))
+    mutual_half = _joined(executor.map(reciprocal, (neighbors, half), n), (0, half))
+    return _stack(executor.map(expand_and_weigh, (rows, mutual, mutual_half), n), n)
 
 
 def expand_weights(
-    weights: sparse.csr_array, neighbors: np.ndarray, k2: int, *, threads: int | None = None
+    weights: sparse.csr_array,
+    neighbors: np.ndarray,
+    k2: int,
+    *,
+    executor: Executor | None = None,
 ) -> sparse.csr_array:
     """Local query expansion: each row becomes the mean of the rows of its first k2 neighbours."""
     if k2 <= 1:
         return weights
     n = len(neighbors)
     lists = np.ascontiguousarray(neighbors[:, :k2])
-    parts = over_rows(
-        lambda a, b: mean_rows(weights.indptr, weights.indices, weights.data, lists, a, b),
-        n,
-        threads or torch.get_num_threads(),
-        BLOCK,
-    )
-    return _stack(parts, n)
+    shared = weights.indptr, weights.indices, weights.data, lists
+    return _stack((executor or Threads()).map(mean_rows, shared, n), n)
 
 
 def radius_graph(
-    weights: sparse.csr_array, eps: float, *, threads: int | None = None
+    weights: sparse.csr_array, eps: float, *, executor: Executor | None = None
 ) -> JaccardGraph:
     """Pairs with d_ij = 1 - s_ij / (2 - s_ij) <= eps, where s_ij = sum_k min(V_ik, V_jk).
 
     Sums run over ascending k in float32, as in the public dense routine, so that equal V give
-    equal distances to the last bit.
+    equal distances to the last bit. Each pair is summed once, for the smaller of its two rows.
     """
     if not 0.0 < eps < 1.0:
         raise ValueError(f"eps must lie between 0 and 1, not {eps}")
     n = weights.shape[0]
     inverted = weights.tocsc()
-    parts = over_rows(
-        lambda a, b: overlaps(
-            weights.indptr, weights.indices, weights.data,
-            inverted.indptr, inverted.indices, inverted.data,
-            np.float32(eps), a, b,
-        ),
-        n,
-        threads or torch.get_num_threads(),
-        BLOCK,
+    shared = (
+        weights.indptr, weights.indices, weights.data,
+        inverted.indptr, inverted.indices, inverted.data,
+        np.float32(eps),
     )  # fmt: skip
-    counts = np.concatenate([p[0] for p in parts]) if parts else np.zeros(0, np.int64)
-    column = np.concatenate([p[1] for p in parts]) if parts else np.zeros(0, np.int32)
-    distance = np.concatenate([p[2] for p in parts]) if parts else np.zeros(0, np.float32)
-    return JaccardGraph(_starts(counts), column, distance, eps)
+    parts = (executor or Threads()).map(overlaps, shared, n)
+    if not parts:
+        return JaccardGraph(
+            np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32), eps
+        )
+    counts, later, distance = (np.concatenate(p) for p in zip(*parts, strict=True))
+    start, column, distance = mirror(counts, later, distance)
+    return JaccardGraph(start, column, distance, eps)
 
 
-def _starts(counts: np.ndarray) -> np.ndarray:
-    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+def _joined(parts: list[np.ndarray], nothing: tuple[int, int]) -> np.ndarray:
+    """Blocks of rows as one array."""
+    return np.concatenate(parts) if parts else np.empty(nothing, np.int32)
 
 
 def _stack(parts: list, n: int) -> sparse.csr_array:
@@ -162,7 +163,7 @@ def _stack(parts: list, n: int) -> sparse.csr_array:
     if not parts:
         return sparse.csr_array((n, n), dtype=np.float32)
     counts, columns, values = (np.concatenate(p) for p in zip(*parts, strict=True))
-    start = _starts(counts)
+    start = np.concatenate([[0], np.cumsum(counts)])
     if start[-1] < np.iinfo(np.int32).max:
         start = start.astype(np.int32)  # scipy wants one index type
     return sparse.csr_array((values, columns, start), shape=(n, n))

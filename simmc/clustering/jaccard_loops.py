@@ -9,17 +9,16 @@ from simmc.compiled import compiled
 
 
 @compiled()
-def reciprocal(neighbors, length):
-    """(N, length) int32: R(i) in the order of L_i, padded with -1."""
-    n = len(neighbors)
-    mutual = np.full((n, length), -1, np.int32)
-    for i in range(n):
+def reciprocal(neighbors, length, begin, end):
+    """(end - begin, length) int32: R(i) in the order of L_i, padded with -1."""
+    mutual = np.full((end - begin, length), -1, np.int32)
+    for i in range(begin, end):
         kept = 0
         for p in range(length):
             j = neighbors[i, p]
             for q in range(length):
                 if neighbors[j, q] == i:
-                    mutual[i, kept] = j
+                    mutual[i - begin, kept] = j
                     kept += 1
                     break
     return mutual
@@ -29,8 +28,8 @@ def reciprocal(neighbors, length):
 def expand_and_weigh(rows, mutual, mutual_half, begin, end):
     """Weights of rows begin..end-1: their number a row, columns and values one after another."""
     d = rows.shape[1]
-    stamp = np.full(len(rows), -1, np.int64)  # stamp[j] == i: j is in R*(i)
-    in_core = np.full(len(rows), -1, np.int64)
+    stamp = np.full(len(rows), -1, np.int32)  # stamp[j] == i: j is in R*(i)
+    in_core = np.full(len(rows), -1, np.int32)
     most = mutual.shape[1] * (1 + mutual_half.shape[1])
     members = np.empty(most, np.int32)
     scores = np.empty(most)
@@ -91,7 +90,7 @@ def mean_rows(start, columns, values, lists, begin, end):
     n = len(start) - 1
     k2 = lists.shape[1]
     sums = np.zeros(n, np.float32)
-    stamp = np.full(n, -1, np.int64)
+    stamp = np.full(n, -1, np.int32)
     most = 0
     for i in range(begin, end):
         size = 0
@@ -125,10 +124,13 @@ def mean_rows(start, columns, values, lists, begin, end):
 def overlaps(
     start, columns, values, inverted_start, inverted_rows, inverted_values, eps, begin, end
 ):
-    """Rows begin..end-1 of the radius graph: entries a row, columns, distances."""
+    """Upper half of rows begin..end-1 of the radius graph: entries a row, columns, distances.
+
+    Row i lists the columns j >= i only.
+    """
     n = len(start) - 1
     overlap = np.zeros(n, np.float32)
-    stamp = np.full(n, -1, np.int64)
+    stamp = np.full(n, -1, np.int32)
     touched = np.empty(n, np.int32)
     counts = np.empty(end - begin, np.int64)
     room = 64 * (end - begin)
@@ -141,7 +143,9 @@ def overlaps(
         for p in range(start[i], start[i + 1]):
             k = columns[p]
             mine = values[p]
-            for q in range(inverted_start[k], inverted_start[k + 1]):
+            last = inverted_start[k + 1]
+            q = _first_from(inverted_rows, inverted_start[k], last, i)
+            while q < last:
                 j = inverted_rows[q]
                 if stamp[j] != i:
                     stamp[j] = i
@@ -149,6 +153,7 @@ def overlaps(
                     touched[size] = j
                     size += 1
                 overlap[j] += min(mine, inverted_values[q])
+                q += 1
         before = filled
         for p in range(size):
             j = touched[p]
@@ -170,3 +175,47 @@ def overlaps(
             out_values[p] = max(one - s / (two - s), zero)
         counts[i - begin] = filled - before
     return counts, out_columns[:filled].copy(), out_values[:filled].copy()
+
+
+@compiled()
+def _first_from(ascending, low, high, wanted):
+    """First place in low..high whose value is not below `wanted`."""
+    while low < high:
+        middle = (low + high) >> 1
+        if ascending[middle] < wanted:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@compiled()
+def mirror(counts, columns, values):
+    """The whole of a symmetric sparse matrix from its upper half: start, columns, values."""
+    n = len(counts)
+    start = np.zeros(n + 1, np.int64)
+    p = 0
+    for i in range(n):
+        for _ in range(counts[i]):
+            start[i + 1] += 1
+            if columns[p] != i:
+                start[columns[p] + 1] += 1
+            p += 1
+    for i in range(n):
+        start[i + 1] += start[i]
+    place = start[:-1].copy()
+    whole_columns = np.empty(start[n], np.int32)
+    whole_values = np.empty(start[n], np.float32)
+    p = 0
+    for i in range(n):  # earlier rows have put their entries into row i already: ascending
+        for _ in range(counts[i]):
+            j = columns[p]
+            whole_columns[place[i]] = j
+            whole_values[place[i]] = values[p]
+            place[i] += 1
+            if j != i:
+                whole_columns[place[j]] = i
+                whole_values[place[j]] = values[p]
+                place[j] += 1
+            p += 1
+    return start, whole_columns, whole_values

@@ -117,19 +117,17 @@ def merge(values, indices, more_values, more_indices):
 
 @compiled(fastmath={"reassoc", "contract"})
 def rank(rows, which, candidates, indices, squared):
-    """Write the k nearest of the candidates of some rows, by (distance, index).
+    """Write the k nearest of the candidates of the rows `which`, by (distance, index).
 
-    `candidates` has a list for each row in `which`, or one list for all of them; -1 is no one.
+    `candidates`, `indices` and `squared` have a line for each row in `which`; -1 is no one.
     """
     k = indices.shape[1]
     d = rows.shape[1]
-    shared = len(candidates) == 1
     for position in range(len(which)):
         i = which[position]
-        listed = candidates[0 if shared else position]
-        squared[i, :] = np.inf
-        indices[i, :] = len(rows)
-        for j in listed:
+        squared[position, :] = np.inf
+        indices[position, :] = len(rows)
+        for j in candidates[position]:
             if j < 0:
                 continue
             total = 0.0
@@ -137,13 +135,16 @@ def rank(rows, which, candidates, indices, squared):
                 difference = np.float64(rows[i, e]) - np.float64(rows[j, e])
                 total += difference * difference
             q = k - 1
-            if total > squared[i, q] or (total == squared[i, q] and j > indices[i, q]):
+            if total > squared[position, q]:
+                continue
+            if total == squared[position, q] and j > indices[position, q]:
                 continue
             while q > 0 and (
-                squared[i, q - 1] > total or (squared[i, q - 1] == total and indices[i, q - 1] > j)
+                squared[position, q - 1] > total
+                or (squared[position, q - 1] == total and indices[position, q - 1] > j)
             ):
-                squared[i, q] = squared[i, q - 1]
-                indices[i, q] = indices[i, q - 1]
+                squared[position, q] = squared[position, q - 1]
+                indices[position, q] = indices[position, q - 1]
                 q -= 1
-            squared[i, q] = total
-            indices[i, q] = j
+            squared[position, q] = total
+            indices[position, q] = j

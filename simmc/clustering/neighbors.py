@@ -16,6 +16,7 @@ from threading import local
 import numpy as np
 import torch
 
+from simmc.clustering.executors import Executor, Threads
 from simmc.clustering.neighbor_loops import (
     keep_along_columns,
     keep_along_rows,
@@ -27,6 +28,7 @@ from simmc.compiled import over_rows
 
 TILE = 512  # a tile of products is 1 MiB and stays in a core's cache
 SPARE = 12  # candidates kept beyond k, so that rounding seldom leaves a row unproven
+_CHUNK = 4096  # rows turned to double precision at a time
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,32 @@ class Neighbors:
     candidates: np.ndarray
 
 
+@dataclass(frozen=True)
+class Screen:
+    """Features as single-precision products see them.
+
+    Centred on the mean, which changes no distance but saves digits in |x|^2 - 2xy + |y|^2, and
+    scaled by a power of two, which is exact and keeps the squares in range.
+
+    Attributes:
+        rows: (N, d) float32.
+        norms: (N,) float64, squared.
+        half: (N,) float32, half of them.
+        scale: the factor.
+    """
+
+    rows: np.ndarray
+    norms: np.ndarray
+    half: np.ndarray
+    scale: float
+
+
 def k_nearest(
     features: np.ndarray,
     k: int,
     *,
     guess: np.ndarray | None = None,
-    threads: int | None = None,
+    executor: Executor | None = None,
 ) -> Neighbors:
     """Find the k nearest rows of every row (k is cut to N).
 
@@ -60,7 +82,7 @@ def k_nearest(
             comes before it).
         guess: `candidates` of an earlier search over the same rows. It saves time where rows have
             moved little, and has no influence on the result.
-        threads: worker threads; None means as many as torch uses.
+        executor: where blocks of rows are worked on; None: as many threads as torch uses.
 
     Returns:
         Neighbors with indices and squared distances of shape (N, min(k, N)).
@@ -77,24 +99,77 @@ def k_nearest(
         empty = np.empty((0, 0), np.int32)
         return Neighbors(empty, np.empty((0, 0)), empty)
     m = min(k + SPARE, n)
-    threads = threads or torch.get_num_threads()
-    centred, scale = _centred(rows)
-    candidates, floor = _candidates(centred, m, threads, guess)
-    indices = np.empty((n, k), np.int32)
-    squared = np.empty((n, k))
-    everyone = np.arange(n)
-    over_rows(lambda a, b: rank(rows, everyone[a:b], candidates[a:b], indices, squared), n, threads)
-    if m < n:
-        proven = squared[:, -1] < _lower_bound(centred, floor, scale)
-        unproven = np.flatnonzero(~proven)
-        all_rows = np.arange(n, dtype=np.int32)[None]  # one list for whoever asks
-        over_rows(
-            lambda a, b: rank(rows, unproven[a:b], all_rows, indices, squared),
-            len(unproven),
-            threads,
-            block=16,
-        )
+    executor = executor or Threads()
+    screen = screen_of(rows)
+    if not isinstance(executor, Threads):
+        parts = executor.map(search_rows, (rows, screen, k, m), n)
+        return Neighbors(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+    candidates, floor = _candidates(screen, m, executor.count, guess)
+    indices, squared = np.empty((n, k), np.int32), np.empty((n, k))
+
+    def settle(a: int, b: int) -> None:
+        complete = lower_bound(screen, floor[a:b], a)
+        settled(rows, np.arange(a, b), candidates[a:b], complete, indices[a:b], squared[a:b])
+
+    over_rows(settle, n, executor.count)
     return Neighbors(indices, squared, candidates)
+
+
+def search_rows(
+    rows: np.ndarray, screen: Screen, k: int, m: int, begin: int, end: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The search for rows begin..end-1 only, among all: indices, squared distances, candidates."""
+    values = np.full((end - begin, m), np.inf, np.float32)
+    candidates = np.full((end - begin, m), -1, np.int32)
+    everyone = torch.from_numpy(screen.rows)
+    tile = torch.empty(TILE * TILE)
+    for a in range(begin, end, TILE):
+        here = slice(a, min(a + TILE, end))
+        for b in range(0, len(rows), TILE):
+            there = slice(b, min(b + TILE, len(rows)))
+            products = _product(everyone[here], everyone[there], tile)
+            keep_along_rows(products, screen.half[there], a - begin, b, values, candidates)
+    indices, squared = np.empty((end - begin, k), np.int32), np.empty((end - begin, k))
+    complete = lower_bound(screen, values[:, -1], begin)
+    settled(rows, np.arange(begin, end), candidates, complete, indices, squared)
+    return indices, squared, candidates
+
+
+def settled(
+    rows: np.ndarray,
+    which: np.ndarray,
+    candidates: np.ndarray,
+    complete: np.ndarray,
+    indices: np.ndarray,
+    squared: np.ndarray,
+) -> None:
+    """Write the exact lists of some rows, asking everyone where the candidates may not do.
+
+    Args:
+        rows: (N, d) features.
+        which: (n,) the rows in question.
+        candidates: (n, m) int32 proposed neighbours.
+        complete: (n,) the least squared distance that a row which is no candidate can have.
+        indices: (n, k) int32, written.
+        squared: (n, k) float64, written.
+    """
+    rank(rows, which, candidates, indices, squared)
+    if candidates.shape[1] == len(rows):
+        return
+    unproven = np.flatnonzero(squared[:, -1] >= complete)
+    if not len(unproven):
+        return
+    # Mostly rows with many duplicates; those that are equal have one list.
+    distinct, same = np.unique(
+        rows[which[unproven]], axis=0, return_index=True, return_inverse=True
+    )[1:]
+    k = indices.shape[1]
+    everyone = np.arange(len(rows), dtype=np.int32)[None]
+    for position, first in enumerate(unproven[distinct]):
+        one_indices, one_squared = np.empty((1, k), np.int32), np.empty((1, k))
+        rank(rows, which[first : first + 1], everyone, one_indices, one_squared)
+        equal = unproven[same.reshape(-1) == position]
+        indices[equal], squared[equal] = one_indices, one_squared
 
 
 def as_rows(features: np.ndarray) -> np.ndarray:
@@ -110,19 +185,21 @@ def as_rows(features: np.ndarray) -> np.ndarray:
     return array
 
 
-def _centred(rows: np.ndarray) -> tuple[torch.Tensor, float]:
-    """Rows minus their mean as float32, scaled so that products stay in range, and that scale.
-
-    Distances do not change by a shift, and small norms lose fewer digits in |x|^2 - 2xy + |y|^2.
-    """
-    centred = rows - rows.mean(axis=0, dtype=np.float64)
-    largest = float(np.abs(centred).max(initial=0.0))
+def screen_of(rows: np.ndarray) -> Screen:
+    """Prepare (N, d) features for single-precision products."""
+    mean = rows.mean(axis=0, dtype=np.float64)
+    low, high = rows.min(axis=0, initial=np.inf), rows.max(axis=0, initial=-np.inf)
+    largest = float(np.maximum(high - mean, mean - low).max(initial=0.0))
     scale = 1.0 if largest == 0.0 else 2.0 ** -np.floor(np.log2(largest))
-    return torch.from_numpy((centred * scale).astype(np.float32)), scale
+    centred = np.empty(rows.shape, np.float32)
+    for a in range(0, len(rows), _CHUNK):
+        centred[a : a + _CHUNK] = (rows[a : a + _CHUNK] - mean) * scale
+    norms = np.einsum("ij,ij->i", centred, centred, dtype=np.float64)
+    return Screen(centred, norms, (0.5 * norms).astype(np.float32), scale)
 
 
 def _candidates(
-    rows: torch.Tensor, m: int, threads: int, guess: np.ndarray | None
+    screen: Screen, m: int, threads: int, guess: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The m rows with the smallest |y|^2 / 2 - x.y of each row x, by float32 products.
 
@@ -132,14 +209,14 @@ def _candidates(
     Returns:
         candidates (N, m) int32 and floor (N,) float32: no row left out is below its floor.
     """
+    rows, half = torch.from_numpy(screen.rows), screen.half
     n = len(rows)
-    half = (rows.double() ** 2).sum(1).mul_(0.5).float().numpy()
     tiles = [slice(a, min(a + TILE, n)) for a in range(0, n, TILE)]
     pairs = list(combinations_with_replacement(tiles, 2))
     workers = max(1, min(threads, len(pairs)))
     limit = np.full(n, np.inf, np.float32)
     if guess is not None and guess.shape == (n, m):
-        over_rows(lambda a, b: limits(rows.numpy(), half, guess, limit, a, b), n, threads)
+        over_rows(lambda a, b: limits(screen.rows, half, guess, limit, a, b), n, threads)
     own = local()
     stores: list[tuple[np.ndarray, np.ndarray]] = []
 
@@ -149,9 +226,7 @@ def _candidates(
             stores.append(own.store)
             own.tile = torch.empty(TILE * TILE)
         a, b = pair
-        shape = a.stop - a.start, b.stop - b.start
-        tile = own.tile[: shape[0] * shape[1]].view(shape)
-        products = torch.mm(rows[a], rows[b].T, out=tile).numpy()
+        products = _product(rows[a], rows[b], own.tile)
         keep_along_rows(products, half[b], a.start, b.start, *own.store)
         if a.start != b.start:
             keep_along_columns(products, half[a], a.start, b.start, *own.store)
@@ -169,14 +244,28 @@ def _candidates(
     return indices, values[:, -1]
 
 
-def _lower_bound(centred: torch.Tensor, floor: np.ndarray, scale: float) -> np.ndarray:
-    """The least squared distance (N,) that a row left out can have, whatever the rounding.
+def _product(left: torch.Tensor, right: torch.Tensor, room: torch.Tensor) -> np.ndarray:
+    """Products (a, b) of left (a, d) and right (b, d), written to the head of `room`."""
+    tile = room[: len(left) * len(right)].view(len(left), len(right))
+    return torch.mm(left, right.T, out=tile).numpy()
+
+
+def lower_bound(screen: Screen, floor: np.ndarray, begin: int) -> np.ndarray:
+    """The least squared distance that a row left out can have, whatever the rounding.
 
     A dot product of d terms, summed in any order, is off by at most about d eps |x||y|; the
     halved norms and the centring add a few eps.
+
+    Args:
+        screen: the features as multiplied.
+        floor: (n,) float32 of the rows begin, begin + 1, ...: no row left out is below it.
+        begin: the first of these rows.
+
+    Returns:
+        (n,) float64 in the features' unit squared.
     """
-    norms = (centred.double() ** 2).sum(1).numpy()
-    largest = np.sqrt(norms.max(initial=0.0))
+    norms = screen.norms[begin : begin + len(floor)]
+    largest = np.sqrt(screen.norms.max(initial=0.0))
     eps = float(np.finfo(np.float32).eps)
-    slack = (centred.shape[1] + 8) * eps * (np.sqrt(norms) + largest) * largest
-    return (norms + 2.0 * floor.astype(np.float64) - 2.0 * slack) / scale**2
+    slack = (screen.rows.shape[1] + 8) * eps * (np.sqrt(norms) + largest) * largest
+    return (norms + 2.0 * floor.astype(np.float64) - 2.0 * slack) / screen.scale**2

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simmc.clustering.density import dbscan
+from simmc.clustering.executors import Executor, Threads
 from simmc.clustering.jaccard import expand_weights, neighbor_weights, radius_graph, unit_rows
 from simmc.clustering.neighbors import as_rows, k_nearest
 
@@ -51,7 +52,7 @@ def pseudo_labels(
     *,
     guess: np.ndarray | None = None,
     timer: Timer = lambda stage: nullcontext(),
-    threads: int | None = None,
+    executor: Executor | None = None,
 ) -> Clustering:
     """Cluster (N, H) features: k-NN, k-reciprocal Jaccard distance, DBSCAN (SimMC section 3.1).
 
@@ -60,18 +61,19 @@ def pseudo_labels(
         settings: what decides the clusters.
         guess: `candidates` of an earlier clustering of the same windows; changes the time only.
         timer: context manager by stage: neighbours, jaccard, dbscan.
-        threads: worker threads; None means as many as torch uses.
+        executor: where blocks of rows are worked on; None: as many threads as torch uses.
     """
+    executor = executor or Threads()
     rows = as_rows(features)
     if settings.normalise:
         rows = unit_rows(rows)
     with timer("neighbours"):
-        nearest = k_nearest(rows, settings.k1, guess=guess, threads=threads)
+        nearest = k_nearest(rows, settings.k1, guess=guess, executor=executor)
     lists = nearest.indices
     with timer("jaccard"):
-        weights = neighbor_weights(rows, lists, threads=threads)
-        weights = expand_weights(weights, lists, settings.k2, threads=threads)
-        graph = radius_graph(weights, settings.eps, threads=threads)
+        weights = neighbor_weights(rows, lists, executor=executor)
+        weights = expand_weights(weights, lists, settings.k2, executor=executor)
+        graph = radius_graph(weights, settings.eps, executor=executor)
     with timer("dbscan"):
         labels = dbscan(graph, settings.min_samples)
     return Clustering(labels, nearest.candidates)

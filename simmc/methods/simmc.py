@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from simmc.clustering import ClusterSettings, cluster_means, pseudo_labels
+from simmc.clustering import ClusterSettings, Threads, cluster_means, pseudo_labels
 from simmc.config import SimMCSettings
 from simmc.data.loaders import Experiment
 from simmc.errors import UserError
@@ -138,7 +138,7 @@ class SimMC:
                 how,
                 guess=self.candidates,  # from the view or epoch before: nearly the same features
                 timer=self.clock,
-                threads=self.runtime.threads,
+                executor=Threads(self.runtime.threads),
             )
             self.candidates = found.candidates
             labels.append(found.labels)

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from sklearn.cluster import DBSCAN
 
 from simmc.clustering import (
+    Threads,
     dbscan,
     expand_weights,
     jaccard_graph,
@@ -91,7 +92,7 @@ def test_duplicates_keep_distance_zero_as_entries():
 
 def test_threads_do_not_matter():
     x = clustered(1500, 16, 40, seed=2)
-    one, three = (jaccard_graph(x, 0.7, threads=t) for t in (1, 3))
+    one, three = (jaccard_graph(x, 0.7, executor=Threads(t)) for t in (1, 3))
     for a, b in ((one.start, three.start), (one.column, three.column)):
         np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(one.distance, three.distance)

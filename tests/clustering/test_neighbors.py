@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simmc.clustering import k_nearest
+from simmc.clustering import Threads, k_nearest
 from simmc.clustering import neighbors as module
 from tests.reference.jaccard import nearest
 
@@ -34,7 +34,7 @@ def test_equal_the_literal_lists(n, d, k, seed, copies, scale, shift, wide):
 
 def test_more_rows_than_a_tile_and_any_number_of_threads():
     x = features(3 * module.TILE + 77, 16)
-    one, two = (k_nearest(x, 20, threads=t) for t in (1, 3))
+    one, two = (k_nearest(x, 20, executor=Threads(t)) for t in (1, 3))
     np.testing.assert_array_equal(one.indices, two.indices)
     np.testing.assert_array_equal(one.squared, two.squared)
     rows = np.random.default_rng(1).integers(len(x), size=50)

@@ -1,0 +1,52 @@
+"""Where blocks of rows are worked on: the threads of this process, or other machines.
+
+Every stage of the clustering is a function of some arrays and a range of rows. Its blocks depend
+on nothing but these, so it does not matter who works on which, in what order, or how often.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import torch
+
+from simmc.compiled import over_rows
+
+# A block's scratch arrays have one entry for each of the N rows, so the blocks must grow with N.
+LEAST_ROWS = 256
+MOST_BLOCKS = 64
+
+
+class Executor(Protocol):
+    """Works on blocks of rows."""
+
+    def map(self, work: Callable, shared: Sequence[Any], n: int) -> list:
+        """Call `work(*shared, begin, end)` over blocks of 0 .. n-1.
+
+        Args:
+            work: a function of a module (another machine must find it by its name).
+            shared: what every call gets: arrays, which must not be written to, and settings.
+            n: number of rows.
+
+        Returns:
+            What the calls returned, in the order of the blocks.
+        """
+
+
+class Threads:
+    """Threads of this process, on shared arrays.
+
+    Args:
+        count: how many; None means as many as torch uses.
+    """
+
+    def __init__(self, count: int | None = None) -> None:
+        self.count = count or torch.get_num_threads()
+
+    def map(self, work: Callable, shared: Sequence[Any], n: int) -> list:
+        """See `Executor.map`."""
+        return over_rows(lambda a, b: work(*shared, a, b), n, self.count, block_rows(n))
+
+
+def block_rows(n: int) -> int:
+    """Rows of a block such that n rows are at most 64 blocks of at least 256 rows."""
+    return max(LEAST_ROWS, -(-n // MOST_BLOCKS))
