@@ -5,6 +5,7 @@ labels = dbscan(graph, min_samples=4)        # (N,) int64, -1 = outlier
 prototypes = cluster_means(features, labels) # (C, d)
 """
 
+from simmc.clustering.approximate import approximate_neighbors
 from simmc.clustering.density import OUTLIER, dbscan
 from simmc.clustering.executors import Executor, Threads
 from simmc.clustering.jaccard import (
@@ -27,6 +28,7 @@ __all__ = [
     "JaccardGraph",
     "Neighbors",
     "Threads",
+    "approximate_neighbors",
     "cluster_means",
     "dbscan",
     "expand_weights",

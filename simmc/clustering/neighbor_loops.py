@@ -30,7 +30,7 @@ def limits(rows, half, guess, limit, begin, end):
 
 
 @compiled(inline="always")
-def _insert(values, indices, row, value, index):
+def insert(values, indices, row, value, index):
     """Put a value into its place in an ascending list, dropping the last."""
     p = values.shape[1] - 1
     while p > 0 and values[row, p - 1] > value:
@@ -61,7 +61,7 @@ def keep_along_rows(products, half, row0, column0, values, indices):
             for c in range(begin, end):
                 value = half[c] - products[r, c]
                 if value < values[i, -1]:
-                    _insert(values, indices, i, value, column0 + c)
+                    insert(values, indices, i, value, column0 + c)
 
 
 @compiled()
@@ -90,7 +90,7 @@ def keep_along_columns(products, half, row0, column0, values, indices):
             for c in range(begin, end):
                 value = half[r] - products[r, c]
                 if value < limits[c]:
-                    _insert(values, indices, column0 + c, value, row0 + r)
+                    insert(values, indices, column0 + c, value, row0 + r)
                     limits[c] = values[column0 + c, -1]
 
 
@@ -112,7 +112,7 @@ def merge(values, indices, more_values, more_indices):
         for j in range(m):
             if more_values[i, j] >= values[i, -1]:
                 break
-            _insert(values, indices, i, more_values[i, j], more_indices[i, j])
+            insert(values, indices, i, more_values[i, j], more_indices[i, j])
 
 
 @compiled(fastmath={"reassoc", "contract"})

@@ -8,7 +8,6 @@ candidates cannot be proven complete (by the bound on the products' rounding) is
 all rows.
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from threading import local
@@ -16,7 +15,7 @@ from threading import local
 import numpy as np
 import torch
 
-from simmc.clustering.executors import Executor, Threads
+from simmc.clustering.executors import Executor, Threads, multiply_by_threads
 from simmc.clustering.neighbor_loops import (
     keep_along_columns,
     keep_along_rows,
@@ -40,11 +39,13 @@ class Neighbors:
         squared: (N, k) float64, squared Euclidean distances, in the features' unit squared.
         candidates: (N, m) int32, rows that were compared exactly, -1 for none: a good `guess` for
             the same rows with slightly different features.
+        recall: share of the true neighbours among these; 1 where the search was exact.
     """
 
     indices: np.ndarray
     squared: np.ndarray
     candidates: np.ndarray
+    recall: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -103,13 +104,15 @@ def k_nearest(
     screen = screen_of(rows)
     if not isinstance(executor, Threads):
         parts = executor.map(search_rows, (rows, screen, k, m), n)
-        return Neighbors(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+        indices, squared, candidates = (np.concatenate(p) for p in zip(*parts, strict=True))
+        return Neighbors(indices, squared, candidates)
     candidates, floor = _candidates(screen, m, executor.count, guess)
     indices, squared = np.empty((n, k), np.int32), np.empty((n, k))
 
     def settle(a: int, b: int) -> None:
-        complete = lower_bound(screen, floor[a:b], a)
-        settled(rows, np.arange(a, b), candidates[a:b], complete, indices[a:b], squared[a:b])
+        here = np.arange(a, b)
+        complete = lower_bound(screen, floor[a:b], here)
+        settled(rows, here, candidates[a:b], complete, indices[a:b], squared[a:b])
 
     over_rows(settle, n, executor.count)
     return Neighbors(indices, squared, candidates)
@@ -118,20 +121,28 @@ def k_nearest(
 def search_rows(
     rows: np.ndarray, screen: Screen, k: int, m: int, begin: int, end: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The search for rows begin..end-1 only, among all: indices, squared distances, candidates."""
-    values = np.full((end - begin, m), np.inf, np.float32)
-    candidates = np.full((end - begin, m), -1, np.int32)
+    """As `search` for the rows begin..end-1: a block of them."""
+    return search(rows, screen, k, m, np.arange(begin, end))
+
+
+def search(
+    rows: np.ndarray, screen: Screen, k: int, m: int, which: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The exact search for some rows (n,) among all: indices, squared distances, m candidates."""
+    n = len(which)
+    values = np.full((n, m), np.inf, np.float32)
+    candidates = np.full((n, m), -1, np.int32)
     everyone = torch.from_numpy(screen.rows)
     tile = torch.empty(TILE * TILE)
-    for a in range(begin, end, TILE):
-        here = slice(a, min(a + TILE, end))
+    for a in range(0, n, TILE):
+        asking = everyone[torch.from_numpy(which[a : a + TILE])]
         for b in range(0, len(rows), TILE):
-            there = slice(b, min(b + TILE, len(rows)))
-            products = _product(everyone[here], everyone[there], tile)
-            keep_along_rows(products, screen.half[there], a - begin, b, values, candidates)
-    indices, squared = np.empty((end - begin, k), np.int32), np.empty((end - begin, k))
-    complete = lower_bound(screen, values[:, -1], begin)
-    settled(rows, np.arange(begin, end), candidates, complete, indices, squared)
+            there = slice(b, b + TILE)
+            products = _product(asking, everyone[there], tile)
+            keep_along_rows(products, screen.half[there], a, b, values, candidates)
+    indices, squared = np.empty((n, k), np.int32), np.empty((n, k))
+    complete = lower_bound(screen, values[:, -1], which)
+    settled(rows, which, candidates, complete, indices, squared)
     return indices, squared, candidates
 
 
@@ -231,13 +242,7 @@ def _candidates(
         if a.start != b.start:
             keep_along_columns(products, half[a], a.start, b.start, *own.store)
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # parallel over tiles, not inside one
-    try:
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            list(pool.map(scan, pairs))
-    finally:
-        torch.set_num_threads(before)
+    multiply_by_threads(scan, pairs, workers)
     values, indices = stores[0]
     for more_values, more_indices in stores[1:]:
         merge(values, indices, more_values, more_indices)
@@ -250,7 +255,7 @@ def _product(left: torch.Tensor, right: torch.Tensor, room: torch.Tensor) -> np.
     return torch.mm(left, right.T, out=tile).numpy()
 
 
-def lower_bound(screen: Screen, floor: np.ndarray, begin: int) -> np.ndarray:
+def lower_bound(screen: Screen, floor: np.ndarray, which: np.ndarray) -> np.ndarray:
     """The least squared distance that a row left out can have, whatever the rounding.
 
     A dot product of d terms, summed in any order, is off by at most about d eps |x||y|; the
@@ -258,13 +263,13 @@ def lower_bound(screen: Screen, floor: np.ndarray, begin: int) -> np.ndarray:
 
     Args:
         screen: the features as multiplied.
-        floor: (n,) float32 of the rows begin, begin + 1, ...: no row left out is below it.
-        begin: the first of these rows.
+        floor: (n,) float32: no row left out is below it.
+        which: (n,) the rows it belongs to.
 
     Returns:
         (n,) float64 in the features' unit squared.
     """
-    norms = screen.norms[begin : begin + len(floor)]
+    norms = screen.norms[which]
     largest = np.sqrt(screen.norms.max(initial=0.0))
     eps = float(np.finfo(np.float32).eps)
     slack = (screen.rows.shape[1] + 8) * eps * (np.sqrt(norms) + largest) * largest

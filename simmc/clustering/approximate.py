@@ -1,0 +1,178 @@
+"""Approximate k-nearest neighbours of every row among all rows, in time near to linear in N.
+
+A few trees split the rows again and again at the median of a random direction; rows of one leaf
+are compared by one matrix product. What a boundary kept apart is found in rounds of descent: the
+neighbours of neighbours are looked at (Dong, Moses and Li, "Efficient k-nearest neighbor graph
+construction for generic similarity measures", WWW 2011). A sample of rows is searched exactly
+beforehand, so the rounds end when its recall is reached, and the recall is known.
+
+The distances of what is found are exact, ordered as `k_nearest` orders them. The same seed gives
+the same lists, with any number of threads.
+"""
+
+import numpy as np
+import torch
+
+from simmc.clustering.approximate_loops import both_ways, keep_within_leaf, look_around
+from simmc.clustering.executors import Threads, multiply_by_threads
+from simmc.clustering.neighbor_loops import rank
+from simmc.clustering.neighbors import (
+    SPARE,
+    Neighbors,
+    Screen,
+    as_rows,
+    k_nearest,
+    screen_of,
+    search,
+)
+from simmc.compiled import over_rows
+
+EXACT_UP_TO = 4096  # rows; below, the exact search is as fast
+LEAF = 512  # most rows of a leaf
+TREES = 5
+LINKS = 20  # of a row, and as many back; all that it lists, where descent comes to a halt too early
+MOST_ROUNDS = 16
+SAMPLE = 500  # rows searched exactly
+HALT = 0.002  # gain of recall in a round that is not worth a further one
+
+
+def approximate_neighbors(
+    features: np.ndarray,
+    k: int,
+    *,
+    recall: float = 0.97,
+    seed: int = 0,
+    executor: Threads | None = None,
+) -> Neighbors:
+    """Find most of the k nearest rows of every row (k is cut to N).
+
+    Args:
+        features: (N, d) finite floats.
+        k: neighbours a row, itself included.
+        recall: share of the true neighbours to be found, above 0 and at most 1. It is measured on
+            a sample of rows and can be missed, see `Neighbors.recall`.
+        seed: of the sample and of the trees.
+        executor: threads of this process; None means as many as torch uses.
+
+    Returns:
+        Neighbors, with the recall on the sample. Up to 4,096 rows are searched exactly.
+
+    Raises:
+        ValueError: not a finite two-dimensional array, k < 1, or a recall outside (0, 1].
+    """
+    if not 0.0 < recall <= 1.0:
+        raise ValueError(f"recall must be above 0 and at most 1, not {recall}")
+    rows = as_rows(features)
+    n = len(rows)
+    executor = executor or Threads()
+    if n <= EXACT_UP_TO or k + SPARE >= LEAF:
+        return k_nearest(rows, k, executor=executor)
+    rng = np.random.default_rng(seed)
+    sample = np.sort(rng.choice(n, SAMPLE, replace=False))
+    screen = screen_of(rows)
+    truth = search(rows, screen, k, k + SPARE, sample)[1]
+    graph = _Graph(screen, k + SPARE, rng, executor)
+    del screen  # the graph has a copy in an order of its own
+    graph.plant(TREES)
+    links, reached = min(LINKS, k + SPARE), 0.0
+    for _ in range(MOST_ROUNDS):
+        graph.descend(links)
+        before, reached = reached, _recall(rows, graph.lists(sample), sample, truth)
+        if reached >= recall or (reached - before < HALT and links == k + SPARE):
+            break
+        if reached - before < HALT:
+            links = k + SPARE
+            graph.fresh[:] = True
+    candidates = np.empty((n, k + SPARE), np.int32)
+    indices, squared = np.empty((n, k), np.int32), np.empty((n, k))
+
+    def settle(a: int, b: int) -> None:
+        here = np.arange(a, b)
+        candidates[a:b] = graph.lists(here)
+        rank(rows, here, candidates[a:b], indices[a:b], squared[a:b])
+
+    over_rows(settle, n, executor.count)
+    return Neighbors(indices, squared, candidates, reached)
+
+
+def _recall(rows: np.ndarray, lists: np.ndarray, sample: np.ndarray, truth: np.ndarray) -> float:
+    """Share of the k nearest that are as near as the true ones: equal distances do not matter."""
+    squared = np.empty(truth.shape)
+    rank(rows, sample, lists, np.empty(truth.shape, np.int32), squared)
+    return float(np.mean(squared <= truth[:, -1:]))
+
+
+class _Graph:
+    """Lists of neighbours that get better.
+
+    The rows are kept in the order of a tree's leaves: what one row asks for, the next is likely
+    to ask for again, while it is still in the processor's cache.
+
+    Args:
+        screen: the features.
+        m: length of the lists.
+        rng: source of the trees' directions.
+        executor: threads to work on.
+    """
+
+    def __init__(self, screen: Screen, m: int, rng: np.random.Generator, executor: Threads) -> None:
+        n = len(screen.rows)
+        self.rng, self.executor = rng, executor
+        self.order = np.concatenate(_leaves(screen.rows, rng)).astype(np.int32)
+        self.place = np.empty(n, np.int32)
+        self.place[self.order] = np.arange(n, dtype=np.int32)
+        self.rows, self.half = screen.rows[self.order], screen.half[self.order]
+        self.values = np.full((n, m), np.inf, np.float32)
+        self.candidates = np.full((n, m), -1, np.int32)
+        self.fresh = np.ones((n, m), np.bool_)
+
+    def plant(self, trees: int) -> None:
+        """Compare the rows that share a leaf in one of some new trees."""
+        rows = torch.from_numpy(self.rows)
+
+        def compare(leaf: np.ndarray) -> None:
+            members = rows[torch.from_numpy(leaf)]
+            products = torch.mm(members, members.T).numpy()
+            keep_within_leaf(products, self.half, leaf, self.values, self.candidates)
+
+        for _ in range(trees):
+            multiply_by_threads(compare, _leaves(self.rows, self.rng), self.executor.count)
+
+    def descend(self, links: int) -> None:
+        """One round: every row looks around along the first `links` of every list."""
+        n = len(self.candidates)
+        near, new = np.empty((n, 2 * links), np.int32), np.empty((n, 2 * links), np.bool_)
+        both_ways(self.candidates, self.fresh, links, near, new)
+        values, candidates = np.empty_like(self.values), np.empty_like(self.candidates)
+        shared = (
+            self.rows, self.half, near, new,
+            self.values, self.candidates, values, candidates, self.fresh,
+        )  # fmt: skip
+        self.executor.map(look_around, shared, n)
+        self.values, self.candidates = values, candidates
+
+    def lists(self, which: np.ndarray) -> np.ndarray:
+        """(n, m) int32 candidates of some rows, both by their first names; -1 is no one."""
+        mine = self.candidates[self.place[which]]
+        return np.where(mine < 0, -1, self.order[mine])
+
+
+def _leaves(rows: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
+    """The leaves of one tree, of at most LEAF rows each.
+
+    All nodes of a level are split at their medians along one direction, the difference of two
+    rows: more rows lie along it than along any other.
+    """
+    levels = int(np.ceil(np.log2(len(rows) / LEAF)))
+    ends = rng.integers(len(rows), size=(2, levels))
+    directions = rows[ends[0]] - rows[ends[1]]
+    along = torch.mm(torch.from_numpy(rows), torch.from_numpy(directions).T).numpy()
+    leaves = [np.arange(len(rows))]
+    for level in range(levels):
+        halves = []
+        for node in leaves:
+            middle = len(node) // 2
+            split = node[np.argpartition(along[node, level], middle)]
+            halves += [split[:middle], split[middle:]]
+        leaves = halves
+    return leaves
