@@ -18,7 +18,8 @@ from simmc.clustering.jaccard import (
 )
 from simmc.clustering.neighbors import Neighbors, k_nearest
 from simmc.clustering.prototypes import cluster_means
-from simmc.clustering.pseudo_labels import Clustering, ClusterSettings, pseudo_labels
+from simmc.clustering.pseudo_labels import Clustering, pseudo_labels
+from simmc.clustering.settings import ClusterSettings
 
 __all__ = [
     "OUTLIER",

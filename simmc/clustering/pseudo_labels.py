@@ -1,74 +1,99 @@
 """Features to pseudo labels: the clustering stage of one epoch."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import torch
 
+from simmc.clustering import on_device
+from simmc.clustering.approximate import approximate_neighbors
 from simmc.clustering.density import dbscan
 from simmc.clustering.executors import Executor, Threads
-from simmc.clustering.jaccard import expand_weights, neighbor_weights, radius_graph, unit_rows
-from simmc.clustering.neighbors import as_rows, k_nearest
-
-Timer = Callable[[str], AbstractContextManager]
-
-
-@dataclass(frozen=True)
-class ClusterSettings:
-    """What decides the clusters; defaults are those of the public programs.
-
-    Attributes:
-        eps: largest Jaccard distance of two neighbours, in (0, 1).
-        min_samples: neighbours, itself included, that make a window a core point.
-        k1: length of the neighbour lists.
-        k2: length of the lists of the local query expansion.
-        normalise: unit-length features first (quirk Q1).
-    """
-
-    eps: float
-    min_samples: int
-    k1: int = 20
-    k2: int = 6
-    normalise: bool = False
+from simmc.clustering.jaccard import (
+    JaccardGraph,
+    expand_weights,
+    neighbor_weights,
+    radius_graph,
+    unit_rows,
+)
+from simmc.clustering.neighbors import Neighbors, as_rows, k_nearest
+from simmc.clustering.settings import ClusterSettings, Timer
 
 
 @dataclass(frozen=True)
 class Clustering:
-    """Pseudo labels, and what makes the next search over the same windows quicker.
+    """Pseudo labels and what they come from.
 
     Attributes:
-        labels: (N,) int64, 0 .. C-1, -1 = outlier.
-        candidates: (N, m) int32, `guess` for features that have moved little.
+        labels: (N,) int64, 0 .. C-1, -1 = outlier; an array of an array, else a tensor on the
+            device that was worked on.
+        graph: all pairs of rows with Jaccard distance <= eps, in arrays, or in tensors where a
+            GPU has clustered a tensor.
+        candidates: (N, m) int32, `guess` for features that have moved little; None from a GPU.
+        recall: share of the true neighbours that the search found; 1 where it was exact.
     """
 
-    labels: np.ndarray
-    candidates: np.ndarray
+    labels: Any
+    graph: JaccardGraph | on_device.JaccardGraph
+    candidates: np.ndarray | None
+    recall: float
 
 
 def pseudo_labels(
-    features: np.ndarray,
+    features: np.ndarray | torch.Tensor,
     settings: ClusterSettings,
     *,
+    device: str | torch.device | None = None,
     guess: np.ndarray | None = None,
     timer: Timer = lambda stage: nullcontext(),
     executor: Executor | None = None,
 ) -> Clustering:
     """Cluster (N, H) features: k-NN, k-reciprocal Jaccard distance, DBSCAN (SimMC section 3.1).
 
+    The labels are the same on every device and by every executor.
+
     Args:
         features: (N, H) finite floats.
         settings: what decides the clusters.
+        device: "cpu", "cuda" or another of torch's; None: where the features are.
         guess: `candidates` of an earlier clustering of the same windows; changes the time only.
         timer: context manager by stage: neighbours, jaccard, dbscan.
-        executor: where blocks of rows are worked on; None: as many threads as torch uses.
+        executor: where blocks of rows are worked on, on the CPU; None: as many threads as torch
+            uses.
+
+    Raises:
+        ValueError: features not finite or not two-dimensional, or settings out of range.
     """
-    executor = executor or Threads()
+    if isinstance(features, torch.Tensor):
+        here = torch.device(device or features.device)
+        if here.type == "cpu":
+            found = _on_cpu(features.detach().cpu().numpy(), settings, guess, timer, executor)
+            return replace(found, labels=torch.from_numpy(found.labels))
+        labels, graph = on_device.pseudo_labels(features.to(here), settings, timer=timer)
+        return Clustering(labels, graph, None, 1.0)
+    if torch.device(device or "cpu").type == "cpu":
+        return _on_cpu(features, settings, guess, timer, executor)
+    moved = torch.from_numpy(as_rows(features)).to(device)
+    labels, graph = on_device.pseudo_labels(moved, settings, timer=timer)
+    return Clustering(labels.cpu().numpy(), _as_arrays(graph), None, 1.0)
+
+
+def _on_cpu(
+    features: np.ndarray,
+    settings: ClusterSettings,
+    guess: np.ndarray | None,
+    timer: Timer,
+    executor: Executor | None,
+) -> Clustering:
+    """The three stages by the compiled engine."""
     rows = as_rows(features)
     if settings.normalise:
         rows = unit_rows(rows)
+    executor = executor or Threads()
     with timer("neighbours"):
-        nearest = k_nearest(rows, settings.k1, guess=guess, executor=executor)
+        nearest = _search(rows, settings, guess, executor)
     lists = nearest.indices
     with timer("jaccard"):
         weights = neighbor_weights(rows, lists, executor=executor)
@@ -76,4 +101,25 @@ def pseudo_labels(
         graph = radius_graph(weights, settings.eps, executor=executor)
     with timer("dbscan"):
         labels = dbscan(graph, settings.min_samples)
-    return Clustering(labels, nearest.candidates)
+    return Clustering(labels, graph, nearest.candidates, nearest.recall)
+
+
+def _search(
+    rows: np.ndarray, settings: ClusterSettings, guess: np.ndarray | None, executor: Executor
+) -> Neighbors:
+    """The neighbour lists that the settings ask for."""
+    if settings.neighbors == "exact":
+        return k_nearest(rows, settings.k1, guess=guess, executor=executor)
+    # an approximate search is work for the threads of one machine
+    threads = executor if isinstance(executor, Threads) else Threads()
+    return approximate_neighbors(rows, settings.k1, recall=settings.recall, executor=threads)
+
+
+def _as_arrays(graph: on_device.JaccardGraph) -> JaccardGraph:
+    """A graph of tensors in the types of the compiled engine."""
+    return JaccardGraph(
+        graph.start.cpu().numpy(),
+        graph.column.cpu().numpy().astype(np.int32),
+        graph.distance.cpu().numpy(),
+        graph.eps,
+    )

@@ -3,9 +3,8 @@ import threading
 import numpy as np
 import pytest
 
-from simmc.clustering import Executor, jaccard_graph, k_nearest, pseudo_labels
+from simmc.clustering import ClusterSettings, Executor, jaccard_graph, k_nearest, pseudo_labels
 from simmc.clustering.executors import MOST_BLOCKS, block_rows, multiply_by_threads
-from simmc.clustering.pseudo_labels import ClusterSettings
 
 
 class Shuffled:

@@ -1,0 +1,55 @@
+"""DBSCAN on a sparse radius graph on a device."""
+
+import torch
+
+from simmc.clustering.density import OUTLIER
+from simmc.clustering.on_device.jaccard import JaccardGraph
+
+
+@torch.no_grad()
+def dbscan(graph: JaccardGraph, min_samples: int) -> torch.Tensor:
+    """The labels of `simmc.clustering.dbscan`, with the graph's tensors.
+
+    Only minima of whole numbers meet in one place, so no order of work can show. Read on the
+    host: the number of links, and once a round whether a parent has changed.
+
+    Args:
+        graph: all pairs within eps, each row listing itself.
+        min_samples: at least 1.
+
+    Returns:
+        (N,) int64 labels, -1 = outlier.
+    """
+    if min_samples < 1:
+        raise ValueError(f"min_samples must be at least 1, not {min_samples}")
+    n, device = len(graph), graph.start.device
+    everyone = torch.arange(n, device=device)
+    degree = graph.start.diff()
+    core = degree >= min_samples
+    row = torch.repeat_interleave(everyone, degree, output_size=len(graph.column))
+    links = (core[row] & core[graph.column]).nonzero()[:, 0]
+    first = _first_of_component(n, row[links], graph.column[links])
+    number = (core & (first == everyone)).cumsum(0) - 1  # by first core point
+    labels = torch.where(core, number[first], OUTLIER)
+    links = (~core[row] & core[graph.column]).nonzero()[:, 0]
+    nearest = torch.full_like(labels, n)
+    nearest.scatter_reduce_(0, row[links], labels[graph.column[links]], "amin")
+    return torch.where(nearest < n, nearest, labels)
+
+
+def _first_of_component(n: int, row: torch.Tensor, column: torch.Tensor) -> torch.Tensor:
+    """The smallest member (n,) of each node's connected component; every link in both directions.
+
+    Each node points at a smaller or equal member. A round hangs each node, and its parent, below
+    the smallest grandparent among its neighbours, then halves the way to the root. Where nothing
+    changes, neighbours agree, and a component's smallest member can only point at itself.
+    """
+    parent = torch.arange(n, device=row.device)
+    while True:
+        grand = parent[parent]
+        lowest = grand.scatter_reduce(0, row, grand[column], "amin")
+        hung = torch.minimum(parent, lowest).scatter_reduce(0, parent, lowest, "amin")
+        hung = hung[hung]
+        if torch.equal(hung, parent):
+            return parent
+        parent = hung
