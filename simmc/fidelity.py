@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 RELEASED, EXACT = "released", "exact"
+TRAININGS = ("simmc", "himpc")  # the commands that learn by clustering
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Switch:
         released: value that repeats the public program.
         exact: value that is right.
         help: one sentence for `--help`.
-        command: the command that has the flag, "preprocess" or "simmc".
+        commands: those that have the flag.
         more: further values, neither released nor exact.
         open: True where values outside `choices` are checked by the command itself.
     """
@@ -30,7 +31,7 @@ class Switch:
     released: str
     exact: str
     help: str
-    command: str
+    commands: tuple[str, ...]
     more: tuple[str, ...] = ()
     open: bool = False
 
@@ -47,7 +48,7 @@ _SIMMC = (
         "raw",
         "normalised",
         "Jaccard distance on features as they are, or scaled to unit length first.",
-        "simmc",
+        TRAININGS,
     ),
     Switch(
         "mask_scope",
@@ -55,7 +56,7 @@ _SIMMC = (
         "batch",
         "window",
         "One pair of masks for a whole batch of windows, or one pair for each window.",
-        "simmc",
+        ("simmc",),
     ),
     Switch(
         "mask_replay",
@@ -64,7 +65,7 @@ _SIMMC = (
         "window",
         "Gradient steps reuse masks by batch number, or each window keeps the masks it was "
         "clustered with.",
-        "simmc",
+        ("simmc",),
     ),
     Switch(
         "mpc_reduction",
@@ -72,7 +73,7 @@ _SIMMC = (
         "sum",
         "mean",
         "Add the MPC terms of the two masked sets, or average them (Eq. 5).",
-        "simmc",
+        ("simmc",),
     ),
     Switch(
         "selection",
@@ -81,7 +82,7 @@ _SIMMC = (
         "label_free",
         "The best epoch and the stop are chosen by the probe's own top-1, or by a rule that sees "
         "pseudo labels and losses only.",
-        "simmc",
+        TRAININGS,
     ),
     Switch(
         "part_batches",
@@ -89,7 +90,7 @@ _SIMMC = (
         "drop",
         "keep",
         "Leave out the last, incomplete batch of training, probe and gallery, or use every window.",
-        "simmc",
+        TRAININGS,
     ),
     Switch(
         "class_sampling",
@@ -98,7 +99,7 @@ _SIMMC = (
         "off",
         "Balance the training windows by true identity, with repeats (never on KGBD), or use "
         "each once.",
-        "simmc",
+        TRAININGS,
     ),
     Switch(
         "same_condition_map",
@@ -107,7 +108,7 @@ _SIMMC = (
         "remove_self",
         "Where probe and gallery are the same list: mAP skips the first probe and keeps self "
         "matches, or removes each self match.",
-        "simmc",
+        TRAININGS,
     ),
     Switch(
         "zero_label_guard",
@@ -115,7 +116,7 @@ _SIMMC = (
         "on",
         "off",
         "Count no MPC loss for a batch that holds cluster 0 alone, or compute it.",
-        "simmc",
+        ("simmc",),
     ),
     Switch(
         "double_load",
@@ -123,7 +124,7 @@ _SIMMC = (
         "on",
         "off",
         "Draw sampling and order of the training windows twice and use the second draw, or once.",
-        "simmc",
+        TRAININGS,
     ),
     Switch(
         "kgbd_order",
@@ -132,7 +133,7 @@ _SIMMC = (
         "mapped",
         "Joints of KGBD in the order of its files, in Kinect order, or in Kinect order with left "
         "and right swapped as in Hi-MPC.",
-        "simmc",
+        TRAININGS,
         more=("mirrored",),
     ),
     Switch(
@@ -142,7 +143,7 @@ _SIMMC = (
         "sensor",
         "Joint that is subtracted from each frame: the file's first, the sensor's root (hip "
         "centre; nose on CASIA_B), none, or a joint by name.",
-        "simmc",
+        TRAININGS,
         more=("none",),
         open=True,
     ),
@@ -152,7 +153,7 @@ _SIMMC = (
         "nan",
         "clamp",
         "With --mode Eval: a negative squared distance, which rounding makes, becomes NaN or 0.",
-        "simmc",
+        TRAININGS,
     ),
 )
 _PREPROCESS = (
@@ -162,7 +163,7 @@ _PREPROCESS = (
         "walk",
         "name",
         "Identities of IAS by the order in which the file system lists folders, or by folder name.",
-        "preprocess",
+        ("preprocess",),
     ),
     Switch(
         "ias_cut",
@@ -170,7 +171,7 @@ _PREPROCESS = (
         "asymmetric",
         "symmetric",
         "Training recordings of IAS lose their first 10 frames only, or the last 10 as well.",
-        "preprocess",
+        ("preprocess",),
     ),
     Switch(
         "ks20_time",
@@ -178,7 +179,7 @@ _PREPROCESS = (
         "text",
         "number",
         "Frames of KS20 ordered by their time stamp as text, or as a number.",
-        "preprocess",
+        ("preprocess",),
     ),
     Switch(
         "ks20_roles",
@@ -187,7 +188,7 @@ _PREPROCESS = (
         "own",
         "A KS20 recording gets its role from the next file's setting and the last one is lost, or "
         "from its own.",
-        "preprocess",
+        ("preprocess",),
     ),
     Switch(
         "dense_starts",
@@ -196,7 +197,7 @@ _PREPROCESS = (
         "once",
         "Overlapping training windows start at almost every frame twice, at every frame once, or "
         "every half window.",
-        "preprocess",
+        ("preprocess",),
         more=("stride",),
     ),
 )
@@ -210,5 +211,5 @@ def values(command: str, level: str) -> dict[str, str]:
     return {
         switch.name: switch.released if level == RELEASED else switch.exact
         for switch in SWITCHES.values()
-        if switch.command == command
+        if command in switch.commands
     }

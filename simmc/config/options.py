@@ -159,6 +159,7 @@ class Settings:
 
     COMMAND: ClassVar[str] = ""
     SUMMARY: ClassVar[str] = ""
+    GROUPS: ClassVar[tuple[str, ...]] = ()  # order of the headings of `--help`; others follow
 
     def __post_init__(self) -> None:
         for entry in options_of(type(self)):

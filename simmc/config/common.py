@@ -1,0 +1,222 @@
+"""Settings that the methods share: the data they see, how they are trained, where things live.
+
+Named as the public READMEs and programs name them, with what was added.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from simmc.config.options import Range, Settings, option, switch
+from simmc.data import specs
+from simmc.data.manifest import find_spec
+from simmc.data.specs import DatasetSpec
+from simmc.errors import UserError
+
+MAIN = "main"
+TRAINING = "training"
+EVALUATION = "evaluation"
+FIDELITY = "fidelity switches (released value first, exact second; docs/fidelity.md)"
+MACHINE = "files and machine"
+
+COUNT = Range(1)
+FRACTION = Range(0, 1)
+INSIDE = Range(0, 1, exclusive=True)
+POSITIVE = Range(0, exclusive=True)
+
+
+@dataclass(frozen=True)
+class DataSettings(Settings):
+    """Which windows a method sees, in which form, and what it computes on."""
+
+    GROUPS: ClassVar[tuple[str, ...]] = (MAIN, TRAINING, EVALUATION, FIDELITY, MACHINE)
+
+    dataset: str = option(
+        "KS20", "IAS, KS20, BIWI, KGBD or CASIA_B; or your own (docs/data.md).", group=MAIN
+    )
+    probe: str = option(
+        "probe",
+        "'probe' (KS20, KGBD), A or B (IAS), Walking or Still (BIWI), as --probe_type (CASIA_B).",
+        group=MAIN,
+    )
+    probe_type: str = option(
+        "",
+        "Probe.gallery: nm.nm, bg.bg, cl.cl, cl.nm, bg.nm (CASIA_B; default nm.nm), or views in "
+        "degrees such as 0.30 (KS20).",
+        group=MAIN,
+    )
+    length: int = option(
+        6, "Frames of a window: 4, 6, 8, 10, 12; 40, 50, 60 on CASIA_B.", limits=COUNT, group=MAIN
+    )
+    fidelity: str = option(
+        "released",
+        "Sets all fidelity switches: as the published numbers were made, or as the paper says.",
+        choices=("released", "exact"),
+        group=MAIN,
+    )
+    seed: int = option(
+        0, "Seed of every random draw of the run.", limits=Range(0, 2**63 - 1), group=MAIN
+    )
+    config: str = option(
+        "", "A TOML file of settings, as in configs/simmc.", transient=True, group=MAIN
+    )
+    cve_diagonal: str = option(
+        "self",
+        "KS20 views matched with themselves (such as 90.90): every window against all others, or "
+        "repetition gc1 against gc2 and gc3.",
+        choices=("self", "settings"),
+        group=EVALUATION,
+    )
+    part_batches: str = switch("part_batches", FIDELITY)
+    class_sampling: str = switch("class_sampling", FIDELITY)
+    same_condition_map: str = switch("same_condition_map", FIDELITY)
+    double_load: str = switch("double_load", FIDELITY)
+    kgbd_order: str = switch("kgbd_order", FIDELITY)
+    root: str = switch("root", FIDELITY)
+    eval_sqrt: str = switch("eval_sqrt", FIDELITY)
+    batch_size: int = option(256, "Windows of a batch.", limits=COUNT, group=TRAINING)
+    data_root: str = option("Datasets", "Folder of the preprocessed datasets.", group=MACHINE)
+    device: str = option(
+        "auto", "auto, cpu or cuda.", choices=("auto", "cpu", "cuda"), transient=True, group=MACHINE
+    )
+    gpu: str = option(
+        "", "Number of the GPU; without one the CPU is used.", transient=True, group=MACHINE
+    )
+    threads: int | None = option(
+        None,
+        "Worker threads, or 'auto': OMP_NUM_THREADS, else the physical cores.",
+        kind=int,
+        limits=COUNT,
+        words={"auto": None},
+        transient=True,
+        group=MACHINE,
+    )
+
+    @classmethod
+    def preset_names(cls, values: Mapping[str, Any]) -> list[str]:
+        """`<DATASET>_<probe>`, then `<DATASET>_probe`: the KS20 views have none of their own."""
+        spec = find_spec(Path(values["data_root"]), values["dataset"], values["length"])
+        dataset, probe = chosen_probe(spec, values["probe"], values["probe_type"])
+        return [f"{dataset}_{probe}", f"{dataset}_probe"]
+
+    @property
+    def spec(self) -> DatasetSpec:
+        """The dataset: of the table, or the user's own by its manifest."""
+        return find_spec(Path(self.data_root), self.dataset, self.length)
+
+    def check(self) -> None:
+        """Canonical dataset and probe; a root that the skeleton has."""
+        spec = self.spec
+        dataset, probe = chosen_probe(spec, self.probe, self.probe_type)
+        object.__setattr__(self, "dataset", dataset)
+        object.__setattr__(self, "probe", probe)
+        object.__setattr__(self, "probe_type", probe if "." in probe else "")
+        joints = spec.skeleton.joints
+        if self.root not in ("first", "sensor", "none", *joints):
+            raise UserError(
+                f"--root {self.root!r} is not possible; allowed: first, sensor, none or a joint of "
+                f"{dataset}: {', '.join(joints)}."
+            )
+
+
+@dataclass(frozen=True)
+class TrainingSettings(DataSettings):
+    """What the methods that learn by clustering have in common."""
+
+    mode: str = option(
+        "Train",
+        "Train, or score a trained run.",
+        choices=("Train", "Eval"),
+        transient=True,
+        group=MAIN,
+    )
+    eps: float = option(
+        0.8, "DBSCAN: largest Jaccard distance of neighbours.", limits=INSIDE, group=TRAINING
+    )
+    min_samples: int = option(
+        2, "DBSCAN: neighbours of a core window, itself included.", limits=COUNT, group=TRAINING
+    )
+    k1: int = option(
+        20, "Nearest neighbours behind the Jaccard distance.", limits=COUNT, group=TRAINING
+    )
+    k2: int = option(6, "Neighbours averaged in its query expansion.", limits=COUNT, group=TRAINING)
+    H: int = option(256, "Width of the encoder.", aliases=("hidden",), limits=COUNT, group=TRAINING)
+    lr: float = option(3.5e-4, "Learning rate of Adam.", limits=POSITIVE, group=TRAINING)
+    epochs: int = option(15000, "Most epochs.", limits=Range(0), group=TRAINING)
+    patience: int = option(
+        100, "Epochs without a better one before the run ends.", limits=COUNT, group=TRAINING
+    )
+    label_free_run: str = option(
+        "on",
+        "Where class sampling uses identities, train a second time without it, for the label-free "
+        "numbers.",
+        choices=("on", "off"),
+        group=TRAINING,
+    )
+    eval_every: int = option(1, "Epochs between two evaluations.", limits=COUNT, group=EVALUATION)
+    model_size: bool = option(
+        False, "Print parameters and operations of the model.", group=EVALUATION
+    )
+    jaccard_input: str = switch("jaccard_input", FIDELITY)
+    selection: str = switch("selection", FIDELITY)
+    model_root: str = option("ReID_Models", "Folder of the runs.", transient=True, group=MACHINE)
+    run: str = option(
+        "",
+        "Name of the run; with Eval and --resume, the run to use (default: latest).",
+        transient=True,
+        group=MACHINE,
+    )
+    save_model: bool = option(True, "Keep the weights of the best epoch.", group=MACHINE)
+    save_flag: str = option("", "Suffix of the run's name.", group=MACHINE)
+    resume: bool = option(
+        False, "Continue a run from its last checkpoint.", transient=True, group=MACHINE
+    )
+    checkpoint_every: int = option(
+        1, "Epochs between two checkpoints.", limits=COUNT, group=MACHINE
+    )
+    tensorboard: bool = option(False, "Also write TensorBoard files.", group=MACHINE)
+
+    def check(self) -> None:
+        """As above; neighbour lists long enough."""
+        super().check()
+        if self.k2 > self.k1:
+            raise UserError(f"--k2 {self.k2} must not exceed --k1 {self.k1}.")
+
+
+def chosen_probe(spec: DatasetSpec, probe: str, probe_type: str) -> tuple[str, str]:
+    """Dataset and probe by their proper names.
+
+    CASIA_B and the view protocol of KS20 name probe and gallery at once ("nm.nm", "0.30"), with
+    `--probe_type` or `--probe`; such a pair is returned as the probe.
+    """
+    pairs = _pairs(spec.name)
+    if probe_type and not pairs:
+        raise UserError(
+            f"--probe_type {probe_type} is for CASIA_B and KS20; with {spec.name} use --probe: "
+            f"{', '.join(spec.probes)}."
+        )
+    plain = probe.casefold() == "probe"
+    if probe_type and not plain and probe != probe_type:
+        raise UserError(
+            f"--probe {probe} and --probe_type {probe_type} disagree; give one of them."
+        )
+    wanted = probe_type or ("nm.nm" if spec.name == "CASIA_B" and plain else probe)
+    allowed = dict.fromkeys((*spec.probes, *pairs))
+    for name in allowed:
+        if name.casefold() == wanted.casefold():
+            return spec.name, name
+    flag = "--probe_type" if probe_type else "--probe"
+    raise UserError(
+        f"{flag} {wanted!r} is not possible with {spec.name}; allowed: {', '.join(allowed)}."
+    )
+
+
+def _pairs(dataset: str) -> tuple[str, ...]:
+    """Probe.gallery pairs of a dataset; none for most."""
+    if dataset == "CASIA_B":
+        return specs.CASIA_PROBES
+    if dataset == "KS20":
+        views = tuple(specs.KS20_VIEWS.values())
+        return tuple(f"{probe}.{gallery}" for probe in views for gallery in views)
+    return ()
