@@ -1,5 +1,7 @@
 """`simmc simmc` and `SimMC.py`: train SimMC, continue a run, or score a trained one."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from simmc.cli import console
+from simmc.clustering import Executor
+from simmc.clustering.on_ray import RayExecutor
 from simmc.config import Resolved, SimMCSettings, options_of, resolve
 from simmc.config.layers import STORED
 from simmc.data.loaders import Experiment, load_experiment
@@ -48,7 +52,19 @@ def main(argv: list[str]) -> int:
     if settings.mode == "Eval":
         assert run is not None
         return evaluate_run(settings, run, runtime)
-    return train_run(resolved, run, runtime)
+    with workers(settings, runtime) as executor:
+        return train_run(resolved, run, replace(runtime, executor=executor))
+
+
+@contextmanager
+def workers(settings: SimMCSettings, runtime: Runtime) -> Iterator[Executor | None]:
+    """What clusters for a run: None for this process, or the connection to a Ray cluster."""
+    if settings.executor == "local":
+        yield None
+        return
+    with RayExecutor(settings.address, runtime.threads) as executor:
+        console.say(f"ray: {executor}")
+        yield executor
 
 
 def refuse_changes(stored: dict[str, Any], settings: SimMCSettings, run: RunDirectory) -> None:

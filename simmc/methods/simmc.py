@@ -138,7 +138,7 @@ class SimMC:
                 how,
                 guess=self.candidates,  # from the view or epoch before: nearly the same features
                 timer=self.clock,
-                executor=Threads(self.runtime.threads),
+                executor=self.runtime.executor or Threads(self.runtime.threads),
             )
             self.candidates = found.candidates
             labels.append(found.labels)

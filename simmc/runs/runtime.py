@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 import simmc
+from simmc.clustering import Executor
 from simmc.errors import UserError
 
 MOST_THREADS = 16  # beyond this the short operations of a training step lose more than k-NN gains
@@ -26,11 +27,13 @@ class Runtime:
         device: where tensors live.
         threads: worker threads of torch, BLAS, faiss and numba.
         notes: sentences the user should see, such as a missing GPU.
+        executor: where blocks of rows are clustered; None: the threads of this process.
     """
 
     device: torch.device
     threads: int
     notes: list[str] = field(default_factory=list)
+    executor: Executor | None = None
 
 
 def start(device: str = "auto", gpu: str | None = None, threads: int | None = None) -> Runtime:
