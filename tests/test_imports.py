@@ -20,6 +20,7 @@ LAYERS = (
     ("runs",),
     ("methods",),
     ("reports",),
+    ("benchmarks",),
     ("cli", "__main__"),
 )
 HEIGHT = {part: height for height, parts in enumerate(LAYERS) for part in parts}

@@ -19,8 +19,16 @@ from simmc.errors import UserError
 COMMANDS: dict[str, tuple[str, str]] = {
     "preprocess": ("simmc.cli.preprocess:main", "cut raw recordings into windows of equal length"),
     "simmc": ("simmc.cli.simmc:main", "train SimMC without labels, or score a trained run"),
+    "descriptors": (
+        "simmc.cli.descriptors:main",
+        "score hand-crafted descriptors, which learn nothing",
+    ),
     "generate": ("simmc.cli.generate:main", "make raw data of invented walkers to try things on"),
     "report": ("simmc.cli.report:main", "tables and figures of finished runs against the papers"),
+    "benchmark": (
+        "simmc.cli.benchmark:main",
+        "time and memory of the clustering beside the published routine",
+    ),
     "doctor": ("simmc.cli.doctor:main", "look over this machine, its packages and its data"),
 }
 
