@@ -90,7 +90,7 @@ def frame_weights(epoch):
 
 def test_pseudo_labels_of_the_masked_views(training, epoch):
     views = encode(training.network, training.train_windows, frame_weights(epoch))
-    labels = training.cluster(views)
+    labels = training.cluster(views.unbind(1))
     for i, labelling in enumerate(labels.numpy()):
         wanted = epoch[f"labels_{i + 1}"]
         # The features agree to rounding only, so near-ties may order otherwise: compare the

@@ -107,7 +107,7 @@ def test_large_sets_are_encoded_in_parts(monkeypatch):
 def test_each_view_is_clustered_on_its_own(jaccard_input):
     training = make.training(jaccard_input=jaccard_input)
     views = encode(training.network, training.train_windows, training.draw_masks())
-    labels = training.cluster(views).numpy()
+    labels = training.cluster(views.unbind(1)).numpy()
     s = training.settings
     how = ClusterSettings(s.eps, s.min_samples, s.k1, s.k2, jaccard_input == "normalised")
     for i in range(2):
@@ -495,9 +495,9 @@ def test_a_guess_of_neighbours_decides_nothing():
     """A checkpoint does not hold it, so a continued run begins without."""
     with_guess, without = make.training(), make.training()
     views = encode(with_guess.network, with_guess.train_windows, with_guess.draw_masks())
-    with_guess.cluster(views)
-    assert with_guess.candidates is not None
-    assert torch.equal(with_guess.cluster(views), without.cluster(views))
+    with_guess.cluster(views.unbind(1))
+    assert with_guess.candidates
+    assert torch.equal(with_guess.cluster(views.unbind(1)), without.cluster(views.unbind(1)))
 
 
 @pytest.mark.parametrize(
