@@ -18,7 +18,7 @@ import simmc
 from simmc.benchmarks import machine, record
 from simmc.benchmarks.contestants import CONTESTANTS
 from simmc.benchmarks.summary import MIB
-from simmc.benchmarks.worker import INTERRUPTED, NO_MEMORY
+from simmc.benchmarks.worker import NO_MEMORY
 from simmc.runs import atomic
 
 DENSE_BYTES = 10  # a pair of rows: weights, averaged weights, and some more
@@ -175,7 +175,6 @@ def python(words: Sequence[str], threads: int, *, quiet: bool = False) -> bool:
         Whether it had memory enough: False where it found none, or the system killed it.
 
     Raises:
-        KeyboardInterrupt: the process was interrupted.
         RuntimeError: it failed; its own words went to standard error.
     """
     root = str(Path(simmc.__file__).resolve().parents[1])
@@ -185,10 +184,9 @@ def python(words: Sequence[str], threads: int, *, quiet: bool = False) -> bool:
         [sys.executable, *words],
         env={**os.environ, **count, "PYTHONPATH": os.pathsep.join(paths)},
         stdout=subprocess.DEVNULL if quiet else None,
+        start_new_session=True,  # Ctrl-C is for us: we end the process and say so
         check=False,
     ).returncode
-    if code in (INTERRUPTED, -signal.SIGINT):
-        raise KeyboardInterrupt
     if code not in (0, NO_MEMORY, -signal.SIGKILL):
         raise RuntimeError(f"{' '.join(words)} ended with exit code {code}")
     return code == 0

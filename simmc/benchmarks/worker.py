@@ -25,7 +25,7 @@ from simmc.runs import atomic
 from simmc.runs.clock import Clock
 from simmc.runs.runtime import peak_rss_bytes, start
 
-INTERRUPTED, NO_MEMORY = 130, 12
+NO_MEMORY = 12  # exit code
 _WARM_ROWS = 300
 
 
@@ -36,8 +36,6 @@ def main(argv: Sequence[str]) -> int:
     rows = np.load(job["features"], allow_pickle=False)
     try:
         result = JOBS[job["kind"]](job, rows)
-    except KeyboardInterrupt:
-        return INTERRUPTED  # the process that started this one says what there is to say
     except MemoryError:
         return NO_MEMORY
     atomic.write_json(job["result"], result)
