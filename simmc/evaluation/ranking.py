@@ -6,15 +6,19 @@ docs/metrics.md for the formulas and the rules at the edges.
 
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeGuard
 
 import numpy as np
 import torch
 
 from simmc.compiled import over_rows
 from simmc.evaluation.counting import rank_rows
+from simmc.evaluation.on_device import rank_on_device
 from simmc.evaluation.screening import ReleasedSquares, Screen
+from simmc.evaluation.spans import match_spans
 
 _BUFFER = 32 * 2**20  # bytes of the block of screening values
+Features = np.ndarray | torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -65,9 +69,9 @@ class Retrieval:
 
 
 def evaluate(
-    probe: np.ndarray,
+    probe: Features,
     probe_ids: np.ndarray,
-    gallery: np.ndarray,
+    gallery: Features,
     gallery_ids: np.ndarray,
     *,
     self_index: np.ndarray | None = None,
@@ -78,8 +82,11 @@ def evaluate(
 ) -> Retrieval:
     """Rank the gallery for every probe, window against window.
 
+    Features on a GPU are ranked there, and nothing but ranks and average precision leaves it;
+    only negative_squared="nan" always works on the CPU.
+
     Args:
-        probe: (Np, d) features, float32 or float64.
+        probe: (Np, d) features, float32 or float64, an array or a tensor.
         probe_ids: (Np,) identities of any sortable type.
         gallery: (Ng, d) features.
         gallery_ids: (Ng,) identities.
@@ -91,9 +98,9 @@ def evaluate(
             the first probe out; docs/fidelity.md Q8).
         negative_squared: "clamp", or "nan" for the released evaluation mode (Q13), where a
             squared distance that rounding makes negative ranks last.
-        block: probes at a time; default such that the block takes 32 MB. Without influence on
-            the result unless negative_squared is "nan".
-        threads: for the counting; default as many as torch uses.
+        block: probes at a time; default such that the block takes 32 MB (512 MB on a GPU).
+            Without influence on the result unless negative_squared is "nan".
+        threads: for the counting on the CPU; default as many as torch uses.
 
     Raises:
         ValueError: on empty, misshapen or non-finite input, naming it.
@@ -102,18 +109,34 @@ def evaluate(
     probe_ids, gallery_ids = np.asarray(probe_ids), np.asarray(gallery_ids)
     _check(probe, probe_ids, gallery, gallery_ids, same_condition, negative_squared, block)
     own = _own_windows(self_index, same_condition, len(probe), len(gallery))
+    if _on_gpu(probe) and _on_gpu(gallery) and negative_squared == "clamp":
+        found = rank_on_device(probe, probe_ids, gallery, gallery_ids, own=own, block=block)
+        ranks, precision = (numbers.cpu().numpy() for numbers in found)
+    else:
+        ranks, precision = _rank_on_cpu(
+            _array(probe), probe_ids, _array(gallery), gallery_ids, own,
+            Screen if negative_squared == "clamp" else ReleasedSquares, block, threads,
+        )  # fmt: skip
+    return _retrieval(ranks, precision, same_condition == "skip_first")
+
+
+def _rank_on_cpu(
+    probe: np.ndarray,
+    probe_ids: np.ndarray,
+    gallery: np.ndarray,
+    gallery_ids: np.ndarray,
+    own: np.ndarray,
+    kind: type[Screen] | type[ReleasedSquares],
+    block: int | None,
+    threads: int | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """(Np, 4) first, second, last rank and number of matches; (Np,) average precision."""
     if probe.dtype != gallery.dtype:
         probe, gallery = probe.astype(np.float64), gallery.astype(np.float64)
-
-    order = np.argsort(gallery_ids, kind="stable")
-    ordered = gallery_ids[order]
-    spans = np.stack(
-        [np.searchsorted(ordered, probe_ids, side) for side in ("left", "right")], axis=1
-    )
+    order, spans = match_spans(probe_ids, gallery_ids)
     column = np.empty(len(gallery), np.int64)
     column[order] = np.arange(len(gallery))
     hidden = np.where(own >= 0, column[own], -1)
-    kind = Screen if negative_squared == "clamp" else ReleasedSquares
     rows = block or max(1, min(1024, _BUFFER // (kind.itemsize * len(gallery))))
     threads = threads or torch.get_num_threads()
     screen = kind(probe, gallery, order, rows)
@@ -129,7 +152,7 @@ def evaluate(
             precision=precision[here],
         )  # fmt: skip
         over_rows(count, here.stop - start, threads, 32)
-    return _retrieval(ranks, precision, same_condition == "skip_first")
+    return ranks, precision
 
 
 def _retrieval(ranks: np.ndarray, precision: np.ndarray, skip_first: bool) -> Retrieval:
@@ -143,29 +166,42 @@ def _retrieval(ranks: np.ndarray, precision: np.ndarray, skip_first: bool) -> Re
     return Retrieval(np.ascontiguousarray(first), precision, penalty, int(skip_first))
 
 
-def _features(name: str, values: np.ndarray) -> np.ndarray:
-    """Features as a contiguous (n, d) float array, checked."""
-    array = np.asarray(values)
+def _features(name: str, values: Features) -> Features:
+    """Features as a contiguous (n, d) float array, or tensor where they lie on a GPU, checked."""
+    array = values.detach() if _on_gpu(values) else np.asarray(values)
     if array.ndim != 2:
-        raise ValueError(f"{name} features must have shape (windows, d), not {array.shape}")
-    if array.size == 0:
-        raise ValueError(f"{name} features are empty: shape {array.shape}")
-    if array.dtype != np.float32:
-        array = array.astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        extremes = np.array([array.min(), array.max()], np.float64)  # NaN if any is NaN
+        raise ValueError(f"{name} features must have shape (windows, d), not {tuple(array.shape)}")
+    if 0 in array.shape:
+        raise ValueError(f"{name} features are empty: shape {tuple(array.shape)}")
+    if isinstance(array, torch.Tensor):
+        array = array.contiguous() if array.dtype == torch.float32 else array.double()
+        extremes = torch.stack(array.aminmax()).double().cpu().numpy()  # NaN if any is NaN
+    else:
+        array = np.ascontiguousarray(array, None if array.dtype == np.float32 else np.float64)
+        with np.errstate(invalid="ignore"):
+            extremes = np.array([array.min(), array.max()], np.float64)  # NaN if any is NaN
     if not np.isfinite(extremes).all():
-        bad = int(np.argmin(np.isfinite(array).all(axis=1)))
+        bad = int(np.argmin(np.isfinite(_array(array)).all(axis=1)))
         raise ValueError(f"{name} features hold NaN or infinity, first in window {bad}")
     if np.abs(extremes).max() > 1e100:
         raise ValueError(f"{name} features are too large to square: {extremes}")
-    return np.ascontiguousarray(array)
+    return array
+
+
+def _on_gpu(features: Features) -> TypeGuard[torch.Tensor]:
+    """Whether features lie outside the CPU's memory."""
+    return isinstance(features, torch.Tensor) and features.device.type != "cpu"
+
+
+def _array(features: Features) -> np.ndarray:
+    """Features in the CPU's memory."""
+    return features.cpu().numpy() if isinstance(features, torch.Tensor) else features
 
 
 def _check(
-    probe: np.ndarray,
+    probe: Features,
     probe_ids: np.ndarray,
-    gallery: np.ndarray,
+    gallery: Features,
     gallery_ids: np.ndarray,
     same_condition: str | None,
     negative_squared: str,
