@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from simmc.data import preprocess, store
+from simmc.data.levels import BODY_LEVELS, body_levels
+from simmc.data.loaders import load_experiment
+from simmc.data.skeletons import CASIA_14, KINECT_V1, KINECT_V2, Skeleton
+from tests.data import make
+
+# docs/data.md 3.2, as printed
+TABLE = {
+    20: (
+        "12,13 14,15 16,17 18,19 0,1 2,3 4,5 6,7 8,9 10,11",
+        "12,13,14,15 16,17,18,19 0,1,2,3 4,5,6,7 8,9,10,11",
+    ),
+    25: (
+        "12,13 14,15 16,17 18,19 0,1 2,3,20 4,5 6,7,21,22 8,9 10,11,23,24",
+        "12,13,14,15 16,17,18,19 0,1,2,3,20 4,5,6,7,21,22 8,9,10,11,23,24",
+    ),
+    14: ("11 12,13 8 9,10 1 0 5 6,7 2 3,4", "11,12,13 8,9,10 0,1 5,6,7 2,3,4"),
+}
+
+
+def generated(n_joints: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((3, 4, n_joints, 3)).astype(np.float32)
+
+
+def by_hand(windows: np.ndarray, printed: str) -> np.ndarray:
+    """Means over the printed joints, frame by frame, in float64."""
+    parts = [[int(j) for j in part.split(",")] for part in printed.split()]
+    found = np.zeros((*windows.shape[:2], len(parts), 3))
+    for n, window in enumerate(windows):
+        for t, frame in enumerate(window):
+            for place, joints in enumerate(parts):
+                found[n, t, place] = sum(frame[j].astype(np.float64) for j in joints) / len(joints)
+    return found
+
+
+@pytest.mark.parametrize("skeleton", [KINECT_V1, KINECT_V2, CASIA_14], ids=lambda s: s.name)
+def test_parts_are_the_means_of_the_printed_joints(skeleton: Skeleton) -> None:
+    windows = generated(skeleton.n_joints)
+    found = body_levels(windows, skeleton)
+    assert tuple(found) == BODY_LEVELS
+    assert found["joint"] is windows
+    for level, printed in zip(("component", "limb"), TABLE[skeleton.n_joints], strict=True):
+        part = found[level]  # type: ignore[index]
+        assert part.dtype == np.float32
+        np.testing.assert_array_equal(part, by_hand(windows, printed).astype(np.float32))
+
+
+def test_only_the_levels_asked_for_in_their_order() -> None:
+    windows = generated(20)
+    found = body_levels(windows, KINECT_V1, ("limb", "joint"))
+    assert [(level, part.shape) for level, part in found.items()] == [
+        ("limb", (3, 4, 5, 3)),
+        ("joint", (3, 4, 20, 3)),
+    ]
+
+
+def test_parts_move_with_the_root() -> None:
+    windows = generated(20)
+    moved = body_levels(windows - windows[:, :, :1], KINECT_V1)["limb"]
+    plain = body_levels(windows, KINECT_V1)["limb"]
+    np.testing.assert_allclose(moved, plain - windows[:, :, :1], atol=1e-6)
+
+
+def test_another_sensor_than_that_of_the_windows_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"\(N, f, 25, 3\) for Kinect v2, not \(3, 4, 20, 3\)"):
+        body_levels(generated(20), KINECT_V2)
+
+
+# Joints of KGBD's files (docs/data.md 2.4) in the first component, the head's and the left arm.
+@pytest.mark.parametrize(
+    ("kgbd_order", "upper_leg", "head", "left_arm"),
+    [
+        ("raw", (12, 13), (2, 3), (4, 5, 6, 7)),  # read by Kinect's numbers, as released
+        ("mapped", (13, 15), (1, 0), (3, 5, 7, 9)),  # left hip and knee by their names
+        ("mirrored", (12, 14), (1, 0), (2, 4, 6, 8)),  # as Hi-MPC: the right side stands left
+    ],
+)
+def test_kgbd_in_each_order_that_the_loader_gives(
+    kgbd_root: Path,
+    kgbd_order: str,
+    upper_leg: tuple[int, ...],
+    head: tuple[int, ...],
+    left_arm: tuple[int, ...],
+) -> None:
+    data = load_experiment(
+        kgbd_root,
+        "KGBD",
+        6,
+        "probe",
+        kgbd_order=kgbd_order,
+        part_batches="keep",
+        rng=np.random.default_rng(0),
+    )
+    found = body_levels(data.probe.windows, data.skeleton)
+    stored = store.read_split(kgbd_root, "KGBD", 6, "probe").windows
+    stored = stored - stored[:, :, :1]  # minus the head
+    for part, joints in (
+        (found["component"][:, :, 0], upper_leg),
+        (found["component"][:, :, 5], head),
+        (found["limb"][:, :, 3], left_arm),
+    ):
+        np.testing.assert_allclose(part, stored[:, :, list(joints)].mean(axis=2), atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def kgbd_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Preprocessed KGBD of invented walks: 2 persons, windows of 6."""
+    root = tmp_path_factory.mktemp("kgbd")
+    make.kgbd_raw(root, {1: 5, 2: 5})
+    preprocess.preprocess(root, root, ["KGBD"], 6)
+    return root
