@@ -10,7 +10,7 @@ from simmc.benchmarks.contestants import CONTESTANTS
 from simmc.benchmarks.inputs import GENERATED, untrained_features
 from simmc.benchmarks.measure import Plan, Source
 from simmc.cli import console
-from simmc.cli.simmc import load
+from simmc.cli.training import load
 from simmc.config import Range, Settings, SimMCSettings, option, resolve
 from simmc.data.loaders import Experiment
 from simmc.errors import UserError

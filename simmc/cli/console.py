@@ -59,7 +59,8 @@ def epoch(record: dict[str, Any], training: Any, board: Any) -> None:
         parts.append(f"top-1/5/10 {top}  mAP {100 * record['mAP']:.1f}")
     parts.append(f"clusters {record['clusters_1']:>4}  outliers {record['outliers']:>5}")
     if record.get("steps"):
-        parts.append(f"MPC {record['loss_mpc']:.3f}  MIC {record['loss_mic']:+.3f}")
+        losses = [(key, value) for key, value in record.items() if key.startswith("loss_")]
+        parts.append("  ".join(f"{k.removeprefix('loss_').upper()} {v:.3f}" for k, v in losses))
     if note := remark(record):
         parts.append(note)
     waits = [

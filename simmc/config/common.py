@@ -74,7 +74,6 @@ class DataSettings(Settings):
     double_load: str = switch("double_load", FIDELITY)
     kgbd_order: str = switch("kgbd_order", FIDELITY)
     root: str = switch("root", FIDELITY)
-    eval_sqrt: str = switch("eval_sqrt", FIDELITY)
     batch_size: int = option(256, "Windows of a batch.", limits=COUNT, group=TRAINING)
     data_root: str = option("Datasets", "Folder of the preprocessed datasets.", group=MACHINE)
     device: str = option(
@@ -160,6 +159,7 @@ class TrainingSettings(DataSettings):
     )
     jaccard_input: str = switch("jaccard_input", FIDELITY)
     selection: str = switch("selection", FIDELITY)
+    eval_sqrt: str = switch("eval_sqrt", FIDELITY)
     model_root: str = option("ReID_Models", "Folder of the runs.", transient=True, group=MACHINE)
     run: str = option(
         "",
@@ -177,9 +177,30 @@ class TrainingSettings(DataSettings):
     )
     tensorboard: bool = option(False, "Also write TensorBoard files.", group=MACHINE)
 
+    executor: str = option(
+        "local",
+        "What clusters on the CPU: threads of this process, or Ray (docs/cluster.md).",
+        choices=("local", "ray"),
+        transient=True,
+        group=MACHINE,
+    )
+    address: str = option(
+        "",
+        "Ray cluster: host:port, or auto; without one Ray is started on this machine alone.",
+        transient=True,
+        group=MACHINE,
+    )
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether there is anything to train."""
+        return True
+
     def check(self) -> None:
-        """As above; neighbour lists long enough."""
+        """As above; neighbour lists long enough, an address that is used."""
         super().check()
+        if self.address and self.executor != "ray":
+            raise UserError(f"--address {self.address} needs --executor ray.")
         if self.k2 > self.k1:
             raise UserError(f"--k2 {self.k2} must not exceed --k1 {self.k1}.")
 

@@ -8,7 +8,6 @@ from simmc.config.common import (
     EVALUATION,
     FIDELITY,
     FRACTION,
-    MACHINE,
     POSITIVE,
     TRAINING,
     TrainingSettings,
@@ -63,19 +62,11 @@ class SimMCSettings(TrainingSettings):
     mask_replay: str = switch("mask_replay", FIDELITY)
     mpc_reduction: str = switch("mpc_reduction", FIDELITY)
     zero_label_guard: str = switch("zero_label_guard", FIDELITY)
-    executor: str = option(
-        "local",
-        "What clusters on the CPU: threads of this process, or Ray (docs/cluster.md).",
-        choices=("local", "ray"),
-        transient=True,
-        group=MACHINE,
-    )
-    address: str = option(
-        "",
-        "Ray cluster: host:port, or auto; without one Ray is started on this machine alone.",
-        transient=True,
-        group=MACHINE,
-    )
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether there is an encoder, or raw coordinates are matched."""
+        return self.encoder != "none"
 
     @property
     def second_mask_x(self) -> int:
@@ -91,8 +82,6 @@ class SimMCSettings(TrainingSettings):
                     f"{flag} {dropped} leaves no frame of a window of --length {self.length}; "
                     f"allowed: 0 to {self.length - 1}."
                 )
-        if self.address and self.executor != "ray":
-            raise UserError(f"--address {self.address} needs --executor ray.")
         if self.q == 1 and self.lambda_ > 0:
             raise UserError(
                 "--q 1 has no second mask for MIC to compare with; add --lambda 0 (the ablation "

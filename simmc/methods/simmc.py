@@ -18,7 +18,7 @@ from simmc.errors import UserError
 from simmc.evaluation import diagnostics
 from simmc.evaluation.ranking import Retrieval
 from simmc.losses import intra_sequence_contrast, prototype_contrast
-from simmc.methods.loop import first_line, weights_path
+from simmc.methods.loop import first_line
 from simmc.methods.masks import draw_masks
 from simmc.methods.matching import (
     encode,
@@ -30,7 +30,6 @@ from simmc.methods.matching import (
 from simmc.methods.training import ClusterTraining
 from simmc.models.encoder import SimMCNetwork
 from simmc.runs import checkpoints
-from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import Runtime, one_thread
 from simmc.runs.seeds import Seeds
 
@@ -65,7 +64,7 @@ class SimMC(ClusterTraining[SimMCSettings]):
         masks = self.draw_masks()
         with self.clock("features"):
             views = encode(self.network, self.train_windows, masks)  # (N, q, H)
-        self.require_finite(views)
+            self.require_finite(views)
         if self.is_evaluated():
             record |= retrieval_record(self.evaluate())
         if self.settings.mact:
@@ -101,9 +100,9 @@ class SimMC(ClusterTraining[SimMCSettings]):
         s = self.settings
         prototypes = [cluster_means(v, y) for v, y in zip(views.unbind(1), labels, strict=True)]
         kept = torch.nonzero((labels >= 0).all(0)).flatten()  # outliers of any view are left out
-        sums = torch.zeros(2)
+        sums = torch.zeros(2, device=views.device)
         steps = 0
-        for place, rows in self.batches(kept):
+        for place, rows in self.batches(kept):  # nothing in here may wait for a GPU
             # Q3: the public program takes the masks that belong to the batch's place in the
             # epoch, although the windows have moved up since outliers were removed.
             v = self.network(
@@ -129,7 +128,7 @@ class SimMC(ClusterTraining[SimMCSettings]):
             self.optimizer.zero_grad()
             (s.lambda_ * mic + (1 - s.lambda_) * mpc).backward()
             self.optimizer.step()
-            sums += torch.stack([mpc.detach(), mic.detach()]).cpu()
+            sums += torch.stack([mpc.detach(), mic.detach()])
             steps += 1
         mpc_mean, mic_mean = (sums / max(steps, 1)).tolist()
         return {"steps": steps, "loss_mpc": mpc_mean, "loss_mic": mic_mean}
@@ -151,17 +150,26 @@ class SimMC(ClusterTraining[SimMCSettings]):
         return {"mACT": mact, "mRCL": mrcl}
 
 
-def outcome(training: SimMC, run: RunDirectory, protocol: str, ranks: int) -> dict[str, Any] | None:
-    """Score the weights that a protocol chose; None where no epoch could be chosen.
-
-    For `label_free` this is the one time that probe and gallery are looked at.
-    """
-    path = weights_path(run, protocol)
-    if training.selectors[protocol].best_epoch < 0:
-        return None
-    network, epoch = load_network(path, training.settings, training.data, training.runtime)
-    rule = training.settings.same_condition_map
-    found = match(network, training.data, training.runtime, same_condition=rule)
+def score(
+    path: Path | None,
+    settings: SimMCSettings,
+    data: Experiment,
+    runtime: Runtime,
+    ranks: int,
+    *,
+    negative_squared: str = "clamp",
+) -> dict[str, Any]:
+    """Figures, epoch and CMC curve of the weights in a file; None: of raw coordinates."""
+    network, epoch = None, 0
+    if path is not None:
+        network, epoch = load_network(path, settings, data, runtime)
+    found = match(
+        network,
+        data,
+        runtime,
+        same_condition=settings.same_condition_map,
+        negative_squared=negative_squared,
+    )
     return retrieval_outcome(found, epoch, ranks)
 
 

@@ -3,6 +3,7 @@
 A recipe derives from `ClusterTraining` and says what an epoch is.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -25,7 +26,7 @@ from simmc.runs.seeds import Seeds
 S = TypeVar("S", bound=TrainingSettings)
 
 
-class ClusterTraining(Generic[S]):
+class ClusterTraining(ABC, Generic[S]):
     """A training in progress: everything that a checkpoint holds.
 
     Args:
@@ -75,6 +76,15 @@ class ClusterTraining(Generic[S]):
             if name == "label_free" or self.settings.selection == "probe"
         ]
         return all(selector.done for selector in waited_for or self.selectors.values())
+
+    @abstractmethod
+    def run_epoch(self) -> tuple[dict[str, Any], list[str]]:
+        """One epoch.
+
+        Returns:
+            The epoch's record, and the protocols for which the weights before this epoch's
+            updates are the best so far.
+        """
 
     def require_finite(self, features: torch.Tensor) -> None:
         """UserError where the training has diverged."""

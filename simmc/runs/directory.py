@@ -18,7 +18,7 @@ from typing import Any
 from simmc.errors import UserError
 from simmc.runs import atomic
 
-_POINTER = "latest"
+LATEST = "latest"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=-]*")
 
 
@@ -34,7 +34,15 @@ class RunDirectory:
 
     @classmethod
     def create(
-        cls, model_root: str | Path, dataset: str, probe: str, name: str | None, default_name: str
+        cls,
+        model_root: str | Path,
+        dataset: str,
+        probe: str,
+        name: str | None,
+        default_name: str,
+        *,
+        pointed_at: bool = True,
+        pointer: str = LATEST,
     ) -> "RunDirectory":
         """Makes a new folder and points `latest` at it; an existing run is never touched.
 
@@ -44,6 +52,8 @@ class RunDirectory:
             probe: second folder level below it.
             name: the user's name for the run (`--run`), or None.
             default_name: used where the user gave none.
+            pointer: the file beside the runs that names the newest one of a kind.
+            pointed_at: False leaves `latest` alone, for runs that hold nothing to continue.
 
         A taken name gets the suffix -2, -3, ...
         """
@@ -54,15 +64,18 @@ class RunDirectory:
             path = _new_folder(home, wanted)
         except OSError as error:
             raise atomic.cannot_write(home / wanted, error) from error
-        atomic.write_text(home / _POINTER, path.name + "\n")
+        if pointed_at:
+            atomic.write_text(home / pointer, path.name + "\n")
         return cls(path)
 
     @classmethod
-    def latest(cls, model_root: str | Path, dataset: str, probe: str) -> "RunDirectory":
+    def latest(
+        cls, model_root: str | Path, dataset: str, probe: str, *, pointer: str = LATEST
+    ) -> "RunDirectory":
         """The newest run of this dataset and probe."""
         home = Path(model_root) / dataset / probe
         try:
-            name = (home / _POINTER).read_text(encoding="utf-8").strip()
+            name = (home / pointer).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError):
             name = ""
         if _NAME.fullmatch(name) and (home / name).is_dir():
@@ -78,11 +91,17 @@ class RunDirectory:
 
     @classmethod
     def find(
-        cls, model_root: str | Path, dataset: str, probe: str, name: str | None
+        cls,
+        model_root: str | Path,
+        dataset: str,
+        probe: str,
+        name: str | None,
+        *,
+        pointer: str = LATEST,
     ) -> "RunDirectory":
         """The named run, or the newest where `name` is None."""
         if not name:
-            return cls.latest(model_root, dataset, probe)
+            return cls.latest(model_root, dataset, probe, pointer=pointer)
         path = Path(model_root) / dataset / probe / _checked(name)
         if not path.is_dir():
             others = _names_with(path.parent, "")
@@ -201,10 +220,10 @@ def _new_folder(home: Path, wanted: str) -> Path:
 
 
 def _checked(name: str) -> str:
-    if not _NAME.fullmatch(name) or name == _POINTER:
+    if not _NAME.fullmatch(name) or name.startswith(LATEST):
         raise UserError(
             f"{name!r} cannot name a run (--run, --save_flag): use letters, digits, '_', '-', '.', "
-            f"'+' and '=', start with a letter, digit or '_', and avoid {_POINTER!r}."
+            f"'+' and '=', start with a letter, digit or '_', and not with {LATEST!r}."
         )
     return name
 

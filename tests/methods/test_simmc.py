@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from simmc.cli import console
+from simmc.cli.simmc import METHOD
+from simmc.cli.training import outcome
 from simmc.clustering import ClusterSettings, cluster_means, pseudo_labels
 from simmc.errors import UserError
 from simmc.evaluation import diagnostics
@@ -160,7 +162,7 @@ def test_the_first_epoch_is_shown_but_never_chosen():
     training = make.training(epochs=0)
     (record,) = run_all(training)
     assert "top1" in record and record["epoch"] == 0
-    assert method.outcome(training, RunDirectory(Path("nowhere")), "paper", 5) is None
+    assert outcome(METHOD, training, RunDirectory(Path("nowhere")), "paper") is None
 
 
 def test_diagnostics_of_an_epoch():

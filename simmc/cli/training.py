@@ -1,0 +1,305 @@
+"""What the commands of all trained methods do: train, continue a run, or score a trained one."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simmc.cli import console
+from simmc.clustering import Executor
+from simmc.clustering.on_ray import RayExecutor
+from simmc.config import DataSettings, Resolved, TrainingSettings, options_of, resolve
+from simmc.config.layers import STORED
+from simmc.data.loaders import Experiment, load_experiment
+from simmc.errors import UserError
+from simmc.methods.loop import train, weights_path
+from simmc.methods.training import ClusterTraining
+from simmc.runs import checkpoints, seeds
+from simmc.runs.directory import RunDirectory
+from simmc.runs.runtime import Runtime, peak_rss_bytes, start, versions
+
+CMC_RANKS = 50
+TWIN = "label_free"  # folder of the second training, where the first one used identities
+PROTOCOLS = ("paper", "label_free")
+# from a run to its continuation
+MAY_CHANGE = ("epochs", "patience", "checkpoint_every", "save_model", "tensorboard", "data_root")
+
+
+@dataclass(frozen=True)
+class Method:
+    """What tells one trained method from another.
+
+    Attributes:
+        title: its name in tables.
+        settings: its settings class.
+        training: its recipe.
+        score: weights file (None: raw coordinates), settings, data, runtime, CMC ranks and rule
+            for negative squared distances to what results.json holds of a protocol.
+        size: one sentence on parameters and operations.
+    """
+
+    title: str
+    settings: type[TrainingSettings]
+    training: Callable[..., ClusterTraining]
+    score: Callable[..., dict[str, Any]]
+    size: Callable[..., str]
+
+
+def main(method: Method, argv: list[str]) -> int:
+    """Run a method's command; UserError for whatever the user can mend."""
+    resolved = resolve(method.settings, argv)
+    settings = resolved.settings
+    if settings.model_size:
+        console.say(method.size(settings))
+        return 0
+    run = None
+    if settings.mode == "Eval" or settings.resume:
+        run = RunDirectory.find(
+            settings.model_root,
+            settings.dataset,
+            settings.probe,
+            settings.run or None,
+            pointer=pointer(method),
+        )
+        stored = run.read_config()
+        resolved = resolve(method.settings, argv, stored=stored)
+        settings = resolved.settings
+        if settings.resume:
+            refuse_changes(stored, settings, run)
+    runtime = start(settings.device, settings.gpu or None, settings.threads)
+    console.notes(runtime.notes)
+    if settings.mode == "Eval":
+        assert run is not None
+        return evaluate_run(method, settings, run, runtime)
+    with workers(settings, runtime) as executor:
+        return train_run(method, resolved, run, replace(runtime, executor=executor))
+
+
+@contextmanager
+def workers(settings: TrainingSettings, runtime: Runtime) -> Iterator[Executor | None]:
+    """What clusters for a run: None for this process, or the connection to a Ray cluster."""
+    if settings.executor == "local":
+        yield None
+        return
+    with RayExecutor(settings.address, runtime.threads) as executor:
+        console.say(f"ray: {executor}")
+        yield executor
+
+
+def refuse_changes(stored: dict[str, Any], settings: TrainingSettings, run: RunDirectory) -> None:
+    """UserError where a continued run would become a mixture of two recipes."""
+    for entry in options_of(type(settings)):
+        new = getattr(settings, entry.name)
+        old = stored["settings"].get(entry.key, new)
+        if new != old and not entry.transient and entry.name not in MAY_CHANGE:
+            raise UserError(
+                f"--{entry.key} {new}: {run.last} comes from a training with {old}. A continued "
+                f"run may change {', '.join(f'--{name}' for name in MAY_CHANGE)} and the machine, "
+                f"nothing else: leave --{entry.key} out, or start a new run without --resume."
+            )
+
+
+def continued(stored: dict[str, Any], resolved: Resolved) -> dict[str, Any]:
+    """The config.json of a continued run: what counts now, with the origin it first had."""
+    new = resolved.to_dict()
+    first = stored.get("origin", {})
+    new["origin"] = {k: first.get(k, o) if o == STORED else o for k, o in new["origin"].items()}
+    return new
+
+
+def train_run(
+    method: Method, resolved: Resolved, run: RunDirectory | None, runtime: Runtime
+) -> int:
+    """Train (or continue) every leg of a run, then score it under both protocols."""
+    settings = resolved.settings
+    data = load(settings)
+    legs = plan_legs(settings)
+    if run is None:
+        run = RunDirectory.create(
+            settings.model_root,
+            settings.dataset,
+            settings.probe,
+            settings.run or None,
+            default_name(settings),
+            pointer=pointer(method),
+        )
+        run.write_config(resolved.to_dict())
+    console.settings(resolved)
+    console.say(f"\nrun folder: {run.path}")
+    console.data_summary(data)
+    results = new_results(method.title, settings, data, runtime)
+    if not settings.is_trained:
+        outcome = method.score(None, settings, data, runtime, CMC_RANKS)
+        results["protocols"] = dict.fromkeys(PROTOCOLS, outcome)
+    else:
+        for folder, leg, protocols in legs:
+            here = run if not folder else run.child(folder)
+            leg_data = data if leg is settings else load(leg)
+            training = begin(method, leg, leg_data, here, runtime, protocols)
+            if settings.resume and here is run:  # not before its checkpoint has proved sound
+                run.write_config(continued(run.read_config(), resolved))
+            results = train_leg(method, training, here, results)
+    results["peak_rss_bytes"] = peak_rss_bytes()
+    run.write_results(results)
+    console.results(results, run)
+    return 0
+
+
+def plan_legs(
+    settings: TrainingSettings,
+) -> list[tuple[str, TrainingSettings, tuple[str, ...]]]:
+    """The trainings of a run: (subfolder, settings, protocols that they serve).
+
+    Where class sampling balances the training windows by identity, its numbers cannot be
+    label-free, and a second training without it serves that protocol.
+    """
+    sampled = settings.class_sampling == "on" and settings.spec.sampled_by_class
+    if not sampled:
+        return [("", settings, PROTOCOLS)]
+    legs: list[tuple[str, TrainingSettings, tuple[str, ...]]] = [("", settings, ("paper",))]
+    if settings.label_free_run == "on":
+        legs.append((TWIN, replace(settings, class_sampling="off"), ("label_free",)))
+    return legs
+
+
+def begin(
+    method: Method,
+    settings: TrainingSettings,
+    data: Experiment,
+    run: RunDirectory,
+    runtime: Runtime,
+    protocols: tuple[str, ...],
+) -> ClusterTraining:
+    """A training from its checkpoint or from scratch; its log ends where it begins."""
+    training = method.training(settings, data, seeds.generators(settings.seed), runtime, protocols)
+    if settings.resume and run.last.is_file():
+        training.restore(checkpoints.load(run.last), run.last)
+        console.say(f"continuing at epoch {training.epoch}")
+    run.truncate_metrics(training.epoch - 1)
+    return training
+
+
+def train_leg(
+    method: Method, training: ClusterTraining, run: RunDirectory, results: dict[str, Any]
+) -> dict[str, Any]:
+    """One training to its end; `results` with its protocols filled in."""
+    settings, protocols = training.settings, training.protocols
+    console.say(console.leg_title(protocols))
+    with console.board(run.path, settings.tensorboard) as board:
+        train(training, run, lambda record: console.epoch(record, training, board))
+    outcomes = {p: outcome(method, training, run, p) for p in protocols}
+    if not settings.save_model:
+        for protocol in protocols:
+            weights_path(run, protocol).unlink(missing_ok=True)
+    records = run.read_metrics()
+    last = records[-1] if records else {}  # none: the log of a finished run was deleted
+    counts = {
+        "clusters": last.get("clusters_1"),
+        "outliers": last.get("outliers"),
+        "epochs": training.epoch - 1 if not last else last["epoch"],
+    }
+    return results | {
+        "protocols": results["protocols"] | outcomes,
+        "counts": results["counts"] | (counts if not results["timing"] else {}),
+        "timing": results["timing"] or console.mean_seconds(records),
+    }
+
+
+def outcome(
+    method: Method, training: ClusterTraining, run: RunDirectory, protocol: str
+) -> dict[str, Any] | None:
+    """Score the weights that a protocol chose; None where no epoch could be chosen.
+
+    For `label_free` this is the one time that probe and gallery are looked at.
+    """
+    if training.selectors[protocol].best_epoch < 0:
+        return None
+    path = weights_path(run, protocol)
+    return method.score(path, training.settings, training.data, training.runtime, CMC_RANKS)
+
+
+def evaluate_run(
+    method: Method, settings: TrainingSettings, run: RunDirectory, runtime: Runtime
+) -> int:
+    """Score the weights that a run kept, under every protocol that has some."""
+    data = load(settings)
+    console.data_summary(data)
+    results = new_results(method.title, settings, data, runtime)
+    twin = run.path / TWIN
+    for protocol in PROTOCOLS:
+        home = RunDirectory(twin) if protocol == "label_free" and twin.is_dir() else run
+        path = weights_path(home, protocol)
+        if path.is_file() or not settings.is_trained:
+            results["protocols"][protocol] = method.score(
+                path if settings.is_trained else None,
+                settings,
+                data,
+                runtime,
+                CMC_RANKS,
+                negative_squared=settings.eval_sqrt,
+            )
+    if not any(results["protocols"].values()):
+        run.require(run.best)
+    console.results(results, run)
+    return 0
+
+
+def load(settings: DataSettings) -> Experiment:
+    """The experiment that the settings describe."""
+    return load_experiment(
+        Path(settings.data_root),
+        settings.dataset,
+        settings.length,
+        settings.probe,
+        kgbd_order=settings.kgbd_order,
+        root=settings.root,
+        class_sampling=settings.class_sampling,
+        part_batches=settings.part_batches,
+        double_load=settings.double_load,
+        cve_diagonal=settings.cve_diagonal,
+        batch_size=settings.batch_size,
+        rng=seeds.generators(settings.seed).data,
+    )
+
+
+def new_results(
+    title: str, settings: DataSettings, data: Experiment, runtime: Runtime
+) -> dict[str, Any]:
+    """The frame of results.json, without results."""
+    return {
+        "method": title,
+        "dataset": settings.dataset,
+        "probe": settings.probe,
+        "length": settings.length,
+        "seed": settings.seed,
+        "fidelity": settings.fidelity,
+        "protocols": dict.fromkeys(PROTOCOLS),
+        "counts": {
+            "train": len(data.train.windows),
+            "probe": len(data.probe.windows),
+            "gallery": len(data.gallery.windows),
+            "identities": len(np.unique(data.probe.identity)),
+        },
+        "timing": {},
+        "peak_rss_bytes": None,
+        "versions": versions() | {"threads": str(runtime.threads), "device": str(runtime.device)},
+        "data": {"manifest_sha256": data.checksum, "generated": data.generated},
+        "settings": {k.rstrip("_"): v for k, v in vars(settings).items()},
+    }
+
+
+def default_name(settings: TrainingSettings) -> str:
+    """Name of a run that the user did not name."""
+    parts = [f"f{settings.length}", settings.fidelity, f"seed{settings.seed}"]
+    if settings.COMMAND != "simmc":
+        parts.insert(0, settings.COMMAND)
+    return "_".join([*parts, settings.save_flag] if settings.save_flag else parts)
+
+
+def pointer(method: Method) -> str:
+    """The file that names a method's newest run, beside its runs."""
+    command = method.settings.COMMAND
+    return "latest" if command == "simmc" else f"latest_{command}"
