@@ -5,10 +5,11 @@ Every switch has a released value (what the published numbers were made with) an
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 RELEASED, EXACT = "released", "exact"
 TRAININGS = ("simmc", "himpc")  # the commands that learn by clustering
+SCORINGS = (*TRAININGS, "descriptors")  # those that load windows and match them
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Switch:
         help: one sentence for `--help`.
         commands: those that have the flag.
         more: further values, neither released nor exact.
+        instead: command -> its own released value, where programs differ.
         open: True where values outside `choices` are checked by the command itself.
     """
 
@@ -33,12 +35,17 @@ class Switch:
     help: str
     commands: tuple[str, ...]
     more: tuple[str, ...] = ()
+    instead: Mapping[str, str] = field(default_factory=dict)
     open: bool = False
 
     @property
     def choices(self) -> tuple[str, ...]:
         """All named values, released first, exact second."""
-        return (self.released, self.exact, *self.more)
+        return tuple(dict.fromkeys((self.released, self.exact, *self.more)))
+
+    def released_by(self, command: str) -> str:
+        """The value with which the numbers of this command's paper were made."""
+        return self.instead.get(command, self.released)
 
 
 _SIMMC = (
@@ -90,7 +97,7 @@ _SIMMC = (
         "drop",
         "keep",
         "Leave out the last, incomplete batch of training, probe and gallery, or use every window.",
-        TRAININGS,
+        SCORINGS,
     ),
     Switch(
         "class_sampling",
@@ -99,7 +106,7 @@ _SIMMC = (
         "off",
         "Balance the training windows by true identity, with repeats (never on KGBD), or use "
         "each once.",
-        TRAININGS,
+        SCORINGS,
     ),
     Switch(
         "same_condition_map",
@@ -108,7 +115,7 @@ _SIMMC = (
         "remove_self",
         "Where probe and gallery are the same list: mAP skips the first probe and keeps self "
         "matches, or removes each self match.",
-        TRAININGS,
+        SCORINGS,
     ),
     Switch(
         "zero_label_guard",
@@ -124,7 +131,7 @@ _SIMMC = (
         "on",
         "off",
         "Draw sampling and order of the training windows twice and use the second draw, or once.",
-        TRAININGS,
+        SCORINGS,
     ),
     Switch(
         "kgbd_order",
@@ -133,8 +140,9 @@ _SIMMC = (
         "mapped",
         "Joints of KGBD in the order of its files, in Kinect order, or in Kinect order with left "
         "and right swapped as in Hi-MPC.",
-        TRAININGS,
+        SCORINGS,
         more=("mirrored",),
+        instead={"himpc": "mirrored"},
     ),
     Switch(
         "root",
@@ -143,7 +151,7 @@ _SIMMC = (
         "sensor",
         "Joint that is subtracted from each frame: the file's first, the sensor's root (hip "
         "centre; nose on CASIA_B), none, or a joint by name.",
-        TRAININGS,
+        SCORINGS,
         more=("none",),
         open=True,
     ),
@@ -154,6 +162,53 @@ _SIMMC = (
         "clamp",
         "With --mode Eval: a negative squared distance, which rounding makes, becomes NaN or 0.",
         TRAININGS,
+    ),
+)
+_HIMPC = (
+    Switch(
+        "level_reduction",
+        "H1",
+        "joint_sum",
+        "mean",
+        "The loss of the joint level is summed over its heads and those of the others averaged, or "
+        "all are averaged.",
+        ("himpc",),
+    ),
+    Switch(
+        "mining_scale",
+        "H2",
+        "tau",
+        "none",
+        "Hard skeleton mining weighs frames by similarities divided by the temperature, or as they "
+        "are (Eq. 7-8).",
+        ("himpc",),
+    ),
+    Switch(
+        "unmined_loss",
+        "H3",
+        "frames",
+        "sequence",
+        "With --mining none: the contrasts of all frames added up, or the contrast of the whole "
+        "sequence (Eq. 5).",
+        ("himpc",),
+    ),
+    Switch(
+        "mining_gradient",
+        "H4",
+        "through",
+        "through",
+        "The gradient flows through the weights of the frames (the paper does not say), or stops "
+        "there.",
+        ("himpc",),
+        more=("stopped",),
+    ),
+    Switch(
+        "outlier_rule",
+        "H6",
+        "any_level",
+        "own_level",
+        "A window that is an outlier at one level is left out at all, or at that level only.",
+        ("himpc",),
     ),
 )
 _PREPROCESS = (
@@ -201,7 +256,7 @@ _PREPROCESS = (
         more=("stride",),
     ),
 )
-SWITCHES: Mapping[str, Switch] = {switch.name: switch for switch in _SIMMC + _PREPROCESS}
+SWITCHES: Mapping[str, Switch] = {switch.name: switch for switch in _SIMMC + _HIMPC + _PREPROCESS}
 
 
 def values(command: str, level: str) -> dict[str, str]:
@@ -209,7 +264,7 @@ def values(command: str, level: str) -> dict[str, str]:
     if level not in (RELEASED, EXACT):
         raise ValueError(f"fidelity must be {RELEASED} or {EXACT}, not {level!r}")
     return {
-        switch.name: switch.released if level == RELEASED else switch.exact
+        switch.name: switch.released_by(command) if level == RELEASED else switch.exact
         for switch in SWITCHES.values()
         if command in switch.commands
     }

@@ -4,13 +4,13 @@ from pathlib import Path
 import pytest
 
 from simmc import fidelity
-from simmc.config import SimMCSettings, options_of
+from simmc.config import HiMPCSettings, SimMCSettings, options_of
 
 PAGE = (Path(__file__).parents[1] / "docs" / "fidelity.md").read_text(encoding="utf-8")
 ROWS = {
     cells[1].strip(): [cell.strip() for cell in cells[2:-1]]
     for cells in (line.split("|") for line in PAGE.splitlines())
-    if len(cells) == 7 and re.fullmatch(r"[QD]\d+", cells[1].strip())
+    if len(cells) == 7 and re.fullmatch(r"[QHD]\d+", cells[1].strip())
 }
 SWITCH = re.compile(r"(?:--(\w+) (\w+)` / `(\w+))")
 # written down a second time on purpose: name -> quirk, released, exact
@@ -28,6 +28,11 @@ EXPECTED = {
     "kgbd_order": ("Q12", "raw", "mapped"),
     "root": ("Q12", "first", "sensor"),
     "eval_sqrt": ("Q13", "nan", "clamp"),
+    "level_reduction": ("H1", "joint_sum", "mean"),
+    "mining_scale": ("H2", "tau", "none"),
+    "unmined_loss": ("H3", "frames", "sequence"),
+    "mining_gradient": ("H4", "through", "through"),
+    "outlier_rule": ("H6", "any_level", "own_level"),
     "ias_label_order": ("D1", "walk", "name"),
     "ias_cut": ("D2", "asymmetric", "symmetric"),
     "ks20_time": ("D3", "text", "number"),
@@ -42,9 +47,10 @@ def test_the_table():
 
 
 def test_every_quirk_has_one_row():
-    expected = [f"Q{number}" for number in range(1, 15)] + [f"D{number}" for number in range(1, 6)]
+    numbers = {"Q": 14, "H": 10, "D": 5}
+    expected = [f"{kind}{i + 1}" for kind, count in numbers.items() for i in range(count)]
     assert list(ROWS) == expected
-    assert len(re.findall(r"^\| [QD]\d+ \|", PAGE, flags=re.MULTILINE)) == len(expected)
+    assert len(re.findall(r"^\| [QHD]\d+ \|", PAGE, flags=re.MULTILINE)) == len(expected)
 
 
 def test_every_switch_has_a_row_and_every_row_s_switch_exists():
@@ -57,7 +63,7 @@ def test_every_switch_has_a_row_and_every_row_s_switch_exists():
     assert on_page == in_code
 
 
-@pytest.mark.parametrize("quirk", ["Q9", "Q14"])
+@pytest.mark.parametrize("quirk", ["Q9", "Q14", "H5", "H7", "H8", "H9", "H10"])
 def test_rows_without_a_switch_say_why(quirk):
     assert ROWS[quirk][2].startswith("no switch: ")
     assert all(s.quirk != quirk for s in fidelity.SWITCHES.values())
@@ -76,12 +82,16 @@ def test_every_row_says_what_it_does_on_kgbd():
 def test_levels():
     assert fidelity.values("simmc", "released")["mask_scope"] == "batch"
     assert fidelity.values("simmc", "exact")["mask_scope"] == "window"
+    assert fidelity.values("simmc", "released")["kgbd_order"] == "raw"
+    assert fidelity.values("himpc", "released")["kgbd_order"] == "mirrored"
+    assert fidelity.values("himpc", "exact")["kgbd_order"] == "mapped"
     assert "ias_cut" not in fidelity.values("simmc", "exact")
     assert fidelity.values("preprocess", "exact")["ias_cut"] == "symmetric"
     with pytest.raises(ValueError, match="faithful"):
         fidelity.values("simmc", "faithful")
 
 
-def test_the_settings_have_every_switch_of_their_command():
-    declared = {entry.name for entry in options_of(SimMCSettings) if entry.is_switch}
-    assert declared == set(fidelity.values("simmc", "released"))
+@pytest.mark.parametrize("settings", [SimMCSettings, HiMPCSettings])
+def test_the_settings_have_every_switch_of_their_command(settings):
+    declared = {entry.name: entry.default for entry in options_of(settings) if entry.is_switch}
+    assert declared == fidelity.values(settings.COMMAND, "released")

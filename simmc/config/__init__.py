@@ -1,12 +1,16 @@
 """Typed settings from layers: what the user types always wins, and every value knows its origin."""
 
 from simmc.config.common import DataSettings, TrainingSettings
+from simmc.config.descriptors import DescriptorSettings
+from simmc.config.himpc import HiMPCSettings
 from simmc.config.layers import Resolved, preset_root, resolve
 from simmc.config.options import Option, Range, Settings, option, options_of, switch
 from simmc.config.settings import SimMCSettings
 
 __all__ = [
     "DataSettings",
+    "DescriptorSettings",
+    "HiMPCSettings",
     "Option",
     "Range",
     "Resolved",

@@ -137,8 +137,8 @@ def option(
     return field(default=default, metadata=details)
 
 
-def switch(name: str, group: str) -> Any:
-    """A dataclass field for a row of the fidelity table."""
+def switch(name: str, group: str, command: str = "") -> Any:
+    """A dataclass field for a row of the fidelity table, with the released value of a command."""
     row = fidelity.SWITCHES[name]
     details = {
         "kind": str,
@@ -147,7 +147,7 @@ def switch(name: str, group: str) -> Any:
         "choices": () if row.open else row.choices,
         "is_switch": True,
     }
-    return field(default=row.released, metadata=details)
+    return field(default=row.released_by(command), metadata=details)
 
 
 @dataclass(frozen=True)

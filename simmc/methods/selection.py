@@ -5,6 +5,7 @@
 """
 
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,8 @@ def label_free_score(labels: np.ndarray, previous: np.ndarray | None) -> float |
 
     - windows clustered in every view,
     - agreement of two clusterings of the same windows by adjusted mutual information: of the two
-      masked views, or, where there is one view only, of this epoch and the one before,
+      masked views (of every two levels, averaged), or, where there is one view only, of this epoch
+      and the one before,
     - diversity: pairs of clustered windows that lie in different clusters. It is 0 where
       everything has collapsed into one cluster, on which any two views agree perfectly.
 
@@ -78,15 +80,15 @@ def label_free_score(labels: np.ndarray, previous: np.ndarray | None) -> float |
     Returns:
         The score, or None where there is nothing to compare with yet.
     """
-    first, second = (labels[0], labels[1]) if len(labels) > 1 else (labels[0], None)
-    if second is None:
+    pairs = list(combinations(labels, 2))
+    if not pairs:
         if previous is None:
             return None
-        second = previous[0]
+        pairs = [(labels[0], previous[0])]
     kept = (labels >= 0).all(0)
-    if not ((first >= 0) & (second >= 0)).any():
+    if not all(((a >= 0) & (b >= 0)).any() for a, b in pairs):
         return 0.0
-    sizes = np.bincount(first[kept]).astype(float) if kept.any() else np.zeros(1)
+    sizes = np.bincount(labels[0][kept]).astype(float) if kept.any() else np.zeros(1)
     diversity = 1.0 - float(((sizes / max(sizes.sum(), 1.0)) ** 2).sum())
-    agreement = max(diagnostics.label_agreement(first, second), 0.0)
-    return float(kept.mean()) * agreement * diversity
+    agreement = float(np.mean([diagnostics.label_agreement(a, b) for a, b in pairs]))
+    return float(kept.mean()) * max(agreement, 0.0) * diversity
