@@ -40,7 +40,7 @@ def document(record: dict[str, Any]) -> str:
     if record.get("epoch"):
         parts += ["## One epoch of training", *_epoch(record["epoch"])]
     if record["notes"]:
-        parts += ["## Left out", "\n".join(f"- {sentence}" for sentence in record["notes"])]
+        parts += ["## Remarks", "\n".join(f"- {sentence}" for sentence in record["notes"])]
     return "\n\n".join(parts) + "\n"
 
 
