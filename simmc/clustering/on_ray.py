@@ -11,6 +11,7 @@ import hashlib
 import os
 import platform
 import re
+import secrets
 import socket
 import sys
 import warnings
@@ -197,6 +198,8 @@ def _connect(ray: ModuleType, address: str, cores: int | None) -> None:
     options: dict[str, Any] = {"logging_level": "warning", "log_to_driver": False}
     if address in LOCAL:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
+        # Ray would write one to the home folder, where it changes what later clusters ask for.
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         ray.init("local", num_cpus=cores, include_dashboard=False, **options)
         return
     _knock(address)
@@ -206,8 +209,8 @@ def _connect(ray: ModuleType, address: str, cores: int | None) -> None:
         ray.init(address, **options)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise UserError(
-            f"--address {address}: {' '.join(str(error).split())} Start Ray on this machine "
-            "(docs/cluster.md), or leave --address out."
+            f"--address {address}: {' '.join(str(error).split())}. Start Ray on this machine; if "
+            "the cluster asks for a token, set RAY_AUTH_MODE=token (docs/cluster.md)."
         ) from error
 
 
