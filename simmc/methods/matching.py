@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -13,12 +14,19 @@ from simmc.runs.runtime import Runtime
 ENCODE_BATCH = 4096  # windows encoded at once: bounds the memory of the hidden layer
 # (B, f, K) windows and (B, q, f) frame weights to (B, q, H) features; None: the frames themselves
 Encoder = Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None
+# What is on a GPU stays there as long as its split is in use: every evaluation needs it again.
+_moved: WeakKeyDictionary[Split, dict[torch.device, torch.Tensor]] = WeakKeyDictionary()
 
 
 def tensor_of(split: Split, device: torch.device) -> torch.Tensor:
-    """(N, f, K) float32 of a split's windows, K = 3 J joint-major."""
-    windows = split.windows
-    return torch.from_numpy(windows.reshape(*windows.shape[:2], -1)).to(device)
+    """(N, f, K) float32 of a split's windows, K = 3 J joint-major; on the CPU their own memory."""
+    tensor = torch.from_numpy(split.windows.reshape(*split.windows.shape[:2], -1))
+    if device.type == "cpu":
+        return tensor
+    there = _moved.setdefault(split, {})
+    if device not in there:
+        there[device] = tensor.to(device)
+    return there[device]
 
 
 @torch.no_grad()
@@ -54,17 +62,37 @@ def match(
         same_condition: the rule where probe and gallery are one list (Q8).
         negative_squared: "clamp", or "nan" as the released evaluation mode (Q13).
     """
-    features = [
-        encode(network, tensor_of(split, runtime.device))[:, 0].cpu().numpy()
+    probe, gallery = (
+        encode(network, tensor_of(split, runtime.device))[:, 0]
         for split in (data.probe, data.gallery)
-    ]
+    )
+    return match_features(
+        probe,
+        gallery,
+        data,
+        runtime,
+        same_condition=same_condition,
+        negative_squared=negative_squared,
+    )
+
+
+def match_features(
+    probe: torch.Tensor,
+    gallery: torch.Tensor,
+    data: Experiment,
+    runtime: Runtime,
+    *,
+    same_condition: str = "remove_self",
+    negative_squared: str = "clamp",
+) -> Retrieval:
+    """As `match`, of features (Np, d) and (Ng, d) of the probe and gallery windows."""
     same = data.same_windows
     return evaluate(
-        features[0],
+        probe,
         data.probe.identity,
-        features[1],
+        gallery,
         data.gallery.identity,
-        self_index=np.arange(len(features[0])) if same else None,
+        self_index=np.arange(len(probe)) if same else None,
         same_condition=same_condition if same else None,
         negative_squared=negative_squared,
         threads=runtime.threads,

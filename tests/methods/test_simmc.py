@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 from simmc.cli import console
 from simmc.cli.simmc import METHOD
@@ -296,6 +297,33 @@ def test_outliers_take_no_step_but_count_in_the_prototypes_of_the_other_view():
     assert torch.equal(after(its_window), plain)
     assert torch.equal(after(its_feature_where_it_is_an_outlier), plain)
     assert not torch.equal(after(its_feature_where_it_is_none), plain)
+
+
+class Waits(TorchFunctionMode):
+    """Counts the calls for which the CPU would wait for a GPU."""
+
+    NAMES = frozenset({"cpu", "to", "item", "tolist", "numpy", "nonzero", "masked_select"})
+    NAMES |= {"unique", "equal", "__int__", "__float__", "__bool__", "__index__", "__array__"}
+    count = 0
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        self.count += getattr(function, "__name__", "") in self.NAMES
+        return function(*args, **kwargs or {})
+
+
+def test_no_step_waits_for_a_gpu():
+    def waits(batch_size):
+        training = make.training(batch_size=batch_size, zero_label_guard="on")
+        masks = training.draw_masks()
+        views = encode(training.network, training.train_windows, masks)
+        labels = some_labels(training)
+        with Waits() as mode:
+            steps = training.contrast(views, masks, labels)["steps"]
+        return steps, mode.count
+
+    (many, in_many), (few, in_few) = waits(16), waits(64)
+    assert many > few >= 1
+    assert in_many == in_few > 0
 
 
 # epochs out of the ordinary
