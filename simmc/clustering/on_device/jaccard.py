@@ -59,8 +59,12 @@ class JaccardGraph:
 
 @torch.no_grad()
 def unit_rows(rows: torch.Tensor) -> torch.Tensor:
-    """Rows scaled to length 1; zero rows stay zero. Lengths have the bits that numpy's have."""
-    norms = _sum_like_numpy(rows * rows).sqrt()[:, None]
+    """Rows scaled to length 1; zero rows stay zero.
+
+    Single-precision lengths have the bits that numpy gives them: sums in its order, and the root
+    by way of double precision, because torch's own is not always the nearest number.
+    """
+    norms = _sum_like_numpy(rows * rows).double().sqrt().to(rows.dtype)[:, None]
     return rows / torch.where(norms == 0, 1, norms)
 
 
@@ -208,7 +212,7 @@ def radius_graph(weights: SparseRows, eps: float) -> JaccardGraph:
     longest = int(weights.start.diff().max())
     least = int(FIXED * (2 * (1 - cut) / (2 - cut) - (longest + 16) * 2.0**-22))
     keys, distances = [], []
-    for (a, p), (b, q) in _row_blocks(weights.start, count, device):
+    for (a, p), (b, q) in _row_blocks(weights.start, count):
         entry, owner = spread(place[p:q], count[p:q])
         term = torch.minimum(weights.value[p:q][owner], inverted_value[entry])
         key = (row[p:q][owner] - a) * n + inverted_row[entry]
@@ -227,12 +231,12 @@ def radius_graph(weights: SparseRows, eps: float) -> JaccardGraph:
 
 
 def _row_blocks(
-    start: torch.Tensor, count: torch.Tensor, device: torch.device
+    start: torch.Tensor, count: torch.Tensor
 ) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     """Bounds of blocks of rows and of their entries, such that a block's terms fit into a step."""
     reached = torch.cat([count.new_zeros(1), count.cumsum(0)])[start]  # terms before each row
-    length = max(1, room(device) // 128)
-    cuts = torch.arange(length, max(length, int(reached[-1])), length, device=device)
+    length = max(1, room(start.device) // 128)
+    cuts = torch.arange(length, max(length, int(reached[-1])), length, device=start.device)
     inner = torch.searchsorted(reached, cuts)
     rows = torch.cat([inner.new_zeros(1), inner, inner.new_full((1,), len(start) - 1)])
     rows = rows.unique_consecutive()

@@ -81,8 +81,8 @@ def k_nearest(features: torch.Tensor, k: int) -> Neighbors:
         indices, squared = _rank(rows, candidates, k)
         limit = _limits(screen, squared[:, -1])
         unproven = (~(floor > limit)).nonzero()[:, 0]
-        for a, b in blocks(len(unproven), max(1, room(rows.device) // TILE_ROWS), rows.device):
-            which = unproven[a:b]
+        for a in range(0, len(unproven), TILE_ROWS):
+            which = unproven[a : a + TILE_ROWS]
             indices[which], squared[which] = _search_again(rows, screen, which, limit[which], k)
     return Neighbors(indices, squared)
 
@@ -158,10 +158,10 @@ def _candidates(screen: Screen, m: int) -> tuple[torch.Tensor, torch.Tensor]:
             tile = torch.addmm(screen.half[there], minus, screen.rows[there].T)
             near, place = _smallest(tile, m)
             del tile
-            values, kept = torch.cat([values, near], 1).topk(m, largest=False)
+            values, kept = torch.cat([values, near], 1).topk(m, largest=False, sorted=False)
             columns = torch.cat([columns, place + c], 1).gather(1, kept)
         candidates[a:b] = columns.sort(1).values
-        floor[a:b] = values[:, -1]
+        floor[a:b] = values.amax(1)
     return candidates, floor
 
 
@@ -175,9 +175,9 @@ def _smallest(tile: torch.Tensor, m: int) -> tuple[torch.Tensor, torch.Tensor]:
     n_groups = width // GROUP
     grouped = tile.view(n, GROUP, n_groups)  # group g: columns g, g + n_groups, ...
     asked = min(m, n_groups)
-    groups = grouped.amin(1).topk(asked, largest=False).indices
+    groups = grouped.amin(1).topk(asked, largest=False, sorted=False).indices
     members = grouped.gather(2, groups[:, None].expand(-1, GROUP, -1)).flatten(1)
-    values, place = members.topk(min(m, GROUP * asked), largest=False)
+    values, place = members.topk(min(m, GROUP * asked), largest=False, sorted=False)
     return values, place // asked * n_groups + groups.gather(1, place % asked)
 
 
