@@ -41,7 +41,6 @@ class RunDirectory:
         name: str | None,
         default_name: str,
         *,
-        pointed_at: bool = True,
         pointer: str = LATEST,
     ) -> "RunDirectory":
         """Makes a new folder and points `latest` at it; an existing run is never touched.
@@ -53,7 +52,6 @@ class RunDirectory:
             name: the user's name for the run (`--run`), or None.
             default_name: used where the user gave none.
             pointer: the file beside the runs that names the newest one of a kind.
-            pointed_at: False leaves `latest` alone, for runs that hold nothing to continue.
 
         A taken name gets the suffix -2, -3, ...
         """
@@ -64,8 +62,7 @@ class RunDirectory:
             path = _new_folder(home, wanted)
         except OSError as error:
             raise atomic.cannot_write(home / wanted, error) from error
-        if pointed_at:
-            atomic.write_text(home / pointer, path.name + "\n")
+        atomic.write_text(home / pointer, path.name + "\n")
         return cls(path)
 
     @classmethod

@@ -1,0 +1,188 @@
+"""`simmc descriptors`: score hand-crafted descriptors, one run folder each."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from simmc.cli import console
+from simmc.cli.training import CMC_RANKS, PROTOCOLS, load, new_results
+from simmc.config import DescriptorSettings, Resolved, resolve
+from simmc.config.descriptors import ALL, NAMES
+from simmc.data.loaders import Experiment
+from simmc.errors import UserError
+from simmc.evaluation.classification import Classification, evaluate_classes
+from simmc.methods.classifiers import TITLES, class_scores
+from simmc.methods.descriptors import encoder
+from simmc.methods.matching import Encoder, encode, match, retrieval_outcome, tensor_of
+from simmc.runs.clock import Clock
+from simmc.runs.directory import RunDirectory
+from simmc.runs.runtime import Runtime, peak_rss_bytes, start
+
+SUPERVISED = "supervised"
+POINTER = "latest_descriptors"  # SimMC's own pointer is where --mode Eval looks
+OUR_D_PG = "D_PG is our definition of PoseGait's 81 features: the published one is not known."
+_RETRIEVED = {"top1": "top-1", "top5": "top-5", "top10": "top-10", "mAP": "mAP", "mINP": "mINP"}
+_CLASSIFIED = {
+    **{"top1": "Rank-1", "top5": "Rank-5", "top10": "Rank-10"},
+    **{"nauc_roc": "nAUC ROC", "nauc_cmc": "nAUC CMC"},
+}
+_UNSUPERVISED_NOTE = (
+    "Nothing was learned and no label used: these are the numbers of both protocols."
+)
+_SUPERVISED_NOTE = (
+    "SUPERVISED: the classifier learned the identities of its windows. Hold these numbers against\n"
+    "SGELA's Table 2 only, never against methods without labels. nAUC ROC is what SGELA's program\n"
+    "computes, nAUC CMC what its paper defines."
+)
+
+
+def main(argv: list[str]) -> int:
+    """Run the command; UserError for whatever the user can mend."""
+    settings = resolve(DescriptorSettings, argv).settings
+    runtime = start(settings.device, settings.gpu or None, settings.threads)
+    console.notes(runtime.notes)
+    names = NAMES if settings.descriptor == ALL else (settings.descriptor,)
+    data, batches = None, ""
+    for name in names:
+        # each has a preset of its own, which says on what its published rows were scored
+        resolved = resolve(DescriptorSettings, [*argv, "--descriptor", name])
+        if data is None or batches != resolved.settings.part_batches:
+            data, batches = load(resolved.settings), resolved.settings.part_batches
+            console.say(f"\n{circumstances(resolved.settings)}")
+            console.data_summary(data)
+            refuse(resolved.settings, data)
+            columns = _RETRIEVED if settings.classifier == "none" else _CLASSIFIED
+            console.say(line("", list(columns.values())))
+        results, run = score(resolved, data, runtime)
+        console.say(summary(results, run))
+    console.say("")
+    if "D_PG" in names:
+        console.say(OUR_D_PG)
+    console.say(_UNSUPERVISED_NOTE if settings.classifier == "none" else _SUPERVISED_NOTE)
+    return 0
+
+
+def circumstances(settings: DescriptorSettings) -> str:
+    """What the rows below share, in one line."""
+    parts = [settings.dataset, f"probe {settings.probe}", f"f = {settings.length}"]
+    parts += [settings.fidelity, f"part batches: {settings.part_batches}", f"root: {settings.root}"]
+    if settings.dataset == "KGBD":
+        parts.append(f"joints: {settings.kgbd_order}")
+    return ", ".join(parts)
+
+
+def refuse(settings: DescriptorSettings, data: Experiment) -> None:
+    """UserError where a classifier cannot know the probe's persons, or has seen its windows."""
+    if settings.classifier == "none":
+        return
+    if data.test_identities != data.identities:
+        raise UserError(
+            f"--classifier {settings.classifier}: the persons of probe {settings.probe} of "
+            f"{settings.dataset} are not those of the training set, so no classifier can name "
+            "them. Leave --classifier out to match windows instead."
+        )
+    if settings.train_on == "train_gallery" and data.same_windows:
+        raise UserError(
+            "--train_on train_gallery: probe and gallery are the same windows here, so the "
+            "classifier would be tested on what it learned; use --train_on train."
+        )
+
+
+def score(
+    resolved: Resolved[DescriptorSettings], data: Experiment, runtime: Runtime
+) -> tuple[dict[str, Any], RunDirectory]:
+    """Score one descriptor and write its run."""
+    settings = resolved.settings
+    describe = encoder(settings.descriptor, data.skeleton)
+    clock = Clock()
+    results = new_results(title(settings), settings, data, runtime)
+    if settings.classifier == "none":
+        with clock("evaluation"):
+            found = match(describe, data, runtime, same_condition=settings.same_condition_map)
+        outcome = retrieval_outcome(found, 0, CMC_RANKS)
+        results["protocols"] = dict.fromkeys(PROTOCOLS, outcome)
+    else:
+        judged = classify(describe, settings, data, runtime, clock)
+        results["protocols"][SUPERVISED] = {
+            **{f"top{k}": judged.top(k) for k in (1, 5, 10)},
+            **{"nauc_roc": judged.nauc_roc, "nauc_cmc": judged.nauc_cmc},
+            "cmc": judged.cmc(CMC_RANKS).tolist(),
+        }
+    if settings.descriptor == "D_PG":
+        results["note"] = OUR_D_PG
+    results |= {"timing": clock.take(), "peak_rss_bytes": peak_rss_bytes()}
+    run = RunDirectory.create(
+        settings.model_root,
+        settings.dataset,
+        settings.probe,
+        None,
+        run_name(settings),
+        pointer=POINTER,
+    )
+    run.write_config(resolved.to_dict())
+    run.write_results(results)
+    return results, run
+
+
+def classify(
+    describe: Encoder,
+    settings: DescriptorSettings,
+    data: Experiment,
+    runtime: Runtime,
+    clock: Clock,
+) -> Classification:
+    """Train a classifier on identities and judge it on the probe windows."""
+    learned = [data.train] + [data.gallery] * (settings.train_on == "train_gallery")
+    with clock("features"):
+        train, probe = (
+            np.concatenate(
+                [
+                    encode(describe, tensor_of(split, runtime.device))[:, 0].cpu().numpy()
+                    for split in splits
+                ]
+            )
+            for splits in (learned, [data.probe])
+        )
+    with clock("classifier"):
+        scores = class_scores(
+            settings.classifier,
+            train,
+            np.concatenate([split.identity for split in learned]),
+            probe,
+            len(data.identities),
+            neighbors=settings.neighbors,
+            depth=settings.depth,
+            seed=settings.seed,
+            threads=runtime.threads,
+        )
+    with clock("evaluation"):
+        return evaluate_classes(scores, data.probe.identity)
+
+
+def title(settings: DescriptorSettings) -> str:
+    """The method's name in results and tables: "D13", or "D13 + KNN" as SGELA writes it."""
+    if settings.classifier == "none":
+        return settings.descriptor
+    return f"{settings.descriptor} + {TITLES[settings.classifier]}"
+
+
+def run_name(settings: DescriptorSettings) -> str:
+    """Name of the run's folder."""
+    parts = [title(settings).replace(" ", ""), f"f{settings.length}", settings.fidelity]
+    return "_".join(
+        [*parts, f"seed{settings.seed}"] + [settings.save_flag] * bool(settings.save_flag)
+    )
+
+
+def line(name: str, cells: Sequence[str], end: str = "") -> str:
+    """A row of the printed table."""
+    return f"{name:<22}" + "".join(f"{cell:>10}" for cell in cells) + (f"  {end}" if end else "")
+
+
+def summary(results: dict[str, Any], run: RunDirectory) -> str:
+    """The printed row of a run."""
+    found = results["protocols"].get(SUPERVISED)
+    columns = _RETRIEVED if found is None else _CLASSIFIED
+    figures = found or results["protocols"]["paper"]
+    return line(results["method"], [f"{100 * figures[key]:.2f}" for key in columns], str(run.path))
