@@ -60,11 +60,12 @@ def settings(**changes: Any) -> SimMCSettings:
 def training(
     data: Experiment | None = None,
     protocols: tuple[str, ...] = ("paper", "label_free"),
+    device: str = "cpu",
     **changes: Any,
 ) -> SimMC:
     """A training about to begin."""
     chosen = settings(**changes)
-    runtime = Runtime(torch.device("cpu"), 1)
+    runtime = Runtime(torch.device(device), 1)
     return SimMC(chosen, data or experiment(), generators(chosen.seed), runtime, protocols)
 
 

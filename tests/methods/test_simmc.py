@@ -1,3 +1,4 @@
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -324,6 +325,24 @@ def test_no_step_waits_for_a_gpu():
     (many, in_many), (few, in_few) = waits(16), waits(64)
     assert many > few >= 1
     assert in_many == in_few > 0
+
+
+def test_an_epoch_stays_on_its_device():
+    """SIMMC_TEST_DEVICE=cuda has it run on a GPU; the yardstick is the CPU."""
+    device = os.environ.get("SIMMC_TEST_DEVICE", "cpu")
+    trainings = make.training(), make.training(device=device)
+    labels = some_labels(trainings[0])
+    records = []
+    for training in trainings:
+        views = encode(training.network, training.train_windows, training.draw_masks())
+        found = training.cluster(views.unbind(1))
+        kinds = {t.device.type for t in (views, found, training.optimizer.vector)}
+        assert kinds == {training.runtime.device.type}
+        with_labels(training, labels.to(training.runtime.device))
+        records.append(training.run_epoch()[0])
+    for name in ("loss_mpc", "loss_mic", "top1", "mAP"):
+        assert records[1][name] == pytest.approx(records[0][name], rel=0.01)
+    assert records[1]["steps"] == records[0]["steps"] > 0
 
 
 # epochs out of the ordinary
