@@ -107,7 +107,7 @@ def score(
         results["protocols"][SUPERVISED] = {
             **{f"top{k}": judged.top(k) for k in (1, 5, 10)},
             **{"nauc_roc": judged.nauc_roc, "nauc_cmc": judged.nauc_cmc},
-            "cmc": judged.cmc(CMC_RANKS).tolist(),
+            "cmc": judged.cmc(judged.n_classes).tolist(),
         }
     if settings.descriptor == "D_PG":
         results["note"] = OUR_D_PG

@@ -5,13 +5,16 @@ import io
 import textwrap
 from collections.abc import Sequence
 
-from simmc.reports.tables import RATES, Table
+from simmc.reports.tables import AREAS, RATES, Table
 
 FORMATS = ("text", "md", "csv")
-_HEADINGS = ("top-1", "top-5", "top-10", "mAP", "mINP")
+_HEADINGS = {
+    **{"top1": "top-1", "top5": "top-5", "top10": "top-10", "mAP": "mAP", "mINP": "mINP"},
+    **{"nauc_roc": "nAUC ROC", "nauc_cmc": "nAUC CMC"},
+}
 _COLUMNS = (
     *("dataset", "probe", "length", "method", "fidelity", "protocol", "settings", "seeds"),
-    *(f"{name}_{part}" for name in RATES for part in ("mean", "std")),
+    *(f"{name}_{part}" for name in (*RATES, *AREAS) for part in ("mean", "std")),
     "epochs",
 )
 
@@ -30,13 +33,14 @@ def render(table: Table, form: str) -> str:
 def _cells(table: Table) -> tuple[list[str], list[list[str]]]:
     with_settings = any(row.settings for row in table.rows)
     heads = ["Dataset", "Probe", "f", "Method", "Fidelity", "Protocol"]
-    heads += [*(["Settings"] if with_settings else []), "Seeds", *_HEADINGS, "Epoch"]
+    shown = [*RATES, *(area for area in AREAS if any(area in row.rates for row in table.rows))]
+    heads += ["Settings"] * with_settings + ["Seeds", *(_HEADINGS[name] for name in shown), "Epoch"]
     cells = []
     for row in table.rows:
         line = [row.dataset, row.probe, row.length, row.method, row.fidelity, row.protocol]
         line += [row.settings or "-"] if with_settings else []
         line.append(str(len(row.seeds)) if row.seeds else "-")
-        line += [str(row.rates[name]) if name in row.rates else "-" for name in RATES]
+        line += [str(row.rates[name]) if name in row.rates else "-" for name in shown]
         cells.append([*line, _span(row.epochs)])
     return heads, cells
 
@@ -69,7 +73,7 @@ def _csv(table: Table) -> str:
     for row in table.rows:
         line = [row.dataset, row.probe, row.length, row.method, row.fidelity, row.protocol]
         line += [row.settings, " ".join(row.seeds)]
-        for name in RATES:
+        for name in (*RATES, *AREAS):
             value = row.rates.get(name)
             line.append("" if value is None else f"{value.mean / 100:.6g}")
             line.append("" if value is None or value.std is None else f"{value.std / 100:.6g}")

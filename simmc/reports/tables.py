@@ -15,6 +15,8 @@ from simmc.reports import published
 from simmc.reports.results import PROTOCOLS, Run
 
 RATES = ("top1", "top5", "top10", "mAP", "mINP")
+AREAS = ("nauc_roc", "nauc_cmc")  # of classifiers only
+SUPERVISED = "supervised"
 # Settings that say where and how a run was made, not what was computed.
 _INCIDENTAL = frozenset(
     [
@@ -29,9 +31,14 @@ _NOTE = (
     "the best top-1 of the probe itself, as the published rows were chosen. Protocol label_free: "
     "no label, probe or gallery had any influence before the one evaluation."
 )
+_NOTE_SUPERVISED = (
+    "Protocol supervised: a classifier trained on identity labels names the probes. nAUC ROC: area "
+    "under the micro-averaged ROC curve (SGELA's program, and its printed nAUC); nAUC CMC: area "
+    "under the CMC over all ranks (its paper's text). Never to be held against the other protocols."
+)
+_NOTE_D_PG = "D_PG: our definition of PoseGait's 81 features; the published one is not known."
 _NOTE_PUBLISHED = (
-    f"Published rows: {published.SOURCE}, averages of an unstated number of runs, at its own "
-    "sequence length."
+    "Published rows: {}; averages of an unstated number of runs, at their own sequence length."
 )
 _NOTE_GENERATED = (
     "Generated: these walkers come out of a program. The numbers say that the tools work, and "
@@ -66,6 +73,7 @@ class Row:
     epochs: tuple[int, ...] = ()
     settings: str = ""
     is_published: bool = False
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,8 +111,12 @@ def build(runs: Sequence[Run], with_published: bool = True) -> Table:
             "no results to show: the runs hold no numbers of either protocol. Let a run finish, or "
             "name another one."
         )
-    if any(row.is_published for row in rows):
-        notes.append(_NOTE_PUBLISHED)
+    if any(row.protocol == SUPERVISED for row in rows):
+        notes.append(_NOTE_SUPERVISED)
+    if any(row.method == "D_PG" for row in rows):
+        notes.append(_NOTE_D_PG)
+    if sources := sorted({row.source for row in rows if row.is_published}):
+        notes.append(_NOTE_PUBLISHED.format("; ".join(sources)))
     if any(run.generated for run in runs):
         notes.append(_NOTE_GENERATED)
     return Table(tuple(rows), tuple(notes))
@@ -127,7 +139,8 @@ def _family_rows(runs: Sequence[Run]) -> tuple[list[Row], list[str]]:
                 "Same seed and data more than once; only the newest counts. Left out: "
                 + ", ".join(str(run.path) for run in passed_over)
             )
-        rows += [row for name in PROTOCOLS if (row := _row(counted, name, key)) is not None]
+        names = (*PROTOCOLS, SUPERVISED)
+        rows += [row for name in names if (row := _row(counted, name, key)) is not None]
     return rows, notes
 
 
@@ -137,7 +150,7 @@ def _row(runs: Sequence[Run], protocol: str, key: tuple[str, str, str]) -> Row |
         return None
     first = having[0][0]
     rates = {}
-    for name in RATES:
+    for name in (*RATES, *AREAS):
         values = [100 * float(found[name]) for _, found in having if _is_number(found.get(name))]
         if len(values) == len(having):  # a mean over some of the seeds would mislead
             spread = statistics.stdev(values) if len(values) > 1 else None
@@ -160,7 +173,8 @@ def _published_rows(dataset: str, probe: str, method: str) -> list[Row]:
     found = published.find(method, dataset, probe)
     if found is None:
         return []
-    values = {name: getattr(found, name) for name in ("top1", "top5", "top10", "mAP")}
+    names = ("top1", "top5", "top10", "mAP", "nauc_roc")
+    values = {name: getattr(found, name) for name in names}
     return [
         Row(
             dataset=dataset,
@@ -168,10 +182,11 @@ def _published_rows(dataset: str, probe: str, method: str) -> list[Row]:
             length=str(specs.get(dataset).default_length),
             method=found.method,
             fidelity="published",
-            protocol="paper",
+            protocol=found.protocol,
             seeds=(),
             rates={name: Value(value) for name, value in values.items() if value is not None},
             is_published=True,
+            source=found.paper,
         )
     ]
 

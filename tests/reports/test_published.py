@@ -6,13 +6,18 @@ from simmc.reports import published
 
 def test_every_row_is_there_and_plausible():
     found = published.rows()
-    # 13 methods x 6 probes, 7 x 5 on CASIA_B, 4 x 6 in the ablation
-    assert len(found) == 13 * 6 + 7 * 5 + 4 * 6
+    # SimMC: 13 methods x 6 probes, 7 x 5 on CASIA_B, 4 x 6 in the ablation; Hi-MPC: D_PG;
+    # SGELA: two classifiers x 5 probes, and one on BIWI alone
+    assert len(found) == 13 * 6 + 7 * 5 + 4 * 6 + 6 + 11
     for row in found:
         rates = [row.top1, row.top5, row.top10]
         present = [rate for rate in rates if rate is not None]
         assert present == sorted(present)  # a CMC curve never falls
-        assert all(0 < rate <= 100 for rate in [*present, row.mAP] if rate is not None)
+        rates = [*present, row.mAP, row.nauc_roc]
+        assert all(0 < rate <= 100 for rate in rates if rate is not None)
+        assert (row.nauc_roc is None or row.mAP is None) and (row.protocol == "supervised") == (
+            row.paper == published.SGELA
+        )
 
 
 def test_probes_are_those_of_the_dataset_table():
@@ -34,12 +39,42 @@ def test_probes_are_those_of_the_dataset_table():
         ("ELF", "CASIA_B", "cl.nm", (5.6, 16.0, 26.3, None)),
         ("NPC", "KGBD", "probe", (53.0, None, None, 11.0)),
         ("Baseline", "BIWI", "Still", (24.8, None, None, 9.3)),
+        ("raw_flat", "KGBD", "probe", (34.5, None, None, 6.4)),
+        ("D13", "KGBD", "probe", (17.0, 34.4, 44.2, 1.9)),
+        ("D16", "KS20", "probe", (51.7, 77.1, 86.9, 24.0)),
+        ("D_PG", "KGBD", "probe", (30.0, 49.1, 58.1, 2.1)),
+        ("D_PG", "KS20", "probe", (35.2, 61.5, 70.5, 11.3)),
+        ("D_PG", "IAS", "A", (16.4, 39.5, 53.4, 11.0)),
+        ("D_PG", "IAS", "B", (16.0, 41.2, 57.3, 10.6)),
+        ("D_PG", "BIWI", "Walking", (6.5, 15.5, 20.3, 8.7)),
+        ("D_PG", "BIWI", "Still", (18.5, 45.4, 63.8, 6.7)),
     ],
 )
 def test_cells(method, dataset, probe, expected):
     row = published.find(method, dataset, probe)
     assert row is not None
     assert (row.top1, row.top5, row.top10, row.mAP) == expected
+
+
+@pytest.mark.parametrize(
+    ("method", "dataset", "probe", "rank_1", "area"),
+    [
+        ("D13 + KNN", "KGBD", "probe", 46.9, 90.0),
+        ("D13 + KNN", "KS20", "probe", 58.3, 78.0),
+        ("D16 + Adaboost", "KGBD", "probe", 69.9, 90.6),
+        ("D16 + AdaBoost", "IAS", "B", 39.2, 78.2),
+        ("D13 + SVM", "BIWI", "Walking", 17.9, None),
+    ],
+)
+def test_classified_cells(method, dataset, probe, rank_1, area):
+    row = published.find(method, dataset, probe)
+    assert row is not None
+    assert (row.top1, row.nauc_roc, row.mAP) == (rank_1, area, None)
+    assert (row.protocol, row.source) == ("supervised", "SGELA, TPAMI 2021, Table 2")
+
+
+def test_cells_that_were_not_printed_are_no_rows():
+    assert published.find("D13 + SVM", "KGBD", "probe") is None
 
 
 def test_source_names_the_table():

@@ -147,3 +147,50 @@ def test_text_columns_line_up(make_run):
     lines = render.render(tables.build(loaded(make_run())), "text").splitlines()
     start = lines[0].index("top-1")
     assert all(line[start - 1] == " " and line[start] != " " for line in lines[2:5])
+
+
+CLASSIFIED = {
+    "method": "D13 + KNN",
+    "protocols": {
+        "paper": None,
+        "label_free": None,
+        "supervised": {"top1": 0.4, "top5": 0.6, "top10": 0.7, "nauc_roc": 0.8, "nauc_cmc": 0.9},
+    },
+}
+
+
+def test_a_classification_stands_beside_its_own_published_row(make_run):
+    ours, theirs = tables.build(loaded(make_run(**CLASSIFIED))).rows
+    assert (ours.protocol, theirs.protocol) == ("supervised", "supervised")
+    assert {name: str(value) for name, value in ours.rates.items()} == {
+        **{"top1": "40.0", "top5": "60.0", "top10": "70.0"},
+        **{"nauc_roc": "80.0", "nauc_cmc": "90.0"},
+    }
+    assert {name: str(value) for name, value in theirs.rates.items()} == {
+        "top1": "46.9",
+        "nauc_roc": "90.0",
+    }
+
+
+@pytest.mark.parametrize("form", ["text", "md"])
+def test_areas_have_columns_only_where_something_was_classified(make_run, form):
+    plain = render.render(tables.build(loaded(make_run())), form)
+    assert "nAUC" not in plain and "supervised" not in plain
+    both = loaded(make_run("b"), make_run("c", **CLASSIFIED))
+    text = render.render(tables.build(both), form)
+    assert "nAUC ROC" in text and "nAUC CMC" in text
+    assert "trained on identity labels" in " ".join(text.split())
+
+
+def test_published_rows_name_their_papers(make_run):
+    def sources(*methods):
+        table = tables.build(loaded(*(make_run(name, method=name) for name in methods)))
+        return next(note for note in table.notes if note.startswith("Published rows"))
+
+    assert "Hi-MPC" not in sources("D13")
+    assert "Hi-MPC" in sources("D_PG") and "SimMC" in sources("D16")
+
+
+def test_d_pg_is_called_our_definition(make_run):
+    notes = tables.build(loaded(make_run(method="D_PG"))).notes
+    assert any("our definition" in note for note in notes)
