@@ -188,7 +188,7 @@ def _ray() -> ModuleType:
     except ImportError as error:
         raise UserError(
             f"--executor ray: Ray cannot be imported ({error}). Install it with "
-            "pip install '.[ray]' in the project's folder, or use --executor local."
+            "pip install -e '.[ray]' in the project's folder, or use --executor local."
         ) from error
     return ray
 

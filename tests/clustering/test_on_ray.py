@@ -116,6 +116,10 @@ def lacks(begin, end):
     import_module("no_module_of_this_name")
 
 
+def doubled(rows, begin, end):
+    return 2 * rows
+
+
 def surroundings(rows, begin, end):
     import torch
 
@@ -168,7 +172,9 @@ class TestTwoNodes:
             near, there = k_nearest(x, 20), k_nearest(x, 20, executor=executor)
             np.testing.assert_array_equal(near.indices, there.indices)
             np.testing.assert_array_equal(near.squared, there.squared)
-            assert there.indices.flags.writeable  # ours, no window on the object store
+            (part,) = executor.map(doubled, (x,), 256)
+            np.testing.assert_array_equal(part, 2 * x)
+            assert part.flags.writeable  # ours, no window on the object store
 
             # what workers see: all rows, one thread, the driver's number handling
             for flush in (True, False):
@@ -231,7 +237,7 @@ class TestTwoNodes:
 class TestMessages:
     def test_no_ray(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "ray", None)
-        with pytest.raises(UserError, match=r"--executor ray: .* pip install '\.\[ray\]'"):
+        with pytest.raises(UserError, match=r"--executor ray: .* pip install -e '\.\[ray\]'"):
             RayExecutor()
 
     def test_nobody_at_the_address(self):
