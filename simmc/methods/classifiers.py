@@ -4,12 +4,6 @@ The settings of the published rows are not known (docs/descriptors.md).
 """
 
 import numpy as np
-from sklearn.ensemble import AdaBoostClassifier
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import LinearSVC
-from sklearn.tree import DecisionTreeClassifier
 
 TITLES = {"knn": "KNN", "svm": "SVM", "adaboost": "AdaBoost"}  # as SGELA's Table 2 spells them
 
@@ -43,6 +37,14 @@ def class_scores(
     Returns:
         (M, n_classes) float64, larger means more likely; -inf for classes without training windows.
     """
+    # imported here: matching, the command's main use, need not wait for them
+    from sklearn.ensemble import AdaBoostClassifier
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import LinearSVC
+    from sklearn.tree import DecisionTreeClassifier
+
     if name == "knn":
         model = KNeighborsClassifier(min(neighbors, len(train)), n_jobs=threads)
         found = model.fit(train, identity).predict_proba(test)
