@@ -14,7 +14,7 @@ ROOT = Path(simmc.__file__).parent
 LAYERS = (
     ("simmc", "errors"),
     ("runs.atomic", "compiled"),
-    ("fidelity", "data"),
+    ("fidelity", "data", "distances"),
     ("config",),
     ("models", "losses", "clustering", "evaluation"),
     ("runs",),

@@ -27,9 +27,10 @@ from simmc.clustering.neighbors import as_rows, k_nearest
 class JaccardGraph:
     """All pairs of rows within eps of each other, as symmetric compressed rows.
 
-    Distances of exactly 0 are stored entries (duplicates). Every row lists itself, but for rows
-    with k1 or more duplicates before them, which drop out of their own neighbour list and so have
-    no weights and no neighbours, as in the dense routine.
+    Distances of exactly 0 are stored entries (duplicates). Every row lists itself, with two
+    exceptions, as in the dense routine: rows with k1 or more duplicates before them drop out of
+    their own neighbour list and, where k2 is 1, have no weights and no neighbours; and the
+    distance to itself is only 0 to rounding, so that it can exceed an eps below 1e-6.
 
     Attributes:
         start: (N + 1,) int64, where each row's entries begin.
@@ -81,6 +82,9 @@ def jaccard_graph(
 
 def unit_rows(rows: np.ndarray) -> np.ndarray:
     """Rows scaled to length 1; zero rows stay zero."""
+    # by a power of two first, which is exact: squares neither vanish nor leave the range
+    exponent = np.frexp(np.abs(rows).max(axis=1, initial=0.0, keepdims=True))[1]
+    rows = np.ldexp(rows, -exponent)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / np.where(norms == 0, 1, norms).astype(rows.dtype)
 
@@ -118,7 +122,9 @@ def expand_weights(
     executor: Executor | None = None,
 ) -> sparse.csr_array:
     """Local query expansion: each row becomes the mean of the rows of its first k2 neighbours."""
-    if k2 <= 1:
+    if k2 < 1:
+        raise ValueError(f"k2 must be at least 1, not {k2}")
+    if k2 == 1:
         return weights
     n = len(neighbors)
     lists = np.ascontiguousarray(neighbors[:, :k2])
@@ -134,7 +140,7 @@ def radius_graph(
     Sums run over ascending k in float32, as in the public dense routine, so that equal V give
     equal distances to the last bit. Each pair is summed once, for the smaller of its two rows.
     """
-    if not 0.0 < eps < 1.0:
+    if not eps > 0.0 or not np.float32(eps) < 1.0:  # float32: what distances are cut at
         raise ValueError(f"eps must lie between 0 and 1, not {eps}")
     n = weights.shape[0]
     inverted = weights.tocsc()

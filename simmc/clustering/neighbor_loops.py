@@ -6,6 +6,7 @@
 import numpy as np
 
 from simmc.compiled import compiled
+from simmc.distances import LANES, squared_distance
 
 CHUNK = 64  # entries of a tile compared at once; fewer would not be vectorised
 
@@ -115,14 +116,14 @@ def merge(values, indices, more_values, more_indices):
             insert(values, indices, i, more_values[i, j], more_indices[i, j])
 
 
-@compiled(fastmath={"reassoc", "contract"})
+@compiled()
 def rank(rows, which, candidates, indices, squared):
     """Write the k nearest of the candidates of the rows `which`, by (distance, index).
 
     `candidates`, `indices` and `squared` have a line for each row in `which`; -1 is no one.
     """
     k = indices.shape[1]
-    d = rows.shape[1]
+    sums = np.empty(LANES)
     for position in range(len(which)):
         i = which[position]
         squared[position, :] = np.inf
@@ -130,10 +131,7 @@ def rank(rows, which, candidates, indices, squared):
         for j in candidates[position]:
             if j < 0:
                 continue
-            total = 0.0
-            for e in range(d):
-                difference = np.float64(rows[i, e]) - np.float64(rows[j, e])
-                total += difference * difference
+            total = squared_distance(rows[i], rows[j], sums)
             q = k - 1
             if total > squared[position, q]:
                 continue

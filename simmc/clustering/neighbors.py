@@ -1,11 +1,11 @@
 """Exact k-nearest neighbours of every row among all rows, in memory linear in N.
 
-Definition. The distance of rows x and y is the float64 sum of (x_i - y_i)^2 over the dimensions;
-ties go to the smaller index. Nothing else decides: not the tile size, the number of threads or
-the matrix library, because these only propose candidates. The candidates are the nearest rows
-by float32 matrix products; their distances are then computed by the definition, and a row whose
-candidates cannot be proven complete (by the bound on the products' rounding) is compared with
-all rows.
+Definition. The distance of rows x and y is the float64 sum of (x_i - y_i)^2 over the dimensions,
+in the order of `simmc.distances`; ties go to the smaller index. Nothing else decides: not the tile
+size, the number of threads or the matrix library, because these only propose candidates. The
+candidates are the nearest rows by float32 matrix products; their distances are then computed by
+the definition, and a row whose candidates cannot be proven complete (by the bound on the
+products' rounding) is compared with all rows.
 """
 
 from dataclasses import dataclass
@@ -27,6 +27,8 @@ from simmc.compiled import over_rows
 
 TILE = 512  # a tile of products is 1 MiB and stays in a core's cache
 SPARE = 12  # candidates kept beyond k, so that rounding seldom leaves a row unproven
+LARGEST = 1e150  # beyond it squares would leave the range of float64
+MOST_EXPONENT = 1000  # of the factor, for features that are hardly above zero
 _CHUNK = 4096  # rows turned to double precision at a time
 
 
@@ -106,7 +108,9 @@ def k_nearest(
         parts = executor.map(search_rows, (rows, screen, k, m), n)
         indices, squared, candidates = (np.concatenate(p) for p in zip(*parts, strict=True))
         return Neighbors(indices, squared, candidates)
-    candidates, floor = _candidates(screen, m, executor.count, guess)
+    candidates, floor = np.tile(np.arange(n, dtype=np.int32), (n, 1)), screen.half
+    if m < n:
+        candidates, floor = _candidates(screen, m, executor.count, guess)
     indices, squared = np.empty((n, k), np.int32), np.empty((n, k))
 
     def settle(a: int, b: int) -> None:
@@ -167,7 +171,7 @@ def settled(
     rank(rows, which, candidates, indices, squared)
     if candidates.shape[1] == len(rows):
         return
-    unproven = np.flatnonzero(squared[:, -1] >= complete)
+    unproven = np.flatnonzero(~(squared[:, -1] < complete))  # also where the bound is NaN
     if not len(unproven):
         return
     # Mostly rows with many duplicates; those that are equal have one list.
@@ -184,15 +188,21 @@ def settled(
 
 
 def as_rows(features: np.ndarray) -> np.ndarray:
-    """Check (N, d) features and return them as C-contiguous float32 or float64."""
+    """Check (N, d) features and return them as C-contiguous float32 or float64.
+
+    float16 becomes float32, and all that float32 might not hold becomes float64.
+    """
     array = np.asarray(features)
     if array.ndim != 2:
         raise ValueError(f"features must be two-dimensional (N, d), not of shape {array.shape}")
-    dtype = np.float64 if array.dtype == np.float64 else np.float32
-    array = np.ascontiguousarray(array, dtype)
+    narrow = array.dtype in (np.float16, np.float32)
+    array = np.ascontiguousarray(array, np.float32 if narrow else np.float64)
     if not np.isfinite(array).all():
         bad = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
         raise ValueError(f"features must be finite: row {bad} holds NaN or infinity")
+    if not narrow and np.abs(array).max(initial=0.0) > LARGEST:
+        bad = int(np.flatnonzero((np.abs(array) > LARGEST).any(axis=1))[0])
+        raise ValueError(f"features are too large to square: row {bad} exceeds {LARGEST:g}")
     return array
 
 
@@ -201,7 +211,7 @@ def screen_of(rows: np.ndarray) -> Screen:
     mean = rows.mean(axis=0, dtype=np.float64)
     low, high = rows.min(axis=0, initial=np.inf), rows.max(axis=0, initial=-np.inf)
     largest = float(np.maximum(high - mean, mean - low).max(initial=0.0))
-    scale = 1.0 if largest == 0.0 else 2.0 ** -np.floor(np.log2(largest))
+    scale = 2.0 ** min(-np.floor(np.log2(largest)), MOST_EXPONENT) if largest > 0.0 else 1.0
     centred = np.empty(rows.shape, np.float32)
     for a in range(0, len(rows), _CHUNK):
         centred[a : a + _CHUNK] = (rows[a : a + _CHUNK] - mean) * scale
@@ -273,4 +283,4 @@ def lower_bound(screen: Screen, floor: np.ndarray, which: np.ndarray) -> np.ndar
     largest = np.sqrt(screen.norms.max(initial=0.0))
     eps = float(np.finfo(np.float32).eps)
     slack = (screen.rows.shape[1] + 8) * eps * (np.sqrt(norms) + largest) * largest
-    return (norms + 2.0 * floor.astype(np.float64) - 2.0 * slack) / screen.scale**2
+    return (norms + 2.0 * floor.astype(np.float64) - 2.0 * slack) / screen.scale / screen.scale

@@ -52,7 +52,8 @@ def pseudo_labels(
 ) -> Clustering:
     """Cluster (N, H) features: k-NN, k-reciprocal Jaccard distance, DBSCAN (SimMC section 3.1).
 
-    The labels are the same on every device and by every executor.
+    The labels are the same by every executor, and on every device but for pairs at the very edge
+    of eps, where the rounding of the exponential function may decide.
 
     Args:
         features: (N, H) finite floats.

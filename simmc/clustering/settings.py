@@ -32,3 +32,6 @@ class ClusterSettings:
     def __post_init__(self) -> None:
         if self.neighbors not in ("exact", "approximate"):
             raise ValueError(f"neighbors must be exact or approximate, not {self.neighbors!r}")
+        for name in ("min_samples", "k1", "k2"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")

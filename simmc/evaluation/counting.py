@@ -20,35 +20,9 @@ matrix product they were in. Letters: B probes of a block, n gallery, d features
 import numpy as np
 
 from simmc.compiled import compiled
+from simmc.distances import LANES, squared_distance
 
-LANES = 32  # partial sums of an exact distance
 _BUCKETS = 512, 65536  # fewest and most; 32 to 64 a match in between
-
-
-@compiled()
-def squared_distance(a, b, sums):
-    """Squared Euclidean distance of a (d,) and b (d,) in double precision.
-
-    Always summed in the same order, stated here: left to itself the compiler may choose another
-    at each place of use, and equal windows would differ in the last bit. Partial sums side by
-    side let it use wide instructions all the same; `sums` (LANES,) float64 is overwritten.
-    """
-    d = a.shape[0]
-    whole = d - d % LANES
-    sums[:] = 0.0
-    for k in range(0, whole, LANES):
-        for lane in range(LANES):
-            step = np.float64(a[k + lane]) - np.float64(b[k + lane])
-            sums[lane] += step * step
-    for k in range(whole, d):
-        step = np.float64(a[k]) - np.float64(b[k])
-        sums[k - whole] += step * step
-    width = LANES // 2
-    while width:
-        for lane in range(width):
-            sums[lane] += sums[lane + width]
-        width //= 2
-    return sums[0]
 
 
 @compiled()

@@ -4,7 +4,7 @@ The outcome is that of `simmc.evaluation.counting`, by the same idea in other op
 block of probes:
 
 1. The squared distances of the matches are computed exactly (double precision, differences, the
-   order of summation of `counting.squared_distance`) and sorted: the thresholds.
+   order of summation of `simmc.distances.squared_distance`) and sorted: the thresholds.
 2. A matrix product in double precision gives every other window a value, and a binary search the
    thresholds it comes between.
 3. Where rounding of the value leaves that open, which is hardly anywhere but at equal windows,
@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch.nn.functional import pad
 
-from simmc.evaluation.counting import LANES
+from simmc.distances import LANES, halved, sum_of_squares
 from simmc.evaluation.spans import match_spans
 
 _BLOCK = 512 * 2**20  # bytes for a block of probes
@@ -123,31 +123,14 @@ def squared_distances(
 ) -> torch.Tensor:
     """(m,) float64 squared distances of a[rows] and b[columns].
 
-    To the last bit those of `counting.squared_distance`, and the same on every device: no
+    To the last bit those of `simmc.distances.squared_distance`, and the same on every device: no
     operation leaves an order of summation open.
     """
     parts = []
-    most = max(1, _PAIRS // (8 * 5 * LANES))
+    most = max(1, _PAIRS // (8 * (2 * a.shape[1] + 3 * LANES)))
     for i, j in zip(rows.split(most), columns.split(most), strict=True):
-        sums = torch.zeros((len(i), LANES), dtype=torch.float64, device=a.device)
-        for k in range(0, a.shape[1], LANES):
-            lanes = slice(k, k + LANES)
-            step = a[:, lanes][i].double() - b[:, lanes][j].double()
-            sums[:, : step.shape[1]] += step * step
-        parts.append(_halved(sums))
+        parts.append(sum_of_squares(a[i].double() - b[j].double()))
     return torch.cat(parts)
-
-
-def _halved(values: torch.Tensor) -> torch.Tensor:
-    """Sums (r,) of rows (r, 2^k), the second half added to the first again and again.
-
-    Zeros at the end of a row change nothing, not even the last bit.
-    """
-    width = values.shape[1]
-    while width > 1:
-        width //= 2
-        values = values[:, :width] + values[:, width:]
-    return values[:, 0]
 
 
 def _slack(matches: _Matches, shift: torch.Tensor, largest: torch.Tensor, d: int) -> torch.Tensor:
@@ -228,4 +211,4 @@ def _summary(
     windows = hits + no_later.cumsum(dim=1).gather(1, hits - 1)
     terms = (hits.double() / windows.double()) * (place <= count[:, None])
     terms = pad(terms, (0, (1 << (len(place) - 1).bit_length()) - len(place)))
-    return torch.cat([ranks, count[:, None]], dim=1), _halved(terms) / count
+    return torch.cat([ranks, count[:, None]], dim=1), halved(terms) / count

@@ -246,7 +246,7 @@ def test_type_and_layout_do_not_matter():
     )
 
 
-@pytest.mark.parametrize("scale", [1e-300, 1e-160, 1e150, 1e307])
+@pytest.mark.parametrize("scale", [1e-300, 1e-160, 1e150])
 def test_distances_out_of_range(scale):
     x = np.random.default_rng(6).uniform(-1, 1, (60, 3)) * scale
     with np.errstate(over="ignore"):

@@ -64,8 +64,17 @@ def unit_rows(rows: torch.Tensor) -> torch.Tensor:
     Single-precision lengths have the bits that numpy gives them: sums in its order, and the root
     by way of double precision, because torch's own is not always the nearest number.
     """
+    # by a power of two first, which is exact: squares neither vanish nor leave the range
+    if rows.shape[1]:
+        rows = _scaled(rows, -torch.frexp(rows.abs().amax(1, keepdim=True)).exponent)
     norms = _sum_like_numpy(rows * rows).double().sqrt().to(rows.dtype)[:, None]
     return rows / torch.where(norms == 0, 1, norms)
+
+
+def _scaled(rows: torch.Tensor, exponent: torch.Tensor) -> torch.Tensor:
+    """Rows times 2^exponent, in two steps: the factor itself may be out of range."""
+    half = exponent.div(2, rounding_mode="floor")
+    return torch.ldexp(torch.ldexp(rows, half), exponent - half)
 
 
 def _sum_like_numpy(terms: torch.Tensor) -> torch.Tensor:
@@ -165,7 +174,9 @@ def _products(rows: torch.Tensor, one: torch.Tensor, other: torch.Tensor) -> tor
 def expand_weights(weights: SparseRows, neighbors: torch.Tensor, k2: int) -> SparseRows:
     """Local query expansion: each row becomes the mean of the rows of its first k2 neighbours."""
     n = len(weights)
-    if k2 <= 1 or n == 0:
+    if k2 < 1:
+        raise ValueError(f"k2 must be at least 1, not {k2}")
+    if k2 == 1 or n == 0:
         return weights
     lists = neighbors[:, :k2]
     k2 = lists.shape[1]
@@ -191,7 +202,7 @@ def radius_graph(weights: SparseRows, eps: float) -> JaccardGraph:
     Most pairs that overlap at all overlap too little. They are sorted out by fixed-point sums,
     which are fast and depend on no order; what remains is summed over ascending k in float32.
     """
-    if not 0.0 < eps < 1.0:
+    if not eps > 0.0 or not np.float32(eps) < 1.0:  # float32: what distances are cut at
         raise ValueError(f"eps must lie between 0 and 1, not {eps}")
     n, device = len(weights), weights.start.device
     if n == 0 or len(weights.column) == 0:

@@ -13,8 +13,11 @@ from dataclasses import dataclass
 
 import torch
 
-from simmc.clustering.on_device.tiles import blocks, fold, full_precision, room
+from simmc.clustering.on_device.tiles import blocks, full_precision, room
+from simmc.distances import sum_of_squares
 
+LARGEST = 1e150  # beyond it squares would leave the range of float64
+MOST_EXPONENT = 1000  # of the factor, for features that are hardly above zero
 SPARE = 12  # candidates kept beyond k, so that rounding seldom leaves a row unproven
 GROUP = 64  # columns of a tile of which only the smallest value is compared at first
 TILE_ROWS = 4096  # rows of a tile, at least; more only where a tile holds all columns
@@ -92,12 +95,15 @@ def as_rows(features: torch.Tensor) -> torch.Tensor:
     if features.ndim != 2:
         shape = tuple(features.shape)
         raise ValueError(f"features must be two-dimensional (N, d), not of shape {shape}")
-    dtype = torch.float64 if features.dtype == torch.float64 else torch.float32
-    rows = features.detach().to(dtype).contiguous()
+    narrow = features.dtype in (torch.float16, torch.bfloat16, torch.float32)
+    rows = features.detach().to(torch.float32 if narrow else torch.float64).contiguous()
     finite = rows.isfinite().all(1)
     if not finite.all():
         bad = int((~finite).nonzero()[0])
         raise ValueError(f"features must be finite: row {bad} holds NaN or infinity")
+    if rows.dtype == torch.float64 and bool((rows.abs() > LARGEST).any()):
+        bad = int((rows.abs() > LARGEST).any(1).nonzero()[0])
+        raise ValueError(f"features are too large to square: row {bad} exceeds {LARGEST:g}")
     return rows
 
 
@@ -106,7 +112,9 @@ def screen_of(rows: torch.Tensor) -> Screen:
     n, d = rows.shape
     mean = rows.mean(0, dtype=torch.float64)
     largest = torch.maximum(rows.amax(0) - mean, mean - rows.amin(0)).amax() if d else mean.sum()
-    scale = torch.where(largest > 0, torch.exp2(-largest.log2().floor()), 1.0)
+    scale = torch.where(
+        largest > 0, torch.exp2((-largest.log2().floor()).clamp(max=MOST_EXPONENT)), 1.0
+    )
     padded = rows.new_zeros(-(-n // GROUP) * GROUP, d, dtype=torch.float32)
     norms = rows.new_empty(n, dtype=torch.float64)
     for a, b in blocks(n, 24 * d, rows.device):
@@ -211,7 +219,7 @@ def _squared(rows: torch.Tensor, one: torch.Tensor, other: torch.Tensor) -> torc
     """Squared distances by the definition, float64, of two index tensors that broadcast."""
     difference = rows[other.clamp(max=len(rows) - 1)].double()
     difference -= rows[one].double()
-    return fold(difference.square_())
+    return sum_of_squares(difference)
 
 
 def _search_again(
