@@ -108,9 +108,10 @@ def k_nearest(
         parts = executor.map(search_rows, (rows, screen, k, m), n)
         indices, squared, candidates = (np.concatenate(p) for p in zip(*parts, strict=True))
         return Neighbors(indices, squared, candidates)
-    candidates, floor = np.tile(np.arange(n, dtype=np.int32), (n, 1)), screen.half
     if m < n:
         candidates, floor = _candidates(screen, m, executor.count, guess)
+    else:  # few rows: everyone is a candidate
+        candidates, floor = np.tile(np.arange(n, dtype=np.int32), (n, 1)), screen.half
     indices, squared = np.empty((n, k), np.int32), np.empty((n, k))
 
     def settle(a: int, b: int) -> None:
