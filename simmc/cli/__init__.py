@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "simmc.cli.descriptors:main",
         "score hand-crafted descriptors, which learn nothing",
     ),
+    "himpc": ("simmc.cli.himpc:main", "train Hi-MPC without labels, or score a trained run"),
     "generate": ("simmc.cli.generate:main", "make raw data of invented walkers to try things on"),
     "report": ("simmc.cli.report:main", "tables and figures of finished runs against the papers"),
     "benchmark": (

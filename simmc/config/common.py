@@ -157,6 +157,18 @@ class TrainingSettings(DataSettings):
     model_size: bool = option(
         False, "Print parameters and operations of the model.", group=EVALUATION
     )
+    neighbors: str = option(
+        "exact",
+        "Neighbour search of the clustering: exact, or approximate for very many windows.",
+        choices=("exact", "approximate"),
+        group=TRAINING,
+    )
+    recall: float = option(
+        0.97,
+        "Share of the true neighbours that an approximate search is to find.",
+        limits=Range(0.01, 1),
+        group=TRAINING,
+    )
     jaccard_input: str = switch("jaccard_input", FIDELITY)
     selection: str = switch("selection", FIDELITY)
     eval_sqrt: str = switch("eval_sqrt", FIDELITY)

@@ -13,7 +13,7 @@ from simmc.config.common import (
     TrainingSettings,
 )
 from simmc.config.options import Range, option, switch
-from simmc.data.levels import BODY_LEVELS
+from simmc.data.levels import BODY_LEVELS, BodyLevel
 from simmc.errors import UserError
 
 
@@ -72,9 +72,9 @@ class HiMPCSettings(TrainingSettings):
     kgbd_order: str = switch("kgbd_order", FIDELITY, command="himpc")
 
     @property
-    def level_names(self) -> tuple[str, ...]:
+    def level_names(self) -> tuple[BodyLevel, ...]:
         """The chosen levels, in the paper's order."""
-        return tuple(self.levels.split(","))
+        return tuple(name for name in BODY_LEVELS if name in self.levels.split(","))
 
     @property
     def temperature(self) -> float:

@@ -14,11 +14,9 @@ import torch
 from simmc.clustering import cluster_means
 from simmc.config import SimMCSettings
 from simmc.data.loaders import Experiment
-from simmc.errors import UserError
 from simmc.evaluation import diagnostics
 from simmc.evaluation.ranking import Retrieval
 from simmc.losses import intra_sequence_contrast, prototype_contrast
-from simmc.methods.loop import first_line
 from simmc.methods.masks import draw_masks
 from simmc.methods.matching import (
     encode,
@@ -27,9 +25,8 @@ from simmc.methods.matching import (
     retrieval_record,
     tensor_of,
 )
-from simmc.methods.training import ClusterTraining
+from simmc.methods.training import ClusterTraining, load_weights
 from simmc.models.encoder import SimMCNetwork
-from simmc.runs import checkpoints
 from simmc.runs.runtime import Runtime, one_thread
 from simmc.runs.seeds import Seeds
 
@@ -72,8 +69,7 @@ class SimMC(ClusterTraining[SimMCSettings]):
         labels = self.cluster(views.unbind(1))
         record |= self.cluster_record(labels)
         best = self.offer(record)
-        weights = self.network.state_dict()
-        self.best_weights = {k: v.clone() for k, v in weights.items()} if best else None
+        self.keep_weights(best)
         if self.epoch < self.settings.epochs:
             with self.clock("steps"), one_thread():
                 record |= self.contrast(views, masks, labels)
@@ -177,15 +173,7 @@ def load_network(
     path: Path, settings: SimMCSettings, data: Experiment, runtime: Runtime
 ) -> tuple[SimMCNetwork, int]:
     """The network that a checkpoint holds and the epoch it comes from."""
-    state = checkpoints.load(path)
     width = data.probe.windows.shape[2] * data.probe.windows.shape[3]
     network = SimMCNetwork(width, settings.H, settings.D, generator=torch.Generator())
-    try:
-        network.load_state_dict(state["network"])
-        epoch = int(state["epoch"])
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{path} holds a network of another shape ({first_line(error)}). Use the --dataset, "
-            "--H and --D that it was trained with, or train again."
-        ) from error
+    epoch = load_weights(network, path, "--dataset, --H and --D")
     return network.to(runtime.device), epoch

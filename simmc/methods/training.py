@@ -19,6 +19,7 @@ from simmc.evaluation import diagnostics
 from simmc.methods.loop import fingerprint, first_line
 from simmc.methods.selection import Selector, label_free_score
 from simmc.models.optimizer import FlatAdam
+from simmc.runs import checkpoints
 from simmc.runs.clock import Clock
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import Seeds
@@ -42,6 +43,7 @@ class ClusterTraining(ABC, Generic[S]):
         previous_labels: (q, N) int64 pseudo labels of the epoch before.
         best_weights: those of the epoch just run, if they are the best for some protocol.
         candidates: of the last clustering of each kind of features; saves time, decides nothing.
+        recall: lowest share of true neighbours in the last clustering; 1 where exact.
         clock: seconds of the epoch by stage.
         selectors: the best epoch under each protocol.
     """
@@ -61,6 +63,7 @@ class ClusterTraining(ABC, Generic[S]):
         self.previous_labels: np.ndarray | None = None
         self.best_weights: dict[str, torch.Tensor] | None = None
         self.candidates: dict[str, np.ndarray | None] = {}
+        self.recall = 1.0
         self.clock = Clock()
         self.optimizer = FlatAdam(network, settings.lr)
         self.selectors = {name: Selector(settings.patience) for name in protocols}
@@ -107,9 +110,15 @@ class ClusterTraining(ABC, Generic[S]):
         """
         s = self.settings
         how = ClusterSettings(
-            s.eps, s.min_samples, s.k1, s.k2, normalise=s.jaccard_input == "normalised"
+            s.eps,
+            s.min_samples,
+            s.k1,
+            s.k2,
+            normalise=s.jaccard_input == "normalised",
+            neighbors=s.neighbors,
+            recall=s.recall,
         )
-        labels = []
+        labels, recalls = [], []
         for kind, features in zip(kinds or [""] * len(sets), sets, strict=True):
             found = pseudo_labels(
                 features,
@@ -120,6 +129,8 @@ class ClusterTraining(ABC, Generic[S]):
             )
             self.candidates[kind] = found.candidates
             labels.append(found.labels)
+            recalls.append(found.recall)
+        self.recall = min(recalls)
         return torch.stack(labels)
 
     def batches(self, kept: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -154,6 +165,8 @@ class ClusterTraining(ABC, Generic[S]):
             "kept": int(kept.sum()),
             "label_free_score": label_free_score(y, self.previous_labels),
         }
+        if self.settings.neighbors == "approximate":
+            record["recall"] = self.recall
         self.previous_labels = y
         for i, labelling in enumerate(y, start=1):
             record[f"clusters_{i}"] = int(labelling.max(initial=-1)) + 1
@@ -167,6 +180,11 @@ class ClusterTraining(ABC, Generic[S]):
         """Show the epoch to every protocol; the names of those that like it best so far."""
         scores = {"paper": record.get("top1"), "label_free": record["label_free_score"]}
         return [name for name, s in self.selectors.items() if s.offer(self.epoch, scores[name])]
+
+    def keep_weights(self, best: list[str]) -> None:
+        """Copy the weights before this epoch's updates, if some protocol likes them best so far."""
+        weights = self.network.state_dict()
+        self.best_weights = {k: v.clone() for k, v in weights.items()} if best else None
 
     def state(self) -> dict[str, Any]:
         """Everything needed to go on bit for bit, as plain values."""
@@ -205,3 +223,22 @@ class ClusterTraining(ABC, Generic[S]):
                 f"{path} cannot be continued with these settings ({first_line(error)}). Use the "
                 "settings that the run was started with, or start a new run without --resume."
             ) from error
+
+
+def load_weights(network: torch.nn.Module, path: Path, flags: str) -> int:
+    """Fill a network with the weights that a file holds; the epoch they come from.
+
+    Args:
+        network: of the right shape.
+        path: a checkpoint of the best weights.
+        flags: what decides the shape, for the message to the user.
+    """
+    state = checkpoints.load(path)
+    try:
+        network.load_state_dict(state["network"])
+        return int(state["epoch"])
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path} holds a network of another shape ({first_line(error)}). Use the {flags} that "
+            "it was trained with, or train again."
+        ) from error

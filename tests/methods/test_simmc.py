@@ -581,3 +581,15 @@ def test_prototypes_of_the_epoch_are_cluster_means_of_the_masked_views():
     for view, y in zip(views.unbind(1), labels, strict=True):
         wanted = torch.stack(literal.prototypes(view.double(), y.tolist()))
         torch.testing.assert_close(cluster_means(view, y), wanted.float())
+
+
+def test_an_approximate_search_says_what_it_found(monkeypatch):
+    exact = make.training().run_epoch()[0]
+    assert "recall" not in exact
+    few = make.training(neighbors="approximate").run_epoch()[0]
+    assert few["recall"] == 1.0  # so few windows are searched exactly
+    assert few["clusters_1"] == exact["clusters_1"]
+    for name, value in {"EXACT_UP_TO": 50, "LEAF": 32, "SAMPLE": 60}.items():
+        monkeypatch.setattr(f"simmc.clustering.approximate.{name}", value)
+    rough = make.training(neighbors="approximate", recall=0.9).run_epoch()[0]
+    assert 0.9 <= rough["recall"] <= 1.0

@@ -1,0 +1,237 @@
+"""Hi-MPC's recipe: which windows, labels, prototypes and losses meet, and in what order."""
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from simmc.clustering import cluster_means
+from simmc.config import HiMPCSettings
+from simmc.data.levels import BODY_LEVELS, body_levels
+from simmc.data.loaders import Experiment, Split
+from simmc.data.skeletons import KINECT_V1
+from simmc.errors import UserError
+from simmc.losses import hard_skeleton_contrast, meta_prototype_contrast
+from simmc.methods import himpc as method
+from simmc.methods.loop import train, weights_path
+from simmc.models.optimizer import FlatAdam
+from simmc.runs import checkpoints
+from simmc.runs.directory import RunDirectory
+from simmc.runs.runtime import Runtime
+from simmc.runs.seeds import generators
+
+CPU = Runtime(torch.device("cpu"), 1)
+SMALL = {"dataset": "KGBD", "H": 8, "M": 2, "batch_size": 16, "epochs": 3, "k1": 10, "k2": 4}
+
+
+def split(each, seed):
+    """Generated windows (N, 6, 20, 3) of eight persons."""
+    persons = np.random.default_rng(0).normal(size=(8, 1, 20, 3))
+    rng = np.random.default_rng(seed)
+    identity = rng.permutation(np.repeat(np.arange(8), each))
+    windows = persons[identity] + 0.1 * rng.normal(size=(len(identity), 6, 20, 3))
+    return Split(windows.astype(np.float32), identity, None)
+
+
+def experiment():
+    people = list(range(8))
+    return Experiment(
+        split(25, 1), split(4, 2), split(4, 3), people, people, False, KINECT_V1, [], None
+    )
+
+
+def settings(**changes):
+    return HiMPCSettings(**SMALL | changes)
+
+
+def training(data=None, protocols=("paper", "label_free"), **changes):
+    chosen = settings(**changes)
+    return method.HiMPC(chosen, data or experiment(), generators(0), CPU, protocols)
+
+
+def some_labels(levels=3, n=200, seed=0):
+    """(levels, N) labels of 7 clusters, with outliers of each level's own."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 7, (levels, n))
+    return torch.from_numpy(np.where(rng.random(labels.shape) < 0.15, -1, labels))
+
+
+def run_all(made):
+    records = []
+    while not made.done:
+        records.append(made.run_epoch()[0])
+    return records
+
+
+def without_seconds(records):
+    return [{k: v for k, v in record.items() if k != "seconds"} for record in records]
+
+
+def literal_epoch(made, labels, loss_of, kept):
+    """One epoch of steps in plain words; the weights after it and each batch's losses."""
+    net = copy.deepcopy(made.network)
+    windows = {
+        level: torch.from_numpy(w.reshape(len(w), 6, -1))
+        for level, w in body_levels(made.data.train.windows, KINECT_V1).items()
+    }
+    adam = FlatAdam(net, made.settings.lr)
+    with torch.no_grad():
+        features = [net[level](windows[level]).mean(1) for level in net.levels]
+    prototypes = [cluster_means(v, y) for v, y in zip(features, labels, strict=True)]
+    losses = []
+    for start in range(0, len(kept) // 16 * 16, 16):
+        terms = []
+        for i, level in enumerate(net.levels):
+            rows = [row for row in kept[start : start + 16] if labels[i, row] >= 0]
+            z = net[level](windows[level][rows])
+            terms.append(loss_of(level, z, labels[i, rows], prototypes[i], net[level].heads))
+        adam.zero_grad()
+        (sum(terms) / len(terms)).backward()
+        adam.step()
+        losses.append([term.item() for term in terms])
+    return net, np.mean(losses, axis=0)
+
+
+def check_contrast(made, labels, loss_of, kept):
+    instances = method.encode(made.network, made.train_windows)
+    net, losses = literal_epoch(made, labels, loss_of, kept)
+    record = made.contrast(instances, labels)
+    found = [record[f"loss_{level}"] for level in BODY_LEVELS]
+    np.testing.assert_allclose(found, losses, rtol=1e-4)
+    for name, weights in net.state_dict().items():
+        moved = (made.network.state_dict()[name] - weights).abs().max()
+        assert moved < 2e-5, name
+    assert record["steps"] == len(kept) // 16
+
+
+def mined(sums):
+    def loss(level, z, y, p, heads):
+        reduction = "sum" if level == "joint" and sums else "mean"
+        return hard_skeleton_contrast(z, y, p, heads, 8**0.5, reduction=reduction)
+
+    return loss
+
+
+@pytest.mark.parametrize("reduction", ["joint_sum", "mean"])
+def test_an_epoch_of_steps(reduction):
+    made, labels = training(level_reduction=reduction), some_labels()
+    kept = torch.nonzero((labels >= 0).all(0)).flatten().tolist()
+    check_contrast(made, labels, mined(reduction == "joint_sum"), kept)
+
+
+def test_outliers_of_one_level_only_are_kept_at_the_others():
+    made, labels = training(outlier_rule="own_level", level_reduction="mean"), some_labels()
+    kept = torch.nonzero((labels >= 0).any(0)).flatten().tolist()
+    assert len(kept) > int((labels >= 0).all(0).sum())
+    check_contrast(made, labels, mined(False), kept)
+
+
+def test_a_batch_without_windows_of_a_level_leaves_that_level_alone():
+    made, labels = training(outlier_rule="own_level"), some_labels()
+    labels[2] = -1
+    before = copy.deepcopy(made.network.state_dict())
+    record = made.contrast(method.encode(made.network, made.train_windows), labels)
+    after = made.network.state_dict()
+    for name in after:
+        same = torch.equal(before[name], after[name])
+        assert same == name.startswith("levels.limb"), name
+    assert record["loss_limb"] == 0.0
+
+
+def test_without_mining_the_sequence_is_contrasted():
+    made = training(mining="none", unmined_loss="sequence", level_reduction="mean")
+    labels = some_labels()
+    kept = torch.nonzero((labels >= 0).all(0)).flatten().tolist()
+
+    def loss(_level, z, y, p, heads):
+        return meta_prototype_contrast(z.mean(1), y, p, heads, 8**0.5)
+
+    check_contrast(made, labels, loss, kept)
+
+
+@pytest.mark.parametrize(
+    ("changes", "arguments"),
+    [
+        ({"mining": "none", "unmined_loss": "frames"}, {"focus": 0}),
+        ({"mining": "easy"}, {"focus": -1}),
+        ({"mining_scale": "none"}, {"weights_over_temperature": False}),
+        ({"mining_gradient": "stopped"}, {"stop_weights": True}),
+    ],
+)
+def test_switches_reach_the_loss(changes, arguments):
+    made, labels = training(level_reduction="mean", **changes), some_labels()
+    kept = torch.nonzero((labels >= 0).all(0)).flatten().tolist()
+
+    def loss(_level, z, y, p, heads):
+        return hard_skeleton_contrast(z, y, p, heads, 8**0.5, **arguments)
+
+    check_contrast(made, labels, loss, kept)
+
+
+def test_levels_are_clustered_and_scored():
+    made = training(level_scores="epoch")
+    record = made.run_epoch()[0]
+    assert all(record[f"clusters_{i}"] > 1 for i in (1, 2, 3))
+    assert set(record["levels"]) == set(BODY_LEVELS)
+    assert set(made.candidates) == set(BODY_LEVELS)
+    found = method.retrieve(made.network, made.settings, made.data, CPU, single_levels=True)
+    parts = {
+        level: made.network[level].represent(v)
+        for level, v in method.encode(
+            made.network, method.level_tensors(made.data.probe, made.data, made.settings, CPU)
+        ).items()
+    }
+    assert set(found) == {"msmr", *BODY_LEVELS}
+    assert sum(v.shape[1] for v in parts.values()) == 3 * 8
+
+
+@pytest.mark.parametrize("levels", ["joint", "limb,joint"])
+def test_chosen_levels_only(levels):
+    made = training(levels=levels)
+    assert list(made.network.levels) == [name for name in BODY_LEVELS if name in levels]
+    records = run_all(made)
+    assert all("top1" in record for record in records)
+    assert ("loss_component" in records[0]) is False
+
+
+def test_no_heads_is_direct_contrast():
+    made = training(levels="joint", M=0, mining="none", unmined_loss="sequence")
+    records = run_all(made)
+    assert records[0]["loss_joint"] > 0
+
+
+def test_a_continued_training_is_the_whole_training(tmp_path):
+    whole, first = training(epochs=4), training(epochs=4)
+    records = run_all(whole)
+    for _ in range(2):
+        first.run_epoch()
+    path = tmp_path / "last.pt"
+    checkpoints.save(path, first.state())
+    second = training(epochs=4)
+    second.restore(checkpoints.load(path), path)
+    assert without_seconds(run_all(second)) == without_seconds(records[2:])
+    assert torch.equal(second.optimizer.vector, whole.optimizer.vector)
+
+
+def test_scoring_the_weights_that_were_kept(tmp_path):
+    made, run = training(), RunDirectory(tmp_path)
+    train(made, run, lambda record: None)
+    found = method.score(weights_path(run, "paper"), made.settings, made.data, CPU, 5)
+    best = next(r for r in run.read_metrics() if r["epoch"] == found["epoch"])
+    assert found["top1"] == best["top1"]
+    assert set(found["levels"]) == set(BODY_LEVELS)
+    other = replace(made.settings, M=3)
+    with pytest.raises(UserError, match="--M"):
+        method.score(weights_path(run, "paper"), other, made.data, CPU, 5)
+
+
+def test_an_unknown_level_is_refused():
+    with pytest.raises(UserError, match="--levels joint,leg: there is no level 'leg'"):
+        settings(levels="joint,leg")
+
+
+def test_the_temperature_follows_the_width():
+    assert settings(H=64).temperature == 8.0
+    assert settings(H=64, t=0.5).temperature == 0.5
