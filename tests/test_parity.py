@@ -41,7 +41,7 @@ def test_jaccard_rows(clustering):
     x = clustering["features"]
     lists = k_nearest(x, 20).indices
     weights = expand_weights(neighbor_weights(x, lists), lists, 6)
-    graph = radius_graph(weights, float(np.nextafter(1, 0)))
+    graph = radius_graph(weights, float(np.nextafter(np.float32(1), np.float32(0))))
     rows = np.ones((64, len(x)), np.float32)
     for i in range(64):
         here = slice(graph.start[i], graph.start[i + 1])
