@@ -120,8 +120,8 @@ class DataSettings(Settings):
 
 
 @dataclass(frozen=True)
-class TrainingSettings(DataSettings):
-    """What the methods that learn by clustering have in common."""
+class EpochSettings(DataSettings):
+    """What all methods that learn in epochs have in common."""
 
     mode: str = option(
         "Train",
@@ -130,47 +130,12 @@ class TrainingSettings(DataSettings):
         transient=True,
         group=MAIN,
     )
-    eps: float = option(
-        0.8, "DBSCAN: largest Jaccard distance of neighbours.", limits=INSIDE, group=TRAINING
-    )
-    min_samples: int = option(
-        2, "DBSCAN: neighbours of a core window, itself included.", limits=COUNT, group=TRAINING
-    )
-    k1: int = option(
-        20, "Nearest neighbours behind the Jaccard distance.", limits=COUNT, group=TRAINING
-    )
-    k2: int = option(6, "Neighbours averaged in its query expansion.", limits=COUNT, group=TRAINING)
-    H: int = option(256, "Width of the encoder.", aliases=("hidden",), limits=COUNT, group=TRAINING)
     lr: float = option(3.5e-4, "Learning rate of Adam.", limits=POSITIVE, group=TRAINING)
     epochs: int = option(15000, "Most epochs.", limits=Range(0), group=TRAINING)
-    patience: int = option(
-        100, "Epochs without a better one before the run ends.", limits=COUNT, group=TRAINING
-    )
-    label_free_run: str = option(
-        "on",
-        "Where class sampling uses identities, train a second time without it, for the label-free "
-        "numbers.",
-        choices=("on", "off"),
-        group=TRAINING,
-    )
     eval_every: int = option(1, "Epochs between two evaluations.", limits=COUNT, group=EVALUATION)
     model_size: bool = option(
         False, "Print parameters and operations of the model.", group=EVALUATION
     )
-    neighbors: str = option(
-        "exact",
-        "Neighbour search of the clustering: exact, or approximate for very many windows.",
-        choices=("exact", "approximate"),
-        group=TRAINING,
-    )
-    recall: float = option(
-        0.97,
-        "Share of the true neighbours that an approximate search is to find.",
-        limits=Range(0.01, 1),
-        group=TRAINING,
-    )
-    jaccard_input: str = switch("jaccard_input", FIDELITY)
-    selection: str = switch("selection", FIDELITY)
     eval_sqrt: str = switch("eval_sqrt", FIDELITY)
     model_root: str = option("ReID_Models", "Folder of the runs.", transient=True, group=MACHINE)
     run: str = option(
@@ -189,6 +154,56 @@ class TrainingSettings(DataSettings):
     )
     tensorboard: bool = option(False, "Also write TensorBoard files.", group=MACHINE)
 
+    @property
+    def is_trained(self) -> bool:
+        """Whether there is anything to train."""
+        return True
+
+    @property
+    def recipe(self) -> str:
+        """What is trained, as it stands in the names of runs."""
+        return self.COMMAND
+
+
+@dataclass(frozen=True)
+class TrainingSettings(EpochSettings):
+    """What the methods that learn by clustering have in common."""
+
+    eps: float = option(
+        0.8, "DBSCAN: largest Jaccard distance of neighbours.", limits=INSIDE, group=TRAINING
+    )
+    min_samples: int = option(
+        2, "DBSCAN: neighbours of a core window, itself included.", limits=COUNT, group=TRAINING
+    )
+    k1: int = option(
+        20, "Nearest neighbours behind the Jaccard distance.", limits=COUNT, group=TRAINING
+    )
+    k2: int = option(6, "Neighbours averaged in its query expansion.", limits=COUNT, group=TRAINING)
+    H: int = option(256, "Width of the encoder.", aliases=("hidden",), limits=COUNT, group=TRAINING)
+    patience: int = option(
+        100, "Epochs without a better one before the run ends.", limits=COUNT, group=TRAINING
+    )
+    label_free_run: str = option(
+        "on",
+        "Where class sampling uses identities, train a second time without it, for the label-free "
+        "numbers.",
+        choices=("on", "off"),
+        group=TRAINING,
+    )
+    neighbors: str = option(
+        "exact",
+        "Neighbour search of the clustering: exact, or approximate for very many windows.",
+        choices=("exact", "approximate"),
+        group=TRAINING,
+    )
+    recall: float = option(
+        0.97,
+        "Share of the true neighbours that an approximate search is to find.",
+        limits=Range(0.01, 1),
+        group=TRAINING,
+    )
+    jaccard_input: str = switch("jaccard_input", FIDELITY)
+    selection: str = switch("selection", FIDELITY)
     executor: str = option(
         "local",
         "What clusters on the CPU: threads of this process, or Ray (docs/cluster.md).",
@@ -202,11 +217,6 @@ class TrainingSettings(DataSettings):
         transient=True,
         group=MACHINE,
     )
-
-    @property
-    def is_trained(self) -> bool:
-        """Whether there is anything to train."""
-        return True
 
     def check(self) -> None:
         """As above; neighbour lists long enough, an address that is used."""

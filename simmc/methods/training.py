@@ -1,12 +1,11 @@
-"""What trainings by clustering share: epochs and best epochs, pseudo labels, batches, state.
+"""What trainings by clustering share: pseudo labels, batches, the choice of the best epochs.
 
 A recipe derives from `ClusterTraining` and says what an epoch is.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,19 +15,18 @@ from simmc.config import TrainingSettings
 from simmc.data.loaders import Experiment
 from simmc.errors import UserError
 from simmc.evaluation import diagnostics
-from simmc.methods.loop import fingerprint, first_line
+from simmc.methods.epochs import EpochTraining
+from simmc.methods.loop import first_line
 from simmc.methods.selection import Selector, label_free_score
-from simmc.models.optimizer import FlatAdam
 from simmc.runs import checkpoints
-from simmc.runs.clock import Clock
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import Seeds
 
 S = TypeVar("S", bound=TrainingSettings)
 
 
-class ClusterTraining(ABC, Generic[S]):
-    """A training in progress: everything that a checkpoint holds.
+class ClusterTraining(EpochTraining[S]):
+    """A training by pseudo labels in progress.
 
     Args:
         settings: of the method.
@@ -39,14 +37,12 @@ class ClusterTraining(ABC, Generic[S]):
         network: what is trained.
 
     Attributes:
-        epoch: the next one to run.
         previous_labels: (q, N) int64 pseudo labels of the epoch before.
-        best_weights: those of the epoch just run, if they are the best for some protocol.
         candidates: of the last clustering of each kind of features; saves time, decides nothing.
         recall: lowest share of true neighbours in the last clustering; 1 where exact.
-        clock: seconds of the epoch by stage.
-        selectors: the best epoch under each protocol.
     """
+
+    OTHER_REMEDY = " or a larger --t"
 
     def __init__(
         self,
@@ -57,21 +53,16 @@ class ClusterTraining(ABC, Generic[S]):
         protocols: tuple[str, ...],
         network: torch.nn.Module,
     ) -> None:
-        self.settings, self.network = settings, network
-        self.data, self.seeds, self.runtime, self.protocols = data, seeds, runtime, protocols
-        self.epoch = 0
+        selectors = {name: Selector(settings.patience) for name in protocols}
+        super().__init__(settings, data, seeds, runtime, selectors, network)
         self.previous_labels: np.ndarray | None = None
-        self.best_weights: dict[str, torch.Tensor] | None = None
         self.candidates: dict[str, np.ndarray | None] = {}
         self.recall = 1.0
-        self.clock = Clock()
-        self.optimizer = FlatAdam(network, settings.lr)
-        self.selectors = {name: Selector(settings.patience) for name in protocols}
 
     @property
     def done(self) -> bool:
         """Whether no protocol that has a say waits for more epochs, or the cap is reached."""
-        if self.epoch > self.settings.epochs:
+        if super().done:
             return True
         waited_for = [
             selector
@@ -79,23 +70,6 @@ class ClusterTraining(ABC, Generic[S]):
             if name == "label_free" or self.settings.selection == "probe"
         ]
         return all(selector.done for selector in waited_for or self.selectors.values())
-
-    @abstractmethod
-    def run_epoch(self) -> tuple[dict[str, Any], list[str]]:
-        """One epoch.
-
-        Returns:
-            The epoch's record, and the protocols for which the weights before this epoch's
-            updates are the best so far.
-        """
-
-    def require_finite(self, features: torch.Tensor) -> None:
-        """UserError where the training has diverged."""
-        if not torch.isfinite(features).all():
-            raise UserError(
-                f"the features of epoch {self.epoch} are not finite: the training has diverged. "
-                f"Start a new run with a smaller --lr (it is {self.settings.lr:g}) or a larger --t."
-            )
 
     def cluster(
         self, sets: Sequence[torch.Tensor], kinds: Sequence[str] | None = None
@@ -140,21 +114,6 @@ class ClusterTraining(ABC, Generic[S]):
         places = torch.arange(end, device=kept.device)
         return zip(places.split(size), kept[:end].split(size), strict=True) if end else iter(())
 
-    def is_checkpoint_due(self) -> bool:
-        """Whether the state before the next epoch is one to continue from.
-
-        The state after the very last epoch is not: that epoch takes no steps, and a continued run
-        with a higher --epochs has to take them.
-        """
-        cap, every = self.settings.epochs, self.settings.checkpoint_every
-        due = self.done or self.epoch == cap or self.epoch % every == 0
-        return due and self.epoch <= cap
-
-    def is_evaluated(self) -> bool:
-        """Whether probe and gallery are looked at in this epoch (never for label-free alone)."""
-        last = self.epoch == self.settings.epochs
-        return "paper" in self.protocols and (last or self.epoch % self.settings.eval_every == 0)
-
     def cluster_record(self, labels: torch.Tensor) -> dict[str, Any]:
         """Numbers of the clustering; those from `identity` are diagnostics, nothing uses them."""
         y = labels.cpu().numpy()
@@ -178,51 +137,20 @@ class ClusterTraining(ABC, Generic[S]):
 
     def offer(self, record: dict[str, Any]) -> list[str]:
         """Show the epoch to every protocol; the names of those that like it best so far."""
-        scores = {"paper": record.get("top1"), "label_free": record["label_free_score"]}
-        return [name for name, s in self.selectors.items() if s.offer(self.epoch, scores[name])]
-
-    def keep_weights(self, best: list[str]) -> None:
-        """Copy the weights before this epoch's updates, if some protocol likes them best so far."""
-        weights = self.network.state_dict()
-        self.best_weights = {k: v.clone() for k, v in weights.items()} if best else None
+        return self.choose({"paper": record.get("top1"), "label_free": record["label_free_score"]})
 
     def state(self) -> dict[str, Any]:
         """Everything needed to go on bit for bit, as plain values."""
-        return {
-            "epoch": self.epoch,
-            "data": fingerprint(self.data.train),
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "seeds": self.seeds.state(),
-            "selectors": {name: s.state() for name, s in self.selectors.items()},
-            "previous_labels": None
-            if self.previous_labels is None
-            else torch.from_numpy(self.previous_labels),
+        labels = self.previous_labels
+        return super().state() | {
+            "previous_labels": None if labels is None else torch.from_numpy(labels)
         }
 
-    def restore(self, state: dict[str, Any], path: Path) -> None:
-        """Go on from the state that `path` held; UserError where it belongs to other settings."""
-        present = fingerprint(self.data.train)
-        if state.get("data", present) != present:
-            raise UserError(
-                f"{path} comes from other training windows than those of --data_root now. Point "
-                "--data_root to the data that the run was started with, or start a new run "
-                "without --resume."
-            )
-        try:
-            self.network.load_state_dict(state["network"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            for name, selector in self.selectors.items():
-                selector.restore(state["selectors"][name])
-            self.epoch = int(state["epoch"])
-            labels = state["previous_labels"]
-            self.previous_labels = None if labels is None else labels.numpy()
-            self.seeds.restore(state["seeds"])
-        except (KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise UserError(
-                f"{path} cannot be continued with these settings ({first_line(error)}). Use the "
-                "settings that the run was started with, or start a new run without --resume."
-            ) from error
+    def take_up(self, state: dict[str, Any]) -> None:
+        """Go on from a state; the errors are those of `EpochTraining.take_up`."""
+        labels = state["previous_labels"]
+        super().take_up(state)
+        self.previous_labels = None if labels is None else labels.numpy()
 
 
 def load_weights(network: torch.nn.Module, path: Path, flags: str) -> int:
