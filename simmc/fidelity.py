@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 RELEASED, EXACT = "released", "exact"
 TRAININGS = ("simmc", "himpc")  # the commands that learn by clustering
-SCORINGS = (*TRAININGS, "descriptors")  # those that load windows and match them
+EPOCHS = (*TRAININGS, "supervised")  # those that learn in epochs and score stored weights
+SCORINGS = (*EPOCHS, "descriptors")  # those that load windows and match them
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ _SIMMC = (
         "nan",
         "clamp",
         "With --mode Eval: a negative squared distance, which rounding makes, becomes NaN or 0.",
-        TRAININGS,
+        EPOCHS,
     ),
 )
 _HIMPC = (

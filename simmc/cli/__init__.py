@@ -24,6 +24,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "score hand-crafted descriptors, which learn nothing",
     ),
     "himpc": ("simmc.cli.himpc:main", "train Hi-MPC without labels, or score a trained run"),
+    "supervised": (
+        "simmc.cli.supervised:main",
+        "train with identity labels, as the upper reference and for PoseGait",
+    ),
     "generate": ("simmc.cli.generate:main", "make raw data of invented walkers to try things on"),
     "report": ("simmc.cli.report:main", "tables and figures of finished runs against the papers"),
     "benchmark": (
@@ -116,7 +120,7 @@ def _function(command: str) -> Callable[[list[str]], int]:
 def _interrupted(command: str) -> str:
     again = (
         "A training continues from its last checkpoint: the same command with --resume."
-        if command == "simmc"
+        if command in ("simmc", "himpc", "supervised")
         else "Run the same command again to finish."
     )
     return f"\ninterrupted. Every file that was written is whole. {again}"

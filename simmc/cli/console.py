@@ -14,6 +14,8 @@ from simmc.runs.directory import RunDirectory
 EXPLAINED = {
     "paper": "paper protocol: the epoch with the best probe top-1 (it has seen the test)",
     "label_free": "label-free protocol: the epoch chosen from pseudo labels alone",
+    "fixed_epochs": "fixed-epochs protocol: the last of a number of epochs set beforehand (it has "
+    "not seen the test)",
 }
 
 
@@ -46,6 +48,11 @@ def data_summary(data: Experiment) -> None:
         say("generated walkers: the numbers below say nothing about real people")
 
 
+def supervised(labels: str) -> None:
+    """That identity labels are at work, and for what."""
+    say(f"SUPERVISED: {labels}\nHold these numbers against no method without labels.")
+
+
 def leg_title(protocols: tuple[str, ...]) -> str:
     """What a training serves."""
     return "training for the " + " and the ".join(EXPLAINED[p] for p in protocols)
@@ -57,7 +64,10 @@ def epoch(record: dict[str, Any], training: Any, board: Any) -> None:
     if "top1" in record:
         top = " / ".join(f"{100 * record[k]:.1f}" for k in ("top1", "top5", "top10"))
         parts.append(f"top-1/5/10 {top}  mAP {100 * record['mAP']:.1f}")
-    parts.append(f"clusters {record['clusters_1']:>4}  outliers {record['outliers']:>5}")
+    if "clusters_1" in record:
+        parts.append(f"clusters {record['clusters_1']:>4}  outliers {record['outliers']:>5}")
+    if "train_top1" in record:
+        parts.append(f"training windows named {100 * record['train_top1']:.1f}")
     if record.get("steps"):
         losses = [(key, value) for key, value in record.items() if key.startswith("loss_")]
         parts.append("  ".join(f"{k.removeprefix('loss_').upper()} {v:.3f}" for k, v in losses))
@@ -79,6 +89,8 @@ def epoch(record: dict[str, Any], training: Any, board: Any) -> None:
 
 def remark(record: dict[str, Any]) -> str:
     """What is out of the ordinary in an epoch that a person should know of; mostly nothing."""
+    if "clusters_1" not in record:
+        return ""
     if record.get("steps") == 0 and record["kept"] == 0:
         return "no step: every window is an outlier in some view"
     if record.get("steps") == 0:
@@ -119,7 +131,7 @@ def mean_seconds(records: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def results(found: dict[str, Any], run: RunDirectory) -> None:
-    """The final table, both protocols."""
+    """The final table, all protocols of the method."""
     say(
         f"\n{found['method']} on {found['dataset']}, probe {found['probe']}, "
         f"f = {found['length']}, {found['fidelity']}, seed {found['seed']}"
@@ -131,6 +143,8 @@ def results(found: dict[str, Any], run: RunDirectory) -> None:
             continue
         rates = [f"{100 * figures[k]:8.2f}" for k in ("top1", "top5", "top10", "mAP", "mINP")]
         say(f"{name:<12}{''.join(rates)}{figures['epoch']:>8}")
-    for text in EXPLAINED.values():
-        say(f"  {text}")
+    for name in found["protocols"]:
+        say(f"  {EXPLAINED[name]}")
+    if found.get("supervised"):
+        supervised(found["note"])
     say(f"run folder: {run.path}")

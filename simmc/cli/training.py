@@ -11,12 +11,19 @@ import numpy as np
 from simmc.cli import console
 from simmc.clustering import Executor
 from simmc.clustering.on_ray import RayExecutor
-from simmc.config import DataSettings, Resolved, TrainingSettings, options_of, resolve
+from simmc.config import (
+    DataSettings,
+    EpochSettings,
+    Resolved,
+    TrainingSettings,
+    options_of,
+    resolve,
+)
 from simmc.config.layers import STORED
 from simmc.data.loaders import Experiment, load_experiment
 from simmc.errors import UserError
+from simmc.methods.epochs import EpochTraining
 from simmc.methods.loop import train, weights_path
-from simmc.methods.training import ClusterTraining
 from simmc.runs import checkpoints, seeds
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import Runtime, peak_rss_bytes, start, versions
@@ -33,19 +40,24 @@ class Method:
     """What tells one trained method from another.
 
     Attributes:
-        title: its name in tables.
+        title: its name in tables, or a function of the settings that gives it.
         settings: its settings class.
         training: its recipe.
         score: weights file (None: raw coordinates), settings, data, runtime, CMC ranks and rule
             for negative squared distances to what results.json holds of a protocol.
         size: one sentence on parameters and operations.
+        protocols: under which its epochs are chosen.
+        labels: what it uses identity labels for, if it does: said before and after a training
+            and in results.json, where "supervised" is then true.
     """
 
-    title: str
-    settings: type[TrainingSettings]
-    training: Callable[..., ClusterTraining]
+    title: str | Callable[..., str]
+    settings: type[EpochSettings]
+    training: Callable[..., EpochTraining]
     score: Callable[..., dict[str, Any]]
     size: Callable[..., str]
+    protocols: tuple[str, ...] = PROTOCOLS
+    labels: str = ""
 
 
 def main(method: Method, argv: list[str]) -> int:
@@ -62,7 +74,7 @@ def main(method: Method, argv: list[str]) -> int:
             settings.dataset,
             settings.probe,
             settings.run or None,
-            pointer=pointer(method),
+            pointer=pointer(settings),
         )
         stored = run.read_config()
         resolved = resolve(method.settings, argv, stored=stored)
@@ -79,9 +91,9 @@ def main(method: Method, argv: list[str]) -> int:
 
 
 @contextmanager
-def workers(settings: TrainingSettings, runtime: Runtime) -> Iterator[Executor | None]:
+def workers(settings: EpochSettings, runtime: Runtime) -> Iterator[Executor | None]:
     """What clusters for a run: None for this process, or the connection to a Ray cluster."""
-    if settings.executor == "local":
+    if not isinstance(settings, TrainingSettings) or settings.executor == "local":
         yield None
         return
     with RayExecutor(settings.address, runtime.threads) as executor:
@@ -89,7 +101,7 @@ def workers(settings: TrainingSettings, runtime: Runtime) -> Iterator[Executor |
         yield executor
 
 
-def refuse_changes(stored: dict[str, Any], settings: TrainingSettings, run: RunDirectory) -> None:
+def refuse_changes(stored: dict[str, Any], settings: EpochSettings, run: RunDirectory) -> None:
     """UserError where a continued run would become a mixture of two recipes."""
     for entry in options_of(type(settings)):
         new = getattr(settings, entry.name)
@@ -113,10 +125,10 @@ def continued(stored: dict[str, Any], resolved: Resolved) -> dict[str, Any]:
 def train_run(
     method: Method, resolved: Resolved, run: RunDirectory | None, runtime: Runtime
 ) -> int:
-    """Train (or continue) every leg of a run, then score it under both protocols."""
+    """Train (or continue) every leg of a run, then score it under its protocols."""
     settings = resolved.settings
     data = load(settings)
-    legs = plan_legs(settings)
+    legs = plan_legs(method, settings)
     if run is None:
         run = RunDirectory.create(
             settings.model_root,
@@ -124,16 +136,18 @@ def train_run(
             settings.probe,
             settings.run or None,
             default_name(settings),
-            pointer=pointer(method),
+            pointer=pointer(settings),
         )
         run.write_config(resolved.to_dict())
     console.settings(resolved)
     console.say(f"\nrun folder: {run.path}")
     console.data_summary(data)
-    results = new_results(method.title, settings, data, runtime)
+    if method.labels:
+        console.supervised(method.labels)
+    results = frame(method, settings, data, runtime)
     if not settings.is_trained:
         outcome = method.score(None, settings, data, runtime, CMC_RANKS)
-        results["protocols"] = dict.fromkeys(PROTOCOLS, outcome)
+        results["protocols"] = dict.fromkeys(method.protocols, outcome)
     else:
         for folder, leg, protocols in legs:
             here = run if not folder else run.child(folder)
@@ -149,17 +163,17 @@ def train_run(
 
 
 def plan_legs(
-    settings: TrainingSettings,
-) -> list[tuple[str, TrainingSettings, tuple[str, ...]]]:
+    method: Method, settings: EpochSettings
+) -> list[tuple[str, EpochSettings, tuple[str, ...]]]:
     """The trainings of a run: (subfolder, settings, protocols that they serve).
 
     Where class sampling balances the training windows by identity, its numbers cannot be
     label-free, and a second training without it serves that protocol.
     """
     sampled = settings.class_sampling == "on" and settings.spec.sampled_by_class
-    if not sampled:
-        return [("", settings, PROTOCOLS)]
-    legs: list[tuple[str, TrainingSettings, tuple[str, ...]]] = [("", settings, ("paper",))]
+    if not sampled or not isinstance(settings, TrainingSettings):
+        return [("", settings, method.protocols)]
+    legs: list[tuple[str, EpochSettings, tuple[str, ...]]] = [("", settings, ("paper",))]
     if settings.label_free_run == "on":
         legs.append((TWIN, replace(settings, class_sampling="off"), ("label_free",)))
     return legs
@@ -167,12 +181,12 @@ def plan_legs(
 
 def begin(
     method: Method,
-    settings: TrainingSettings,
+    settings: EpochSettings,
     data: Experiment,
     run: RunDirectory,
     runtime: Runtime,
     protocols: tuple[str, ...],
-) -> ClusterTraining:
+) -> EpochTraining:
     """A training from its checkpoint or from scratch; its log ends where it begins."""
     training = method.training(settings, data, seeds.generators(settings.seed), runtime, protocols)
     if settings.resume and run.last.is_file():
@@ -183,7 +197,7 @@ def begin(
 
 
 def train_leg(
-    method: Method, training: ClusterTraining, run: RunDirectory, results: dict[str, Any]
+    method: Method, training: EpochTraining, run: RunDirectory, results: dict[str, Any]
 ) -> dict[str, Any]:
     """One training to its end; `results` with its protocols filled in."""
     settings, protocols = training.settings, training.protocols
@@ -196,11 +210,9 @@ def train_leg(
             weights_path(run, protocol).unlink(missing_ok=True)
     records = run.read_metrics()
     last = records[-1] if records else {}  # none: the log of a finished run was deleted
-    counts = {
-        "clusters": last.get("clusters_1"),
-        "outliers": last.get("outliers"),
-        "epochs": training.epoch - 1 if not last else last["epoch"],
-    }
+    counts = {"epochs": training.epoch - 1 if not last else last["epoch"]}
+    if isinstance(settings, TrainingSettings):
+        counts |= {"clusters": last.get("clusters_1"), "outliers": last.get("outliers")}
     return results | {
         "protocols": results["protocols"] | outcomes,
         "counts": results["counts"] | (counts if not results["timing"] else {}),
@@ -209,7 +221,7 @@ def train_leg(
 
 
 def outcome(
-    method: Method, training: ClusterTraining, run: RunDirectory, protocol: str
+    method: Method, training: EpochTraining, run: RunDirectory, protocol: str
 ) -> dict[str, Any] | None:
     """Score the weights that a protocol chose; None where no epoch could be chosen.
 
@@ -222,14 +234,14 @@ def outcome(
 
 
 def evaluate_run(
-    method: Method, settings: TrainingSettings, run: RunDirectory, runtime: Runtime
+    method: Method, settings: EpochSettings, run: RunDirectory, runtime: Runtime
 ) -> int:
     """Score the weights that a run kept, under every protocol that has some."""
     data = load(settings)
     console.data_summary(data)
-    results = new_results(method.title, settings, data, runtime)
+    results = frame(method, settings, data, runtime)
     twin = run.path / TWIN
-    for protocol in PROTOCOLS:
+    for protocol in method.protocols:
         home = RunDirectory(twin) if protocol == "label_free" and twin.is_dir() else run
         path = weights_path(home, protocol)
         if path.is_file() or not settings.is_trained:
@@ -265,6 +277,18 @@ def load(settings: DataSettings) -> Experiment:
     )
 
 
+def frame(
+    method: Method, settings: EpochSettings, data: Experiment, runtime: Runtime
+) -> dict[str, Any]:
+    """The frame of a training's results.json; says whether identity labels were used."""
+    title = method.title if isinstance(method.title, str) else method.title(settings)
+    found = new_results(title, settings, data, runtime)
+    found["protocols"] = dict.fromkeys(method.protocols)
+    if method.labels:
+        found |= {"supervised": True, "note": method.labels}
+    return found
+
+
 def new_results(
     title: str, settings: DataSettings, data: Experiment, runtime: Runtime
 ) -> dict[str, Any]:
@@ -291,15 +315,14 @@ def new_results(
     }
 
 
-def default_name(settings: TrainingSettings) -> str:
+def default_name(settings: EpochSettings) -> str:
     """Name of a run that the user did not name."""
     parts = [f"f{settings.length}", settings.fidelity, f"seed{settings.seed}"]
     if settings.COMMAND != "simmc":
-        parts.insert(0, settings.COMMAND)
+        parts.insert(0, settings.recipe)
     return "_".join([*parts, settings.save_flag] if settings.save_flag else parts)
 
 
-def pointer(method: Method) -> str:
-    """The file that names a method's newest run, beside its runs."""
-    command = method.settings.COMMAND
-    return "latest" if command == "simmc" else f"latest_{command}"
+def pointer(settings: EpochSettings) -> str:
+    """The file that names a recipe's newest run, beside its runs."""
+    return "latest" if settings.COMMAND == "simmc" else f"latest_{settings.recipe}"

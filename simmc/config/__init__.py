@@ -1,21 +1,24 @@
 """Typed settings from layers: what the user types always wins, and every value knows its origin."""
 
-from simmc.config.common import DataSettings, TrainingSettings
+from simmc.config.common import DataSettings, EpochSettings, TrainingSettings
 from simmc.config.descriptors import DescriptorSettings
 from simmc.config.himpc import HiMPCSettings
 from simmc.config.layers import Resolved, preset_root, resolve
 from simmc.config.options import Option, Range, Settings, option, options_of, switch
 from simmc.config.settings import SimMCSettings
+from simmc.config.supervised import SupervisedSettings
 
 __all__ = [
     "DataSettings",
     "DescriptorSettings",
+    "EpochSettings",
     "HiMPCSettings",
     "Option",
     "Range",
     "Resolved",
     "Settings",
     "SimMCSettings",
+    "SupervisedSettings",
     "TrainingSettings",
     "option",
     "options_of",

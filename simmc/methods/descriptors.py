@@ -160,8 +160,8 @@ def _joints_of(skeleton: Skeleton, name: str) -> tuple[str, ...]:
     wanted = " or ".join(" and ".join(dict.fromkeys(joints)) for joints in choices)
     raise UserError(
         f"this descriptor needs the joint {wanted}; {skeleton.name} has "
-        f"{', '.join(skeleton.joints)}. Use --descriptor raw_flat or raw_mean, which take any "
-        "skeleton, or give the joints these names."
+        f"{', '.join(skeleton.joints)}. Give the joints these names, or choose what takes any "
+        "skeleton: --descriptor raw_flat or raw_mean, or --model encoder."
     )
 
 
