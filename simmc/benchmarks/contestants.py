@@ -79,9 +79,7 @@ def product_topk(rows: np.ndarray, lists: np.ndarray, clock: Clock) -> np.ndarra
 def ours(rows: np.ndarray, lists: np.ndarray, clock: Clock) -> np.ndarray:
     """Our labels from given neighbour lists."""
     with clock("jaccard"):
-        weights = clustering.neighbor_weights(rows, lists)
-        weights = clustering.expand_weights(weights, lists, HOW.k2)
-        graph = clustering.radius_graph(weights, HOW.eps)
+        graph = clustering.graph_from_neighbors(rows, lists, HOW.eps, k2=HOW.k2)
     with clock("dbscan"):
         return clustering.dbscan(graph, HOW.min_samples)
 

@@ -11,6 +11,7 @@ from simmc.clustering.executors import Executor, Threads
 from simmc.clustering.jaccard import (
     JaccardGraph,
     expand_weights,
+    graph_from_neighbors,
     jaccard_graph,
     neighbor_weights,
     radius_graph,
@@ -33,6 +34,7 @@ __all__ = [
     "cluster_means",
     "dbscan",
     "expand_weights",
+    "graph_from_neighbors",
     "jaccard_graph",
     "k_nearest",
     "neighbor_weights",

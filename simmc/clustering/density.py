@@ -25,12 +25,12 @@ def dbscan(graph: JaccardGraph, min_samples: int) -> np.ndarray:
     """
     if min_samples < 1:
         raise ValueError(f"min_samples must be at least 1, not {min_samples}")
-    n = len(graph)
+    n = len(graph.start) - 1
     labels = np.full(n, OUTLIER, np.int64)
     degree = np.diff(graph.start)
-    core = degree >= min_samples
+    core = _rows_within_eps(graph) >= min_samples
     if not core.any():
-        return labels
+        return _of_rows(labels, graph)
     row = np.repeat(np.arange(n, dtype=np.int32), degree)
     between_cores = core[row] & core[graph.column]
     links = sparse.coo_array(
@@ -47,7 +47,21 @@ def dbscan(graph: JaccardGraph, min_samples: int) -> np.ndarray:
     np.minimum.at(nearest, row[to_border], labels[graph.column[to_border]])
     border = ~core & (nearest < n)
     labels[border] = nearest[border]
-    return labels
+    return _of_rows(labels, graph)
+
+
+def _rows_within_eps(graph: JaccardGraph) -> np.ndarray:
+    """Of each node: how many rows lie within eps, its own among them."""
+    if graph.node is None:
+        return np.diff(graph.start)
+    rows_of = np.bincount(graph.node, minlength=len(graph.start) - 1)
+    reached = np.concatenate([[0], np.cumsum(rows_of[graph.column])])
+    return np.diff(reached[graph.start])
+
+
+def _of_rows(labels: np.ndarray, graph: JaccardGraph) -> np.ndarray:
+    """Labels of nodes to labels of rows. Nodes stand in the order of their first rows."""
+    return labels if graph.node is None else labels[graph.node]
 
 
 def _number_by_first(names: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ Steps and constants: SimMC's public program; Zhong et al., "Re-ranking person re
 with k-reciprocal encoding", CVPR 2017.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import sparse
@@ -15,11 +15,14 @@ from scipy import sparse
 from simmc.clustering.executors import Executor, Threads
 from simmc.clustering.jaccard_loops import (
     expand_and_weigh,
+    invert,
     mean_rows,
     mirror,
     overlaps,
+    place_rows,
     reciprocal,
 )
+from simmc.clustering.locality import near_order, twins
 from simmc.clustering.neighbors import as_rows, k_nearest
 
 
@@ -32,20 +35,43 @@ class JaccardGraph:
     their own neighbour list and, where k2 is 1, have no weights and no neighbours; and the
     distance to itself is only 0 to rounding, so that it can exceed an eps below 1e-6.
 
+    Rows that are known to have equal weights, as duplicates have, share one node of the graph: n
+    of them would have n^2 entries. Without such rows, nodes are rows.
+
     Attributes:
-        start: (N + 1,) int64, where each row's entries begin.
-        column: (E,) int32, ascending in each row.
+        start: (G + 1,) int64, where each node's entries begin.
+        column: (E,) int32 nodes, ascending for each node.
         distance: (E,) float32, Jaccard distances, all <= eps.
         eps: the cut.
+        node: (N,) int32, the node of each row, numbered by first appearance; None: its own.
     """
 
     start: np.ndarray
     column: np.ndarray
     distance: np.ndarray
     eps: float
+    node: np.ndarray | None = None
 
     def __len__(self) -> int:
-        return len(self.start) - 1
+        """N, the number of rows."""
+        return len(self.start) - 1 if self.node is None else len(self.node)
+
+    def whole(self) -> "JaccardGraph":
+        """The same graph with a node for each row, however many entries that takes."""
+        if self.node is None:
+            return self
+        n, nodes = len(self.node), len(self.start) - 1
+        entry = np.arange(1, len(self.column) + 1)  # not distances: scipy may drop zeros
+        shared = sparse.csr_array((entry, self.column, self.start), shape=(nodes, nodes))
+        of = sparse.csr_array((np.ones(n, np.int64), (np.arange(n), self.node)), (n, nodes))
+        pairs = sparse.csr_array(of @ shared @ of.T)
+        pairs.sort_indices()
+        return JaccardGraph(
+            pairs.indptr.astype(np.int64),
+            pairs.indices.astype(np.int32),
+            self.distance[pairs.data - 1],
+            self.eps,
+        )
 
 
 def jaccard_graph(
@@ -73,11 +99,41 @@ def jaccard_graph(
     rows = as_rows(features)
     if normalise:
         rows = unit_rows(rows)
-    executor = executor or Threads()
     neighbors = k_nearest(rows, k1, executor=executor).indices
-    weights = neighbor_weights(rows, neighbors, executor=executor)
-    weights = expand_weights(weights, neighbors, k2, executor=executor)
-    return radius_graph(weights, eps, executor=executor)
+    return graph_from_neighbors(rows, neighbors, eps, k2=k2, executor=executor)
+
+
+def graph_from_neighbors(
+    rows: np.ndarray,
+    neighbors: np.ndarray,
+    eps: float,
+    *,
+    k2: int = 6,
+    executor: Executor | None = None,
+) -> JaccardGraph:
+    """Neighbour lists to the graph of all pairs with Jaccard distance <= eps.
+
+    The three steps below, in an order of rows that keeps neighbours in the processor's cache.
+
+    Args:
+        rows: (N, d) float32 or float64, as ranked.
+        neighbors: (N, k1) int32, nearest first.
+        eps: cut, below 1.
+        k2: length of the lists over which weights are averaged.
+        executor: where blocks of rows are worked on; None: as many threads as torch uses.
+    """
+    order = near_order(neighbors)
+    weights = neighbor_weights(rows, neighbors, order=order, executor=executor)
+    weights = expand_weights(weights, neighbors, k2, order=order, executor=executor)
+    equal = twins(neighbors, k2)
+    if equal is None:
+        return radius_graph(weights, eps, order=order, executor=executor)
+    first, node = equal
+    is_first = np.zeros(len(rows), np.bool_)
+    is_first[first] = True
+    order = node[order[is_first[order]]]
+    graph = radius_graph(weights[first], eps, order=order, executor=executor)
+    return replace(graph, node=node)
 
 
 def unit_rows(rows: np.ndarray) -> np.ndarray:
@@ -90,7 +146,11 @@ def unit_rows(rows: np.ndarray) -> np.ndarray:
 
 
 def neighbor_weights(
-    rows: np.ndarray, neighbors: np.ndarray, *, executor: Executor | None = None
+    rows: np.ndarray,
+    neighbors: np.ndarray,
+    *,
+    order: np.ndarray | None = None,
+    executor: Executor | None = None,
 ) -> sparse.csr_array:
     """Soft neighbourhoods V from ordered neighbour lists.
 
@@ -101,6 +161,7 @@ def neighbor_weights(
     Args:
         rows: (N, d) float32 or float64, as ranked.
         neighbors: (N, k1) int32, nearest first.
+        order: (N,) int32, in which rows are worked on; changes the time only. None: as stored.
         executor: where blocks of rows are worked on; None: as many threads as torch uses.
 
     Returns:
@@ -108,10 +169,15 @@ def neighbor_weights(
     """
     executor = executor or Threads()
     n, k1 = neighbors.shape
+    order = _order(order, n)
     half = min(int(np.around(k1 / 2)) + 1, k1)
-    mutual = _joined(executor.map(reciprocal, (neighbors, k1), n), (0, k1))
-    mutual_half = _joined(executor.map(reciprocal, (neighbors, half), n), (0, half))
-    return _stack(executor.map(expand_and_weigh, (rows, mutual, mutual_half), n), n)
+    mutual, mutual_half = (np.empty((n, length), np.int32) for length in (k1, half))
+    for found in (mutual, mutual_half):
+        parts = executor.map(reciprocal, (order, neighbors, found.shape[1]), n)
+        if parts:
+            found[order] = np.concatenate(parts)
+    parts = executor.map(expand_and_weigh, (order, rows, mutual, mutual_half), n)
+    return _stack(parts, order)
 
 
 def expand_weights(
@@ -119,6 +185,7 @@ def expand_weights(
     neighbors: np.ndarray,
     k2: int,
     *,
+    order: np.ndarray | None = None,
     executor: Executor | None = None,
 ) -> sparse.csr_array:
     """Local query expansion: each row becomes the mean of the rows of its first k2 neighbours."""
@@ -126,50 +193,64 @@ def expand_weights(
         raise ValueError(f"k2 must be at least 1, not {k2}")
     if k2 == 1:
         return weights
-    n = len(neighbors)
+    order = _order(order, len(neighbors))
     lists = np.ascontiguousarray(neighbors[:, :k2])
-    shared = weights.indptr, weights.indices, weights.data, lists
-    return _stack((executor or Threads()).map(mean_rows, shared, n), n)
+    shared = order, weights.indptr, weights.indices, weights.data, lists
+    return _stack((executor or Threads()).map(mean_rows, shared, len(order)), order)
 
 
 def radius_graph(
-    weights: sparse.csr_array, eps: float, *, executor: Executor | None = None
+    weights: sparse.csr_array,
+    eps: float,
+    *,
+    order: np.ndarray | None = None,
+    executor: Executor | None = None,
 ) -> JaccardGraph:
     """Pairs with d_ij = 1 - s_ij / (2 - s_ij) <= eps, where s_ij = sum_k min(V_ik, V_jk).
 
     Sums run over ascending k in float32, as in the public dense routine, so that equal V give
-    equal distances to the last bit. Each pair is summed once, for the smaller of its two rows.
+    equal distances to the last bit. Each pair is summed once.
+
+    Args:
+        weights: (n, N) sparse float32, columns ascending in each row; one row a node.
+        eps: cut, below 1.
+        order: (n,) int32, in which rows are worked on; changes the time only. None: as stored.
+        executor: where blocks of rows are worked on; None: as many threads as torch uses.
     """
     if not eps > 0.0 or not np.float32(eps) < 1.0:  # float32: what distances are cut at
         raise ValueError(f"eps must lie between 0 and 1, not {eps}")
-    n = weights.shape[0]
-    inverted = weights.tocsc()
-    shared = (
-        weights.indptr, weights.indices, weights.data,
-        inverted.indptr, inverted.indices, inverted.data,
-        np.float32(eps),
-    )  # fmt: skip
+    n, n_columns = weights.shape
+    order = _order(order, n)
+    rows = weights.indptr, weights.indices, weights.data
+    shared = order, *rows, *invert(order, *rows, n_columns), np.float32(eps)
     parts = (executor or Threads()).map(overlaps, shared, n)
     if not parts:
         return JaccardGraph(
             np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32), eps
         )
-    counts, later, distance = (np.concatenate(p) for p in zip(*parts, strict=True))
-    start, column, distance = mirror(counts, later, distance)
+    counts, places, values = (np.concatenate(part) for part in zip(*parts, strict=True))
+    start, column, distance = mirror(order, counts, places, values)
     return JaccardGraph(start, column, distance, eps)
 
 
-def _joined(parts: list[np.ndarray], nothing: tuple[int, int]) -> np.ndarray:
-    """Blocks of rows as one array."""
-    return np.concatenate(parts) if parts else np.empty(nothing, np.int32)
+def _order(order: np.ndarray | None, n: int) -> np.ndarray:
+    return np.arange(n, dtype=np.int32) if order is None else order
 
 
-def _stack(parts: list, n: int) -> sparse.csr_array:
-    """Blocks of (row lengths, columns, values) as one (n, n) sparse matrix."""
-    if not parts:
-        return sparse.csr_array((n, n), dtype=np.float32)
-    counts, columns, values = (np.concatenate(p) for p in zip(*parts, strict=True))
-    start = np.concatenate([[0], np.cumsum(counts)])
+def _stack(parts: list, order: np.ndarray) -> sparse.csr_array:
+    """Blocks of (row lengths, columns, values), in this order of rows, as one sparse matrix."""
+    n = len(order)
+    start = np.zeros(n + 1, np.int64)
+    if parts:
+        start[order + 1] = np.concatenate([counts for counts, _, _ in parts])
+    np.cumsum(start, out=start)
     if start[-1] < np.iinfo(np.int32).max:
         start = start.astype(np.int32)  # scipy wants one index type
+    columns, values = np.empty(start[-1], np.int32), np.empty(start[-1], np.float32)
+    begin = 0
+    parts.reverse()
+    while parts:
+        counts, some, theirs = parts.pop()  # no block is held longer than needed
+        place_rows(order, begin, counts, some, theirs, start, columns, values)
+        begin += len(counts)
     return sparse.csr_array((values, columns, start), shape=(n, n))

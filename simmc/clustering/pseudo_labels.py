@@ -11,13 +11,7 @@ from simmc.clustering import on_device
 from simmc.clustering.approximate import approximate_neighbors
 from simmc.clustering.density import dbscan
 from simmc.clustering.executors import Executor, Threads
-from simmc.clustering.jaccard import (
-    JaccardGraph,
-    expand_weights,
-    neighbor_weights,
-    radius_graph,
-    unit_rows,
-)
+from simmc.clustering.jaccard import JaccardGraph, graph_from_neighbors, unit_rows
 from simmc.clustering.neighbors import Neighbors, as_rows, k_nearest
 from simmc.clustering.settings import ClusterSettings, Timer
 
@@ -95,11 +89,10 @@ def _on_cpu(
     executor = executor or Threads()
     with timer("neighbours"):
         nearest = _search(rows, settings, guess, executor)
-    lists = nearest.indices
     with timer("jaccard"):
-        weights = neighbor_weights(rows, lists, executor=executor)
-        weights = expand_weights(weights, lists, settings.k2, executor=executor)
-        graph = radius_graph(weights, settings.eps, executor=executor)
+        graph = graph_from_neighbors(
+            rows, nearest.indices, settings.eps, k2=settings.k2, executor=executor
+        )
     with timer("dbscan"):
         labels = dbscan(graph, settings.min_samples)
     return Clustering(labels, graph, nearest.candidates, nearest.recall)
@@ -123,4 +116,5 @@ def _as_arrays(graph: on_device.JaccardGraph) -> JaccardGraph:
         graph.column.cpu().numpy().astype(np.int32),
         graph.distance.cpu().numpy(),
         graph.eps,
+        None if graph.node is None else graph.node.cpu().numpy().astype(np.int32),
     )

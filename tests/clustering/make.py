@@ -153,6 +153,7 @@ def eps_between(distances: np.ndarray, target: float, margin: float = 1e-6) -> f
 
 def pattern(graph: JaccardGraph) -> np.ndarray:
     """(N, N) bool: the pairs that the graph lists."""
+    graph = graph.whole()
     listed = np.zeros((len(graph), len(graph)), bool)
     listed[row_of_entry(graph), graph.column] = True
     return listed

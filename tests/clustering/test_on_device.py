@@ -58,7 +58,11 @@ def sparse_rows(matrix):
 
 def graph_of(graph):
     return on_device.JaccardGraph(
-        to_device(graph.start), to_device(graph.column).long(), to_device(graph.distance), graph.eps
+        to_device(graph.start),
+        to_device(graph.column).long(),
+        to_device(graph.distance),
+        graph.eps,
+        None if graph.node is None else to_device(graph.node).long(),
     )
 
 
@@ -67,6 +71,9 @@ def same_graph(found, wanted):
     equal(found.column, wanted.column)
     equal(found.distance, wanted.distance)  # to the last bit
     assert found.distance.dtype == torch.float32
+    assert (found.node is None) == (wanted.node is None)
+    if wanted.node is not None:
+        equal(found.node, wanted.node)
 
 
 CASES = {

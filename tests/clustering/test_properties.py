@@ -42,7 +42,7 @@ def test_labels_equal_the_dense_reference(x, k1, k2, target, min_samples):
     graph = jaccard_graph(x, eps, k1=k1, k2=k2)
     within = full <= eps
     np.testing.assert_array_equal(make.pattern(graph), within)
-    np.testing.assert_allclose(graph.distance, full[within], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(graph.whole().distance, full[within], rtol=0, atol=1e-6)
     wanted = scikit_learn(full, eps, min_samples)
     np.testing.assert_array_equal(dbscan(graph, min_samples), wanted)
     how = ClusterSettings(eps, min_samples, k1, k2)
@@ -193,6 +193,8 @@ def test_larger_eps_adds_and_larger_min_samples_removes(x, k1, k2, eps, least):
 def test_clusters_are_numbered_by_their_first_core_point(x, k1, k2, eps, min_samples):
     graph = jaccard_graph(x, eps, k1=k1, k2=k2)
     labels = dbscan(graph, min_samples)
+    graph = graph.whole()
+    np.testing.assert_array_equal(labels, dbscan(graph, min_samples))
     core = np.diff(graph.start) >= min_samples
     assert (labels[core] >= 0).all()
     np.testing.assert_array_equal(labels[core], make.renumbered(labels[core]))

@@ -22,10 +22,10 @@ def dbscan(graph: JaccardGraph, min_samples: int) -> torch.Tensor:
     """
     if min_samples < 1:
         raise ValueError(f"min_samples must be at least 1, not {min_samples}")
-    n, device = len(graph), graph.start.device
+    n, device = len(graph.start) - 1, graph.start.device
     everyone = torch.arange(n, device=device)
     degree = graph.start.diff()
-    core = degree >= min_samples
+    core = _rows_within_eps(graph) >= min_samples
     row = torch.repeat_interleave(everyone, degree, output_size=len(graph.column))
     links = (core[row] & core[graph.column]).nonzero()[:, 0]
     first = _first_of_component(n, row[links], graph.column[links])
@@ -34,7 +34,19 @@ def dbscan(graph: JaccardGraph, min_samples: int) -> torch.Tensor:
     links = (~core[row] & core[graph.column]).nonzero()[:, 0]
     nearest = torch.full_like(labels, n)
     nearest.scatter_reduce_(0, row[links], labels[graph.column[links]], "amin")
-    return torch.where(nearest < n, nearest, labels)
+    labels = torch.where(nearest < n, nearest, labels)
+    return labels if graph.node is None else labels[graph.node]
+
+
+def _rows_within_eps(graph: JaccardGraph) -> torch.Tensor:
+    """Of each node: how many rows lie within eps, its own among them."""
+    if graph.node is None:
+        return graph.start.diff()
+    rows_of = torch.zeros_like(graph.start[1:]).scatter_add_(
+        0, graph.node, torch.ones_like(graph.node)
+    )
+    reached = rows_of[graph.column].cumsum(0)
+    return torch.cat([reached.new_zeros(1), reached])[graph.start].diff()
 
 
 def _first_of_component(n: int, row: torch.Tensor, column: torch.Tensor) -> torch.Tensor:

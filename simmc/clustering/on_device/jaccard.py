@@ -8,7 +8,7 @@ Read on the host: sizes (entries of a block of rows, the longest row, the longes
 the bounds of the blocks of rows.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -21,10 +21,10 @@ FIXED = 2**32  # fixed-point unit of the overlaps' first estimate
 
 @dataclass(frozen=True)
 class SparseRows:
-    """An (N, N) matrix as compressed rows.
+    """A matrix of n rows and N columns as compressed rows.
 
     Attributes:
-        start: (N + 1,) int64, where each row's entries begin.
+        start: (n + 1,) int64, where each row's entries begin.
         column: (E,) int64, ascending in each row.
         value: (E,) float32.
     """
@@ -36,25 +36,35 @@ class SparseRows:
     def __len__(self) -> int:
         return len(self.start) - 1
 
+    def __getitem__(self, rows: torch.Tensor) -> "SparseRows":
+        """Some of the rows."""
+        count = self.start.diff()[rows]
+        entry, _ = spread(self.start[rows], count)
+        start = torch.cat([count.new_zeros(1), count.cumsum(0)])
+        return SparseRows(start, self.column[entry], self.value[entry])
+
 
 @dataclass(frozen=True)
 class JaccardGraph:
     """All pairs of rows within eps of each other; see `simmc.clustering.JaccardGraph`.
 
     Attributes:
-        start: (N + 1,) int64, where each row's entries begin.
-        column: (E,) int64, ascending in each row.
+        start: (G + 1,) int64, where each node's entries begin.
+        column: (E,) int64 nodes, ascending for each node.
         distance: (E,) float32, Jaccard distances, all <= eps.
         eps: the cut.
+        node: (N,) int64, the node of each row, numbered by first appearance; None: its own.
     """
 
     start: torch.Tensor
     column: torch.Tensor
     distance: torch.Tensor
     eps: float
+    node: torch.Tensor | None = None
 
     def __len__(self) -> int:
-        return len(self.start) - 1
+        """N, the number of rows."""
+        return len(self.start) - 1 if self.node is None else len(self.node)
 
 
 @torch.no_grad()
@@ -94,6 +104,42 @@ def _sum_like_numpy(terms: torch.Tensor) -> torch.Tensor:
     for p in range(whole, n):
         total = total + terms[:, p]
     return total
+
+
+@torch.no_grad()
+def graph_from_neighbors(
+    rows: torch.Tensor, neighbors: torch.Tensor, eps: float, *, k2: int = 6
+) -> JaccardGraph:
+    """Neighbour lists to the graph of all pairs with Jaccard distance <= eps: the steps below.
+
+    Args:
+        rows: (N, d) float32 or float64, as ranked.
+        neighbors: (N, k1) int64, nearest first.
+        eps: cut, below 1.
+        k2: length of the lists over which weights are averaged.
+    """
+    weights = expand_weights(neighbor_weights(rows, neighbors), neighbors, k2)
+    equal = _twins(neighbors, k2)
+    if equal is None:
+        return radius_graph(weights, eps)
+    first, node = equal
+    return replace(radius_graph(weights[first], eps), node=node)
+
+
+def _twins(neighbors: torch.Tensor, k2: int) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """`simmc.clustering.locality.twins`, as int64 tensors."""
+    everyone = torch.arange(len(neighbors), device=neighbors.device)
+    if k2 == 1 or len(neighbors) == 0:
+        return None
+    moved = neighbors[:, 0] != everyone
+    asked = moved.scatter(0, neighbors[moved, 0], True).nonzero()[:, 0]
+    if len(asked) == 0:
+        return None
+    kind = torch.unique(neighbors[asked, :k2], dim=0, return_inverse=True)[1]
+    first_of_kind = torch.full_like(asked, len(neighbors)).scatter_reduce(0, kind, asked, "amin")
+    first = everyone.scatter(0, asked, first_of_kind[kind])
+    kept = first.unique()
+    return None if len(kept) == len(first) else (kept, torch.searchsorted(kept, first))
 
 
 @torch.no_grad()
@@ -201,6 +247,10 @@ def radius_graph(weights: SparseRows, eps: float) -> JaccardGraph:
 
     Most pairs that overlap at all overlap too little. They are sorted out by fixed-point sums,
     which are fast and depend on no order; what remains is summed over ascending k in float32.
+
+    Args:
+        weights: one row a node.
+        eps: cut, below 1.
     """
     if not eps > 0.0 or not np.float32(eps) < 1.0:  # float32: what distances are cut at
         raise ValueError(f"eps must lie between 0 and 1, not {eps}")
@@ -208,16 +258,15 @@ def radius_graph(weights: SparseRows, eps: float) -> JaccardGraph:
     if n == 0 or len(weights.column) == 0:
         nothing = torch.zeros(0, dtype=torch.int64, device=device)
         return JaccardGraph(torch.zeros_like(weights.start), nothing, nothing.float(), eps)
-    everyone = torch.arange(n + 1, device=device)
     row = torch.repeat_interleave(
-        everyone[:-1], weights.start.diff(), output_size=len(weights.column)
+        torch.arange(n, device=device), weights.start.diff(), output_size=len(weights.column)
     )
     column, order = weights.column.sort(stable=True)
     inverted_row, inverted_value = row[order], weights.value[order]
     place = torch.empty_like(order)
     place[order] = torch.arange(len(order), device=device)
     # Row i meets only the rows from i on: its own place in the column and those after it.
-    last = torch.searchsorted(column, everyone)[weights.column + 1]
+    last = torch.searchsorted(column, weights.column, right=True)
     count = last - place
     cut = float(np.float32(eps))
     longest = int(weights.start.diff().max())

@@ -8,9 +8,7 @@ import torch
 from simmc.clustering.on_device.density import dbscan
 from simmc.clustering.on_device.jaccard import (
     JaccardGraph,
-    expand_weights,
-    neighbor_weights,
-    radius_graph,
+    graph_from_neighbors,
     unit_rows,
 )
 from simmc.clustering.on_device.neighbors import as_rows, k_nearest
@@ -48,8 +46,7 @@ def pseudo_labels(
     with stage("neighbours"):
         lists = k_nearest(rows, settings.k1).indices
     with stage("jaccard"):
-        weights = expand_weights(neighbor_weights(rows, lists), lists, settings.k2)
-        graph = radius_graph(weights, settings.eps)
+        graph = graph_from_neighbors(rows, lists, settings.eps, k2=settings.k2)
     with stage("dbscan"):
         labels = dbscan(graph, settings.min_samples)
     return labels, graph
