@@ -9,7 +9,7 @@ from simmc.cli import console
 from simmc.cli.training import CMC_RANKS, PROTOCOLS, load, new_results
 from simmc.config import DescriptorSettings, Resolved, resolve
 from simmc.config.descriptors import ALL, NAMES
-from simmc.data.loaders import Experiment
+from simmc.data.loaders import Experiment, Split
 from simmc.errors import UserError
 from simmc.evaluation.classification import Classification, evaluate_classes
 from simmc.methods.classifiers import TITLES, class_scores
@@ -134,29 +134,30 @@ def classify(
 ) -> Classification:
     """Train a classifier on identities and judge it on the probe windows."""
     learned = [data.train] + [data.gallery] * (settings.train_on == "train_gallery")
+    each = settings.length if settings.unit == "frame" else 1  # rows that a window is cut into
+
+    def features(split: Split) -> np.ndarray:
+        windows = tensor_of(split, runtime.device)
+        parts = windows.reshape(len(split) * each, windows.shape[1] // each, -1)
+        return encode(describe, parts)[:, 0].cpu().numpy()
+
     with clock("features"):
-        train, probe = (
-            np.concatenate(
-                [
-                    encode(describe, tensor_of(split, runtime.device))[:, 0].cpu().numpy()
-                    for split in splits
-                ]
-            )
-            for splits in (learned, [data.probe])
-        )
+        train, probe = np.concatenate([features(split) for split in learned]), features(data.probe)
     with clock("classifier"):
         scores = class_scores(
             settings.classifier,
             train,
-            np.concatenate([split.identity for split in learned]),
+            np.concatenate([split.identity.repeat(each) for split in learned]),
             probe,
             len(data.identities),
             neighbors=settings.neighbors,
+            scaled=settings.scaling == "deviation",
             depth=settings.depth,
             seed=settings.seed,
             threads=runtime.threads,
         )
     with clock("evaluation"):
+        scores = scores.reshape(len(data.probe), each, -1).mean(1)
         return evaluate_classes(scores, data.probe.identity)
 
 

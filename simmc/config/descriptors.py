@@ -40,6 +40,20 @@ class DescriptorSettings(DataSettings):
         choices=("train", "train_gallery"),
         group=TRAINING,
     )
+    unit: str = option(
+        "window",
+        "What a classifier learns and judges: windows, or single frames, whose mean score is their "
+        "window's (what SGELA calls average prediction).",
+        choices=("window", "frame"),
+        group=TRAINING,
+    )
+    scaling: str = option(
+        "none",
+        "Features of --classifier knn as they are, or over their standard deviation in training. "
+        "svm always has the latter, trees do not care.",
+        choices=("none", "deviation"),
+        group=TRAINING,
+    )
     neighbors: int = option(1, "Votes of --classifier knn.", limits=COUNT, group=TRAINING)
     depth: int = option(
         10, "Depth of the trees of --classifier adaboost.", limits=COUNT, group=TRAINING

@@ -16,6 +16,7 @@ def class_scores(
     n_classes: int,
     *,
     neighbors: int = 1,
+    scaled: bool = False,
     depth: int = 10,
     seed: int = 0,
     threads: int = 1,
@@ -30,6 +31,7 @@ def class_scores(
         test: (M, d) features.
         n_classes: columns of the answer.
         neighbors: voters of "knn".
+        scaled: "knn" measures distances in standard deviations of the training features.
         depth: most questions that a tree of "adaboost" asks.
         seed: of "adaboost"; the others draw nothing.
         threads: of the neighbour search.
@@ -47,6 +49,7 @@ def class_scores(
 
     if name == "knn":
         model = KNeighborsClassifier(min(neighbors, len(train)), n_jobs=threads)
+        model = make_pipeline(StandardScaler(), model) if scaled else model
         found = model.fit(train, identity).predict_proba(test)
     elif name == "svm":
         model = make_pipeline(StandardScaler(), LinearSVC(dual=False))

@@ -3,11 +3,15 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from simmc import cli, fidelity
+from simmc.cli.training import load
 from simmc.config import DescriptorSettings, options_of, resolve
 from simmc.config.descriptors import NAMES
+from simmc.methods.descriptors import d13
 from simmc.reports import render, results, tables
 from simmc.runs.directory import RunDirectory
 from tests.cli.conftest import LENGTHS, contents, read_json, run
@@ -122,6 +126,29 @@ def test_a_classifier_may_learn_the_gallery_as_well(prepared, tmp_path):
     ]
     assert few.protocol("supervised")["top1"] != more.protocol("supervised")["top1"]
     assert more.settings["train_on"] == "train_gallery"
+
+
+def test_frames_vote_for_their_window(prepared, tmp_path):
+    flags = ("--descriptor", "D13", "--classifier", "knn", "--unit", "frame")
+    made = scored(prepared, tmp_path, "KGBD", "probe", *flags)["D13 + KNN"]
+    words = ["--dataset", "KGBD", "--data_root", str(prepared("KGBD")), "--descriptor", "D13"]
+    data = load(resolve(DescriptorSettings, words).settings)
+    train, probe = (
+        d13(torch.from_numpy(split.windows).double(), data.skeleton).float().numpy()
+        for split in (data.train, data.probe)
+    )
+    known = train.reshape(-1, 13)
+    place = []
+    for window, person in zip(probe, data.probe.identity, strict=True):
+        votes = np.zeros(12)
+        for frame in window:
+            nearest = int(((known - frame) ** 2).sum(1).argmin())
+            votes[data.train.identity[nearest // len(window)]] += 1
+        place.append(np.argsort(-votes, kind="stable").tolist().index(person) + 1)
+    expected = [np.mean(np.array(place) <= k) for k in range(1, 13)]
+    assert made.protocol("supervised")["cmc"] == pytest.approx(expected)
+    whole = scored(prepared, tmp_path / "w", "KGBD", "probe", *flags[:-2])["D13 + KNN"]
+    assert whole.protocol("supervised")["cmc"] != pytest.approx(expected)
 
 
 def test_the_same_again_is_the_same_and_overwrites_nothing(prepared, tmp_path):

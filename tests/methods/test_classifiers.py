@@ -43,13 +43,17 @@ def test_two_persons_and_persons_without_windows(name):
     assert np.mean(scores.argmax(1) == np.array([1, 3])[expected]) > 0.9
 
 
+@pytest.mark.parametrize("scaled", [False, True])
 @pytest.mark.parametrize("neighbors", [1, 5])
-def test_votes_of_the_nearest(neighbors):
+def test_votes_of_the_nearest(neighbors, scaled):
+    units = np.array([1, 100, 0.01, 1, 10], np.float32)
     train, identity = people(noise=1)
     test, _ = people(seed=1, noise=1)
-    found = class_scores("knn", train, identity, test, 4, neighbors=neighbors)
+    args = (train * units, identity, test * units, 4)
+    found = class_scores("knn", *args, neighbors=neighbors, scaled=scaled)
+    step = train.std(0) if scaled else 1 / units
     for row, window in zip(found, test, strict=True):
-        nearest = np.argsort(((train - window) ** 2).sum(1))[:neighbors]
+        nearest = np.argsort((((train - window) / step) ** 2).sum(1))[:neighbors]
         votes = Counter(identity[nearest].tolist())
         assert row.tolist() == pytest.approx([votes[c] / neighbors for c in range(4)])
 
