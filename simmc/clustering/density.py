@@ -1,10 +1,9 @@
 """DBSCAN on a sparse radius graph: connected components of core points."""
 
 import numpy as np
-from scipy import sparse
-from scipy.sparse.csgraph import connected_components
 
 from simmc.clustering.jaccard import JaccardGraph
+from simmc.compiled import compiled
 
 OUTLIER = -1
 
@@ -25,29 +24,9 @@ def dbscan(graph: JaccardGraph, min_samples: int) -> np.ndarray:
     """
     if min_samples < 1:
         raise ValueError(f"min_samples must be at least 1, not {min_samples}")
-    n = len(graph.start) - 1
-    labels = np.full(n, OUTLIER, np.int64)
-    degree = np.diff(graph.start)
     core = _rows_within_eps(graph) >= min_samples
-    if not core.any():
-        return _of_rows(labels, graph)
-    row = np.repeat(np.arange(n, dtype=np.int32), degree)
-    between_cores = core[row] & core[graph.column]
-    links = sparse.coo_array(
-        (
-            np.ones(int(between_cores.sum()), np.int8),
-            (row[between_cores], graph.column[between_cores]),
-        ),
-        shape=(n, n),
-    )
-    component = connected_components(links, directed=False)[1]
-    labels[core] = _number_by_first(component[core])
-    to_border = core[graph.column] & ~core[row]
-    nearest = np.full(n, n, np.int64)
-    np.minimum.at(nearest, row[to_border], labels[graph.column[to_border]])
-    border = ~core & (nearest < n)
-    labels[border] = nearest[border]
-    return _of_rows(labels, graph)
+    labels = _label(graph.start, graph.column, core)
+    return labels if graph.node is None else labels[graph.node]  # nodes go by their first rows
 
 
 def _rows_within_eps(graph: JaccardGraph) -> np.ndarray:
@@ -59,14 +38,43 @@ def _rows_within_eps(graph: JaccardGraph) -> np.ndarray:
     return np.diff(reached[graph.start])
 
 
-def _of_rows(labels: np.ndarray, graph: JaccardGraph) -> np.ndarray:
-    """Labels of nodes to labels of rows. Nodes stand in the order of their first rows."""
-    return labels if graph.node is None else labels[graph.node]
+@compiled()
+def _label(start, column, core):  # type: ignore[no-untyped-def]
+    """Labels of the nodes: a tree a component, each with its smallest core node as the root."""
+    n = len(core)
+    parent = np.arange(n)
+    for i in range(n):
+        if not core[i]:
+            continue
+        for p in range(start[i], start[i + 1]):
+            j = column[p]
+            if j >= i:
+                break  # columns ascend; the link is seen from the other side
+            if core[j]:
+                a, b = _root(parent, i), _root(parent, j)
+                parent[max(a, b)] = min(a, b)
+    labels = np.full(n, OUTLIER)
+    clusters = 0
+    for i in range(n):
+        if core[i]:
+            root = _root(parent, i)
+            if root == i:
+                labels[i] = clusters
+                clusters += 1
+            else:
+                labels[i] = labels[root]
+    for i in range(n):
+        if not core[i]:
+            for p in range(start[i], start[i + 1]):
+                j = column[p]
+                if core[j] and (labels[i] == OUTLIER or labels[j] < labels[i]):
+                    labels[i] = labels[j]
+    return labels
 
 
-def _number_by_first(names: np.ndarray) -> np.ndarray:
-    """Rename to 0, 1, 2, ... in the order of first appearance."""
-    _, first, inverse = np.unique(names, return_index=True, return_inverse=True)
-    rank = np.empty(len(first), np.int64)
-    rank[np.argsort(first)] = np.arange(len(first))
-    return rank[inverse]
+@compiled()
+def _root(parent, i):  # type: ignore[no-untyped-def]
+    while parent[i] != i:
+        parent[i] = parent[parent[i]]  # halves the way for the next
+        i = parent[i]
+    return i

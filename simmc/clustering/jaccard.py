@@ -14,12 +14,12 @@ from scipy import sparse
 
 from simmc.clustering.executors import Executor, Threads
 from simmc.clustering.jaccard_loops import (
+    by_number,
     expand_and_weigh,
     invert,
     mean_rows,
     mirror,
     overlaps,
-    place_rows,
     reciprocal,
 )
 from simmc.clustering.locality import near_order, twins
@@ -131,8 +131,8 @@ def graph_from_neighbors(
     first, node = equal
     is_first = np.zeros(len(rows), np.bool_)
     is_first[first] = True
-    order = node[order[is_first[order]]]
-    graph = radius_graph(weights[first], eps, order=order, executor=executor)
+    kept = np.flatnonzero(is_first[order])
+    graph = radius_graph(weights[kept], eps, order=node[order[kept]], executor=executor)
     return replace(graph, node=node)
 
 
@@ -161,7 +161,7 @@ def neighbor_weights(
     Args:
         rows: (N, d) float32 or float64, as ranked.
         neighbors: (N, k1) int32, nearest first.
-        order: (N,) int32, in which rows are worked on; changes the time only. None: as stored.
+        order: (N,) int32, a row's number at each place of the result; None: as stored.
         executor: where blocks of rows are worked on; None: as many threads as torch uses.
 
     Returns:
@@ -169,15 +169,14 @@ def neighbor_weights(
     """
     executor = executor or Threads()
     n, k1 = neighbors.shape
-    order = _order(order, n)
+    order, rank = _places(order, n)
+    lists = neighbors[order]
     half = min(int(np.around(k1 / 2)) + 1, k1)
-    mutual, mutual_half = (np.empty((n, length), np.int32) for length in (k1, half))
-    for found in (mutual, mutual_half):
-        parts = executor.map(reciprocal, (order, neighbors, found.shape[1]), n)
-        if parts:
-            found[order] = np.concatenate(parts)
-    parts = executor.map(expand_and_weigh, (order, rows, mutual, mutual_half), n)
-    return _stack(parts, order)
+    mutual, mutual_half = (
+        _joined(executor.map(reciprocal, (order, rank, lists, length), n), (0, length))
+        for length in (k1, half)
+    )
+    return _stack(executor.map(expand_and_weigh, (order, rank, rows, mutual, mutual_half), n), n)
 
 
 def expand_weights(
@@ -188,15 +187,26 @@ def expand_weights(
     order: np.ndarray | None = None,
     executor: Executor | None = None,
 ) -> sparse.csr_array:
-    """Local query expansion: each row becomes the mean of the rows of its first k2 neighbours."""
+    """Local query expansion: each row becomes the mean of the rows of its first k2 neighbours.
+
+    Args:
+        weights: (N, N), its rows in this order.
+        neighbors: (N, k1) int32, nearest first, as stored.
+        k2: at least 1.
+        order: (N,) int32, a row's number at each place of the weights; None: as stored.
+        executor: where blocks of rows are worked on; None: as many threads as torch uses.
+
+    Returns:
+        (N, N) sparse float32, its rows in the same order, columns ascending.
+    """
     if k2 < 1:
         raise ValueError(f"k2 must be at least 1, not {k2}")
     if k2 == 1:
         return weights
-    order = _order(order, len(neighbors))
-    lists = np.ascontiguousarray(neighbors[:, :k2])
-    shared = order, weights.indptr, weights.indices, weights.data, lists
-    return _stack((executor or Threads()).map(mean_rows, shared, len(order)), order)
+    n = len(neighbors)
+    order, rank = _places(order, n)
+    shared = rank, weights.indptr, weights.indices, weights.data, neighbors[order, :k2]
+    return _stack((executor or Threads()).map(mean_rows, shared, n), n)
 
 
 def radius_graph(
@@ -212,45 +222,49 @@ def radius_graph(
     equal distances to the last bit. Each pair is summed once.
 
     Args:
-        weights: (n, N) sparse float32, columns ascending in each row; one row a node.
+        weights: (n, N) sparse float32, columns ascending in each row.
         eps: cut, below 1.
-        order: (n,) int32, in which rows are worked on; changes the time only. None: as stored.
+        order: (n,) int32, the node that stands at each row of the weights; None: as stored.
         executor: where blocks of rows are worked on; None: as many threads as torch uses.
     """
     if not eps > 0.0 or not np.float32(eps) < 1.0:  # float32: what distances are cut at
         raise ValueError(f"eps must lie between 0 and 1, not {eps}")
     n, n_columns = weights.shape
-    order = _order(order, n)
+    order, _ = _places(order, n)
     rows = weights.indptr, weights.indices, weights.data
-    shared = order, *rows, *invert(order, *rows, n_columns), np.float32(eps)
-    parts = (executor or Threads()).map(overlaps, shared, n)
+    # numpy asks the system for large pages, compiled loops do not
+    columns = np.empty(n_columns + 1, rows[0].dtype), *(np.empty_like(part) for part in rows[1:])
+    invert(*rows, *columns)
+    parts = (executor or Threads()).map(overlaps, (*rows, *columns, np.float32(eps)), n)
     if not parts:
         return JaccardGraph(
             np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32), eps
         )
-    counts, places, values = (np.concatenate(part) for part in zip(*parts, strict=True))
-    start, column, distance = mirror(order, counts, places, values)
+    counts, places, distance = (np.concatenate(part) for part in zip(*parts, strict=True))
+    start, column, distance = by_number(order, *mirror(counts, places, distance))
     return JaccardGraph(start, column, distance, eps)
 
 
-def _order(order: np.ndarray | None, n: int) -> np.ndarray:
-    return np.arange(n, dtype=np.int32) if order is None else order
+def _places(order: np.ndarray | None, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The number at each place, and the place of each number."""
+    if order is None:
+        order = np.arange(n, dtype=np.int32)
+    rank = np.empty(n, np.int32)
+    rank[order] = np.arange(n, dtype=np.int32)
+    return order, rank
 
 
-def _stack(parts: list, order: np.ndarray) -> sparse.csr_array:
-    """Blocks of (row lengths, columns, values), in this order of rows, as one sparse matrix."""
-    n = len(order)
-    start = np.zeros(n + 1, np.int64)
-    if parts:
-        start[order + 1] = np.concatenate([counts for counts, _, _ in parts])
-    np.cumsum(start, out=start)
+def _joined(parts: list[np.ndarray], nothing: tuple[int, int]) -> np.ndarray:
+    """Blocks of rows as one array."""
+    return np.concatenate(parts) if parts else np.empty(nothing, np.int32)
+
+
+def _stack(parts: list, n: int) -> sparse.csr_array:
+    """Blocks of (row lengths, columns, values) as one (n, n) sparse matrix."""
+    if not parts:
+        return sparse.csr_array((n, n), dtype=np.float32)
+    counts, columns, values = (np.concatenate(p) for p in zip(*parts, strict=True))
+    start = np.concatenate([[0], np.cumsum(counts)])
     if start[-1] < np.iinfo(np.int32).max:
         start = start.astype(np.int32)  # scipy wants one index type
-    columns, values = np.empty(start[-1], np.int32), np.empty(start[-1], np.float32)
-    begin = 0
-    parts.reverse()
-    while parts:
-        counts, some, theirs = parts.pop()  # no block is held longer than needed
-        place_rows(order, begin, counts, some, theirs, start, columns, values)
-        begin += len(counts)
     return sparse.csr_array((values, columns, start), shape=(n, n))

@@ -1,6 +1,8 @@
 """Compiled loops of the sparse Jaccard distance.
 
-Those over a block work on the rows order[begin:end] and return them one after another.
+Rows stand in an `order` of their own: what is at place p belongs to the row numbered order[p], and
+rank[order[p]] = p. Lists and columns hold row numbers. A loop over a block does places begin to
+end - 1 and returns what it found one after another.
 """
 
 # Arguments of compiled loops are left without types where any floating type may come.
@@ -10,26 +12,27 @@ import numpy as np
 
 from simmc.compiled import compiled
 
+MOST_INSERTED = 48  # entries up to which sorting by insertion is the faster way
+
 
 @compiled()
-def reciprocal(order, neighbors, length, begin, end):
+def reciprocal(order, rank, lists, length, begin, end):
     """(end - begin, length) int32: R(i) in the order of L_i, padded with -1."""
     mutual = np.full((end - begin, length), -1, np.int32)
     for at in range(begin, end):
-        i = order[at]
         kept = 0
         for p in range(length):
-            j = neighbors[i, p]
+            theirs = rank[lists[at, p]]
             for q in range(length):
-                if neighbors[j, q] == i:
-                    mutual[at - begin, kept] = j
+                if lists[theirs, q] == order[at]:
+                    mutual[at - begin, kept] = lists[at, p]
                     kept += 1
                     break
     return mutual
 
 
 @compiled(fastmath={"reassoc", "contract"})
-def expand_and_weigh(order, rows, mutual, mutual_half, begin, end):
+def expand_and_weigh(order, rank, rows, mutual, mutual_half, begin, end):
     """Weights of a block of rows: their number a row, columns and values one after another."""
     d = rows.shape[1]
     stamp = np.full(len(rows), -1, np.int32)  # stamp[j] == i: j is in R*(i)
@@ -44,7 +47,7 @@ def expand_and_weigh(order, rows, mutual, mutual_half, begin, end):
     for at in range(begin, end):
         i = order[at]
         size = 0
-        for j in mutual[i]:
+        for j in mutual[at]:
             if j < 0:
                 break
             in_core[j] = i
@@ -53,16 +56,16 @@ def expand_and_weigh(order, rows, mutual, mutual_half, begin, end):
             size += 1
         core = size
         for p in range(core):
-            q = members[p]
+            theirs = rank[members[p]]
             total = 0
             inside = 0
-            for j in mutual_half[q]:
+            for j in mutual_half[theirs]:
                 if j < 0:
                     break
                 total += 1
                 inside += in_core[j] == i
             if 3 * inside > 2 * total:
-                for j in mutual_half[q]:
+                for j in mutual_half[theirs]:
                     if j < 0:
                         break
                     if stamp[j] != i:
@@ -90,7 +93,7 @@ def expand_and_weigh(order, rows, mutual, mutual_half, begin, end):
 
 
 @compiled()
-def mean_rows(order, start, columns, values, lists, begin, end):
+def mean_rows(rank, start, columns, values, lists, begin, end):
     """Mean of the sparse rows named by each list, for a block of lists."""
     n = len(start) - 1
     k2 = lists.shape[1]
@@ -98,22 +101,19 @@ def mean_rows(order, start, columns, values, lists, begin, end):
     stamp = np.full(n, -1, np.int32)
     most = 0
     for at in range(begin, end):
-        size = 0
-        for j in lists[order[at]]:
-            size += start[j + 1] - start[j]
-        most += size
+        for j in lists[at]:
+            most += start[rank[j] + 1] - start[rank[j]]
     counts = np.empty(end - begin, np.int64)
     out_columns = np.empty(most, np.int32)
     out_values = np.empty(most, np.float32)
     filled = 0
     for at in range(begin, end):
-        i = order[at]
         size = 0
-        for j in lists[i]:
-            for p in range(start[j], start[j + 1]):
+        for j in lists[at]:
+            for p in range(start[rank[j]], start[rank[j] + 1]):
                 c = columns[p]
-                if stamp[c] != i:
-                    stamp[c] = i
+                if stamp[c] != at:
+                    stamp[c] = at
                     sums[c] = np.float32(0.0)
                     out_columns[filled + size] = c
                     size += 1
@@ -127,47 +127,29 @@ def mean_rows(order, start, columns, values, lists, begin, end):
 
 
 @compiled()
-def place_rows(order, begin, counts, columns, values, start, all_columns, all_values):
-    """Put the rows order[begin:] of one block to their places in a sparse matrix."""
-    filled = 0
-    for p in range(len(counts)):
-        to = start[order[begin + p]]
-        for e in range(counts[p]):
-            all_columns[to + e] = columns[filled + e]
-            all_values[to + e] = values[filled + e]
-        filled += counts[p]
-
-
-@compiled()
-def invert(order, start, columns, values, n_columns):
-    """The columns of a sparse matrix: where each begins, places of its rows in `order`, values.
-
-    Places ascend in each column.
-    """
-    first = np.zeros(n_columns + 1, start.dtype)
+def invert(start, columns, values, first, places, inverted):
+    """The columns of a sparse matrix: where each begins, places of its rows (ascending), values."""
+    first[:] = 0
     for k in columns:
         first[k + 1] += 1
-    for k in range(n_columns):
+    for k in range(len(first) - 1):
         first[k + 1] += first[k]
     free = first[:-1].copy()
-    places = np.empty(len(columns), np.int32)
-    inverted = np.empty(len(columns), np.float32)
-    for at in range(len(order)):
-        for p in range(start[order[at]], start[order[at] + 1]):
+    for at in range(len(start) - 1):
+        for p in range(start[at], start[at + 1]):
             k = columns[p]
             places[free[k]] = at
             inverted[free[k]] = values[p]
             free[k] += 1
-    return first, places, inverted
 
 
 @compiled()
-def overlaps(order, start, columns, values, first, places, inverted, eps, begin, end):
+def overlaps(start, columns, values, first, places, inverted, eps, begin, end):
     """A block of rows of the radius graph, each pair once: entries a row, places, distances.
 
-    A row lists the places, in `order`, from its own on.
+    A row lists places from its own on, in no order.
     """
-    n = len(order)
+    n = len(start) - 1
     overlap = np.zeros(n, np.float32)
     stamp = np.full(n, -1, np.int32)
     touched = np.empty(n, np.int32)
@@ -179,7 +161,7 @@ def overlaps(order, start, columns, values, first, places, inverted, eps, begin,
     one, two, zero = np.float32(1.0), np.float32(2.0), np.float32(0.0)
     for at in range(begin, end):
         size = 0
-        for p in range(start[order[at]], start[order[at] + 1]):  # ascending, whatever the order
+        for p in range(start[at], start[at + 1]):  # numbers ascend, whatever the order of rows
             k = columns[p]
             mine = values[p]
             last = first[k + 1]
@@ -226,43 +208,64 @@ def _first_from(ascending, low, high, wanted):
 
 
 @compiled()
-def mirror(order, counts, places, values):
-    """A symmetric sparse matrix from half of it: start, columns, values; columns ascend."""
-    n = len(order)
+def mirror(counts, columns, values):
+    """The whole of a symmetric sparse matrix from half of it, columns in no order."""
+    n = len(counts)
     start = np.zeros(n + 1, np.int64)
     p = 0
-    for at in range(n):
-        for _ in range(counts[at]):
-            start[order[at] + 1] += 1
-            if places[p] != at:
-                start[order[places[p]] + 1] += 1
+    for i in range(n):
+        for _ in range(counts[i]):
+            start[i + 1] += 1
+            if columns[p] != i:
+                start[columns[p] + 1] += 1
             p += 1
     for i in range(n):
         start[i + 1] += start[i]
-    columns = np.empty(start[n], np.int32)
-    whole = np.empty(start[n], np.float32)
     free = start[:-1].copy()
+    whole_columns = np.empty(start[n], np.int32)
+    whole_values = np.empty(start[n], np.float32)
     p = 0
-    for at in range(n):
-        i = order[at]
-        for _ in range(counts[at]):
-            j = order[places[p]]
-            columns[free[i]] = j
-            whole[free[i]] = values[p]
+    for i in range(n):
+        for _ in range(counts[i]):
+            j = columns[p]
+            whole_columns[free[i]] = j
+            whole_values[free[i]] = values[p]
             free[i] += 1
-            if i != j:
-                columns[free[j]] = i
-                whole[free[j]] = values[p]
+            if j != i:
+                whole_columns[free[j]] = i
+                whole_values[free[j]] = values[p]
                 free[j] += 1
             p += 1
-    # Its transpose is itself; written row after row, its columns ascend.
-    sorted_columns = np.empty_like(columns)
-    sorted_values = np.empty_like(whole)
-    free[:] = start[:-1]
+    return start, whole_columns, whole_values
+
+
+@compiled()
+def by_number(order, start, places, values):
+    """A sparse matrix whose rows and columns are places, by numbers instead, columns ascending."""
+    n = len(order)
+    whole = np.zeros(n + 1, np.int64)
+    for at in range(n):
+        whole[order[at] + 1] = start[at + 1] - start[at]
     for i in range(n):
-        for p in range(start[i], start[i + 1]):
-            j = columns[p]
-            sorted_columns[free[j]] = i
-            sorted_values[free[j]] = whole[p]
-            free[j] += 1
-    return start, sorted_columns, sorted_values
+        whole[i + 1] += whole[i]
+    columns = np.empty(len(places), np.int32)
+    by_column = np.empty(len(values), np.float32)
+    for at in range(n):
+        here = whole[order[at]]
+        length = start[at + 1] - start[at]
+        if length > MOST_INSERTED:
+            numbers = order[places[start[at] : start[at + 1]]]
+            sequence = np.argsort(numbers)
+            columns[here : here + length] = numbers[sequence]
+            by_column[here : here + length] = values[start[at] : start[at + 1]][sequence]
+            continue
+        for p in range(start[at], start[at + 1]):
+            number = order[places[p]]
+            to = here + p - start[at]
+            while to > here and columns[to - 1] > number:
+                columns[to] = columns[to - 1]
+                by_column[to] = by_column[to - 1]
+                to -= 1
+            columns[to] = number
+            by_column[to] = values[p]
+    return whole, columns, by_column

@@ -11,29 +11,34 @@ from simmc.compiled import compiled
 
 
 def near_order(neighbors: np.ndarray) -> np.ndarray:
-    """(N,) int32: all rows, breadth first through the neighbour lists (N, k), nearest first."""
+    """(N,) int32: all rows, depth first through the neighbour lists (N, k), nearest first."""
     return _walk(neighbors)
 
 
 @compiled()
 def _walk(neighbors):  # type: ignore[no-untyped-def]
-    n = len(neighbors)
+    n, k = neighbors.shape
     order = np.empty(n, np.int32)
+    waiting = np.empty(n, np.int32)
     seen = np.zeros(n, np.bool_)
-    done, known = 0, 0
+    done = 0
     for seed in range(n):
         if seen[seed]:
             continue
         seen[seed] = True
-        order[known] = seed
-        known += 1
-        while done < known:
-            for j in neighbors[order[done]]:
+        waiting[0] = seed
+        size = 1
+        while size:
+            size -= 1
+            i = waiting[size]
+            order[done] = i
+            done += 1
+            for p in range(k - 1, -1, -1):
+                j = neighbors[i, p]
                 if not seen[j]:
                     seen[j] = True
-                    order[known] = j
-                    known += 1
-            done += 1
+                    waiting[size] = j
+                    size += 1
     return order
 
 
