@@ -1,4 +1,4 @@
-"""`simmc report`: result tables, CMC curves and training curves of runs."""
+"""`simmc report`: result tables, CMC curves, training curves, important frames of runs."""
 
 import argparse
 from pathlib import Path
@@ -22,7 +22,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: list[str]) -> int:
-    """Runs one of table, cmc and curves."""
+    """Runs one of table, cmc, curves and importance."""
     words = _parser().parse_args(argv)
     code: int = words.call(words)
     return code
@@ -70,6 +70,13 @@ def curves(words: Any) -> int:
     return 0
 
 
+def importance(words: Any) -> int:
+    """Draws windows of a Hi-MPC run with the importance of their frames."""
+    from simmc.cli import importance as command  # needs torch, which the other actions do not
+
+    return command.main(words)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="simmc report",
@@ -77,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Tables and pictures of runs. RUN is the folder of a run, or the folder of a "
         "dataset and probe (such as ReID_Models/KS20/probe) for its newest run.",
     )
-    actions = parser.add_subparsers(metavar="table|cmc|curves", required=True)
+    actions = parser.add_subparsers(metavar="table|cmc|curves|importance", required=True)
 
     one = actions.add_parser(
         "table",
@@ -119,4 +126,43 @@ def _parser() -> argparse.ArgumentParser:
             help=f"a .png or .svg file (default: {name}.png in the run's folder)",
         )
         one.set_defaults(call=call)
+    _add_importance(actions)
     return parser
+
+
+def _add_importance(actions: Any) -> None:
+    one = actions.add_parser(
+        "importance",
+        help="frames that Hi-MPC's hard skeleton mining weighs most",
+        description="Draws training windows of a Hi-MPC run at each body level, with the "
+        "importance of each frame (docs/importance.md). Writes a .png, a .svg and a .csv file.",
+        allow_abbrev=False,
+    )
+    one.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
+    which = one.add_mutually_exclusive_group()
+    which.add_argument(
+        "--count",
+        type=int,
+        default=3,
+        metavar="N",
+        help="how many windows, of different persons, clustered at all levels (default: 3)",
+    )
+    which.add_argument(
+        "--windows",
+        metavar="N,N,...",
+        help="these training windows, by their place in the training order of the run, from 0",
+    )
+    one.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of the draw of windows (default: 0)"
+    )
+    one.add_argument(
+        "--data_root", type=Path, metavar="DIR", help="where the data are now (default: as trained)"
+    )
+    one.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="one of the pictures, .png or .svg; the others get its name with their own ending "
+        "(default: importance.png in the run's folder)",
+    )
+    one.set_defaults(call=importance)

@@ -72,10 +72,14 @@ class Run:
         return found if isinstance(found, dict) else {}
 
 
-def folder_of(path: str | Path) -> Path:
+def folder_of(path: str | Path, *, pointer: str = "latest") -> Path:
     """The run's folder, from the folder itself, a file in it, or the folder above it.
 
-    The folder above holds all runs of one dataset and probe; its `latest` names the newest.
+    The folder above holds all runs of one dataset and probe.
+
+    Args:
+        path: one of these.
+        pointer: the file in the folder above that names the newest run of a kind.
 
     Raises:
         UserError: there is no such folder.
@@ -88,9 +92,9 @@ def folder_of(path: str | Path) -> Path:
             f"{path}: there is no such run. Give the folder of a run, for instance "
             "ReID_Models/KS20/probe for the newest one of KS20."
         )
-    pointer = path / "latest"
-    if pointer.is_file():
-        named = path / pointer.read_text(encoding="utf-8", errors="replace").strip()
+    newest = path / pointer
+    if newest.is_file():
+        named = path / newest.read_text(encoding="utf-8", errors="replace").strip()
         if named.is_dir():
             return named
     return path

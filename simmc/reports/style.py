@@ -30,6 +30,23 @@ def title_of(run: Run) -> str:
     return " · ".join(parts)
 
 
+def require_drawable(out: Path) -> None:
+    """To be called before long work that ends in a picture.
+
+    Raises:
+        UserError: a name that does not end in .png or .svg, or no matplotlib.
+    """
+    if out.suffix.lower() not in _FORMATS:
+        raise UserError(f"--out {out}: the name must end in .png or .svg.")
+    try:
+        import matplotlib  # noqa: F401 - only to say what is missing
+    except ImportError as error:
+        raise UserError(
+            "pictures need matplotlib, which is not installed; install it with "
+            "pip install -r requirements.txt."
+        ) from error
+
+
 def save(draw: Callable[[], Any], out: Path) -> Path:
     """Calls `draw` for a matplotlib figure in our style and swaps the file in.
 
@@ -40,16 +57,8 @@ def save(draw: Callable[[], Any], out: Path) -> Path:
     Raises:
         UserError: another ending, or no matplotlib.
     """
+    require_drawable(out)
     form = out.suffix.lower()
-    if form not in _FORMATS:
-        raise UserError(f"--out {out}: the name must end in .png or .svg.")
-    try:
-        import matplotlib  # noqa: F401 - only to say what is missing
-    except ImportError as error:
-        raise UserError(
-            "pictures need matplotlib, which is not installed; install it with "
-            "pip install -r requirements.txt."
-        ) from error
     buffer = io.BytesIO()
     metadata = {"Software": None} if form == ".png" else {"Date": None}
     with _style():

@@ -1,0 +1,177 @@
+"""`simmc report importance`: the frames that a Hi-MPC run's hard skeleton mining weighs most."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simmc.cli import console, training
+from simmc.config import HiMPCSettings, resolve
+from simmc.data.levels import body_levels
+from simmc.data.loaders import Experiment
+from simmc.data.skeletons import KGBD_FILE, Skeleton
+from simmc.errors import UserError
+from simmc.methods.importance import Clustered, cluster_trained, one_of_each, window_importance
+from simmc.reports import importance as picture
+from simmc.reports import results, style
+from simmc.runs import atomic
+from simmc.runs.directory import RunDirectory
+from simmc.runs.runtime import start
+
+POINTER = "latest_himpc"  # names the newest run of Hi-MPC beside those of other methods
+_MINED = {
+    "hard": "Hard skeleton mining: darker frames are harder and weigh more.",
+    "easy": "Easy mining: darker frames are easier and weigh more.",
+}
+
+
+def main(words: Any) -> int:
+    """Draws windows of a run with the importance of their frames; prints the files' names."""
+    run = RunDirectory(results.folder_of(words.run, pointer=POINTER))
+    out = words.out or run.path / "importance.png"
+    style.require_drawable(out)
+    if words.count < 1 or words.seed < 0:
+        raise UserError(
+            f"--count {words.count} must be at least 1, and --seed {words.seed} at least 0."
+        )
+    settings = trained_settings(run, words.data_root)
+    runtime = start()
+    console.notes(runtime.notes)
+    data = training.load(settings)
+    require_same_data(run, data)
+    named = None if words.windows is None else named_windows(words.windows, len(data.train))
+    found = cluster_trained(run.best, settings, data, runtime)
+    chosen = drawn_windows(words.count, words.seed, found, data) if named is None else named
+    importance = window_importance(found, settings, chosen)
+    pictured = windows_of(chosen, importance, settings, data)
+    skeleton = drawn_skeleton(settings, data)
+    heading, text = title(settings, data), said(settings, found)
+    for file in (out.with_suffix(".png"), out.with_suffix(".svg")):
+        print(picture.draw(pictured, skeleton, heading, text, file))
+    persons = np.array(data.identities)[data.train.identity[chosen]]
+    clusters = {level: y.cpu().numpy()[chosen] for level, y in found.labels.items()}
+    table = out.with_suffix(".csv")
+    atomic.write_text(table, picture.as_csv(chosen, persons, clusters, importance))
+    print(table)
+    return 0
+
+
+def trained_settings(run: RunDirectory, data_root: Path | None) -> HiMPCSettings:
+    """The settings of a run that has something to draw; UserError otherwise."""
+    for file in (run.config_path, run.best):
+        if not file.is_file():
+            raise UserError(
+                f"{run.path} has no {file.name}: it is no run of Hi-MPC, or it kept no weights. "
+                "Give the folder of a run of simmc himpc that was made without --save_model 0."
+            )
+    stored = run.read_config()
+    command = stored.get("command")
+    if command != HiMPCSettings.COMMAND:
+        raise UserError(
+            f"{run.path} is a run of simmc {command}, which does not weigh frames. Give the folder "
+            "of a run of simmc himpc."
+        )
+    typed = [] if data_root is None else ["--data_root", str(data_root)]
+    settings = resolve(HiMPCSettings, typed, stored=stored).settings
+    if settings.mining == "none":
+        raise UserError(
+            f"{run.path} was trained with --mining none: its frames have no importance. Give a run "
+            "with --mining hard or easy."
+        )
+    return settings
+
+
+def require_same_data(run: RunDirectory, data: Experiment) -> None:
+    """UserError where the run is known to have learned from other windows."""
+    if not run.results_path.is_file():
+        return
+    trained_on = results.load(run.path).checksum
+    if trained_on and data.checksum and trained_on != data.checksum:
+        raise UserError(
+            f"{run.path} was trained on other windows than those found now. Point --data_root to "
+            "the data that the run was started with."
+        )
+
+
+def named_windows(text: str, available: int) -> np.ndarray:
+    """(n,) int64 from "12,40,7"; UserError where one is no training window."""
+    words = [word.strip() for word in text.split(",")]
+    for word in words:
+        if not (word.isascii() and word.isdecimal() and int(word) < available):
+            raise UserError(
+                f"--windows {text}: {word!r} is no training window; they are numbered from 0 to "
+                f"{available - 1}, joined by commas."
+            )
+    return np.array([int(word) for word in words], dtype=np.int64)
+
+
+def drawn_windows(count: int, seed: int, found: Clustered, data: Experiment) -> np.ndarray:
+    """(n,) int64: windows of different persons that are clustered at all levels."""
+    rng = np.random.default_rng(seed)
+    chosen = one_of_each(data.train.identity, found.everywhere, count, rng)
+    if len(chosen) == 0:
+        raise UserError(
+            "no training window is clustered at every level with these weights. Name windows with "
+            "--windows to see the levels at which they are."
+        )
+    if len(chosen) < count:
+        console.notes([f"--count {count}: only {len(chosen)} windows are clustered at all levels."])
+    return chosen
+
+
+def drawn_skeleton(settings: HiMPCSettings, data: Experiment) -> Skeleton:
+    """The true names of the joint axis; KGBD in raw order is learned from under other names."""
+    if settings.spec.skeleton is KGBD_FILE and settings.kgbd_order == "raw":
+        return KGBD_FILE
+    return data.skeleton
+
+
+def windows_of(
+    chosen: np.ndarray,
+    importance: dict[str, np.ndarray],
+    settings: HiMPCSettings,
+    data: Experiment,
+) -> list[picture.Window]:
+    """What the picture shows of each chosen window."""
+    joints = data.train.windows[chosen]
+    points = body_levels(joints, data.skeleton, settings.level_names)
+    windows = []
+    for i, (window, person) in enumerate(zip(chosen, data.train.identity[chosen], strict=True)):
+        outlier_at = [level for level, rows in importance.items() if np.isnan(rows[i]).any()]
+        windows.append(
+            picture.Window(
+                f"person {data.identities[person]}, window {window}",
+                note(outlier_at, settings),
+                joints[i],
+                {level: rows[i] for level, rows in points.items()},
+                {level: rows[i] for level, rows in importance.items()},
+            )
+        )
+    return windows
+
+
+def note(outlier_at: list[str], settings: HiMPCSettings) -> str:
+    """What is said of a window that is an outlier at some levels."""
+    if not outlier_at:
+        return ""
+    if len(outlier_at) == len(settings.level_names):
+        return "Outlier: not learned from in this epoch."
+    outlier = f"Outlier at {' and '.join(outlier_at)}"
+    left_out = settings.outlier_rule == "any_level"
+    return f"{outlier}: not learned from at any level." if left_out else f"{outlier}."
+
+
+def title(settings: HiMPCSettings, data: Experiment) -> str:
+    """The heading of the picture; a run that has no results yet has one too."""
+    names = ("dataset", "probe", "fidelity", "seed")
+    known = {"method": "Hi-MPC", **{name: getattr(settings, name) for name in names}}
+    return style.title_of(results.Run(Path(), {**known, "data": {"generated": data.generated}}))
+
+
+def said(settings: HiMPCSettings, found: Clustered) -> str:
+    """The sentences under the heading."""
+    heads = {0: "without heads", 1: "one head"}.get(settings.M, f"mean over {settings.M} heads")
+    return (
+        f"Importance of each frame at each level ({heads}; the frames of a window sum to 1), "
+        f"weights of epoch {found.epoch}. {_MINED[settings.mining]}"
+    )
