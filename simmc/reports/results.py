@@ -72,14 +72,15 @@ class Run:
         return found if isinstance(found, dict) else {}
 
 
-def folder_of(path: str | Path, *, pointer: str = "latest") -> Path:
+def folder_of(path: str | Path, *, pointer: str = "latest*") -> Path:
     """The run's folder, from the folder itself, a file in it, or the folder above it.
 
     The folder above holds all runs of one dataset and probe.
 
     Args:
         path: one of these.
-        pointer: the file in the folder above that names the newest run of a kind.
+        pointer: pattern of the files in the folder above that name the newest run of each kind;
+            the youngest of them decides.
 
     Raises:
         UserError: there is no such folder.
@@ -92,8 +93,8 @@ def folder_of(path: str | Path, *, pointer: str = "latest") -> Path:
             f"{path}: there is no such run. Give the folder of a run, for instance "
             "ReID_Models/KS20/probe for the newest one of KS20."
         )
-    newest = path / pointer
-    if newest.is_file():
+    pointers = [file for file in path.glob(pointer) if file.is_file()]
+    for newest in sorted(pointers, key=lambda file: file.stat().st_mtime, reverse=True):
         named = path / newest.read_text(encoding="utf-8", errors="replace").strip()
         if named.is_dir():
             return named

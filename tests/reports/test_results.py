@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from simmc.errors import UserError
@@ -9,6 +11,20 @@ def test_a_run_is_found_by_its_folder_a_file_and_the_folder_above(make_run):
     folder = make_run("new")
     for path in (folder, folder / "results.json", folder.parent):
         assert results.load(path).path == folder
+
+
+def test_the_folder_above_means_the_newest_run_of_any_method(make_run):
+    simmc, himpc = make_run("f6"), make_run("himpc_f6")
+    above = simmc.parent
+    (above / "latest").write_text("f6\n")
+    (above / "latest_himpc").write_text("himpc_f6\n")
+    for youngest, wanted in (("latest_himpc", himpc), ("latest", simmc)):
+        for file in above.glob("latest*"):
+            os.utime(file, (0, 9 if file.name == youngest else 5))
+        assert results.folder_of(above) == wanted
+    assert results.folder_of(above, pointer="latest_himpc") == himpc
+    (above / "latest").write_text("deleted\n")
+    assert results.folder_of(above) == himpc
 
 
 def test_a_lost_pointer_is_no_crash(make_run):
