@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from simmc import fidelity
-from simmc.config import HiMPCSettings, SimMCSettings, options_of
+from simmc.config import HiMPCSettings, SimMCSettings, SupervisedSettings, options_of
 
 PAGE = (Path(__file__).parents[1] / "docs" / "fidelity.md").read_text(encoding="utf-8")
 ROWS = {
@@ -91,7 +91,7 @@ def test_levels():
         fidelity.values("simmc", "faithful")
 
 
-@pytest.mark.parametrize("settings", [SimMCSettings, HiMPCSettings])
+@pytest.mark.parametrize("settings", [SimMCSettings, HiMPCSettings, SupervisedSettings])
 def test_the_settings_have_every_switch_of_their_command(settings):
     declared = {entry.name: entry.default for entry in options_of(settings) if entry.is_switch}
     assert declared == fidelity.values(settings.COMMAND, "released")
