@@ -30,7 +30,9 @@ class SupervisedSettings(EpochSettings):
         choices=MODELS,
         group=MAIN,
     )
-    epochs: int = option(60, "Epochs; nothing ends a run earlier.", limits=Range(0), group=TRAINING)
+    epochs: int = option(
+        200, "Epochs; nothing ends a run earlier.", limits=Range(0), group=TRAINING
+    )
     H: int = option(256, "encoder: its width.", aliases=("hidden",), limits=COUNT, group=TRAINING)
     D: int = option(1, "encoder: hidden layers.", limits=COUNT, group=TRAINING)
     dropout: float = option(
