@@ -12,7 +12,7 @@ import torch
 from simmc.data.skeletons import CASIA_14, Skeleton
 from simmc.errors import UserError
 from simmc.methods.matching import Encoder
-from simmc.runs.runtime import one_thread
+from simmc.runs.runtime import few_threads
 
 Pair = tuple[str, str]
 
@@ -136,7 +136,7 @@ def encoder(name: str, skeleton: Skeleton) -> Encoder:
     describe = DESCRIPTORS[name]
 
     def apply(windows: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        with one_thread():
+        with few_threads(1):
             whole = windows.unflatten(2, (skeleton.n_joints, 3)).double()
             return describe(whole, skeleton).float()[:, None]
 

@@ -32,7 +32,7 @@ from simmc.methods.selection import Selector
 from simmc.methods.training import load_weights
 from simmc.models.identities import EncoderClassifier
 from simmc.models.posegait import PoseGaitNetwork
-from simmc.runs.runtime import Runtime, one_thread
+from simmc.runs.runtime import Runtime, few_threads
 from simmc.runs.seeds import Seeds
 
 PROTOCOLS = ("paper", "fixed_epochs")
@@ -89,7 +89,7 @@ class Supervised(EpochTraining[SupervisedSettings]):
         self.keep_weights(best)
         if self.epoch < self.settings.epochs:
             small = self.settings.model == "encoder"
-            with self.clock("steps"), one_thread() if small else nullcontext():
+            with self.clock("steps"), few_threads(1) if small else nullcontext():
                 record |= self.learn()
         record["seconds"] = self.clock.take()
         self.epoch += 1
@@ -147,7 +147,7 @@ def inputs_of(
     windows = tensor_of(split, runtime.device)
     if settings.model == "encoder":
         return windows
-    with one_thread():  # small operations; arithmetic in float64, as for the descriptor itself
+    with few_threads(1):  # small operations; arithmetic in float64, as for the descriptor itself
         return torch.cat(
             [
                 pose_gait(part.unflatten(2, (skeleton.n_joints, 3)).double(), skeleton).float()

@@ -56,10 +56,10 @@ def start(device: str = "auto", gpu: str | None = None, threads: int | None = No
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Torch on one thread for a while: small tensor operations lose by more, several times over."""
+def few_threads(most: int) -> Iterator[None]:
+    """Torch on at most so many threads for a while: small tensor operations lose by more."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(min(most, before))
     try:
         yield
     finally:
