@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 RELEASED, EXACT = "released", "exact"
 TRAININGS = ("simmc", "himpc")  # the commands that learn by clustering
-EPOCHS = (*TRAININGS, "supervised")  # those that learn in epochs and score stored weights
+SOURCES = ("age", "sgela", "mgscr", "smsge")  # those whose features SimMC-UF fine-tunes
+EPOCHS = (*TRAININGS, "supervised", *SOURCES)  # those that learn in epochs and score stored weights
 SCORINGS = (*EPOCHS, "descriptors")  # those that load windows and match them
 
 
@@ -26,6 +27,7 @@ class Switch:
         commands: those that have the flag.
         more: further values, neither released nor exact.
         instead: command -> its own released value, where programs differ.
+        exact_instead: command -> its own exact value, where papers differ.
         open: True where values outside `choices` are checked by the command itself.
     """
 
@@ -37,6 +39,7 @@ class Switch:
     commands: tuple[str, ...]
     more: tuple[str, ...] = ()
     instead: Mapping[str, str] = field(default_factory=dict)
+    exact_instead: Mapping[str, str] = field(default_factory=dict)
     open: bool = False
 
     @property
@@ -47,6 +50,10 @@ class Switch:
     def released_by(self, command: str) -> str:
         """The value with which the numbers of this command's paper were made."""
         return self.instead.get(command, self.released)
+
+    def exact_by(self, command: str) -> str:
+        """The value that is right for this command."""
+        return self.exact_instead.get(command, self.exact)
 
 
 _SIMMC = (
@@ -105,9 +112,11 @@ _SIMMC = (
         "Q7",
         "on",
         "off",
-        "Balance the training windows by true identity, with repeats (never on KGBD), or use "
+        "Balance the training windows by true identity, with repeats (all: on KGBD too), or use "
         "each once.",
         SCORINGS,
+        more=("all",),
+        instead={"age": "off", "sgela": "off", "mgscr": "all", "smsge": "all"},
     ),
     Switch(
         "same_condition_map",
@@ -133,6 +142,7 @@ _SIMMC = (
         "off",
         "Draw sampling and order of the training windows twice and use the second draw, or once.",
         SCORINGS,
+        instead=dict.fromkeys(SOURCES, "off"),
     ),
     Switch(
         "kgbd_order",
@@ -154,6 +164,8 @@ _SIMMC = (
         "centre; nose on CASIA_B), none, or a joint by name.",
         SCORINGS,
         more=("none",),
+        instead={"age": "none", "sgela": "none"},
+        exact_instead={"age": "none", "sgela": "none"},
         open=True,
     ),
     Switch(
@@ -265,7 +277,7 @@ def values(command: str, level: str) -> dict[str, str]:
     if level not in (RELEASED, EXACT):
         raise ValueError(f"fidelity must be {RELEASED} or {EXACT}, not {level!r}")
     return {
-        switch.name: switch.released_by(command) if level == RELEASED else switch.exact
+        switch.name: switch.released_by(command) if level == RELEASED else switch.exact_by(command)
         for switch in SWITCHES.values()
         if command in switch.commands
     }

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from simmc import __doc__ as about
 from simmc import __version__ as version
 from simmc.errors import UserError
+from simmc.fidelity import EPOCHS
 
 # name -> ("module:function", what it does)
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -120,7 +121,7 @@ def _function(command: str) -> Callable[[list[str]], int]:
 def _interrupted(command: str) -> str:
     again = (
         "A training continues from its last checkpoint: the same command with --resume."
-        if command in ("simmc", "himpc", "supervised")
+        if command in EPOCHS
         else "Run the same command again to finish."
     )
     return f"\ninterrupted. Every file that was written is whole. {again}"

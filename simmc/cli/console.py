@@ -1,12 +1,14 @@
 """What a training prints: one line an epoch that a person can read, and a table at the end."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from simmc.config import Resolved
+from tqdm import tqdm
+
+from simmc.config import EpochSettings, Resolved
 from simmc.data.loaders import Experiment
 from simmc.errors import UserError
 from simmc.runs.directory import RunDirectory
@@ -53,9 +55,14 @@ def supervised(labels: str) -> None:
     say(f"SUPERVISED: {labels}\nHold these numbers against no method without labels.")
 
 
-def leg_title(protocols: tuple[str, ...]) -> str:
+def leg_title(protocols: tuple[str, ...], explained: Mapping[str, str] = EXPLAINED) -> str:
     """What a training serves."""
-    return "training for the " + " and the ".join(EXPLAINED[p] for p in protocols)
+    return "training for the " + " and the ".join(explained[p] for p in protocols)
+
+
+def bar(items: Iterable[Any]) -> Iterable[Any]:
+    """Shows the batches of an epoch while they are worked on, where a person looks on."""
+    return tqdm(items, leave=False, unit="step", disable=None)
 
 
 def epoch(record: dict[str, Any], training: Any, board: Any) -> None:
@@ -80,11 +87,24 @@ def epoch(record: dict[str, Any], training: Any, board: Any) -> None:
     ]
     parts.append(", ".join(waits))
     parts.append(f"{sum(record['seconds'].values()):.1f} s")
+    if training.FIXED_LENGTH and record.get("steps"):
+        parts.append(remaining(record, training.settings))
     say(" | ".join(part for part in parts if part))
     if board is not None:
         for key, value in record.items():
             if isinstance(value, int | float) and key != "epoch":
                 board.add_scalar(key, value, record["epoch"])
+
+
+def remaining(record: dict[str, Any], settings: EpochSettings) -> str:
+    """How long a training of fixed length will still take, by its last epoch."""
+    evaluation = record["seconds"].get("evaluation", 0.0) / settings.eval_every
+    rest = sum(v for k, v in record["seconds"].items() if k != "evaluation")
+    minutes = (settings.epochs - record["epoch"] - 1) * (rest + evaluation) / 60
+    if minutes < 1:
+        return "less than a minute left"
+    hours, minutes = divmod(round(minutes), 60)
+    return f"{hours} h {minutes} min left" if hours else f"{minutes} min left"
 
 
 def remark(record: dict[str, Any]) -> str:
@@ -130,7 +150,9 @@ def mean_seconds(records: list[dict[str, Any]]) -> dict[str, float]:
     return means | {"total_run": sum(sum(r["seconds"].values()) for r in records)}
 
 
-def results(found: dict[str, Any], run: RunDirectory) -> None:
+def results(
+    found: dict[str, Any], run: RunDirectory, explained: Mapping[str, str] = EXPLAINED
+) -> None:
     """The final table, all protocols of the method."""
     say(
         f"\n{found['method']} on {found['dataset']}, probe {found['probe']}, "
@@ -143,8 +165,11 @@ def results(found: dict[str, Any], run: RunDirectory) -> None:
             continue
         rates = [f"{100 * figures[k]:8.2f}" for k in ("top1", "top5", "top10", "mAP", "mINP")]
         say(f"{name:<12}{''.join(rates)}{figures['epoch']:>8}")
+        for kind, other in figures.get("kinds", {}).items():
+            rates = [f"{100 * other[k]:8.2f}" for k in ("top1", "top5", "top10", "mAP", "mINP")]
+            say(f"  {kind:<10}{''.join(rates)}")
     for name in found["protocols"]:
-        say(f"  {EXPLAINED[name]}")
+        say(f"  {explained[name]}")
     if found.get("supervised"):
         supervised(found["note"])
     say(f"run folder: {run.path}")

@@ -1,8 +1,8 @@
 """What the commands of all trained methods do: train, continue a run, or score a trained one."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from simmc.config import (
     EpochSettings,
     Resolved,
     TrainingSettings,
+    UnlabelledSettings,
     options_of,
     resolve,
 )
@@ -49,6 +50,9 @@ class Method:
         protocols: under which its epochs are chosen.
         labels: what it uses identity labels for, if it does: said before and after a training
             and in results.json, where "supervised" is then true.
+        load: the experiment that settings describe.
+        explained: what each protocol is, in words.
+        remarks: sentences for the user before a training.
     """
 
     title: str | Callable[..., str]
@@ -58,6 +62,9 @@ class Method:
     size: Callable[..., str]
     protocols: tuple[str, ...] = PROTOCOLS
     labels: str = ""
+    load: Callable[[Any], Experiment] = field(default_factory=lambda: load)
+    explained: Mapping[str, str] = field(default_factory=lambda: console.EXPLAINED)
+    remarks: Callable[[Resolved], list[str]] = lambda resolved: []
 
 
 def main(method: Method, argv: list[str]) -> int:
@@ -127,7 +134,7 @@ def train_run(
 ) -> int:
     """Train (or continue) every leg of a run, then score it under its protocols."""
     settings = resolved.settings
-    data = load(settings)
+    data = method.load(settings)
     legs = plan_legs(method, settings)
     if run is None:
         run = RunDirectory.create(
@@ -142,6 +149,8 @@ def train_run(
     console.settings(resolved)
     console.say(f"\nrun folder: {run.path}")
     console.data_summary(data)
+    for sentence in method.remarks(resolved):
+        console.say(sentence)
     if method.labels:
         console.supervised(method.labels)
     results = frame(method, settings, data, runtime)
@@ -151,14 +160,14 @@ def train_run(
     else:
         for folder, leg, protocols in legs:
             here = run if not folder else run.child(folder)
-            leg_data = data if leg is settings else load(leg)
+            leg_data = data if leg is settings else method.load(leg)
             training = begin(method, leg, leg_data, here, runtime, protocols)
             if settings.resume and here is run:  # not before its checkpoint has proved sound
                 run.write_config(continued(run.read_config(), resolved))
             results = train_leg(method, training, here, results)
     results["peak_rss_bytes"] = peak_rss_bytes()
     run.write_results(results)
-    console.results(results, run)
+    console.results(results, run, method.explained)
     return 0
 
 
@@ -167,15 +176,15 @@ def plan_legs(
 ) -> list[tuple[str, EpochSettings, tuple[str, ...]]]:
     """The trainings of a run: (subfolder, settings, protocols that they serve).
 
-    Where class sampling balances the training windows by identity, its numbers cannot be
-    label-free, and a second training without it serves that protocol.
+    Where identities decide what is learned from, as in class sampling, the numbers cannot be
+    label-free, and a second training without them serves that protocol.
     """
-    sampled = settings.class_sampling == "on" and settings.spec.sampled_by_class
-    if not sampled or not isinstance(settings, TrainingSettings):
+    if not isinstance(settings, UnlabelledSettings) or not settings.uses_identities:
         return [("", settings, method.protocols)]
-    legs: list[tuple[str, EpochSettings, tuple[str, ...]]] = [("", settings, ("paper",))]
+    rest = tuple(name for name in method.protocols if name != TWIN)
+    legs: list[tuple[str, EpochSettings, tuple[str, ...]]] = [("", settings, rest)]
     if settings.label_free_run == "on":
-        legs.append((TWIN, replace(settings, class_sampling="off"), ("label_free",)))
+        legs.append((TWIN, settings.without_identities(), (TWIN,)))
     return legs
 
 
@@ -189,6 +198,7 @@ def begin(
 ) -> EpochTraining:
     """A training from its checkpoint or from scratch; its log ends where it begins."""
     training = method.training(settings, data, seeds.generators(settings.seed), runtime, protocols)
+    training.progress = console.bar
     if settings.resume and run.last.is_file():
         training.restore(checkpoints.load(run.last), run.last)
         console.say(f"continuing at epoch {training.epoch}")
@@ -201,10 +211,15 @@ def train_leg(
 ) -> dict[str, Any]:
     """One training to its end; `results` with its protocols filled in."""
     settings, protocols = training.settings, training.protocols
-    console.say(console.leg_title(protocols))
+    console.say(console.leg_title(protocols, method.explained))
     with console.board(run.path, settings.tensorboard) as board:
         train(training, run, lambda record: console.epoch(record, training, board))
-    outcomes = {p: outcome(method, training, run, p) for p in protocols}
+    scored: dict[int, dict[str, Any] | None] = {}  # protocols that agree are scored once
+    for protocol in protocols:
+        epoch = training.selectors[protocol].best_epoch
+        if epoch not in scored:
+            scored[epoch] = outcome(method, training, run, protocol)
+    outcomes = {p: scored[training.selectors[p].best_epoch] for p in protocols}
     if not settings.save_model:
         for protocol in protocols:
             weights_path(run, protocol).unlink(missing_ok=True)
@@ -237,7 +252,7 @@ def evaluate_run(
     method: Method, settings: EpochSettings, run: RunDirectory, runtime: Runtime
 ) -> int:
     """Score the weights that a run kept, under every protocol that has some."""
-    data = load(settings)
+    data = method.load(settings)
     console.data_summary(data)
     results = frame(method, settings, data, runtime)
     twin = run.path / TWIN
@@ -255,7 +270,7 @@ def evaluate_run(
             )
     if not any(results["protocols"].values()):
         run.require(run.best)
-    console.results(results, run)
+    console.results(results, run, method.explained)
     return 0
 
 
@@ -273,6 +288,7 @@ def load(settings: DataSettings) -> Experiment:
         double_load=settings.double_load,
         cve_diagonal=settings.cve_diagonal,
         batch_size=settings.batch_size,
+        shuffle=settings.shuffles,
         rng=seeds.generators(settings.seed).data,
     )
 

@@ -1,11 +1,17 @@
 """Typed settings from layers: what the user types always wins, and every value knows its origin."""
 
-from simmc.config.common import DataSettings, EpochSettings, TrainingSettings
+from simmc.config.common import (
+    DataSettings,
+    EpochSettings,
+    TrainingSettings,
+    UnlabelledSettings,
+)
 from simmc.config.descriptors import DescriptorSettings
 from simmc.config.himpc import HiMPCSettings
 from simmc.config.layers import Resolved, preset_root, resolve
 from simmc.config.options import Option, Range, Settings, option, options_of, switch
 from simmc.config.settings import SimMCSettings
+from simmc.config.sources import SourceSettings
 from simmc.config.supervised import SupervisedSettings
 
 __all__ = [
@@ -18,8 +24,10 @@ __all__ = [
     "Resolved",
     "Settings",
     "SimMCSettings",
+    "SourceSettings",
     "SupervisedSettings",
     "TrainingSettings",
+    "UnlabelledSettings",
     "option",
     "options_of",
     "preset_root",

@@ -4,9 +4,9 @@ Named as the public READMEs and programs name them, with what was added.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from simmc.config.options import Range, Settings, option, switch
 from simmc.data import specs
@@ -100,6 +100,11 @@ class DataSettings(Settings):
         return [f"{dataset}_{probe}", f"{dataset}_probe"]
 
     @property
+    def shuffles(self) -> bool:
+        """Whether the training windows are brought into a random order once."""
+        return True
+
+    @property
     def spec(self) -> DatasetSpec:
         """The dataset: of the table, or the user's own by its manifest."""
         return find_spec(Path(self.data_root), self.dataset, self.length)
@@ -166,7 +171,31 @@ class EpochSettings(DataSettings):
 
 
 @dataclass(frozen=True)
-class TrainingSettings(EpochSettings):
+class UnlabelledSettings(EpochSettings):
+    """What the methods that learn without labels have in common: some of their data are not."""
+
+    label_free_run: str = option(
+        "on",
+        "Where identities decide what is learned from (as in class sampling), train a second time "
+        "without them, for the label-free numbers.",
+        choices=("on", "off"),
+        group=TRAINING,
+    )
+
+    @property
+    def uses_identities(self) -> bool:
+        """Whether identities decide which windows are learned from, or together with which."""
+        return self.class_sampling == "all" or (
+            self.class_sampling == "on" and self.spec.sampled_by_class
+        )
+
+    def without_identities(self) -> Self:
+        """The same training without any use of identities."""
+        return replace(self, class_sampling="off")
+
+
+@dataclass(frozen=True)
+class TrainingSettings(UnlabelledSettings):
     """What the methods that learn by clustering have in common."""
 
     eps: float = option(
@@ -182,13 +211,6 @@ class TrainingSettings(EpochSettings):
     H: int = option(256, "Width of the encoder.", aliases=("hidden",), limits=COUNT, group=TRAINING)
     patience: int = option(
         100, "Epochs without a better one before the run ends.", limits=COUNT, group=TRAINING
-    )
-    label_free_run: str = option(
-        "on",
-        "Where class sampling uses identities, train a second time without it, for the label-free "
-        "numbers.",
-        choices=("on", "off"),
-        group=TRAINING,
     )
     neighbors: str = option(
         "exact",

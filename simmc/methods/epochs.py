@@ -13,6 +13,7 @@ import torch
 
 from simmc.config import EpochSettings
 from simmc.data.loaders import Experiment
+from simmc.data.recordings import Progress, silent
 from simmc.errors import UserError
 from simmc.methods.loop import fingerprint, first_line
 from simmc.methods.selection import Selector
@@ -39,10 +40,13 @@ class EpochTraining(ABC, Generic[S]):
         epoch: the next one to run.
         best_weights: those of the epoch just run, if they are the best for some protocol.
         clock: seconds of the epoch by stage.
+        progress: wraps the batches of an epoch; the command may show them.
         OTHER_REMEDY: what else than --lr may help a training that diverges.
+        FIXED_LENGTH: whether nothing ends the training before its last epoch.
     """
 
     OTHER_REMEDY: ClassVar[str] = ""
+    FIXED_LENGTH: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -59,6 +63,7 @@ class EpochTraining(ABC, Generic[S]):
         self.epoch = 0
         self.best_weights: dict[str, torch.Tensor] | None = None
         self.clock = Clock()
+        self.progress: Progress = silent
         self.optimizer = FlatAdam(network, settings.lr)
 
     @property

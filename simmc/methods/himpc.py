@@ -81,7 +81,7 @@ class HiMPC(ClusterTraining[HiMPCSettings]):
         kept = inside.all(0) if s.outlier_rule == "any_level" else inside.any(0)
         sums = torch.zeros(len(labels), device=labels.device)
         steps = 0
-        for _, rows in self.batches(torch.nonzero(kept).flatten()):
+        for _, rows in self.progress(list(self.batches(torch.nonzero(kept).flatten()))):
             terms = []
             for i, level in enumerate(instances):
                 own = rows if s.outlier_rule == "any_level" else rows[inside[i, rows]]

@@ -53,6 +53,7 @@ class Supervised(EpochTraining[SupervisedSettings]):
         protocols: "paper" (best probe top-1) and "fixed_epochs" (the last epoch); no other.
     """
 
+    FIXED_LENGTH = True
     network: Network
 
     def __init__(
@@ -103,7 +104,7 @@ class Supervised(EpochTraining[SupervisedSettings]):
         sums = torch.zeros(3, device=self.inputs.device)  # both losses and right decisions
         batches = order.split(s.batch_size)
         network.train()
-        for rows in batches:  # nothing in here may wait for a GPU
+        for rows in self.progress(batches):  # nothing in here may wait for a GPU
             labels = self.identity[rows]
             features = network.features(self.inputs[rows])
             scores = network.classify(features)

@@ -273,7 +273,7 @@ def evaluated(monkeypatch):
     found = []
     shown = command.console.results
     monkeypatch.setattr(
-        command.console, "results", lambda f, folder: (found.append(f), shown(f, folder))
+        command.console, "results", lambda f, *rest: (found.append(f), shown(f, *rest))
     )
 
     def evaluate(made, *flags):

@@ -1,0 +1,134 @@
+"""What the pretext trainings of the source models share: a fixed number of epochs, and scoring.
+
+A recipe derives from `PretextTraining` and says what the steps of an epoch are. The public
+programs use the weights of the last epoch, so no label and no probe has a say in the choice, and
+both protocols score the same weights.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from simmc.config.sources import SourceSettings
+from simmc.data.loaders import Experiment
+from simmc.data.skeletons import Skeleton
+from simmc.evaluation.ranking import Retrieval
+from simmc.methods.epochs import EpochTraining
+from simmc.methods.matching import match_features, retrieval_outcome, retrieval_record, tensor_of
+from simmc.methods.selection import Selector
+from simmc.methods.training import load_weights
+from simmc.models.source import SourceNetwork
+from simmc.runs.runtime import Runtime
+from simmc.runs.seeds import Seeds
+
+P = TypeVar("P", bound=SourceSettings)
+NewNetwork = Callable[[P, Skeleton, torch.Generator], SourceNetwork]
+ENCODE_BATCH = 1024  # windows encoded at once: bounds the memory of the layers in between
+
+
+class PretextTraining(EpochTraining[P]):
+    """A training in progress; its arguments are those of `ClusterTraining`.
+
+    Attributes:
+        windows: (N, f, 3 J) float32 training windows.
+    """
+
+    FIXED_LENGTH = True
+    network: SourceNetwork
+
+    def __init__(
+        self,
+        settings: P,
+        data: Experiment,
+        seeds: Seeds,
+        runtime: Runtime,
+        protocols: tuple[str, ...],
+        network: SourceNetwork,
+    ) -> None:
+        selectors = {name: Selector(patience=settings.epochs + 1) for name in protocols}
+        super().__init__(settings, data, seeds, runtime, selectors, network.to(runtime.device))
+        self.windows = tensor_of(data.train, runtime.device)
+
+    def run_epoch(self) -> tuple[dict[str, Any], list[str]]:
+        """One epoch: evaluate now and then, then the steps."""
+        record: dict[str, Any] = {"epoch": self.epoch}
+        if self.is_evaluated():
+            with self.clock("evaluation"):
+                kind = self.settings.kind
+                found = retrieve(self.network, kind, self.settings, self.data, self.runtime)
+                record |= retrieval_record(found)
+        # the newest weights are the ones to keep, under every protocol
+        best = self.choose(dict.fromkeys(self.protocols, float(self.epoch)))
+        self.keep_weights(best)
+        if self.epoch < self.settings.epochs:
+            with self.clock("steps"):
+                record |= self.learn()
+        record["seconds"] = self.clock.take()
+        self.epoch += 1
+        return record, best
+
+    @abstractmethod
+    def learn(self) -> dict[str, Any]:
+        """The steps of an epoch: `steps`, their number, and the mean of each `loss_<name>`."""
+
+
+@torch.no_grad()
+def encode(network: SourceNetwork, windows: torch.Tensor, kind: str) -> torch.Tensor:
+    """(N, e) pooled features of (N, f, 3 J) windows."""
+    network.eval()
+    return torch.cat([network.pooled(part, kind) for part in windows.split(ENCODE_BATCH)])
+
+
+def retrieve(
+    network: SourceNetwork,
+    kind: str,
+    settings: SourceSettings,
+    data: Experiment,
+    runtime: Runtime,
+    *,
+    negative_squared: str = "clamp",
+) -> Retrieval:
+    """Probe against gallery by the Euclidean distance of one kind of pooled features."""
+    probe, gallery = (
+        encode(network, tensor_of(split, runtime.device), kind)
+        for split in (data.probe, data.gallery)
+    )
+    return match_features(
+        probe,
+        gallery,
+        data,
+        runtime,
+        same_condition=settings.same_condition_map,
+        negative_squared=negative_squared,
+    )
+
+
+def scorer(new_network: NewNetwork[P]) -> Callable[..., dict[str, Any]]:
+    """The `score` of a source model's command (`simmc.cli.training.Method`)."""
+
+    def score(
+        path: Path,
+        settings: P,
+        data: Experiment,
+        runtime: Runtime,
+        ranks: int,
+        *,
+        negative_squared: str = "clamp",
+    ) -> dict[str, Any]:
+        """Figures, epoch and CMC curve of the weights in a file, and the figures of every kind."""
+        network = new_network(settings, data.skeleton, torch.Generator())
+        epoch = load_weights(network, path, "settings")
+        network.to(runtime.device)
+        found = {
+            kind: retrieve(
+                network, kind, settings, data, runtime, negative_squared=negative_squared
+            )
+            for kind in settings.KINDS
+        }
+        outcome = retrieval_outcome(found[settings.kind], epoch, ranks)
+        return outcome | {"kinds": {kind: retrieval_record(one) for kind, one in found.items()}}
+
+    return score
