@@ -1,0 +1,99 @@
+"""Skeleton graphs at four levels of detail, by joint name (MG-SCR and SM-SGE, their section 3.1).
+
+A node stands at the mean of some joints: a joint, the midpoint of a bone, a component or a limb.
+Shape letters: n nodes, E edges, J joints.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from simmc.data.skeletons import Edge, Skeleton
+
+GraphLevel = Literal["hyper_joint", "joint", "component", "limb"]
+# from fine to coarse; the papers say hyper-joint, joint, part and body
+GRAPH_LEVELS: tuple[GraphLevel, ...] = ("hyper_joint", "joint", "component", "limb")
+
+_COMPONENT_EDGES: tuple[Edge, ...] = (
+    ("head", "torso"),
+    *(("head", f"{side}_upper_arm") for side in ("left", "right")),
+    *((f"{side}_upper_arm", f"{side}_lower_arm") for side in ("left", "right")),
+    *(("torso", f"{side}_upper_leg") for side in ("left", "right")),
+    *((f"{side}_upper_leg", f"{side}_lower_leg") for side in ("left", "right")),
+)
+_LIMB_EDGES: tuple[Edge, ...] = tuple(
+    ("torso", f"{side}_{limb}") for side in ("left", "right") for limb in ("leg", "arm")
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """One level of one skeleton.
+
+    Attributes:
+        level: which.
+        members: joint indices of every node, in the order of the nodes.
+        edges: (E, 2) int64, undirected, smaller node first.
+    """
+
+    level: GraphLevel
+    members: tuple[np.ndarray, ...]
+    edges: np.ndarray
+
+    @property
+    def n_nodes(self) -> int:
+        """Number of nodes n."""
+        return len(self.members)
+
+    def means(self, n_joints: int) -> np.ndarray:
+        """(n, J) float64: `means @ joints` are the positions of the nodes."""
+        found = np.zeros((self.n_nodes, n_joints))
+        for node, joints in enumerate(self.members):
+            found[node, joints] = 1 / len(joints)
+        return found
+
+    def adjacency(self) -> np.ndarray:
+        """(n, n) bool, symmetric; every node is its own neighbour."""
+        found = np.eye(self.n_nodes, dtype=bool)
+        found[self.edges[:, 0], self.edges[:, 1]] = True
+        found[self.edges[:, 1], self.edges[:, 0]] = True
+        return found
+
+
+def skeleton_graph(skeleton: Skeleton, level: GraphLevel) -> Graph:
+    """The graph of one level.
+
+    The joints of the hyper-joint level keep their numbers; a new node at the middle of each bone
+    links its two ends in its stead. New nodes are numbered from J in the order in which a scan of
+    the joints' adjacency matrix by rows first meets their bone.
+    """
+    if level in ("component", "limb"):
+        table = skeleton.components if level == "component" else skeleton.limbs
+        names = [name for name, _ in table]
+        pairs = _COMPONENT_EDGES if level == "component" else _LIMB_EDGES
+        links = [(names.index(a), names.index(b)) for a, b in pairs]
+        return Graph(level, skeleton.parts(level), _ordered(np.array(links)))
+    joints = tuple(np.array([j]) for j in range(skeleton.n_joints))
+    bones = _ordered(skeleton.edge_indices())
+    if level == "joint":
+        return Graph(level, joints, bones)
+    middles = np.arange(skeleton.n_joints, skeleton.n_joints + len(bones))
+    halves = np.concatenate([np.stack([bones[:, end], middles], axis=1) for end in (0, 1)])
+    return Graph(level, (*joints, *bones), _ordered(halves))
+
+
+def containing(skeleton: Skeleton, level: Literal["component", "limb"]) -> np.ndarray:
+    """(J,) int64: the part of a level that holds each joint."""
+    found = np.empty(skeleton.n_joints, dtype=np.int64)
+    for part, joints in enumerate(skeleton.parts(level)):
+        found[joints] = part
+    return found
+
+
+def _ordered(edges: np.ndarray) -> np.ndarray:
+    """Edges with the smaller node first, in the order of a scan of the matrix by rows."""
+    edges = np.sort(edges, axis=1)
+    return edges[np.lexsort((edges[:, 1], edges[:, 0]))]
