@@ -18,7 +18,10 @@ import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
+from simmc.models.products import noted
+
 State = tuple[torch.Tensor, torch.Tensor]
+_Start = tuple[torch.Tensor | None, torch.Tensor | None]
 FORGET_OFFSET = 1.0
 
 
@@ -27,7 +30,7 @@ class StackedLSTM(nn.Module):
 
     Args:
         copies: stacks, such as one a coordinate; no number passes from one to another.
-        width: input values a frame.
+        width: input values a frame; 0: none.
         hidden: units of each layer.
         layers: layers of a stack.
         generator: source of the initial weights.
@@ -46,7 +49,6 @@ class StackedLSTM(nn.Module):
         spread: float | None = 0.1,
     ) -> None:
         super().__init__()
-        self.copies, self.hidden = copies, hidden
         self.layers = nn.ModuleList(
             LSTMLayer(copies, hidden if i else width, hidden, generator=generator, spread=spread)
             for i in range(layers)
@@ -64,27 +66,29 @@ class StackedLSTM(nn.Module):
         Returns:
             (copies, f, B, hidden) outputs of the top layer; h and c after the last frame.
         """
-        before = _unbound(state, len(self.layers))
         after = []
-        for layer, (h, c) in zip(self._layers(), before, strict=True):
-            steps = LayerSteps(layer, layer.products(inputs), h, c)
+        for layer, (h, c) in zip(self._layers(), _of_layers(state, len(self.layers)), strict=True):
+            steps = LayerSteps(layer, layer.products(inputs), h, c, fed=False)
             inputs = torch.stack([steps.step() for _ in range(inputs.shape[1])], dim=1)
             after.append(steps.state)
         h, c = (torch.stack(part) for part in zip(*after, strict=True))
         return inputs, (h, c)
 
-    def begin(
-        self, length: int, batch: int, state: State | None = None, known: torch.Tensor | None = None
-    ) -> "Steps":
+    def begin(self, length: int, batch: int, state: State | None = None) -> "Steps":
         """For inputs that are not known ahead, as a decoder's: the frames one by one.
 
         Args:
             length: f, steps that will be made.
             batch: B.
             state: as in `forward`.
-            known: (copies, f, B, k) the first k values of every input, if they are known.
         """
-        return Steps(self._layers(), length, batch, _unbound(state, len(self.layers)), known)
+        start = _of_layers(state, len(self.layers))
+        return Steps(
+            [
+                LayerSteps(layer, layer.biases(length, batch), h, c, fed=True)
+                for layer, (h, c) in zip(self._layers(), start, strict=True)
+            ]
+        )
 
     def _layers(self) -> list["LSTMLayer"]:
         return [layer for layer in self.layers if isinstance(layer, LSTMLayer)]
@@ -124,13 +128,14 @@ class LSTMLayer(nn.Module):
         self.register_buffer("offset", offset.flatten(), persistent=False)
 
     def products(self, inputs: torch.Tensor) -> torch.Tensor:
-        """(copies, f, B, k) first k values of the inputs to (copies, f, B, 4 hidden), biases in."""
-        kernel = self.kernel[:, : inputs.shape[3]]
-        flat = torch.baddbmm((self.bias + self.offset)[:, None], inputs.flatten(1, 2), kernel)
-        return flat.unflatten(1, inputs.shape[1:3])
+        """`inputs W + b`: (copies, f, B, width) to (copies, f, B, 4 hidden)."""
+        bias = (self.bias + self.offset)[:, None]
+        return torch.baddbmm(bias, inputs.flatten(1, 2), self.kernel).unflatten(
+            1, inputs.shape[1:3]
+        )
 
     def biases(self, length: int, batch: int) -> torch.Tensor:
-        """What `products` is with inputs of no values; one row, seen f B times."""
+        """`b` alone, one row seen as (copies, f, B, 4 hidden)."""
         bias = (self.bias + self.offset)[:, None, None]
         return bias.expand(-1, length, batch, -1)
 
@@ -141,9 +146,9 @@ class LayerSteps:
     Args:
         layer: whose.
         added: (copies, f, B, 4 hidden), all of the gates that is known before the steps.
-        h: (copies, B, hidden) or None for zeros.
+        h: (copies, B, hidden), or None for zeros.
         c: the same.
-        fed: values that every input has beyond those in `added`; they are the last ones.
+        fed: whether each step is given its input.
     """
 
     def __init__(
@@ -152,18 +157,15 @@ class LayerSteps:
         added: torch.Tensor,
         h: torch.Tensor | None,
         c: torch.Tensor | None,
-        fed: int = 0,
+        *,
+        fed: bool,
     ) -> None:
         self._h, self._c = h, c
         self._factors: list[tuple[torch.Tensor, list[torch.Tensor]]] = []
-        kernels: list[torch.Tensor] = [layer.recurrent]
-        if fed:
-            width = layer.kernel.shape[1]
-            kernels.append(layer.kernel if fed == width else layer.kernel[:, width - fed :])
-        for kernel in kernels:
-            seen: list[torch.Tensor] = []
-            added = _Factor.apply(added, kernel, seen)
-            self._factors.append((kernel.detach(), seen))
+        for matrix in (layer.recurrent, layer.kernel) if fed else (layer.recurrent,):
+            notes: list[torch.Tensor] = []
+            added = noted(added, matrix, notes)
+            self._factors.append((matrix.detach(), notes))
         self._added = list(added.unbind(1))
 
     @property
@@ -173,65 +175,55 @@ class LayerSteps:
             raise ValueError("no step has been made yet")
         return self._h, self._c
 
-    def step(self, fed: torch.Tensor | None = None) -> torch.Tensor:
+    def step(self, given: torch.Tensor | None = None) -> torch.Tensor:
         """The next output (copies, B, hidden).
 
         Args:
-            fed: (copies, B, fed) last values of the input; None: there are none, or they are 0.
+            given: (copies, B, width), the input; None: it is part of `added`, or 0.
         """
         operands: list[torch.Tensor] = []
-        for values, (kernel, seen) in zip((self._h, fed), self._factors, strict=False):
+        for values, (matrix, notes) in zip((self._h, given), self._factors, strict=False):
             if values is not None:  # a product with zeros is left out
-                seen.append(values.detach())
-                operands += [values, kernel]
-        self._h, self._c = _Cell.apply(self._added.pop(0), self._c, *operands)
-        return self._h
+                notes.append(values.detach())
+                operands += [values, matrix]
+        h, self._c = _Cell.apply(self._added.pop(0), self._c, *operands)
+        self._h = h
+        return h
 
 
 class Steps:
     """The steps of one pass through a stack, made by `StackedLSTM.begin`."""
 
-    def __init__(
-        self,
-        layers: list[LSTMLayer],
-        length: int,
-        batch: int,
-        state: list[tuple[torch.Tensor | None, torch.Tensor | None]],
-        known: torch.Tensor | None,
-    ) -> None:
-        self._layers = []
-        for i, (layer, (h, c)) in enumerate(zip(layers, state, strict=True)):
-            ahead = known if i == 0 else None
-            width = layer.kernel.shape[1] - (0 if ahead is None else ahead.shape[3])
-            added = layer.biases(length, batch) if ahead is None else layer.products(ahead)
-            self._layers.append(LayerSteps(layer, added, h, c, width))
+    def __init__(self, layers: list[LayerSteps]) -> None:
+        self._layers = layers
 
-    def step(self, fed: torch.Tensor | None) -> torch.Tensor:
+    def step(self, given: torch.Tensor | None) -> torch.Tensor:
         """The next output (copies, B, hidden) of the top layer.
 
         Args:
-            fed: (copies, B, width - k) the values of the input that were not known ahead; None:
-                zeros.
+            given: (copies, B, width), the input; None: zeros.
         """
-        for layer in self._layers:
-            fed = layer.step(fed)
-        if fed is None:
-            raise ValueError("a stack needs at least one layer")
-        return fed
+        first, *rest = self._layers
+        output = first.step(given)
+        for layer in rest:
+            output = layer.step(output)
+        return output
 
 
 class _Cell(torch.autograd.Function):
-    """A step of a layer, from what is added to its products to h and c."""
+    """A step of a layer: from what is added to its products, c, and pairs of factors, to h and c.
+
+    The matrices among the factors are constants here; `noted` sees to their gradients.
+    """
 
     @staticmethod
     def forward(
         ctx: Any, added: torch.Tensor, c: torch.Tensor | None, *operands: torch.Tensor
     ) -> State:
         gates = added
-        for values, kernel in zip(operands[::2], operands[1::2], strict=True):
+        for values, matrix in zip(operands[::2], operands[1::2], strict=True):
             # the first product makes a new tensor, the second adds to it
-            out = None if gates is added else gates
-            gates = torch.baddbmm(gates, values, kernel, out=out)
+            gates = torch.baddbmm(gates, values, matrix, out=None if gates is added else gates)
         if gates is added:
             gates = added.clone()
         hidden = gates.shape[-1] // 4
@@ -246,7 +238,7 @@ class _Cell(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dh: torch.Tensor, dc: torch.Tensor) -> tuple:
-        gates, squashed, c, *kernels = ctx.saved_tensors
+        gates, squashed, c, *matrices = ctx.saved_tensors
         hidden = squashed.shape[-1]
         i, f, o, j = gates.split(hidden, dim=-1)
         slope = torch.empty_like(gates)
@@ -261,38 +253,11 @@ class _Cell(torch.autograd.Function):
             df.zero_()
         else:
             by_sigmoid(dc * c, f, grad_input=df)
-        operands = [d for k in kernels for d in (torch.bmm(slope, k.transpose(1, 2)), None)]
-        return slope, None if c is None else dc.mul_(f), *operands
+        factors = [d for m in matrices for d in (torch.bmm(slope, m.transpose(1, 2)), None)]
+        return slope, None if c is None else dc.mul_(f), *factors
 
 
-class _Factor(torch.autograd.Function):
-    """The gradient of a matrix that every step multiplies by, in one product over all steps.
-
-    The steps themselves use the matrix as a constant and note in `seen` what they multiplied. Their
-    gradients all come together in what was added to their products, and pass through here.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, added: torch.Tensor, kernel: torch.Tensor, seen: list[torch.Tensor]
-    ) -> torch.Tensor:
-        ctx.seen = seen
-        return added.view_as(added)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, slope: torch.Tensor) -> tuple:
-        seen = ctx.seen
-        if not seen:
-            return slope, None, None
-        late = slope[:, -len(seen) :]  # a first step from zeros multiplied nothing
-        inputs = torch.stack(seen, dim=1).flatten(1, 2)
-        return slope, torch.bmm(inputs.transpose(1, 2), late.flatten(1, 2)), None
-
-
-def _unbound(
-    state: State | None, layers: int
-) -> list[tuple[torch.Tensor | None, torch.Tensor | None]]:
+def _of_layers(state: State | None, layers: int) -> list[_Start]:
     """The state of each layer."""
     if state is None:
         return [(None, None)] * layers
