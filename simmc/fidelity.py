@@ -8,10 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 RELEASED, EXACT = "released", "exact"
-TRAININGS = ("simmc", "himpc")  # the commands that learn by clustering
+SIMMC = ("simmc", "finetune")  # SimMC on windows, and on another model's features
+TRAININGS = (*SIMMC, "himpc")  # the commands that learn by clustering
 SOURCES = ("age", "sgela", "mgscr", "smsge")  # those whose features SimMC-UF fine-tunes
-EPOCHS = (*TRAININGS, "supervised", *SOURCES)  # those that learn in epochs and score stored weights
-SCORINGS = (*EPOCHS, "descriptors")  # those that load windows and match them
+EPOCHS = (*TRAININGS, "supervised", *SOURCES, "recognition")  # those that learn in epochs
+SCORINGS = (*EPOCHS, "descriptors")  # those that score windows
+# those that read joints themselves; the others take them as a source model did
+SKELETAL = tuple(name for name in SCORINGS if name not in ("finetune", "recognition"))
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ _SIMMC = (
         "batch",
         "window",
         "One pair of masks for a whole batch of windows, or one pair for each window.",
-        ("simmc",),
+        SIMMC,
     ),
     Switch(
         "mask_replay",
@@ -80,7 +83,7 @@ _SIMMC = (
         "window",
         "Gradient steps reuse masks by batch number, or each window keeps the masks it was "
         "clustered with.",
-        ("simmc",),
+        SIMMC,
     ),
     Switch(
         "mpc_reduction",
@@ -88,7 +91,7 @@ _SIMMC = (
         "sum",
         "mean",
         "Add the MPC terms of the two masked sets, or average them (Eq. 5).",
-        ("simmc",),
+        SIMMC,
     ),
     Switch(
         "selection",
@@ -116,7 +119,10 @@ _SIMMC = (
         "each once.",
         SCORINGS,
         more=("all",),
-        instead={"age": "off", "sgela": "off", "mgscr": "all", "smsge": "all"},
+        instead={
+            **dict.fromkeys(("age", "sgela", "recognition"), "off"),
+            **dict.fromkeys(("mgscr", "smsge"), "all"),
+        },
     ),
     Switch(
         "same_condition_map",
@@ -133,7 +139,7 @@ _SIMMC = (
         "on",
         "off",
         "Count no MPC loss for a batch that holds cluster 0 alone, or compute it.",
-        ("simmc",),
+        SIMMC,
     ),
     Switch(
         "double_load",
@@ -142,7 +148,7 @@ _SIMMC = (
         "off",
         "Draw sampling and order of the training windows twice and use the second draw, or once.",
         SCORINGS,
-        instead=dict.fromkeys(SOURCES, "off"),
+        instead=dict.fromkeys((*SOURCES, "recognition"), "off"),
     ),
     Switch(
         "kgbd_order",
@@ -151,7 +157,7 @@ _SIMMC = (
         "mapped",
         "Joints of KGBD in the order of its files, in Kinect order, or in Kinect order with left "
         "and right swapped as in Hi-MPC.",
-        SCORINGS,
+        SKELETAL,
         more=("mirrored",),
         instead={"himpc": "mirrored"},
     ),
@@ -162,7 +168,7 @@ _SIMMC = (
         "sensor",
         "Joint that is subtracted from each frame: the file's first, the sensor's root (hip "
         "centre; nose on CASIA_B), none, or a joint by name.",
-        SCORINGS,
+        SKELETAL,
         more=("none",),
         instead={"age": "none", "sgela": "none"},
         exact_instead={"age": "none", "sgela": "none"},
@@ -224,6 +230,25 @@ _HIMPC = (
         ("himpc",),
     ),
 )
+_RECOGNITION = (
+    Switch(
+        "test_batches",
+        "S7",
+        "whole",
+        "all",
+        "Leave out the windows of a probe's person beyond its last full batch, or score all.",
+        ("recognition",),
+    ),
+    Switch(
+        "order",
+        "S13",
+        "stored",
+        "shuffled",
+        "Steps go through the training windows as they are stored, person by person, or in a new "
+        "random order in each epoch.",
+        ("recognition",),
+    ),
+)
 _PREPROCESS = (
     Switch(
         "ias_label_order",
@@ -269,7 +294,9 @@ _PREPROCESS = (
         more=("stride",),
     ),
 )
-SWITCHES: Mapping[str, Switch] = {switch.name: switch for switch in _SIMMC + _HIMPC + _PREPROCESS}
+SWITCHES: Mapping[str, Switch] = {
+    switch.name: switch for switch in _SIMMC + _HIMPC + _RECOGNITION + _PREPROCESS
+}
 
 
 def values(command: str, level: str) -> dict[str, str]:

@@ -4,13 +4,20 @@ from pathlib import Path
 import pytest
 
 from simmc import fidelity
-from simmc.config import HiMPCSettings, SimMCSettings, SupervisedSettings, options_of
+from simmc.config import (
+    FinetuneSettings,
+    HiMPCSettings,
+    RecognitionSettings,
+    SimMCSettings,
+    SupervisedSettings,
+    options_of,
+)
 
 PAGE = (Path(__file__).parents[1] / "docs" / "fidelity.md").read_text(encoding="utf-8")
 ROWS = {
     cells[1].strip(): [cell.strip() for cell in cells[2:-1]]
     for cells in (line.split("|") for line in PAGE.splitlines())
-    if len(cells) == 7 and re.fullmatch(r"[QHD]\d+", cells[1].strip())
+    if len(cells) == 7 and re.fullmatch(r"[QHSGD]\d+", cells[1].strip())
 }
 SWITCH = re.compile(r"(?:--(\w+) (\w+)` / `(\w+))")
 # written down a second time on purpose: name -> quirk, released, exact
@@ -33,6 +40,8 @@ EXPECTED = {
     "unmined_loss": ("H3", "frames", "sequence"),
     "mining_gradient": ("H4", "through", "through"),
     "outlier_rule": ("H6", "any_level", "own_level"),
+    "test_batches": ("S7", "whole", "all"),
+    "order": ("S13", "stored", "shuffled"),
     "ias_label_order": ("D1", "walk", "name"),
     "ias_cut": ("D2", "asymmetric", "symmetric"),
     "ks20_time": ("D3", "text", "number"),
@@ -47,10 +56,10 @@ def test_the_table():
 
 
 def test_every_quirk_has_one_row():
-    numbers = {"Q": 14, "H": 10, "D": 5}
+    numbers = {"Q": 14, "H": 10, "S": 13, "G": 8, "D": 5}
     expected = [f"{kind}{i + 1}" for kind, count in numbers.items() for i in range(count)]
-    assert list(ROWS) == expected
-    assert len(re.findall(r"^\| [QHD]\d+ \|", PAGE, flags=re.MULTILINE)) == len(expected)
+    assert sorted(ROWS) == sorted(expected)
+    assert len(re.findall(r"^\| [QHSGD]\d+ \|", PAGE, flags=re.MULTILINE)) == len(expected)
 
 
 def test_every_switch_has_a_row_and_every_row_s_switch_exists():
@@ -63,7 +72,7 @@ def test_every_switch_has_a_row_and_every_row_s_switch_exists():
     assert on_page == in_code
 
 
-@pytest.mark.parametrize("quirk", ["Q9", "Q14", "H5", "H7", "H8", "H9", "H10"])
+@pytest.mark.parametrize("quirk", ["Q9", "Q14", "H5", "H7", "H8", "H9", "H10", "S8", "S9", "G3", "G5", "G6"])
 def test_rows_without_a_switch_say_why(quirk):
     assert ROWS[quirk][2].startswith("no switch: ")
     assert all(s.quirk != quirk for s in fidelity.SWITCHES.values())
@@ -91,7 +100,10 @@ def test_levels():
         fidelity.values("simmc", "faithful")
 
 
-@pytest.mark.parametrize("settings", [SimMCSettings, HiMPCSettings, SupervisedSettings])
+@pytest.mark.parametrize(
+    "settings",
+    [SimMCSettings, FinetuneSettings, HiMPCSettings, SupervisedSettings, RecognitionSettings],
+)
 def test_the_settings_have_every_switch_of_their_command(settings):
     declared = {entry.name: entry.default for entry in options_of(settings) if entry.is_switch}
     assert declared == fidelity.values(settings.COMMAND, "released")

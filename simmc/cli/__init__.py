@@ -29,6 +29,18 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "simmc.cli.supervised:main",
         "train with identity labels, as the upper reference and for PoseGait",
     ),
+    "finetune": (
+        "simmc.cli.finetune:main",
+        "SimMC-UF: train SimMC on the features of a source model",
+    ),
+    "export-features": (
+        "simmc.cli.export:main",
+        "write a source model's features, or take in some made elsewhere",
+    ),
+    "recognition": (
+        "simmc.cli.recognition:main",
+        "train a head on a source model with identity labels: classification, and + DF",
+    ),
     "generate": ("simmc.cli.generate:main", "make raw data of invented walkers to try things on"),
     "report": ("simmc.cli.report:main", "tables and figures of finished runs against the papers"),
     "benchmark": (

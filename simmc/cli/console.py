@@ -21,6 +21,14 @@ EXPLAINED = {
 }
 
 
+AREAS = {"mAP": "mAP", "nauc_roc": "nAUC"}
+MATCHED = {"top1": "top-1", "top5": "top-5", "top10": "top-10", "mAP": "mAP", "mINP": "mINP"}
+CLASSIFIED = {
+    **{"top1": "Rank-1", "top5": "Rank-5", "top10": "Rank-10"},
+    **{"nauc_roc": "nAUC ROC", "nauc_cmc": "nAUC CMC"},
+}
+
+
 def say(text: str) -> None:
     """Print to standard output at once."""
     print(text, flush=True)
@@ -70,7 +78,8 @@ def epoch(record: dict[str, Any], training: Any, board: Any) -> None:
     parts = [f"epoch {record['epoch']:>4}"]
     if "top1" in record:
         top = " / ".join(f"{100 * record[k]:.1f}" for k in ("top1", "top5", "top10"))
-        parts.append(f"top-1/5/10 {top}  mAP {100 * record['mAP']:.1f}")
+        area = "mAP" if "mAP" in record else "nauc_roc"
+        parts.append(f"top-1/5/10 {top}  {AREAS[area]} {100 * record[area]:.1f}")
     if "clusters_1" in record:
         parts.append(f"clusters {record['clusters_1']:>4}  outliers {record['outliers']:>5}")
     if "train_top1" in record:
@@ -158,18 +167,23 @@ def results(
         f"\n{found['method']} on {found['dataset']}, probe {found['probe']}, "
         f"f = {found['length']}, {found['fidelity']}, seed {found['seed']}"
     )
-    say(f"{'protocol':<12}{'top-1':>8}{'top-5':>8}{'top-10':>8}{'mAP':>8}{'mINP':>8}{'epoch':>8}")
+    shown = [figures for figures in found["protocols"].values() if figures]
+    columns = CLASSIFIED if any("nauc_roc" in figures for figures in shown) else MATCHED
+    say(f"{'protocol':<12}{''.join(f'{name:>10}' for name in columns.values())}{'epoch':>8}")
     for name, figures in found["protocols"].items():
         if figures is None:
             say(f"{name:<12}  none: no epoch was chosen under this protocol")
             continue
-        rates = [f"{100 * figures[k]:8.2f}" for k in ("top1", "top5", "top10", "mAP", "mINP")]
-        say(f"{name:<12}{''.join(rates)}{figures['epoch']:>8}")
+        say(f"{name:<12}{_rates(figures, columns)}{figures['epoch']:>8}")
         for kind, other in figures.get("kinds", {}).items():
-            rates = [f"{100 * other[k]:8.2f}" for k in ("top1", "top5", "top10", "mAP", "mINP")]
-            say(f"  {kind:<10}{''.join(rates)}")
+            say(f"  {kind:<10}{_rates(other, columns)}")
     for name in found["protocols"]:
         say(f"  {explained[name]}")
     if found.get("supervised"):
         supervised(found["note"])
     say(f"run folder: {run.path}")
+
+
+def _rates(figures: dict[str, Any], columns: Mapping[str, str]) -> str:
+    """Percentages in the columns of a table."""
+    return "".join(f"{100 * figures[key]:10.2f}" for key in columns)

@@ -22,11 +22,6 @@ from simmc.runs.runtime import Runtime, peak_rss_bytes, start
 SUPERVISED = "supervised"
 POINTER = "latest_descriptors"  # SimMC's own pointer is where --mode Eval looks
 OUR_D_PG = "D_PG is our definition of PoseGait's 81 features: the published one is not known."
-_RETRIEVED = {"top1": "top-1", "top5": "top-5", "top10": "top-10", "mAP": "mAP", "mINP": "mINP"}
-_CLASSIFIED = {
-    **{"top1": "Rank-1", "top5": "Rank-5", "top10": "Rank-10"},
-    **{"nauc_roc": "nAUC ROC", "nauc_cmc": "nAUC CMC"},
-}
 _UNSUPERVISED_NOTE = (
     "Nothing was learned and no label used: these are the numbers of both protocols."
 )
@@ -52,7 +47,7 @@ def main(argv: list[str]) -> int:
             console.say(f"\n{circumstances(resolved.settings)}")
             console.data_summary(data)
             refuse(resolved.settings, data)
-            columns = _RETRIEVED if settings.classifier == "none" else _CLASSIFIED
+            columns = console.MATCHED if settings.classifier == "none" else console.CLASSIFIED
             console.say(line("", list(columns.values())))
         results, run = score(resolved, data, runtime)
         console.say(summary(results, run))
@@ -184,6 +179,6 @@ def line(name: str, cells: Sequence[str], end: str = "") -> str:
 def summary(results: dict[str, Any], run: RunDirectory) -> str:
     """The printed row of a run."""
     found = results["protocols"].get(SUPERVISED)
-    columns = _RETRIEVED if found is None else _CLASSIFIED
+    columns = console.MATCHED if found is None else console.CLASSIFIED
     figures = found or results["protocols"]["paper"]
     return line(results["method"], [f"{100 * figures[key]:.2f}" for key in columns], str(run.path))

@@ -21,7 +21,7 @@ from simmc.config import (
     resolve,
 )
 from simmc.config.layers import STORED
-from simmc.data.loaders import Experiment, load_experiment
+from simmc.data.loaders import Experiment, Features, load_experiment
 from simmc.errors import UserError
 from simmc.methods.epochs import EpochTraining
 from simmc.methods.loop import train, weights_path
@@ -183,7 +183,7 @@ def plan_legs(
         return [("", settings, method.protocols)]
     rest = tuple(name for name in method.protocols if name != TWIN)
     legs: list[tuple[str, EpochSettings, tuple[str, ...]]] = [("", settings, rest)]
-    if settings.label_free_run == "on":
+    if settings.label_free_run == "on" and settings.label_free_possible:
         legs.append((TWIN, settings.without_identities(), (TWIN,)))
     return legs
 
@@ -274,8 +274,8 @@ def evaluate_run(
     return 0
 
 
-def load(settings: DataSettings) -> Experiment:
-    """The experiment that the settings describe."""
+def load(settings: DataSettings, features: Features | None = None) -> Experiment:
+    """The experiment that the settings describe; with a source model's features, if given."""
     return load_experiment(
         Path(settings.data_root),
         settings.dataset,
@@ -289,7 +289,9 @@ def load(settings: DataSettings) -> Experiment:
         cve_diagonal=settings.cve_diagonal,
         batch_size=settings.batch_size,
         shuffle=settings.shuffles,
+        with_gallery=settings.with_gallery,
         rng=seeds.generators(settings.seed).data,
+        features=features,
     )
 
 

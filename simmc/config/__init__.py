@@ -7,9 +7,12 @@ from simmc.config.common import (
     UnlabelledSettings,
 )
 from simmc.config.descriptors import DescriptorSettings
+from simmc.config.export import ExportSettings
+from simmc.config.finetune import FinetuneSettings
 from simmc.config.himpc import HiMPCSettings
 from simmc.config.layers import Resolved, preset_root, resolve
 from simmc.config.options import Option, Range, Settings, option, options_of, switch
+from simmc.config.recognition import RecognitionSettings
 from simmc.config.settings import SimMCSettings
 from simmc.config.sources import SourceSettings
 from simmc.config.supervised import SupervisedSettings
@@ -18,9 +21,12 @@ __all__ = [
     "DataSettings",
     "DescriptorSettings",
     "EpochSettings",
+    "ExportSettings",
+    "FinetuneSettings",
     "HiMPCSettings",
     "Option",
     "Range",
+    "RecognitionSettings",
     "Resolved",
     "Settings",
     "SimMCSettings",

@@ -43,7 +43,8 @@ def parser(settings: type[Settings]) -> argparse.ArgumentParser:
         prog=f"simmc {settings.COMMAND}",
         description=settings.SUMMARY,
         epilog="Order, later wins: defaults, --fidelity, the preset of dataset and probe "
-        f"(configs/{settings.COMMAND}), the file given with --config, what you type. "
+        f"(configs/{settings.PRESETS or settings.COMMAND}), the file given with --config, what "
+        "you type. "
         "Flags may be written with - instead of _.",
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,

@@ -105,6 +105,11 @@ class DataSettings(Settings):
         return True
 
     @property
+    def with_gallery(self) -> bool:
+        """Whether the gallery's windows are learned as well."""
+        return False
+
+    @property
     def spec(self) -> DatasetSpec:
         """The dataset: of the table, or the user's own by its manifest."""
         return find_spec(Path(self.data_root), self.dataset, self.length)
@@ -188,6 +193,11 @@ class UnlabelledSettings(EpochSettings):
         return self.class_sampling == "all" or (
             self.class_sampling == "on" and self.spec.sampled_by_class
         )
+
+    @property
+    def label_free_possible(self) -> bool:
+        """Whether everything is there for a training without identities."""
+        return True
 
     def without_identities(self) -> Self:
         """The same training without any use of identities."""

@@ -137,7 +137,7 @@ def _fidelity_and_preset(
         switches = fidelity.values(settings.COMMAND, known["fidelity"])
         admitted = {name: value for name, value in switches.items() if name in options}
         layers.append((f"fidelity {known['fidelity']}", admitted))
-    folder = preset_dir or preset_root() / settings.COMMAND
+    folder = preset_dir or preset_root() / (settings.PRESETS or settings.COMMAND)
     for name in settings.preset_names(known):
         path = folder / f"{name}.toml"
         if path.is_file():

@@ -159,6 +159,8 @@ class Settings:
 
     COMMAND: ClassVar[str] = ""
     SUMMARY: ClassVar[str] = ""
+    PRESETS: ClassVar[str] = ""  # folder of configs; the command's name where left out
+    LACKS: ClassVar[tuple[str, ...]] = ()  # inherited settings that this command does not have
     GROUPS: ClassVar[tuple[str, ...]] = ()  # order of the headings of `--help`; others follow
 
     def __post_init__(self) -> None:
@@ -181,6 +183,7 @@ def options_of(settings: type[Settings]) -> list[Option]:
     return [
         Option(name=entry.name, default=entry.default, **entry.metadata)
         for entry in dataclasses.fields(settings)
+        if entry.name not in settings.LACKS
     ]
 
 

@@ -29,6 +29,13 @@ class SourceSettings(UnlabelledSettings):
         choices=BUDGETS,
         group=TRAINING,
     )
+    train_on: str = option(
+        "train",
+        "Windows that are learned: the training set, or the gallery as well (SGELA's division of "
+        "KGBD and KS20 to classify them; nothing may be matched against such a gallery).",
+        choices=("train", "train_gallery"),
+        group=TRAINING,
+    )
     epochs: int = option(
         100, "Epochs; nothing ends a run earlier.", limits=Range(0), group=TRAINING
     )
@@ -47,6 +54,11 @@ class SourceSettings(UnlabelledSettings):
         spec = find_spec(Path(values["data_root"]), values["dataset"], values["length"])
         dataset, _ = chosen_probe(spec, values["probe"], values["probe_type"])
         return [f"{dataset}_cpu", "cpu"] if values["budget"] == "cpu" else [dataset]
+
+    @property
+    def with_gallery(self) -> bool:
+        """Whether the gallery's windows are learned as well."""
+        return self.train_on == "train_gallery"
 
     def check(self) -> None:
         """As above; a pooled feature that the method has."""

@@ -60,3 +60,13 @@ def read_integers(path: Path, count: int) -> np.ndarray:
 def _holds_objects(path: Path) -> bool:
     with path.open("rb") as file:
         return read_header(file)[1].hasobject
+
+
+def read_floats(path: Path) -> np.ndarray:
+    """Floats of any shape, mapped from disk."""
+    array = _open(path, mmap=True)
+    if array.dtype.kind != "f" or array.size == 0:
+        raise UserError(
+            f"{path}: {array.dtype} of shape {array.shape}, where floats are due; export them again"
+        )
+    return array

@@ -6,8 +6,8 @@ same frame, remap joints, balance classes (5.4), one global permutation, full ba
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from simmc.data.specs import DatasetSpec
 from simmc.data.store import StoredSplit
 from simmc.errors import UserError
 
+# gives (N, f, d) floats for the windows of a split
+Features = Callable[[str, StoredSplit], np.ndarray]
 _CHUNK = 4096  # windows worked on at a time, so that float64 never exists for a whole set
 
 
@@ -27,7 +29,8 @@ _CHUNK = 4096  # windows worked on at a time, so that float64 never exists for a
 class Split:
     """Windows of one role."""
 
-    windows: np.ndarray  # (N, f, J, 3) float32, metres, relative to the root joint of each frame
+    # (N, f, J, 3) float32, metres, relative to the root joint of each frame; or (N, f, d) features
+    windows: np.ndarray
     identity: np.ndarray  # (N,) int64, place in the sorted list of identities
     recording: np.ndarray | None  # (N,) int64, place in `Experiment.recordings`
 
@@ -75,6 +78,8 @@ def load_experiment(
     rng: np.random.Generator,
     shuffle: bool = True,
     cve_diagonal: str = "self",
+    features: Features | None = None,
+    with_gallery: bool = False,
 ) -> Experiment:
     """Loads one experiment.
 
@@ -96,19 +101,22 @@ def load_experiment(
         shuffle: permute the training windows once.
         cve_diagonal: for "a.a": "self" (the same list on both sides) or "settings" (gc1 against
             gc2 and gc3).
+        features: gives what stands in place of the windows: a source model's features.
+        with_gallery: train on the gallery's windows as well, person by person (SGELA's division of
+            KGBD and KS20 for classification).
     """
-    spec = store.find_spec(data_root, dataset, length)
-    if spec.name == "KS20" and "." in probe:
-        spec = specs.KS20_CVE
+    spec = spec_of(data_root, dataset, length, probe)
     probe = _known_probe(spec, probe)
     base = store.dataset_folder(data_root, spec, length)
     manifest, checksum = store.read_manifest(base)
     recordings = manifest.get("recordings", []) if manifest else []
-    train, probe_set, gallery_set = _read_sets(data_root, spec, length, probe)
+    train, probe_set, gallery_set = _read_sets(data_root, spec, length, probe, features)
     same = probe_set is gallery_set
     if spec is specs.KS20_CVE and same and cve_diagonal == "settings":
         probe_set, gallery_set = _by_setting(probe_set, recordings)
         same = False
+    if with_gallery:
+        train = _with_gallery(train, gallery_set, same)
     view = _joint_view(spec, kgbd_order, root)
     sampled = class_sampling == "all" or (class_sampling == "on" and spec.sampled_by_class)
     for _ in range(2 if double_load == "on" else 1):
@@ -145,6 +153,41 @@ def load_experiment(
     )
 
 
+def spec_of(data_root: Path, dataset: str, length: int, probe: str) -> DatasetSpec:
+    """The dataset; for a pair of KS20 views the sets that are divided by view."""
+    spec = store.find_spec(data_root, dataset, length)
+    return specs.KS20_CVE if spec.name == "KS20" and "." in probe else spec
+
+
+def skeleton_of(spec: DatasetSpec) -> Skeleton:
+    """The names by which methods read the joint axis, whatever `kgbd_order` is."""
+    return KINECT_V1 if spec.skeleton is KGBD_FILE else spec.skeleton
+
+
+def splits_of(spec: DatasetSpec, probe: str) -> list[str]:
+    """The splits that experiments with this probe read; training first.
+
+    Training knows no probe, so the other probes' splits are among them; but two views of KS20 are
+    left out of the training for themselves.
+    """
+    if spec is not specs.KS20_CVE:
+        return [specs.TRAIN, *spec.test_splits]
+    pair = list(dict.fromkeys(probe.split(".")))
+    return [specs.train_view(v) for v in spec.test_splits if v not in pair] + pair
+
+
+def load_stored(
+    data_root: Path, spec: DatasetSpec, length: int, split: str, *, kgbd_order: str, root: str
+) -> tuple[Split, StoredSplit]:
+    """All windows of one split in the order of its files, and the split as it is stored.
+
+    The arguments are those of `load_experiment`.
+    """
+    stored = store.read_split(data_root, spec, length, split)
+    view = _joint_view(spec, kgbd_order, root)
+    return _bring(stored, np.arange(len(stored)), view, np.unique(stored.labels)), stored
+
+
 def _known_probe(spec: DatasetSpec, probe: str) -> str:
     for known in spec.probes:
         if known.casefold() == probe.casefold():
@@ -157,20 +200,18 @@ def _known_probe(spec: DatasetSpec, probe: str) -> str:
 
 
 def _read_sets(
-    data_root: Path, spec: DatasetSpec, length: int, probe: str
+    data_root: Path, spec: DatasetSpec, length: int, probe: str, features: Features | None
 ) -> tuple[StoredSplit, StoredSplit, StoredSplit]:
     """Training, probe and gallery; the latter two are one object where they are one list."""
 
     def read(split: str) -> StoredSplit:
-        return store.read_split(data_root, spec, length, split)
+        stored = store.read_split(data_root, spec, length, split)
+        return stored if features is None else replace(stored, features=features(split, stored))
 
     gallery_name = spec.gallery_of[probe]
     probe_name = probe.partition(".")[0]
-    if spec is specs.KS20_CVE:
-        others = [v for v in spec.test_splits if v not in (probe_name, gallery_name)]
-        train = _joined([read(specs.train_view(view)) for view in others])
-    else:
-        train = read(specs.TRAIN)
+    training = [read(split) for split in splits_of(spec, probe) if specs.is_training(split)]
+    train = training[0] if len(training) == 1 else _joined(training)
     probe_set = read(probe_name)
     return train, probe_set, probe_set if gallery_name == probe_name else read(gallery_name)
 
@@ -180,7 +221,20 @@ def _joined(parts: Sequence[StoredSplit]) -> StoredSplit:
     known = [part.recording for part in parts if part.recording is not None]
     recording = np.concatenate(known) if len(known) == len(parts) else None
     labels = np.concatenate([part.labels for part in parts])
-    return StoredSplit((x, y, z), labels, recording, parts[0].path.parent)
+    features = [part.features for part in parts if part.features is not None]
+    joined = np.concatenate(features) if features else None
+    return StoredSplit((x, y, z), labels, recording, parts[0].path.parent, joined)
+
+
+def _with_gallery(train: StoredSplit, gallery: StoredSplit, same: bool) -> StoredSplit:
+    """Training and gallery windows in one, person by person."""
+    if same:
+        raise UserError(
+            "--train_on train_gallery: probe and gallery are the same windows here, so the test "
+            "would be on what was learned; use --train_on train."
+        )
+    both = _joined([train, gallery])
+    return both.take(np.argsort(both.labels, kind="stable"))
 
 
 def _by_setting(
@@ -206,9 +260,8 @@ def _joint_view(spec: DatasetSpec, kgbd_order: str, root: str) -> _View:
     read them by Kinect's names, as the released programs do; "sensor" still means the true hip
     centre.
     """
-    named, order, shown = spec.skeleton, None, spec.skeleton
+    named, order, shown = spec.skeleton, None, skeleton_of(spec)
     if spec.skeleton is KGBD_FILE:
-        shown = KINECT_V1
         if kgbd_order in ("mapped", "mirrored"):
             named = KINECT_V1
             order = permutation(KGBD_FILE, KINECT_V1, mirrored=kgbd_order == "mirrored")
@@ -237,6 +290,10 @@ def _whole_batches(count: int, batch_size: int, what: str) -> int:
 
 def _bring(stored: StoredSplit, chosen: np.ndarray, view: _View, identities: np.ndarray) -> Split:
     """The chosen windows (indices, repeats allowed) in float32; arithmetic in float64."""
+    recording = None if stored.recording is None else stored.recording[chosen]
+    identity = np.searchsorted(identities, stored.labels[chosen])
+    if stored.features is not None:
+        return Split(_chosen_features(stored.features, chosen, stored.path), identity, recording)
     _, length, n_joints = stored.planes[0].shape
     windows = np.empty((len(chosen), length, n_joints, 3), dtype=np.float32)
     for low in range(0, len(chosen), _CHUNK):
@@ -253,6 +310,17 @@ def _bring(stored: StoredSplit, chosen: np.ndarray, view: _View, identities: np.
             if view.order is not None:
                 block = block[..., view.order]
             windows[low : low + len(rows), ..., axis] = block
-    recording = None if stored.recording is None else stored.recording[chosen]
-    identity = np.searchsorted(identities, stored.labels[chosen])
     return Split(windows, identity, recording)
+
+
+def _chosen_features(features: np.ndarray, chosen: np.ndarray, path: Path) -> np.ndarray:
+    found = np.empty((len(chosen), *features.shape[1:]), dtype=np.float32)
+    for low in range(0, len(chosen), _CHUNK):
+        block = features[chosen[low : low + _CHUNK]]
+        if not np.isfinite(block).all():
+            raise UserError(
+                f"{path}: the features hold values that are not finite: the source model's "
+                "training has diverged; train it again with a smaller --lr"
+            )
+        found[low : low + len(block)] = block
+    return found

@@ -32,6 +32,7 @@ __all__ = [
     "dataset_folder",
     "find_spec",
     "read_ids",
+    "read_labels",
     "read_manifest",
     "read_split",
     "split_folder",
@@ -50,6 +51,7 @@ class StoredSplit:
     labels: np.ndarray  # (N,) int64, identity labels as in the files
     recording: np.ndarray | None  # (N,) int64, place in the manifest's list of recordings
     path: Path  # its folder
+    features: np.ndarray | None = None  # (N, f, d) floats of a source model, in place of windows
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -63,7 +65,8 @@ class StoredSplit:
         """The windows that an index or mask (N,) picks, in memory."""
         x, y, z = (plane[which] for plane in self.planes)
         recording = None if self.recording is None else self.recording[which]
-        return StoredSplit((x, y, z), self.labels[which], recording, self.path)
+        features = None if self.features is None else self.features[which]
+        return StoredSplit((x, y, z), self.labels[which], recording, self.path, features)
 
 
 def dataset_folder(data_root: Path, spec: DatasetSpec, length: int) -> Path:
@@ -145,13 +148,16 @@ def read_split(data_root: Path, spec: DatasetSpec | str, length: int, split: str
         if len(plane) != len(x):
             found = f"{len(plane)} windows, but x has {len(x)}"
             raise UserError(f"{target(axis)}: {found}; {arrays.AGAIN}")
-    labels = _read_labels(target("frame_id"), target("ids"), len(x))
+    labels = read_labels(folder, spec, length, split, len(x))
     recording = target("recording")
     indices = arrays.read_integers(recording, len(x)) if recording.exists() else None
     return StoredSplit((x, y, z), labels, indices, folder)
 
 
-def _read_labels(frame_id: Path, ids: Path, count: int) -> np.ndarray:
+def read_labels(folder: Path, spec: DatasetSpec, length: int, split: str, count: int) -> np.ndarray:
+    """The identity label of every window of a split, (N,) int64, from either of its two files."""
+    frame_id = file_path(folder, spec, length, split, "frame_id")
+    ids = file_path(folder, spec, length, split, "ids")
     if frame_id.exists():
         return arrays.read_integers(frame_id, count)
     labels = np.full(count, -1, dtype=np.int64)

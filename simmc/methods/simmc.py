@@ -175,7 +175,7 @@ def load_network(
     path: Path, settings: SimMCSettings, data: Experiment, runtime: Runtime
 ) -> tuple[SimMCNetwork, int]:
     """The network that a checkpoint holds and the epoch it comes from."""
-    width = data.probe.windows.shape[2] * data.probe.windows.shape[3]
+    width = data.probe.windows[0, 0].size
     network = SimMCNetwork(width, settings.H, settings.D, generator=torch.Generator())
     epoch = load_weights(network, path, "--dataset, --H and --D")
     return network.to(runtime.device), epoch

@@ -153,17 +153,25 @@ class ClusterTraining(EpochTraining[S]):
         self.previous_labels = None if labels is None else labels.numpy()
 
 
-def load_weights(network: torch.nn.Module, path: Path, flags: str) -> int:
+def load_weights(network: torch.nn.Module, path: Path, flags: str, part: str = "") -> int:
     """Fill a network with the weights that a file holds; the epoch they come from.
 
     Args:
         network: of the right shape.
         path: a checkpoint of the best weights.
         flags: what decides the shape, for the message to the user.
+        part: where the file holds a larger network with entries that begin so, these are taken.
     """
     state = checkpoints.load(path)
     try:
-        network.load_state_dict(state["network"])
+        weights = state["network"]
+        if part and any(name.startswith(part) for name in weights):
+            weights = {
+                name.removeprefix(part): value
+                for name, value in weights.items()
+                if name.startswith(part)
+            }
+        network.load_state_dict(weights)
         return int(state["epoch"])
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(

@@ -1,0 +1,152 @@
+"""`simmc recognition`: identities learned on a source model; classification, and "+ DF"."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from simmc.cli import training
+from simmc.config import EpochSettings, RecognitionSettings, SourceSettings, resolve
+from simmc.config.finetune import SOURCES
+from simmc.config.recognition import MATCH
+from simmc.data.loaders import Experiment, skeleton_of
+from simmc.errors import UserError
+from simmc.methods import recognition as method
+from simmc.methods.sources import Source, find_source, load_trained
+from simmc.models.source import SourceNetwork
+from simmc.runs.directory import RunDirectory
+from simmc.runs.runtime import Runtime
+from simmc.runs.seeds import Seeds
+
+EXPLAINED = {
+    "supervised": "the epoch with the best test Rank-1, as published (it has seen the test)",
+    "paper": "paper protocol: the epoch with the best probe top-1 (it has seen the test)",
+    "fixed_epochs": "the last of a number of epochs set beforehand (it has not seen the test)",
+}
+
+
+def main(argv: list[str]) -> int:
+    """Run the command; UserError for whatever the user can mend."""
+    asked = resolve(RecognitionSettings, argv).settings
+    if asked.mode == "Eval" or asked.resume:
+        run = RunDirectory.find(
+            asked.model_root,
+            asked.dataset,
+            asked.probe,
+            asked.run or None,
+            pointer=training.pointer(asked),
+        )
+        asked = resolve(RecognitionSettings, argv, stored=run.read_config()).settings
+    elif not asked.encoder_run and not asked.model_size:
+        # written down now, so that a newer run of the source does not take its place later
+        argv = [*argv, "--encoder_run", str(source_run(asked).path)]
+    return training.main(MATCHING if asked.score == MATCH else CLASSIFYING, argv)
+
+
+def source_run(settings: RecognitionSettings) -> RunDirectory:
+    """The run of the source model; UserError with the command that makes one."""
+    command = SOURCES[settings.source]
+    if settings.encoder_run:
+        path = Path(settings.encoder_run)
+        if not path.is_dir():
+            raise UserError(f"--encoder_run {path}: there is no such folder.")
+        return RunDirectory(path)
+    home = Path(settings.model_root) / settings.dataset / settings.probe
+    if not (home / f"latest_{command}").is_file():
+        raise UserError(
+            f"there is no run of {settings.source} in {home}. Train it first: python -m simmc "
+            f"{command} --dataset {settings.dataset} --probe {settings.probe}; or name a run with "
+            "--encoder_run."
+        )
+    return RunDirectory.latest(
+        settings.model_root, settings.dataset, settings.probe, pointer=f"latest_{command}"
+    )
+
+
+def source_settings(settings: RecognitionSettings, run: RunDirectory) -> SourceSettings:
+    """The settings that the source model was trained with."""
+    source, stored = find_source(settings.source), run.read_config()
+    if stored.get("command") != source.settings.COMMAND:
+        raise UserError(
+            f"{run.path} is a run of simmc {stored.get('command')}, not of {settings.source}."
+        )
+    # the data of the source's own training may be elsewhere by now, or another dataset's
+    here = ["--data_root", settings.data_root]
+    return resolve(source.settings, here, stored=stored).settings
+
+
+def load(settings: RecognitionSettings) -> Experiment:
+    """The experiment, with joints as the source model read them."""
+    trained = source_settings(settings, source_run(settings))
+    kinect = skeleton_of(trained.spec) is skeleton_of(settings.spec)
+    if not kinect:
+        raise UserError(
+            f"--encoder_run {settings.encoder_run}: {settings.source} was trained on "
+            f"{trained.spec.skeleton.name}, and {settings.dataset} has "
+            f"{settings.spec.skeleton.name}: other joints."
+        )
+    return training.load(replace(settings, kgbd_order=trained.kgbd_order, root=trained.root))
+
+
+def new_source(settings: RecognitionSettings, runtime: Runtime) -> SourceNetwork:
+    """The trained source network."""
+    run = source_run(settings)
+    trained = source_settings(settings, run)
+    source: Source = find_source(settings.source)
+    skeleton = skeleton_of(settings.spec)
+    return load_trained(source, trained, skeleton, run.require(run.best), runtime)[0]
+
+
+def begin(
+    settings: RecognitionSettings,
+    data: Experiment,
+    seeds: Seeds,
+    runtime: Runtime,
+    protocols: tuple[str, ...],
+) -> method.Recognition:
+    """The training of the stage."""
+    source = new_source(settings, runtime)
+    return method.Recognition(settings, data, seeds, runtime, protocols, source)
+
+
+def score(
+    path: Path,
+    settings: RecognitionSettings,
+    data: Experiment,
+    runtime: Runtime,
+    ranks: int,
+    **how: Any,
+) -> dict[str, Any]:
+    """Figures, epoch and CMC curve of the weights in a file."""
+    source = new_source(settings, runtime)
+    return method.score(path, settings, data, runtime, ranks, source, **how)
+
+
+def title(settings: RecognitionSettings) -> str:
+    """The row's name in the papers' tables."""
+    if settings.score != MATCH:
+        return f"{settings.source} (recognition)"
+    return "MG-SCR" if settings.source == "MG-SCR" else f"{settings.source} + DF"
+
+
+def model_size(settings: EpochSettings) -> str:
+    """The head's parameters depend on features and identities, so the source tells its own."""
+    assert isinstance(settings, RecognitionSettings)
+    return (
+        f"see simmc {SOURCES[settings.source]} --model_size; the head has {settings.hidden or 'd'} "
+        "hidden units"
+    )
+
+
+_LABELS = "a head was trained on the identity labels of the training windows."
+CLASSIFYING = training.Method(
+    title,
+    RecognitionSettings,
+    begin,
+    score,
+    model_size,
+    protocols=method.CLASSIFIED,
+    labels=_LABELS,
+    load=load,
+    explained=EXPLAINED,
+)
+MATCHING = replace(CLASSIFYING, protocols=method.MATCHED)

@@ -1,0 +1,301 @@
+"""The recognition stage: a head learns identities on what a source model sees. Supervised.
+
+SGELA's head judges frames one by one (average prediction) or a whole sequence (sequence-level
+concatenation) of a frozen encoder; SM-SGE's judges prefixes of a frozen encoder, whose scores are
+added up; MG-SCR trains all of its network that way. Direct fine-tuning ("+ DF" in SimMC's tables,
+which say no more of it) trains all of the network and matches its features as SimMC's are matched.
+Shape letters: N windows, v views of a window, e features of a view, C identities.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+
+from simmc.config import RecognitionSettings
+from simmc.config.recognition import MATCH
+from simmc.data.loaders import Experiment, Split
+from simmc.errors import UserError
+from simmc.evaluation.classification import Classification, evaluate_classes
+from simmc.methods.epochs import EpochTraining
+from simmc.methods.matching import (
+    match_features,
+    retrieval_outcome,
+    retrieval_record,
+    tensor_of,
+)
+from simmc.methods.pretext import ENCODE_BATCH, encode
+from simmc.methods.selection import Selector
+from simmc.methods.training import load_weights
+from simmc.models.recognition import RecognitionNetwork
+from simmc.models.source import SourceNetwork
+from simmc.runs.runtime import Runtime
+from simmc.runs.seeds import Seeds
+
+SEPARATE = ("ap", "sc")  # views that learn one by one, and whose scores are averaged
+CLASSIFIED = ("supervised", "fixed_epochs")  # protocols; the first is chosen by the test Rank-1
+MATCHED = ("paper", "fixed_epochs")
+
+
+class Recognition(EpochTraining[RecognitionSettings]):
+    """A training in progress.
+
+    Args:
+        settings: of the stage.
+        data: windows as the source model read them, with identities.
+        seeds: `weights` draws the head, `masks` the order of the windows where it is random.
+        runtime: device and threads.
+        protocols: `CLASSIFIED` or `MATCHED`.
+        source: the trained source network.
+    """
+
+    FIXED_LENGTH = True
+    network: RecognitionNetwork
+
+    def __init__(
+        self,
+        settings: RecognitionSettings,
+        data: Experiment,
+        seeds: Seeds,
+        runtime: Runtime,
+        protocols: tuple[str, ...],
+        source: SourceNetwork,
+    ) -> None:
+        require_known(data, settings)
+        how = chosen_views(source, settings)
+        self.windows = tensor_of(data.train, runtime.device)
+        self.identity = torch.from_numpy(data.train.identity).to(runtime.device)
+        source.to(runtime.device)
+        frozen = settings.train == "head"
+        # what a frozen network sees never changes
+        self.seen = view(source, data.train, how, runtime) if frozen else None
+        self.probe_seen = view(source, data.probe, how, runtime) if frozen else None
+        network = RecognitionNetwork(
+            source,
+            how,
+            width_of(source, how, self.windows),
+            settings.hidden,
+            len(data.identities),
+            generator=seeds.weights,
+            frozen=frozen,
+        )
+        selectors = {protocols[0]: Selector(settings.patience)}
+        selectors |= {name: Selector(settings.epochs + 1) for name in protocols[1:]}
+        super().__init__(settings, data, seeds, runtime, selectors, network.to(runtime.device))
+
+    def is_evaluated(self) -> bool:
+        """Whether the probe is looked at in this epoch."""
+        last = self.epoch == self.settings.epochs
+        return last or self.epoch % self.settings.eval_every == 0
+
+    def run_epoch(self) -> tuple[dict[str, Any], list[str]]:
+        """One epoch: evaluate, then a step for each batch."""
+        record: dict[str, Any] = {"epoch": self.epoch}
+        if self.is_evaluated():
+            with self.clock("evaluation"):
+                record |= self.evaluate()
+        by_test = self.protocols[0]
+        best = self.choose({by_test: record.get("top1"), "fixed_epochs": float(self.epoch)})
+        self.keep_weights(best)
+        if self.epoch < self.settings.epochs:
+            with self.clock("steps"):
+                record |= self.learn()
+        record["seconds"] = self.clock.take()
+        self.epoch += 1
+        return record, best
+
+    def evaluate(self) -> dict[str, float]:
+        """Rank-n and nAUC of the probe, or its matching."""
+        if self.settings.score == MATCH:
+            return matched(self.network, self.settings, self.data, self.runtime)[0]
+        seen = self.probe_seen
+        judged = classify(self.network, self.settings, self.data, self.runtime, seen)
+        return classification_record(judged)
+
+    def learn(self) -> dict[str, Any]:
+        """Cross-entropy on identities, of each view or of the sum of a window's scores."""
+        s, network = self.settings, self.network
+        separate = network.how in SEPARATE
+        sums = torch.zeros(2, device=self.windows.device)
+        steps = 0
+        trained = [p for p in network.parameters() if p.requires_grad]
+        for rows, part in self.progress(list(self.batches(separate))):
+            views = self.seen[rows] if self.seen is not None else network.views(self.windows[rows])
+            labels = self.identity[rows]
+            if separate:
+                scores = network.judge(views.flatten(0, 1)[part])
+                labels = labels.repeat_interleave(views.shape[1])[part]
+            else:
+                scores = network.judge(views).sum(1)
+            loss = total = cross_entropy(scores, labels)
+            if s.decay:
+                total = loss + s.decay / 2 * sum((p * p).sum() for p in trained)
+            self.optimizer.zero_grad()
+            total.backward()
+            self.optimizer.step()
+            sums += torch.stack([loss.detach(), (scores.argmax(1) == labels).float().mean()])
+            steps += 1
+        self.require_finite(sums)
+        loss_mean, right = (sums / max(steps, 1)).tolist()
+        return {"steps": steps, "loss_identity": loss_mean, "train_top1": right}
+
+    def batches(self, separate: bool) -> Iterator[tuple[torch.Tensor, slice]]:
+        """Windows of each step, and which of their views take part: batches count views."""
+        s, n = self.settings, len(self.windows)
+        order = torch.arange(n)
+        if s.order == "shuffled":
+            order = torch.from_numpy(self.seeds.masks.permutation(n))
+        order = order.to(self.windows.device)
+        each = self.views_of_a_window() if separate else 1
+        total = n * each
+        end = total if s.part_batches == "keep" else total // s.batch_size * s.batch_size
+        for low in range(0, end, s.batch_size):
+            high = min(low + s.batch_size, end)
+            first, last = low // each, -(-high // each)
+            yield order[first:last], slice(low - first * each, high - first * each)
+
+    def views_of_a_window(self) -> int:
+        """Views that a window has."""
+        return self.windows.shape[1] if self.network.how == "ap" else 1
+
+
+def require_known(data: Experiment, settings: RecognitionSettings) -> None:
+    """UserError where the head could not name the probe's persons."""
+    if len(data.identities) < 2:
+        raise UserError(
+            f"--dataset {settings.dataset}: its training windows name one identity only, so there "
+            "is nothing to tell apart."
+        )
+    if settings.score != MATCH and data.test_identities != data.identities:
+        raise UserError(
+            f"--probe {settings.probe}: its persons are not those of the training windows of "
+            f"{settings.dataset}, so no head can name them. Use --score match."
+        )
+
+
+def chosen_views(source: SourceNetwork, settings: RecognitionSettings) -> str:
+    """The views that are judged; UserError where the source has no such."""
+    if settings.views and settings.views not in source.VIEWS:
+        raise UserError(
+            f"--views {settings.views}: {settings.source} has {', '.join(source.VIEWS)}."
+        )
+    return settings.views or source.VIEWS[0]
+
+
+@torch.no_grad()
+def width_of(source: SourceNetwork, how: str, windows: torch.Tensor) -> int:
+    """Values of a view."""
+    return source.views(windows[:1], how).shape[2]
+
+
+@torch.no_grad()
+def view(source: SourceNetwork, split: Split, how: str, runtime: Runtime) -> torch.Tensor:
+    """(N, v, e) views of a split's windows."""
+    source.eval()
+    windows = tensor_of(split, runtime.device)
+    return torch.cat([source.views(part, how) for part in windows.split(ENCODE_BATCH)])
+
+
+@torch.no_grad()
+def classify(
+    network: RecognitionNetwork,
+    settings: RecognitionSettings,
+    data: Experiment,
+    runtime: Runtime,
+    seen: torch.Tensor | None = None,
+) -> Classification:
+    """Judge the probe's windows.
+
+    Args:
+        network: the source and the head.
+        settings: of the stage.
+        data: whose probe.
+        runtime: device and threads.
+        seen: (N, v, e) views of the probe, if they are known.
+    """
+    if seen is None:
+        seen = view(network.source, data.probe, network.how, runtime)
+    parts = [network.judge(part) for part in seen.split(ENCODE_BATCH)]
+    scores = torch.cat([p.mean(1) if network.how in SEPARATE else p.sum(1) for p in parts])
+    kept = scored_windows(data.probe.identity, settings)
+    return evaluate_classes(scores.cpu().numpy()[kept], data.probe.identity[kept])
+
+
+def scored_windows(identity: np.ndarray, settings: RecognitionSettings) -> np.ndarray:
+    """(n,) int64 windows that count (S7): those of a person's full batches; all of small ones."""
+    if settings.test_batches == "all":
+        return np.arange(len(identity))
+    order = np.argsort(identity, kind="stable")
+    sizes = np.bincount(identity)
+    place = np.empty(len(identity), dtype=np.int64)  # of a window among its person's
+    place[order] = np.arange(len(identity)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    whole = np.where(
+        sizes < settings.batch_size, sizes, sizes // settings.batch_size * settings.batch_size
+    )
+    return np.flatnonzero(place < whole[identity])
+
+
+def classification_record(judged: Classification) -> dict[str, float]:
+    """Rank-1, 5 and 10 and both areas, fractions of 1."""
+    ranks = {f"top{k}": judged.top(k) for k in (1, 5, 10)}
+    return ranks | {"nauc_roc": judged.nauc_roc, "nauc_cmc": judged.nauc_cmc}
+
+
+def matched(
+    network: RecognitionNetwork,
+    settings: RecognitionSettings,
+    data: Experiment,
+    runtime: Runtime,
+    *,
+    negative_squared: str = "clamp",
+) -> tuple[dict[str, float], Any]:
+    """Figures and outcome of matching the pooled features of the fine-tuned source network."""
+    kind = settings.kind or network.source.KINDS[0]
+    probe, gallery = (
+        encode(network.source, tensor_of(split, runtime.device), kind)
+        for split in (data.probe, data.gallery)
+    )
+    found = match_features(
+        probe,
+        gallery,
+        data,
+        runtime,
+        same_condition=settings.same_condition_map,
+        negative_squared=negative_squared,
+    )
+    return retrieval_record(found), found
+
+
+def score(
+    path: Path,
+    settings: RecognitionSettings,
+    data: Experiment,
+    runtime: Runtime,
+    ranks: int,
+    source: SourceNetwork,
+    *,
+    negative_squared: str = "clamp",
+) -> dict[str, Any]:
+    """Figures, epoch and CMC curve of the weights in a file."""
+    how = chosen_views(source, settings)
+    windows = tensor_of(data.probe, torch.device("cpu"))
+    network = RecognitionNetwork(
+        source,
+        how,
+        width_of(source.cpu(), how, windows),
+        settings.hidden,
+        len(data.identities),
+        generator=torch.Generator(),
+        frozen=True,
+    )
+    epoch = load_weights(network, path, "--source, --encoder_run, --views and --hidden")
+    network.to(runtime.device)
+    if settings.score == MATCH:
+        _, found = matched(network, settings, data, runtime, negative_squared=negative_squared)
+        return retrieval_outcome(found, epoch, ranks)
+    judged = classify(network, settings, data, runtime)
+    outcome: dict[str, Any] = {**classification_record(judged), "epoch": epoch}
+    return outcome | {"cmc": judged.cmc(min(ranks, judged.n_classes)).tolist()}
