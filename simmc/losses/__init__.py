@@ -2,19 +2,26 @@
 
 from simmc.losses.center import center_loss, moved_centers
 from simmc.losses.intra_sequence import intra_sequence_contrast
+from simmc.losses.locality import locality_alignment, locality_mask
 from simmc.losses.meta_prototype import (
     frame_importance,
     hard_skeleton_contrast,
     meta_prototype_contrast,
 )
+from simmc.losses.neighbor_contrast import neighbor_contrast
 from simmc.losses.prototype import prototype_contrast
+from simmc.losses.reconstruction import reconstruction
 
 __all__ = [
     "center_loss",
     "frame_importance",
     "hard_skeleton_contrast",
     "intra_sequence_contrast",
+    "locality_alignment",
+    "locality_mask",
     "meta_prototype_contrast",
     "moved_centers",
+    "neighbor_contrast",
     "prototype_contrast",
+    "reconstruction",
 ]
