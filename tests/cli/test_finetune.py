@@ -1,0 +1,149 @@
+"""SimMC-UF from the command line, on features that stand for a source model's."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from simmc.data.features import FeatureFiles
+from simmc.data.loaders import load_stored, spec_of, splits_of
+from simmc.runs import checkpoints
+from simmc.runs.directory import RunDirectory
+from tests.cli.conftest import BATCH, LENGTHS, QUICK, metrics_of, run
+from tests.conftest import ROOT
+
+
+def export_coordinates(
+    data_root, home, dataset="KGBD", probe="probe", name="SGELA", labels="", change=None
+):
+    """Feature files that hold the windows' own coordinates."""
+    length = LENGTHS.get(dataset, 6)
+    spec = spec_of(data_root, dataset, length, probe)
+    files, said = FeatureFiles(home, spec, length, name), {}
+    for split in splits_of(spec, probe):
+        windows, stored = load_stored(
+            data_root, spec, length, split, kgbd_order="raw", root="first"
+        )
+        features = windows.windows.reshape(len(stored), length, -1)
+        said[split] = files.write_split(split, stored, [change(features) if change else features])
+    files.write_manifest({"made_by": "a test", "labels": labels}, said)
+    return files
+
+
+def words_for(prepared, home, features, dataset="KGBD", probe="probe"):
+    where = ["--data_root", prepared(dataset), "--model_root", home, "--features_root", features]
+    small = ["--batch_size", BATCH.get(dataset, 8), "--length", LENGTHS.get(dataset, 6)]
+    return ["--dataset", dataset, "--probe", probe, *where, *small, *QUICK, "--epochs", 2]
+
+
+@pytest.mark.parametrize("dataset", ["KGBD", "KS20"])
+def test_on_coordinates_it_is_simmc(dataset, prepared, train, tmp_path):
+    """Nothing but the input differs: with the windows as features, it is the same run."""
+    made = train("--epochs", 2, dataset=dataset)
+    features = tmp_path / "features"
+    export_coordinates(prepared(dataset), features, dataset)
+    words = words_for(prepared, tmp_path / "runs", features, dataset)
+    assert run("finetune", *words, "--source", "SGELA") == 0
+    found = RunDirectory.latest(
+        tmp_path / "runs", dataset, "probe", pointer="latest_finetune_SGELA"
+    )
+    assert found.path.name == "finetune_SGELA_f6_released_seed0"
+    assert metrics_of(found) == metrics_of(made)
+    ours, theirs = found.read_results(), made.read_results()
+    assert ours["method"] == "SGELA + SimMC"
+    for protocol, figures in ours["protocols"].items():
+        alone = figures.pop("kinds")
+        assert figures == theirs["protocols"][protocol]
+        assert set(alone) == {"SGELA"}
+    # the source's own row is that of the raw coordinates
+    raw = train("--encoder", "none", dataset=dataset).read_results()["protocols"]["paper"]
+    assert {key: raw[key] for key in alone["SGELA"]} == alone["SGELA"]
+
+
+def test_features_with_labels_have_no_label_free_numbers(prepared, tmp_path, capsys):
+    root, home = prepared("KGBD"), tmp_path / "features"
+    export_coordinates(root, home, name="MG-SCR", labels="trained on identities")
+    words = [*words_for(prepared, tmp_path, home), "--source", "MG-SCR"]
+    assert run("finetune", *words) == 0
+    made = RunDirectory.latest(tmp_path, "KGBD", "probe", pointer="latest_finetune_MG-SCR")
+    assert made.read_results()["protocols"]["label_free"] is None
+    assert "no label-free numbers: trained on identities" in capsys.readouterr().out
+    # features without labels beside them serve that protocol, in a training of its own
+    export_coordinates(root, home, name="MG-SCR-label_free", change=lambda x: 2 * x)
+    assert run("finetune", *words) == 0
+    made = RunDirectory.latest(tmp_path, "KGBD", "probe", pointer="latest_finetune_MG-SCR")
+    assert made.read_results()["protocols"]["label_free"]["epoch"] >= 1
+    assert (made.path / "label_free" / "metrics.jsonl").is_file()
+
+
+def test_standardised_features_do_not_know_their_scale(prepared, tmp_path):
+    root, found = prepared("KGBD"), {}
+    for name, change in (("a", None), ("b", lambda x: 64 * x + 3)):
+        home = tmp_path / name
+        export_coordinates(root, home, change=change)
+        for flag in ("on", "off"):
+            words = words_for(prepared, tmp_path / f"{name}{flag}", home)
+            assert run("finetune", *words, "--source", "SGELA", "--standardise", flag) == 0
+            made = RunDirectory.latest(
+                tmp_path / f"{name}{flag}", "KGBD", "probe", pointer="latest_finetune_SGELA"
+            )
+            found[name + flag] = metrics_of(made)[-2]["loss_mpc"]
+    assert found["aon"] == pytest.approx(found["bon"], rel=1e-2)
+    assert found["aoff"] != pytest.approx(found["boff"], rel=1e-2)
+
+
+def test_a_run_is_scored_again(prepared, tmp_path, capsys):
+    home = tmp_path / "features"
+    export_coordinates(prepared("KGBD"), home)
+    words = words_for(prepared, tmp_path, home)
+    assert run("finetune", *words, "--source", "SGELA") == 0
+    capsys.readouterr()
+    # the stored run knows where its features are; the newest run of that source is found
+    again = ["--dataset", "KGBD", "--model_root", tmp_path, "--source", "SGELA", "--mode", "Eval"]
+    assert run("finetune", *again) == 0
+    shown = capsys.readouterr().out
+    made = RunDirectory.latest(tmp_path, "KGBD", "probe", pointer="latest_finetune_SGELA")
+    figures = made.read_results()["protocols"]["paper"]
+    assert f"{100 * figures['top1']:.2f}" in shown
+    assert f"{100 * figures['kinds']['SGELA']['mAP']:.2f}" in shown
+    width = checkpoints.load(made.best)["network"]["hidden.0.weight"].shape[1]
+    assert width == 60
+
+
+def test_missing_features_name_the_commands(prepared, tmp_path, capsys):
+    words = words_for(prepared, tmp_path, tmp_path / "nowhere")
+    assert run("finetune", *words, "--source", "SM-SGE") == 2
+    said = capsys.readouterr().err
+    assert "python -m simmc smsge --dataset KGBD --probe probe --length 6" in said
+    assert "python -m simmc export-features --source SM-SGE --dataset KGBD" in said
+    assert not any(Path(tmp_path).glob("KGBD/probe/finetune*"))  # nothing is begun
+
+
+def test_shuffled_features_are_refused(prepared, tmp_path, capsys):
+    home = tmp_path / "features"
+    files = export_coordinates(prepared("KGBD"), home)
+    features = np.load(files.path("train"))
+    np.save(files.path("train"), features[::-1])
+    assert run("finetune", *words_for(prepared, tmp_path, home), "--source", "SGELA") == 2
+    assert "frames_SGELA_KGBD_6.npy" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--source", "PoseGait"], ["--source 'PoseGait'", "AGE, SGELA, MG-SCR or SM-SGE"]),
+        (["--root", "none"], ["no flag --root"]),
+        (["--kgbd_order", "mapped"], ["no flag --kgbd_order"]),
+        (["--standardise", "yes"], ["--standardise 'yes'", "off or on"]),
+    ],
+)
+def test_what_cannot_be(flags, said, prepared, tmp_path, capsys):
+    assert run("finetune", *words_for(prepared, tmp_path, tmp_path), *flags) == 2
+    err = capsys.readouterr().err
+    for text in said:
+        assert text in err
+
+
+def test_the_script_is_the_command():
+    text = (ROOT / "SimMC-UF.py").read_text()
+    assert 'cli.run("finetune"' in text

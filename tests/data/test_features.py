@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from simmc.data import preprocess, specs, store
+from simmc.data.features import FeatureFiles
+from simmc.data.foreign import closer_neighbours, read_foreign
+from simmc.data.loaders import load_experiment, load_stored, splits_of
+from simmc.data.store import StoredSplit
+from simmc.errors import UserError
+from tests.data import make
+
+KGBD = specs.get("KGBD")
+WIDTH = 7
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Preprocessed KGBD of invented walks: 4 persons, windows of 6."""
+    root = tmp_path_factory.mktemp("kgbd")
+    make.kgbd_raw(root, {1: 5, 2: 4, 5: 5, 9: 3})
+    preprocess.preprocess(root, root, ["KGBD"], 6)
+    return root
+
+
+def walking(stored: StoredSplit, seed: int = 0) -> np.ndarray:
+    """(N, 6, 7) features that change slowly within a recording, as those of walks do."""
+    rng = np.random.default_rng(seed)
+    base = np.cumsum(rng.normal(size=(len(stored), 1, WIDTH)), axis=0)
+    return (base + 0.1 * rng.normal(size=(len(stored), 6, WIDTH))).astype(np.float32)
+
+
+def written(
+    root: Path, home: Path, name: str = "SGELA"
+) -> tuple[FeatureFiles, dict[str, np.ndarray]]:
+    """Features of all splits below `home`, as the export writes them."""
+    files, made, said = FeatureFiles(home, KGBD, 6, name), {}, {}
+    for split in splits_of(KGBD, "probe"):
+        stored = store.read_split(root, KGBD, 6, split)
+        made[split] = walking(stored)
+        said[split] = files.write_split(split, stored, np.array_split(made[split], 3))
+    files.write_manifest({"made_by": "a test", "labels": ""}, said)
+    return files, made
+
+
+def read_all(root: Path, files: FeatureFiles):
+    about = files.read_manifest("make them")
+    return load_experiment(
+        root,
+        "KGBD",
+        6,
+        "probe",
+        batch_size=4,
+        class_sampling="off",
+        part_batches="keep",
+        rng=np.random.default_rng(3),
+        features=lambda split, stored: files.read_split(split, stored, about, "make them"),
+    )
+
+
+def test_features_stand_where_the_windows_would(root: Path, tmp_path: Path) -> None:
+    files, made = written(root, tmp_path)
+    data = read_all(root, files)
+    usual = load_experiment(
+        root,
+        "KGBD",
+        6,
+        "probe",
+        batch_size=4,
+        class_sampling="off",
+        part_batches="keep",
+        rng=np.random.default_rng(3),
+    )
+    for split in ("train", "probe", "gallery"):
+        found, other = getattr(data, split), getattr(usual, split)
+        assert (found.identity == other.identity).all()
+        assert (found.recording == other.recording).all()
+        assert found.windows.dtype == np.float32
+        # the same windows in the same order: find each by its coordinates
+        stored, _ = load_stored(root, KGBD, 6, split, kgbd_order="raw", root="first")
+        place = {window.tobytes(): i for i, window in enumerate(stored.windows)}
+        order = [place[window.tobytes()] for window in other.windows]
+        assert (found.windows == made[split][order]).all()
+
+
+def test_the_layout_and_the_manifest(root: Path, tmp_path: Path) -> None:
+    files, made = written(root, tmp_path)
+    names = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
+    assert names == {
+        "KGBD/6/frames_SGELA.json",
+        "KGBD/6/train_npy_data/frames_SGELA_KGBD_6.npy",
+        "KGBD/6/test_npy_data/gallery/frames_SGELA_KGBD_6.npy",
+        "KGBD/6/test_npy_data/probe/frames_SGELA_KGBD_6.npy",
+    }
+    array = np.load(files.path("probe"), allow_pickle=False)
+    assert array.dtype == np.float32 and (array == made["probe"]).all()
+    about = files.read_manifest()
+    assert about["splits"]["probe"]["windows"] == len(array)
+    assert about["splits"]["probe"]["shape"] == [6, WIDTH]
+
+
+def swapped(array: np.ndarray) -> np.ndarray:
+    return array[[1, 0, *range(2, len(array))]]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (swapped, "moved"),
+        (lambda array: array[:-1], "windows of"),
+        (lambda array: array[:, :5], "windows of"),
+        (lambda array: array + np.float32(1e-6), "changed"),
+        (lambda array: array.astype(np.int64), "floats"),
+        (lambda array: np.concatenate([array, array[:1]]), "windows of"),
+    ],
+)
+def test_a_file_that_is_not_the_one_written_is_refused(spoil, said, root, tmp_path) -> None:
+    files, made = written(root, tmp_path)
+    np.save(files.path("probe"), spoil(made["probe"]))
+    with pytest.raises(UserError, match=said) as caught:
+        read_all(root, files)
+    assert str(files.path("probe")) in str(caught.value)
+
+
+def test_windows_that_have_changed_since_are_noticed(root: Path, tmp_path: Path) -> None:
+    files, _ = written(root, tmp_path)
+    other = tmp_path / "other"
+    make.kgbd_raw(other, {1: 5, 2: 4, 5: 5, 9: 3}, seed=1)
+    preprocess.preprocess(other, other, ["KGBD"], 6)
+    with pytest.raises(UserError, match="other windows"):
+        read_all(other, files)
+
+
+def test_missing_features_name_the_command(root: Path, tmp_path: Path) -> None:
+    files = FeatureFiles(tmp_path, KGBD, 6, "SGELA")
+    with pytest.raises(UserError, match="Make them with simmc"):
+        files.read_manifest("make them with simmc")
+    written(root, tmp_path)
+    files.path("train").unlink()
+    with pytest.raises(UserError, match="the file is missing"):
+        read_all(root, files)
+    files.manifest.write_text("{")
+    with pytest.raises(UserError, match="cannot be read"):
+        read_all(root, files)
+
+
+def test_values_that_are_not_finite(root: Path, tmp_path: Path) -> None:
+    files, said = FeatureFiles(tmp_path, KGBD, 6, "SGELA"), {}
+    for split in splits_of(KGBD, "probe"):
+        stored = store.read_split(root, KGBD, 6, split)
+        made = walking(stored)
+        made[-1, 0, 0] = np.nan
+        said[split] = files.write_split(split, stored, [made])
+    files.write_manifest({}, said)
+    with pytest.raises(UserError, match="not finite"):
+        read_all(root, files)
+
+
+def test_other_numbers_of_rows_than_windows_are_a_fault(root: Path, tmp_path: Path) -> None:
+    files = FeatureFiles(tmp_path, KGBD, 6, "SGELA")
+    stored = store.read_split(root, KGBD, 6, "probe")
+    with pytest.raises(ValueError, match="features for"):
+        files.write_split("probe", stored, [walking(stored)[:-1]])
+    with pytest.raises(ValueError, match="after"):
+        files.write_split("probe", stored, [walking(stored)[:2], walking(stored)[2:, :3]])
+    assert not files.path("probe").exists()
+
+
+def test_the_splits_of_two_views() -> None:
+    assert splits_of(KGBD, "probe") == ["train", "gallery", "probe"]
+    assert splits_of(specs.KS20_CVE, "0.90") == ["train/30", "train/130", "train/180", "0", "90"]
+    assert splits_of(specs.KS20_CVE, "90.90") == [
+        *("train/0", "train/30", "train/130", "train/180"),
+        "90",
+    ]
+
+
+# features made elsewhere
+
+
+def many(recordings: int = 12, each: int = 60) -> StoredSplit:
+    """A split of three persons with four long recordings each."""
+    labels = np.repeat(np.arange(recordings) // 4, each)
+    recording = np.repeat(np.arange(recordings), each)
+    plane = np.zeros((len(labels), 6, 20))
+    return StoredSplit((plane, plane, plane), labels, recording, Path("windows"))
+
+
+def elsewhere(home: Path, stored: StoredSplit, features: np.ndarray, labels=None) -> FeatureFiles:
+    """A file of the probe's features as another program could have written it."""
+    files = FeatureFiles(home, KGBD, 6, "SM-SGE")
+    path = files.path("probe")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, features)
+    folder = store.split_folder(files.base, KGBD, "probe")
+    np.save(
+        store.file_path(folder, KGBD, 6, "probe", "frame_id"),
+        stored.labels if labels is None else labels,
+    )
+    return files
+
+
+def read_probe(home: Path, stored: StoredSplit, files: FeatureFiles) -> np.ndarray:
+    return read_foreign(home, files, "probe", stored)
+
+
+def test_features_made_elsewhere_are_read_in_either_shape(tmp_path: Path) -> None:
+    stored = many()
+    features = walking(stored)
+    for shape in (features.shape, (-1, WIDTH)):
+        files = elsewhere(tmp_path, stored, features.reshape(shape))
+        assert (read_probe(tmp_path, stored, files) == features).all()
+
+
+def test_windows_in_another_order_are_refused(tmp_path: Path) -> None:
+    stored = many()
+    features = walking(stored)
+    order = np.random.default_rng(1).permutation(len(stored))
+    with pytest.raises(UserError, match="belongs to person"):
+        files = elsewhere(tmp_path, stored, features[order], stored.labels[order])
+        read_probe(tmp_path, stored, files)
+    # shuffled within each person, so that the labels do not tell
+    order = order[np.argsort(stored.labels[order], kind="stable")]
+    assert (stored.labels[order] == stored.labels).all()
+    with pytest.raises(UserError, match="not in the order"):
+        read_probe(tmp_path, stored, elsewhere(tmp_path, stored, features[order]))
+
+
+def test_missing_windows_are_refused(tmp_path: Path) -> None:
+    stored = many()
+    with pytest.raises(UserError, match="missing or too many"):
+        read_probe(tmp_path, stored, elsewhere(tmp_path, stored, walking(stored)[:-1]))
+
+
+def test_neighbours_of_ordered_and_shuffled_features() -> None:
+    stored = many()
+    features = walking(stored)
+    ordered, pairs = closer_neighbours(features, stored)
+    shuffled, _ = closer_neighbours(np.random.default_rng(2).permutation(features), stored)
+    constant, _ = closer_neighbours(np.zeros_like(features), stored)
+    assert pairs > 500
+    assert ordered > 0.8
+    assert abs(shuffled - 0.5) < 0.1
+    assert constant == 0.5
