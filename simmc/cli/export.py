@@ -3,7 +3,7 @@
 import hashlib
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from simmc.cli import console
 from simmc.cli.training import TWIN
-from simmc.config import ExportSettings, SourceSettings, resolve
+from simmc.config import ExportSettings, RecognitionSettings, SourceSettings, resolve
 from simmc.config.finetune import SOURCES, UNLABELLED
 from simmc.data import store
 from simmc.data.foreign import read_foreign
@@ -35,12 +35,14 @@ class Trained:
         name: of its feature files.
         settings: of its training.
         weights: the file of its weights.
+        run: name of its run.
         labels: why its features are not label-free, or "".
     """
 
     name: str
     settings: SourceSettings
     weights: Path
+    run: str
     labels: str
 
 
@@ -51,48 +53,94 @@ def main(argv: list[str]) -> int:
         return take_in(settings)
     runtime = start(settings.device, settings.gpu or None, settings.threads)
     console.notes(runtime.notes)
+    for trained in trainings(settings):
+        export(settings, trained, runtime)
+    return 0
+
+
+def trainings(settings: ExportSettings) -> list[Trained]:
+    """The trainings that are asked for; UserError where there is none."""
+    command = SOURCES[settings.source]
+    further = f"latest_{settings.source}_DF"
+    home = Path(settings.model_root) / settings.dataset / settings.probe
+    tuned = settings.stage == "recognition" or (
+        settings.stage == "auto"
+        and settings.source == "MG-SCR"
+        and not settings.run
+        and (home / further).is_file()
+    )
     run = RunDirectory.find(
         settings.model_root,
         settings.dataset,
         settings.probe,
         settings.run or None,
-        pointer=f"latest_{SOURCES[settings.source]}",
+        pointer=further if tuned else f"latest_{command}",
     )
-    for trained in trainings(settings, run):
-        export(settings, trained, run, runtime)
-    return 0
+    if run.read_config().get("command") == RecognitionSettings.COMMAND:
+        first, pretext = fine_tuned(settings, run)
+        plain = [one for one in pretrained(settings, pretext) if not one.labels]
+        found = [first, *(replace(one, name=settings.name + UNLABELLED) for one in plain)]
+    else:
+        found = pretrained(settings, run)
+    wanted = {
+        "all": found,
+        "paper": found[:1],
+        "label_free": [one for one in found if not one.labels],
+    }[settings.protocol]
+    if not wanted:
+        raise UserError(
+            f"{run.path} has no training without identities. Train {settings.source} again with "
+            "--label_free_run on, or with --class_sampling off."
+        )
+    return wanted
 
 
-def trainings(settings: ExportSettings, run: RunDirectory) -> list[Trained]:
-    """The trainings of a run that are asked for; UserError where one is not there."""
-    source = find_source(settings.source)
-    stored = run.read_config()
+def fine_tuned(settings: ExportSettings, run: RunDirectory) -> tuple[Trained, RunDirectory]:
+    """The network of a recognition stage, and the run that it was built upon."""
+    stage = resolve(
+        RecognitionSettings, ["--data_root", settings.data_root], stored=run.read_config()
+    ).settings
+    if stage.train != "all" or stage.with_gallery or stage.source != settings.source:
+        raise UserError(
+            f"{run.path} did not train the whole network of {settings.source} on the training set "
+            "alone. Make one with simmc recognition --score match --train all."
+        )
+    pretext = RunDirectory(Path(stage.encoder_run))
+    how = pretext_settings(settings, pretext)
+    labels = "the network was trained on identities"
+    return Trained(settings.name, how, run.require(run.best), run.path.name, labels), pretext
+
+
+def pretrained(settings: ExportSettings, run: RunDirectory) -> list[Trained]:
+    """The pretext trainings of a run; where the first one used identities, its twin as well."""
+    how = pretext_settings(settings, run)
+    if how.with_gallery:
+        raise UserError(
+            f"{run.path} learned the gallery's windows as well (--train_on train_gallery), so its "
+            "features may not be matched against them. Train again with --train_on train."
+        )
+    labels = "identities chose the training windows" if how.uses_identities else ""
+    found = [Trained(settings.name, how, run.require(run.best), run.path.name, labels)]
+    twin = run.path / TWIN
+    if labels and twin.is_dir():
+        weights, plain = weights_path(RunDirectory(twin), TWIN), how.without_identities()
+        found.append(Trained(settings.name + UNLABELLED, plain, weights, run.path.name, ""))
+    return found
+
+
+def pretext_settings(settings: ExportSettings, run: RunDirectory) -> SourceSettings:
+    """The settings of a pretext training."""
+    source, stored = find_source(settings.source), run.read_config()
     if stored.get("command") != source.settings.COMMAND:
         raise UserError(
             f"{run.path} is a run of simmc {stored.get('command')}, not of {settings.source}. Name "
             f"a run of simmc {source.settings.COMMAND} with --run, or train one."
         )
     root = ["--data_root", settings.data_root]
-    trained = resolve(source.settings, root, stored=stored).settings
-    found = []
-    if settings.protocol != "label_free" or not trained.uses_identities:
-        labels = "identities chose the training windows" if trained.uses_identities else ""
-        found.append(Trained(settings.name, trained, run.require(run.best), labels))
-    twin = run.path / TWIN
-    if settings.protocol != "paper" and trained.uses_identities:
-        if twin.is_dir():
-            weights = weights_path(RunDirectory(twin), TWIN)
-            plain = trained.without_identities()
-            found.append(Trained(settings.name + UNLABELLED, plain, weights, ""))
-        elif settings.protocol == "label_free":
-            raise UserError(
-                f"{run.path} has no training without identities. Train again with "
-                "--label_free_run on, or with --class_sampling off."
-            )
-    return found
+    return resolve(source.settings, root, stored=stored).settings
 
 
-def export(settings: ExportSettings, trained: Trained, run: RunDirectory, runtime: Runtime) -> None:
+def export(settings: ExportSettings, trained: Trained, runtime: Runtime) -> None:
     """Write the features of all splits, then the manifest."""
     files = settings.files(trained.name)
     source, how = find_source(settings.source), trained.settings
@@ -117,7 +165,7 @@ def export(settings: ExportSettings, trained: Trained, run: RunDirectory, runtim
     files.write_manifest(
         {
             "source": settings.source,
-            "made_by": f"{settings.source} of {run.path.name}, epoch {epoch}",
+            "made_by": f"{settings.source} of {trained.run}, epoch {epoch}",
             "weights_sha256": hashlib.sha256(trained.weights.read_bytes()).hexdigest(),
             "epoch": epoch,
             "labels": trained.labels,

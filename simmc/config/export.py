@@ -42,9 +42,16 @@ class ExportSettings(Settings):
         choices=KINDS,
         group=MAIN,
     )
+    stage: str = option(
+        "auto",
+        "Weights of the pretext training, or of a recognition stage that trained the whole network "
+        "(simmc recognition --score match --train all). auto: the latter for MG-SCR, if there is.",
+        choices=("auto", "pretext", "recognition"),
+        group=MAIN,
+    )
     protocol: str = option(
         "all",
-        "Which trainings of the run: the first (paper), the one without identities (label_free), "
+        "Which trainings: the first (paper), the one in which no label has a part (label_free), "
         "or all that there are.",
         choices=("all", "paper", "label_free"),
         group=MAIN,
