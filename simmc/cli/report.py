@@ -1,11 +1,11 @@
-"""`simmc report`: result tables, CMC curves, training curves, important frames of runs."""
+"""`simmc report`: result tables and pictures of runs."""
 
 import argparse
 from pathlib import Path
 from typing import Any, NoReturn
 
 from simmc.errors import UserError
-from simmc.reports import plots, render, results, tables
+from simmc.reports import confusion, plots, render, results, tables
 from simmc.reports.style import title_of
 from simmc.runs import atomic
 from simmc.runs.directory import RunDirectory
@@ -22,7 +22,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: list[str]) -> int:
-    """Runs one of table, cmc, curves and importance."""
+    """Runs one of the actions."""
     words = _parser().parse_args(argv)
     code: int = words.call(words)
     return code
@@ -70,6 +70,18 @@ def curves(words: Any) -> int:
     return 0
 
 
+def confused(words: Any) -> int:
+    """Draws who was taken for whom in a recognition run, and writes the counts."""
+    run = results.load(words.run)
+    out = words.out or run.path / "confusion.png"
+    for file in (out.with_suffix(".png"), out.with_suffix(".svg")):
+        print(confusion.draw(run, words.protocol, file))
+    table = out.with_suffix(".csv")
+    atomic.write_text(table, confusion.as_csv(run, words.protocol))
+    print(table)
+    return 0
+
+
 def importance(words: Any) -> int:
     """Draws windows of a Hi-MPC run with the importance of their frames."""
     from simmc.cli import importance as command  # needs torch, which the other actions do not
@@ -84,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Tables and pictures of runs. RUN is the folder of a run, or the folder of a "
         "dataset and probe (such as ReID_Models/KS20/probe) for its newest run.",
     )
-    actions = parser.add_subparsers(metavar="table|cmc|curves|importance", required=True)
+    actions = parser.add_subparsers(metavar="table|cmc|curves|importance|confusion", required=True)
 
     one = actions.add_parser(
         "table",
@@ -127,7 +139,33 @@ def _parser() -> argparse.ArgumentParser:
         )
         one.set_defaults(call=call)
     _add_importance(actions)
+    _add_confusion(actions)
     return parser
+
+
+def _add_confusion(actions: Any) -> None:
+    one = actions.add_parser(
+        "confusion",
+        help="who was taken for whom by a recognition stage",
+        description="Draws the confusion matrix of a run of simmc recognition: true persons by "
+        "row, named ones by column. Writes a .png, a .svg and a .csv file.",
+        allow_abbrev=False,
+    )
+    one.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
+    one.add_argument(
+        "--protocol",
+        choices=("supervised", "fixed_epochs"),
+        default="supervised",
+        help="which epoch's (default: supervised, the best by the test)",
+    )
+    one.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="one of the pictures, .png or .svg; the others get its name with their own ending "
+        "(default: confusion.png in the run's folder)",
+    )
+    one.set_defaults(call=confused)
 
 
 def _add_importance(actions: Any) -> None:

@@ -112,7 +112,7 @@ class Recognition(EpochTraining[RecognitionSettings]):
         if self.settings.score == MATCH:
             return matched(self.network, self.settings, self.data, self.runtime)[0]
         seen = self.probe_seen
-        judged = classify(self.network, self.settings, self.data, self.runtime, seen)
+        judged, _ = classify(self.network, self.settings, self.data, self.runtime, seen)
         return classification_record(judged)
 
     def learn(self) -> dict[str, Any]:
@@ -206,8 +206,8 @@ def classify(
     data: Experiment,
     runtime: Runtime,
     seen: torch.Tensor | None = None,
-) -> Classification:
-    """Judge the probe's windows.
+) -> tuple[Classification, np.ndarray]:
+    """Judge the probe's windows that count.
 
     Args:
         network: the source and the head.
@@ -215,13 +215,17 @@ def classify(
         data: whose probe.
         runtime: device and threads.
         seen: (N, v, e) views of the probe, if they are known.
+
+    Returns:
+        The judgement, and (n, 2) int64 true and named persons.
     """
     if seen is None:
         seen = view(network.source, data.probe, network.how, runtime)
     parts = [network.judge(part) for part in seen.split(ENCODE_BATCH)]
-    scores = torch.cat([p.mean(1) if network.how in SEPARATE else p.sum(1) for p in parts])
+    summed = torch.cat([p.mean(1) if network.how in SEPARATE else p.sum(1) for p in parts])
     kept = scored_windows(data.probe.identity, settings)
-    return evaluate_classes(scores.cpu().numpy()[kept], data.probe.identity[kept])
+    scores, true = summed.cpu().numpy()[kept], data.probe.identity[kept]
+    return evaluate_classes(scores, true), np.stack([true, scores.argmax(1)], 1)
 
 
 def scored_windows(identity: np.ndarray, settings: RecognitionSettings) -> np.ndarray:
@@ -296,6 +300,11 @@ def score(
     if settings.score == MATCH:
         _, found = matched(network, settings, data, runtime, negative_squared=negative_squared)
         return retrieval_outcome(found, epoch, ranks)
-    judged = classify(network, settings, data, runtime)
+    judged, pairs = classify(network, settings, data, runtime)
     outcome: dict[str, Any] = {**classification_record(judged), "epoch": epoch}
-    return outcome | {"cmc": judged.cmc(min(ranks, judged.n_classes)).tolist()}
+    cells, counts = np.unique(pairs, axis=0, return_counts=True)
+    names = np.array(data.identities)[cells]
+    return outcome | {
+        "cmc": judged.cmc(min(ranks, judged.n_classes)).tolist(),
+        "confusion": np.column_stack([names, counts]).tolist(),  # true person, named one, windows
+    }
