@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 RELEASED, EXACT = "released", "exact"
 SIMMC = ("simmc", "finetune")  # SimMC on windows, and on another model's features
 TRAININGS = (*SIMMC, "himpc")  # the commands that learn by clustering
-SOURCES = ("age", "sgela", "mgscr", "smsge")  # those whose features SimMC-UF fine-tunes
+GAIT = ("age", "sgela")
+SOURCES = (*GAIT, "mgscr", "smsge")  # those whose features SimMC-UF fine-tunes
 EPOCHS = (*TRAININGS, "supervised", *SOURCES, "recognition")  # those that learn in epochs
 SCORINGS = (*EPOCHS, "descriptors")  # those that score windows
 # those that read joints themselves; the others take them as a source model did
@@ -109,6 +110,7 @@ _SIMMC = (
         "keep",
         "Leave out the last, incomplete batch of training, probe and gallery, or use every window.",
         SCORINGS,
+        instead=dict.fromkeys(GAIT, "keep"),
     ),
     Switch(
         "class_sampling",
@@ -230,6 +232,61 @@ _HIMPC = (
         ("himpc",),
     ),
 )
+_GAIT = (
+    Switch(
+        "decoder_input",
+        "S1",
+        "zeros",
+        "skeletons",
+        "The decoder is fed zeros, or skeletons: the previous true one in the training of reverse "
+        "reconstruction, else its own (Eq. 2).",
+        GAIT,
+    ),
+    Switch(
+        "attention_form",
+        "S2",
+        "projected",
+        "dot",
+        "Attention with a projection of its keys and without tanh, or as in Eq. 4 and 9.",
+        GAIT,
+    ),
+    Switch(
+        "lcl_batches",
+        "S5",
+        "stored",
+        "person",
+        "Batches of the contrast as the windows are stored, of one person (by identity), or of one "
+        "recording where recordings are known.",
+        ("sgela",),
+        more=("recording",),
+    ),
+    Switch(
+        "lcl_same_window",
+        "S5",
+        "negative",
+        "negative",
+        "The second copy of a window counts as a negative in the contrast, or is left out.",
+        ("sgela",),
+        more=("out",),
+    ),
+    Switch(
+        "encoder_windows",
+        "S6",
+        "two_thirds",
+        "all",
+        "On BIWI: train on the first two thirds of the windows, or on all.",
+        GAIT,
+    ),
+    Switch(
+        "plus_data",
+        "S10",
+        "reversed",
+        "tasks",
+        "With --task plus: all three trainings see the data of reverse reconstruction, or each "
+        "those of its task.",
+        ("sgela",),
+    ),
+)
 _RECOGNITION = (
     Switch(
         "test_batches",
@@ -295,7 +352,7 @@ _PREPROCESS = (
     ),
 )
 SWITCHES: Mapping[str, Switch] = {
-    switch.name: switch for switch in _SIMMC + _HIMPC + _RECOGNITION + _PREPROCESS
+    switch.name: switch for switch in _SIMMC + _HIMPC + _GAIT + _RECOGNITION + _PREPROCESS
 }
 
 

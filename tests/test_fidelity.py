@@ -5,9 +5,11 @@ import pytest
 
 from simmc import fidelity
 from simmc.config import (
+    AgeSettings,
     FinetuneSettings,
     HiMPCSettings,
     RecognitionSettings,
+    SgelaSettings,
     SimMCSettings,
     SupervisedSettings,
     options_of,
@@ -40,6 +42,12 @@ EXPECTED = {
     "unmined_loss": ("H3", "frames", "sequence"),
     "mining_gradient": ("H4", "through", "through"),
     "outlier_rule": ("H6", "any_level", "own_level"),
+    "decoder_input": ("S1", "zeros", "skeletons"),
+    "attention_form": ("S2", "projected", "dot"),
+    "lcl_batches": ("S5", "stored", "person"),
+    "lcl_same_window": ("S5", "negative", "negative"),
+    "encoder_windows": ("S6", "two_thirds", "all"),
+    "plus_data": ("S10", "reversed", "tasks"),
     "test_batches": ("S7", "whole", "all"),
     "order": ("S13", "stored", "shuffled"),
     "ias_label_order": ("D1", "walk", "name"),
@@ -72,7 +80,14 @@ def test_every_switch_has_a_row_and_every_row_s_switch_exists():
     assert on_page == in_code
 
 
-@pytest.mark.parametrize("quirk", ["Q9", "Q14", "H5", "H7", "H8", "H9", "H10", "S8", "S9", "G3", "G5", "G6"])
+@pytest.mark.parametrize(
+    "quirk",
+    [
+        *("Q9", "Q14", "H5", "H7", "H8", "H9", "H10"),
+        *("S3", "S4", "S8", "S9", "S11", "S12"),
+        *("G3", "G5", "G6"),
+    ],
+)
 def test_rows_without_a_switch_say_why(quirk):
     assert ROWS[quirk][2].startswith("no switch: ")
     assert all(s.quirk != quirk for s in fidelity.SWITCHES.values())
@@ -102,7 +117,10 @@ def test_levels():
 
 @pytest.mark.parametrize(
     "settings",
-    [SimMCSettings, FinetuneSettings, HiMPCSettings, SupervisedSettings, RecognitionSettings],
+    [
+        *(SimMCSettings, FinetuneSettings, HiMPCSettings, SupervisedSettings, RecognitionSettings),
+        *(AgeSettings, SgelaSettings),
+    ],
 )
 def test_the_settings_have_every_switch_of_their_command(settings):
     declared = {entry.name: entry.default for entry in options_of(settings) if entry.is_switch}

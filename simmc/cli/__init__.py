@@ -29,6 +29,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "simmc.cli.supervised:main",
         "train with identity labels, as the upper reference and for PoseGait",
     ),
+    "age": ("simmc.cli.sgela:age", "train AGE without labels, or score a trained run"),
+    "sgela": ("simmc.cli.sgela:main", "train SGELA without labels, or score a trained run"),
     "finetune": (
         "simmc.cli.finetune:main",
         "SimMC-UF: train SimMC on the features of a source model",

@@ -14,21 +14,25 @@ from simmc.config.layers import Resolved, preset_root, resolve
 from simmc.config.options import Option, Range, Settings, option, options_of, switch
 from simmc.config.recognition import RecognitionSettings
 from simmc.config.settings import SimMCSettings
+from simmc.config.sgela import AgeSettings, GaitSettings, SgelaSettings
 from simmc.config.sources import SourceSettings
 from simmc.config.supervised import SupervisedSettings
 
 __all__ = [
+    "AgeSettings",
     "DataSettings",
     "DescriptorSettings",
     "EpochSettings",
     "ExportSettings",
     "FinetuneSettings",
+    "GaitSettings",
     "HiMPCSettings",
     "Option",
     "Range",
     "RecognitionSettings",
     "Resolved",
     "Settings",
+    "SgelaSettings",
     "SimMCSettings",
     "SourceSettings",
     "SupervisedSettings",
