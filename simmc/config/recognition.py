@@ -127,7 +127,8 @@ class RecognitionSettings(EpochSettings):
         """Whether the gallery's windows are learned."""
         if self.train_on != "auto":
             return self.train_on == "train_gallery"
-        return self.score == CLASSIFY and self.dataset in GALLERY_DIVISIONS
+        divided = self.dataset in GALLERY_DIVISIONS and "." not in self.probe
+        return self.score == CLASSIFY and divided
 
     def check(self) -> None:
         """As above; a gallery is not both learned and matched against."""
