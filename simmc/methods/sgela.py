@@ -21,6 +21,7 @@ from simmc.config import AgeSettings, GaitSettings, SgelaSettings
 from simmc.config.sgela import PLUS
 from simmc.data.loaders import Experiment
 from simmc.data.skeletons import Skeleton
+from simmc.data.specs import DATASETS
 from simmc.losses import locality_alignment, neighbor_contrast, reconstruction
 from simmc.methods.pretext import PretextTraining
 from simmc.methods.sources import Source
@@ -202,7 +203,13 @@ def size_of(settings: GaitSettings, skeleton: Skeleton) -> tuple[int, int, int]:
 
 
 def _size(settings: type[GaitSettings]) -> Callable[[Skeleton, str], tuple[int, int, int]]:
-    return lambda skeleton, dataset: size_of(settings(dataset=dataset), skeleton)
+    """`size_of` with a method's defaults, which differ between datasets in the length only."""
+
+    def size(skeleton: Skeleton, dataset: str) -> tuple[int, int, int]:
+        known = DATASETS.get(dataset)
+        return size_of(settings(length=known.default_length if known else 6), skeleton)
+
+    return size
 
 
 AGE = Source("AGE", AgeSettings, new_network, _size(AgeSettings))
