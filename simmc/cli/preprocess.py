@@ -46,7 +46,8 @@ class PreprocessSettings(Settings):
     seed: int = option(0, "Seed of the random split.", group=WHAT, limits=Range(0))
     protocol: str = option(
         "RVE",
-        "KS20 split at random over the repetitions (RVE), or by view (CVE).",
+        "The usual division (RVE: KS20 at random over the repetitions), or KS20 and CASIA_B by "
+        "view (CVE).",
         group=WHAT,
         choices=("RVE", "CVE"),
     )

@@ -43,7 +43,7 @@ class DataSettings(Settings):
     probe_type: str = option(
         "",
         "Probe.gallery: nm.nm, bg.bg, cl.cl, cl.nm, bg.nm (CASIA_B; default nm.nm), or views in "
-        "degrees such as 0.30 (KS20).",
+        "degrees such as 0.30 (KS20) or 90.90 (CASIA_B too).",
         group=MAIN,
     )
     length: int = option(
@@ -289,9 +289,5 @@ def chosen_probe(spec: DatasetSpec, probe: str, probe_type: str) -> tuple[str, s
 
 def _pairs(dataset: str) -> tuple[str, ...]:
     """Probe.gallery pairs of a dataset; none for most."""
-    if dataset == "CASIA_B":
-        return specs.CASIA_PROBES
-    if dataset == "KS20":
-        views = tuple(specs.KS20_VIEWS.values())
-        return tuple(f"{probe}.{gallery}" for probe in views for gallery in views)
-    return ()
+    views = tuple(specs.BY_VIEW[dataset].gallery_of) if dataset in specs.BY_VIEW else ()
+    return (*specs.CASIA_PROBES, *views) if dataset == "CASIA_B" else views

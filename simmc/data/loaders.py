@@ -112,7 +112,7 @@ def load_experiment(
     recordings = manifest.get("recordings", []) if manifest else []
     train, probe_set, gallery_set = _read_sets(data_root, spec, length, probe, features)
     same = probe_set is gallery_set
-    if spec is specs.KS20_CVE and same and cve_diagonal == "settings":
+    if spec.by_view and same and cve_diagonal == "settings":
         probe_set, gallery_set = _by_setting(probe_set, recordings)
         same = False
     if with_gallery:
@@ -154,9 +154,9 @@ def load_experiment(
 
 
 def spec_of(data_root: Path, dataset: str, length: int, probe: str) -> DatasetSpec:
-    """The dataset; for a pair of KS20 views the sets that are divided by view."""
+    """The dataset; for a pair of views the sets that are divided by view."""
     spec = store.find_spec(data_root, dataset, length)
-    return specs.KS20_CVE if spec.name == "KS20" and "." in probe else spec
+    return specs.BY_VIEW.get(spec.name, spec) if probe.replace(".", "").isdecimal() else spec
 
 
 def skeleton_of(spec: DatasetSpec) -> Skeleton:
@@ -167,13 +167,17 @@ def skeleton_of(spec: DatasetSpec) -> Skeleton:
 def splits_of(spec: DatasetSpec, probe: str) -> list[str]:
     """The splits that experiments with this probe read; training first.
 
-    Training knows no probe, so the other probes' splits are among them; but two views of KS20 are
-    left out of the training for themselves.
+    Training knows no probe, so the other probes' splits are among them; but views are left out of
+    the training for themselves.
     """
-    if spec is not specs.KS20_CVE:
+    if not spec.by_view:
         return [specs.TRAIN, *spec.test_splits]
     pair = list(dict.fromkeys(probe.split(".")))
-    return [specs.train_view(v) for v in spec.test_splits if v not in pair] + pair
+    views = [view for view in spec.test_splits if view not in pair]
+    if spec.by_view == "adjacent":
+        place = {view: i for i, view in enumerate(spec.test_splits)}
+        views = [v for v in views if any(abs(place[v] - place[one]) == 1 for one in pair)]
+    return [specs.train_view(view) for view in views] + pair
 
 
 def load_stored(

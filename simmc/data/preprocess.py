@@ -115,9 +115,10 @@ def _choose(
     wanted = [specs.get(name) for name in datasets] if datasets else list(DATASETS.values())
     wanted = list({spec.name: spec for spec in wanted}.values())
     if protocol == "CVE" and not datasets:
-        wanted = [DATASETS["KS20"]]
-    if protocol == "CVE" and [spec.name for spec in wanted] != ["KS20"]:
-        raise UserError("--protocol CVE is for KS20 alone; name --dataset KS20 or use RVE")
+        wanted = [spec for spec in wanted if spec.name in specs.BY_VIEW]
+    if protocol == "CVE" and not {spec.name for spec in wanted} <= set(specs.BY_VIEW):
+        names = " and ".join(specs.BY_VIEW)
+        raise UserError(f"--protocol CVE is for {names} alone; name one of them or use RVE")
     present = [spec for spec in wanted if (raw_root / spec.name).is_dir()]
     skipped = {
         spec.name: f"no folder {raw_root / spec.name}" for spec in wanted if spec not in present
@@ -139,7 +140,7 @@ def _choose(
         told = "; ".join(f"{s.name}: {', '.join(map(str, s.lengths))}" for s in present)
         raise UserError(f"length {length} fits no dataset found ({told}); choose another length")
     if protocol == "CVE":
-        fitting = [specs.KS20_CVE]
+        fitting = [specs.BY_VIEW[spec.name] for spec in fitting]
     return fitting, skipped
 
 
@@ -150,7 +151,7 @@ def _roles(job: _Job) -> list[_Role]:
     train_mode = cast(windows.Mode, mode)
     train_cut, test_cut = spec.cut(True, options.ias_cut), spec.cut(False)
     if job.protocol == "CVE":
-        views = splits.views(job.recordings)
+        views = splits.views(spec, job.recordings)
         return [
             *(_Role(specs.train_view(v), p, train_cut, train_mode) for v, p in views.items()),
             *(_Role(view, places, test_cut, "plain") for view, places in views.items()),

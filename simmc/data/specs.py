@@ -23,6 +23,7 @@ KS20_VIEWS: Mapping[str, str] = {
     "right_diagonal": "130",
     "right_lateral": "180",
 }
+CASIA_VIEWS = tuple(str(view) for view in range(0, 181, 18))  # degrees
 CASIA_CONDITIONS = ("nm", "bg", "cl")
 CASIA_PROBES = ("nm.nm", "bg.bg", "cl.cl", "cl.nm", "bg.nm")
 
@@ -44,6 +45,9 @@ class DatasetSpec:
     test_cut: tuple[int, int] = (0, 0)
     exact_train_cut: tuple[int, int] | None = None  # where the released cut is an accident
     sampled_by_class: bool = True  # the released loader balances classes (docs/data.md 5.4)
+    # Divided by view (docs/data.md 4): learned from all views but the tested ones, or from those
+    # next to it alone.
+    by_view: Literal["", "others", "adjacent"] = ""
     folder: str = ""  # below the data root; the name itself where left out
     train_folder: str = "train_npy_data"
     test_folder: str = "test_npy_data"
@@ -129,14 +133,26 @@ DATASETS: dict[str, DatasetSpec] = {
 # KS20 by view, for cross-view evaluation: training and test windows of each view (docs/data.md 4).
 KS20_CVE = replace(
     DATASETS["KS20"],
+    by_view="others",
     folder="KS20_CVE",
     test_splits=tuple(KS20_VIEWS.values()),
     gallery_of={f"{a}.{b}": b for a in KS20_VIEWS.values() for b in KS20_VIEWS.values()},
 )
+# CASIA-B by view, for the classification of SGELA's Table 8.
+CASIA_CVE = replace(
+    DATASETS["CASIA_B"],
+    by_view="adjacent",
+    folder="CASIA_B_CVE",
+    train_folder="train_npy_data",
+    test_folder="test_npy_data",
+    test_splits=CASIA_VIEWS,
+    gallery_of={f"{view}.{view}": view for view in CASIA_VIEWS},
+)
+BY_VIEW: dict[str, DatasetSpec] = {spec.name: spec for spec in (KS20_CVE, CASIA_CVE)}
 
 
 def train_view(view: str) -> str:
-    """The split that holds the training windows of one view (KS20 CVE)."""
+    """The split that holds the training windows of one view (CVE)."""
     return f"{TRAIN}/{view}"
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from simmc.data.recordings import ReadOptions, Recording
-from simmc.data.specs import CASIA_CONDITIONS, KS20_VIEWS, TRAIN
+from simmc.data.specs import CASIA_CONDITIONS, KS20_VIEWS, TRAIN, DatasetSpec
 from simmc.errors import UserError
 
 Assignment = dict[str, list[int]]  # split -> places of its recordings, in reading order
@@ -38,11 +38,14 @@ def assign(
     raise UserError(f"--dataset {dataset}: there is no rule for its split")
 
 
-def views(recordings: Sequence[Recording]) -> Assignment:
-    """KS20 recordings by view, named by degrees, for cross-view evaluation (CVE)."""
-    found: Assignment = {degrees: [] for degrees in KS20_VIEWS.values()}
+def views(spec: DatasetSpec, recordings: Sequence[Recording]) -> Assignment:
+    """Recordings by view, named by degrees, for cross-view evaluation (CVE)."""
+    found: Assignment = {degrees: [] for degrees in spec.test_splits}
     for place, recording in enumerate(recordings):
-        found[KS20_VIEWS[recording.role]].append(place)
+        view = (
+            recording.attributes["view"] if spec.name == "CASIA_B" else KS20_VIEWS[recording.role]
+        )
+        found[str(int(view))].append(place)
     return found
 
 

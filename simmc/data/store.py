@@ -136,7 +136,7 @@ def read_split(data_root: Path, spec: DatasetSpec | str, length: int, split: str
         return file_path(folder, spec, length, split, what)
 
     if not folder.is_dir():
-        cve = " --protocol CVE" if spec.folder == specs.KS20_CVE.folder else ""
+        cve = " --protocol CVE" if spec.by_view else ""
         raise UserError(
             f"{folder}: not there; run `python Preprocess.py {length} --dataset {spec.name}{cve}` "
             "or point --data_root to where the windows are"

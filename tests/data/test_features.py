@@ -172,6 +172,8 @@ def test_other_numbers_of_rows_than_windows_are_a_fault(root: Path, tmp_path: Pa
 def test_the_splits_of_two_views() -> None:
     assert splits_of(KGBD, "probe") == ["train", "gallery", "probe"]
     assert splits_of(specs.KS20_CVE, "0.90") == ["train/30", "train/130", "train/180", "0", "90"]
+    assert splits_of(specs.CASIA_CVE, "90.90") == ["train/72", "train/108", "90"]
+    assert splits_of(specs.CASIA_CVE, "180.180") == ["train/162", "180"]
     assert splits_of(specs.KS20_CVE, "90.90") == [
         *("train/0", "train/30", "train/130", "train/180"),
         "90",

@@ -331,3 +331,41 @@ def test_public_files_without_manifest_and_recordings(kgbd_root: Path, tmp_path:
     assert (found.train.windows == known.train.windows).all()
     assert found.train.recording is None
     assert (found.recordings, found.checksum) == ([], None)
+
+
+def test_casia_by_view_learns_the_views_beside(tmp_path: Path) -> None:
+    made = [
+        Recording(
+            f"{subject:03d}-nm-01-{view:03d}.npy",
+            subject,
+            np.full((70, 14, 3), 1000.0 * subject + view) + np.arange(14)[:, None] ** 2,
+            "nm",
+            {"view": f"{view:03d}"},
+        )
+        for subject in (3, 8)
+        for view in range(0, 181, 18)
+    ]
+    patch = pytest.MonkeyPatch()
+    read_by_name(patch, {"CASIA_B": made})
+    (tmp_path / "CASIA_B").mkdir()
+    done = preprocess.preprocess(tmp_path, tmp_path, ["CASIA_B"], 40, protocol="CVE").done[0]
+    patch.undo()
+    assert done.folder == tmp_path / "CASIA_B_CVE" / "40"
+    data = load_experiment(
+        tmp_path,
+        "CASIA_B",
+        40,
+        "90.90",
+        root="none",
+        class_sampling="off",
+        part_batches="keep",
+        rng=_rng(),
+    )
+    views = {
+        name: sorted({*(split.windows[:, 0, 0, 0] % 1000)})
+        for name, split in (("train", data.train), ("probe", data.probe))
+    }
+    assert views == {"train": [72, 108], "probe": [90]}
+    assert data.same_windows and data.identities == data.test_identities == [3, 8]
+    names = {data.recordings[place]["attributes"]["view"] for place in data.train.recording}
+    assert names == {"072", "108"}

@@ -194,7 +194,10 @@ def test_ias_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["six"], "--length 'six'"),
         (["--dataset", "KGBT"], "--dataset KGBT: no such dataset"),
         (["--dataset", "KS20", "IAS"], "no raw dataset found; looked for"),
-        (["--protocol", "CVE", "--dataset", "KGBD"], "--protocol CVE is for KS20 alone"),
+        (
+            ["--protocol", "CVE", "--dataset", "KGBD"],
+            "--protocol CVE is for KS20 and CASIA_B alone",
+        ),
         (["--lenth", "6"], "did you mean --length"),
         (["--seed", "-1"], "--seed"),
         (["--ks20_time", "digits"], "--ks20_time"),

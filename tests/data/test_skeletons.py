@@ -107,7 +107,7 @@ def test_unknown_dataset_lists_the_known() -> None:
 
 
 def test_galleries_are_test_splits() -> None:
-    for spec in (*specs.DATASETS.values(), specs.KS20_CVE):
+    for spec in (*specs.DATASETS.values(), *specs.BY_VIEW.values()):
         for probe, gallery in spec.gallery_of.items():
             assert gallery in spec.test_splits
             assert probe.partition(".")[0] in spec.test_splits

@@ -123,7 +123,7 @@ def test_ks20_needs_all_repetitions() -> None:
 
 def test_ks20_views_are_named_by_degrees() -> None:
     recordings = make.ks20()
-    found = splits.views(recordings)
+    found = splits.views(specs.KS20_CVE, recordings)
     assert list(found) == ["0", "30", "90", "130", "180"]
     assert {recordings[i].role for i in found["30"]} == {"left_diagonal"}
     assert all(len(places) == 12 for places in found.values())
