@@ -89,6 +89,13 @@ def importance(words: Any) -> int:
     return command.main(words)
 
 
+def attention(words: Any) -> int:
+    """Draws what an AGE or SGELA run attends to."""
+    from simmc.cli import attention as command  # needs torch, which most actions do not
+
+    return command.main(words)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="simmc report",
@@ -96,7 +103,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Tables and pictures of runs. RUN is the folder of a run, or the folder of a "
         "dataset and probe (such as ReID_Models/KS20/probe) for its newest run.",
     )
-    actions = parser.add_subparsers(metavar="table|cmc|curves|importance|confusion", required=True)
+    actions = parser.add_subparsers(
+        metavar="table|cmc|curves|importance|attention|confusion", required=True
+    )
 
     one = actions.add_parser(
         "table",
@@ -139,8 +148,35 @@ def _parser() -> argparse.ArgumentParser:
         )
         one.set_defaults(call=call)
     _add_importance(actions)
+    _add_attention(actions)
     _add_confusion(actions)
     return parser
+
+
+def _add_attention(actions: Any) -> None:
+    one = actions.add_parser(
+        "attention",
+        help="attention matrices of AGE and SGELA beside their locality mask",
+        description="Draws the alignment scores of a run of AGE or SGELA for each coordinate, mean "
+        "over the probe's windows, beside the locality mask (docs/sgela.md). Writes a .png, a .svg "
+        "and a .csv file.",
+        allow_abbrev=False,
+    )
+    one.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
+    one.add_argument(
+        "--window", type=int, metavar="N", help="one window of the probe, from 0 (default: mean)"
+    )
+    one.add_argument(
+        "--data_root", type=Path, metavar="DIR", help="where the data are now (default: as trained)"
+    )
+    one.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="one of the pictures, .png or .svg; the others get its name with their own ending "
+        "(default: attention.png in the run's folder)",
+    )
+    one.set_defaults(call=attention)
 
 
 def _add_confusion(actions: Any) -> None:

@@ -8,6 +8,10 @@ from simmc.methods.pretext import scorer
 from simmc.models.encoder import count_parameters
 from simmc.runs import seeds
 
+EXPLAINED = {
+    "paper": "paper protocol: the weights of the last epoch",
+    "label_free": "label-free protocol: the weights of the last epoch, no identity was used",
+}
 TASK_TITLES = {"rev_rec": "Rev. Rec.", "pred": "Pred.", "sort": "Sort."}
 
 
@@ -46,9 +50,15 @@ def model_size(settings: GaitSettings) -> str:
     )
 
 
-METHOD = training.Method(
-    title, SgelaSettings, method.GaitTraining, scorer(method.new_network), model_size
-)
-AGE = training.Method(
-    title, AgeSettings, method.GaitTraining, scorer(method.new_network), model_size
-)
+def _method(settings: type[GaitSettings]) -> training.Method:
+    return training.Method(
+        title,
+        settings,
+        method.GaitTraining,
+        scorer(method.new_network),
+        model_size,
+        explained=EXPLAINED,
+    )
+
+
+METHOD, AGE = _method(SgelaSettings), _method(AgeSettings)

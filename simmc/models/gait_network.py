@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 
 from simmc.losses import locality_mask
-from simmc.models.gait_encoder import LAYERS, GaitModels, GaitShape
+from simmc.models.gait_encoder import LAYERS, Decoded, GaitModels, GaitShape
 from simmc.models.source import SourceNetwork
 
 AXES = 3
@@ -55,9 +55,10 @@ class GaitNetwork(SourceNetwork):
         return mask
 
     def contexts(self, windows: torch.Tensor) -> torch.Tensor:
-        """(T, 3, f, B, H) contexts c_t of (B, f, 3 J) windows, decoders left to themselves."""
+        """(T, 3, f, B, H) contexts c_t of (B, f, 3 J) windows."""
         parts = windows.split(max(1, FRAMES_AT_ONCE // windows.shape[1]))
-        return torch.cat([self._contexts(part) for part in parts], dim=3)
+        contexts = torch.cat([self.decode(part).contexts for part in parts], dim=2)
+        return contexts.unflatten(0, (self.tasks, AXES))
 
     def frames(self, windows: torch.Tensor) -> torch.Tensor:
         """(B, f, 3 T H): v_t = [c_t of x, y, z] of every task, for t = 1 .. f (Eq. 11).
@@ -89,9 +90,10 @@ class GaitNetwork(SourceNetwork):
             raise ValueError(f"how must be one of {', '.join(self.VIEWS)}, not {how!r}")
         return self.frames(windows)
 
-    def _contexts(self, windows: torch.Tensor) -> torch.Tensor:
+    def decode(self, windows: torch.Tensor) -> Decoded:
+        """What all models make of (B, f, 3 J) windows, decoders left to themselves."""
         frames = coordinates(windows).repeat(self.tasks, 1, 1, 1)
-        return self.models(frames, self.mask(frames)).contexts.unflatten(0, (self.tasks, AXES))
+        return self.models(frames, self.mask(frames))
 
 
 def coordinates(windows: torch.Tensor) -> torch.Tensor:

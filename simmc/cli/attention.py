@@ -1,0 +1,111 @@
+"""`simmc report attention`: what a trained AGE or SGELA attends to."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from simmc.cli import training
+from simmc.cli.importance import require_same_data
+from simmc.cli.sgela import TASK_TITLES, title
+from simmc.config import AgeSettings, GaitSettings, SgelaSettings, resolve
+from simmc.data.loaders import Experiment
+from simmc.errors import UserError
+from simmc.losses import locality_mask
+from simmc.methods import sgela as method
+from simmc.methods.attention import mean_alignments
+from simmc.methods.matching import tensor_of
+from simmc.methods.training import load_weights
+from simmc.reports import attention as picture
+from simmc.reports import results, style
+from simmc.runs import atomic
+from simmc.runs.directory import RunDirectory
+from simmc.runs.runtime import start
+
+POINTER = "latest_[as]g*"  # names the newest runs of AGE and SGELA beside those of other methods
+METHODS: dict[str, type[GaitSettings]] = {"age": AgeSettings, "sgela": SgelaSettings}
+KINDS = {
+    "locality": "Locality-aware attention (the mask is taught by a loss)",
+    "masked": "Masked attention (the mask then scales these scores)",
+    "basic": "Basic attention (the mask has no part in it)",
+}
+
+
+def main(words: Any) -> int:
+    """Draws the attention matrices of a run; prints the files' names."""
+    run = RunDirectory(results.folder_of(words.run, pointer=POINTER))
+    out = words.out or run.path / "attention.png"
+    style.require_drawable(out)
+    settings = trained_settings(run, words.data_root)
+    runtime = start()
+    data = training.load(settings)
+    require_same_data(run, data)
+    network = method.new_network(settings, data.skeleton, torch.Generator())
+    epoch = load_weights(network, run.best, "settings")
+    windows = chosen_windows(tensor_of(data.probe, runtime.device), words.window)
+    found = mean_alignments(network.to(runtime.device), windows)
+    mask = locality_mask(settings.length, settings.D or settings.length).numpy()
+    tasks = [
+        picture.Task(name, TASK_TITLES[name], matrices, mask if name == "rev_rec" else None)
+        for name, matrices in zip(settings.tasks, found, strict=True)
+    ]
+    heading, text = heading_of(settings, data), said(settings, words.window, len(windows), epoch)
+    for file in (out.with_suffix(".png"), out.with_suffix(".svg")):
+        print(picture.draw(tasks, heading, text, file))
+    table = out.with_suffix(".csv")
+    atomic.write_text(table, picture.as_csv(tasks))
+    print(table)
+    return 0
+
+
+def trained_settings(run: RunDirectory, data_root: Path | None) -> GaitSettings:
+    """The settings of a run that has something to draw; UserError otherwise."""
+    for file in (run.config_path, run.best):
+        if not file.is_file():
+            raise UserError(
+                f"{run.path} has no {file.name}: it is no run of AGE or SGELA, or it kept no "
+                "weights. Give the folder of a run that was made without --save_model 0."
+            )
+    stored = run.read_config()
+    if stored.get("command") not in METHODS:
+        raise UserError(
+            f"{run.path} is a run of simmc {stored.get('command')}, which has no such attention. "
+            "Give the folder of a run of simmc sgela or simmc age."
+        )
+    typed = [] if data_root is None else ["--data_root", str(data_root)]
+    settings = resolve(METHODS[stored["command"]], typed, stored=stored).settings
+    if settings.attention == "none":
+        raise UserError(
+            f"{run.path} was trained with --attention none: there is nothing to draw. Give a run "
+            "with another attention."
+        )
+    return settings
+
+
+def chosen_windows(windows: torch.Tensor, window: int | None) -> torch.Tensor:
+    """All, or the one with that number; UserError where there is none."""
+    if window is None:
+        return windows
+    if not 0 <= window < len(windows):
+        raise UserError(
+            f"--window {window}: the probe's windows are numbered from 0 to {len(windows) - 1}."
+        )
+    return windows[window : window + 1]
+
+
+def heading_of(settings: GaitSettings, data: Experiment) -> str:
+    """The heading of the picture; a run that has no results yet has one too."""
+    names = ("dataset", "probe", "fidelity", "seed")
+    known = {"method": title(settings), **{name: getattr(settings, name) for name in names}}
+    return style.title_of(results.Run(Path(), {**known, "data": {"generated": data.generated}}))
+
+
+def said(settings: GaitSettings, window: int | None, count: int, epoch: int) -> str:
+    """The sentences under the heading."""
+    over = f"mean over {count:,} probe windows" if window is None else f"probe window {window}"
+    if "rev_rec" not in settings.tasks:
+        return f"Basic attention, {over}, weights of epoch {epoch}."
+    return (
+        f"{KINDS[settings.attention]}, {over}, weights of epoch {epoch}.\n"
+        "Reverse reconstruction decodes frame f - t + 1 at step t: the rising diagonal."
+    )
