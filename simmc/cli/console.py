@@ -21,6 +21,11 @@ EXPLAINED = {
 }
 
 
+# of trainings whose last epoch is the one that counts
+LAST_EPOCH = {
+    "paper": "paper protocol: the weights of the last epoch",
+    "label_free": "label-free protocol: the weights of the last epoch, no identity was used",
+}
 AREAS = {"mAP": "mAP", "nauc_roc": "nAUC"}
 MATCHED = {"top1": "top-1", "top5": "top-5", "top10": "top-10", "mAP": "mAP", "mINP": "mINP"}
 CLASSIFIED = {
@@ -92,7 +97,7 @@ def epoch(record: dict[str, Any], training: Any, board: Any) -> None:
     waits = [
         f"{'best' if name == 'paper' else name} @{s.best_epoch}"
         for name, s in training.selectors.items()
-        if s.best_epoch >= 0
+        if s.best_epoch >= 0 and not (training.FIXED_LENGTH and s.best_epoch == record["epoch"])
     ]
     parts.append(", ".join(waits))
     parts.append(f"{sum(record['seconds'].values()):.1f} s")

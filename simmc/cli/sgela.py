@@ -1,6 +1,6 @@
 """`simmc age` and `simmc sgela`: train, continue a run, or score a trained one."""
 
-from simmc.cli import training
+from simmc.cli import console, training
 from simmc.config import AgeSettings, GaitSettings, SgelaSettings
 from simmc.config.sgela import PLUS
 from simmc.methods import sgela as method
@@ -8,10 +8,6 @@ from simmc.methods.pretext import scorer
 from simmc.models.encoder import count_parameters
 from simmc.runs import seeds
 
-EXPLAINED = {
-    "paper": "paper protocol: the weights of the last epoch",
-    "label_free": "label-free protocol: the weights of the last epoch, no identity was used",
-}
 TASK_TITLES = {"rev_rec": "Rev. Rec.", "pred": "Pred.", "sort": "Sort."}
 
 
@@ -57,7 +53,7 @@ def _method(settings: type[GaitSettings]) -> training.Method:
         method.GaitTraining,
         scorer(method.new_network),
         model_size,
-        explained=EXPLAINED,
+        explained=console.LAST_EPOCH,
     )
 
 
