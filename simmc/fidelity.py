@@ -11,7 +11,8 @@ RELEASED, EXACT = "released", "exact"
 SIMMC = ("simmc", "finetune")  # SimMC on windows, and on another model's features
 TRAININGS = (*SIMMC, "himpc")  # the commands that learn by clustering
 GAIT = ("age", "sgela")
-SOURCES = (*GAIT, "mgscr", "smsge")  # those whose features SimMC-UF fine-tunes
+GRAPHS = ("mgscr", "smsge")
+SOURCES = (*GAIT, *GRAPHS)  # those whose features SimMC-UF fine-tunes
 EPOCHS = (*TRAININGS, "supervised", *SOURCES, "recognition")  # those that learn in epochs
 SCORINGS = (*EPOCHS, "descriptors")  # those that score windows
 # those that read joints themselves; the others take them as a source model did
@@ -123,7 +124,7 @@ _SIMMC = (
         more=("all",),
         instead={
             **dict.fromkeys(("age", "sgela", "recognition"), "off"),
-            **dict.fromkeys(("mgscr", "smsge"), "all"),
+            **dict.fromkeys(GRAPHS, "all"),
         },
     ),
     Switch(
@@ -287,6 +288,43 @@ _GAIT = (
         ("sgela",),
     ),
 )
+_GRAPHS = (
+    Switch(
+        "gathering",
+        "G1",
+        "sorted",
+        "sorted",
+        "Sampled frames of a window are its own, in order, or mixed up as by an early public "
+        "program.",
+        ("mgscr",),
+        more=("published",),
+    ),
+    Switch(
+        "sampled_frames",
+        "G2",
+        "once",
+        "batch",
+        "Frames of the subsequences are drawn once for the whole training, or for each batch.",
+        GRAPHS,
+    ),
+    Switch(
+        "last_frame",
+        "G4",
+        "skip",
+        "encode",
+        "The longest prefix that becomes a feature ends before the window's last frame, or with "
+        "it.",
+        ("mgscr",),
+    ),
+    Switch(
+        "extra_prefix",
+        "G8",
+        "zeros",
+        "none",
+        "Prefixes that become features: also one with an empty frame behind the window, or not.",
+        ("smsge",),
+    ),
+)
 _RECOGNITION = (
     Switch(
         "test_batches",
@@ -352,7 +390,7 @@ _PREPROCESS = (
     ),
 )
 SWITCHES: Mapping[str, Switch] = {
-    switch.name: switch for switch in _SIMMC + _HIMPC + _GAIT + _RECOGNITION + _PREPROCESS
+    switch.name: switch for switch in _SIMMC + _HIMPC + _GAIT + _GRAPHS + _RECOGNITION + _PREPROCESS
 }
 
 

@@ -8,9 +8,11 @@ from simmc.config import (
     AgeSettings,
     FinetuneSettings,
     HiMPCSettings,
+    MGSCRSettings,
     RecognitionSettings,
     SgelaSettings,
     SimMCSettings,
+    SMSGESettings,
     SupervisedSettings,
     options_of,
 )
@@ -48,6 +50,10 @@ EXPECTED = {
     "lcl_same_window": ("S5", "negative", "negative"),
     "encoder_windows": ("S6", "two_thirds", "all"),
     "plus_data": ("S10", "reversed", "tasks"),
+    "gathering": ("G1", "sorted", "sorted"),
+    "sampled_frames": ("G2", "once", "batch"),
+    "last_frame": ("G4", "skip", "encode"),
+    "extra_prefix": ("G8", "zeros", "none"),
     "test_batches": ("S7", "whole", "all"),
     "order": ("S13", "stored", "shuffled"),
     "ias_label_order": ("D1", "walk", "name"),
@@ -85,7 +91,7 @@ def test_every_switch_has_a_row_and_every_row_s_switch_exists():
     [
         *("Q9", "Q14", "H5", "H7", "H8", "H9", "H10"),
         *("S3", "S4", "S8", "S9", "S11", "S12"),
-        *("G3", "G5", "G6"),
+        *("G3", "G5", "G6", "G7"),
     ],
 )
 def test_rows_without_a_switch_say_why(quirk):
@@ -119,7 +125,7 @@ def test_levels():
     "settings",
     [
         *(SimMCSettings, FinetuneSettings, HiMPCSettings, SupervisedSettings, RecognitionSettings),
-        *(AgeSettings, SgelaSettings),
+        *(AgeSettings, SgelaSettings, MGSCRSettings, SMSGESettings),
     ],
 )
 def test_the_settings_have_every_switch_of_their_command(settings):

@@ -31,6 +31,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "age": ("simmc.cli.sgela:age", "train AGE without labels, or score a trained run"),
     "sgela": ("simmc.cli.sgela:main", "train SGELA without labels, or score a trained run"),
+    "mgscr": ("simmc.cli.graphs:mgscr", "train MG-SCR's pretext task, or score a trained run"),
+    "smsge": ("simmc.cli.graphs:smsge", "train SM-SGE without labels, or score a trained run"),
     "finetune": (
         "simmc.cli.finetune:main",
         "SimMC-UF: train SimMC on the features of a source model",

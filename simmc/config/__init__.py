@@ -9,6 +9,7 @@ from simmc.config.common import (
 from simmc.config.descriptors import DescriptorSettings
 from simmc.config.export import ExportSettings
 from simmc.config.finetune import FinetuneSettings
+from simmc.config.graphs import GraphSettings, MGSCRSettings, SMSGESettings
 from simmc.config.himpc import HiMPCSettings
 from simmc.config.layers import Resolved, preset_root, resolve
 from simmc.config.options import Option, Range, Settings, option, options_of, switch
@@ -26,11 +27,14 @@ __all__ = [
     "ExportSettings",
     "FinetuneSettings",
     "GaitSettings",
+    "GraphSettings",
     "HiMPCSettings",
+    "MGSCRSettings",
     "Option",
     "Range",
     "RecognitionSettings",
     "Resolved",
+    "SMSGESettings",
     "Settings",
     "SgelaSettings",
     "SimMCSettings",

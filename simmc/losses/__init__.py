@@ -11,6 +11,7 @@ from simmc.losses.meta_prototype import (
 from simmc.losses.neighbor_contrast import neighbor_contrast
 from simmc.losses.prototype import prototype_contrast
 from simmc.losses.reconstruction import reconstruction
+from simmc.losses.subsequences import scale_reconstruction, sparse_prediction
 
 __all__ = [
     "center_loss",
@@ -24,4 +25,6 @@ __all__ = [
     "neighbor_contrast",
     "prototype_contrast",
     "reconstruction",
+    "scale_reconstruction",
+    "sparse_prediction",
 ]

@@ -114,12 +114,17 @@ def encode(lstm: StackedLSTM, frames: torch.Tensor, tree: Subsequences) -> torch
     """
     first, *later = [layer for layer in lstm.layers if isinstance(layer, LSTMLayer)]
     # every frame is multiplied by the input weights once, wherever it occurs
-    added = tree.gather(first.products(frames[None])[0])
+    added = tree.gather(_products(first, frames))
     outputs = _TreeLayer.apply(added, first.recurrent[0], tree)
     for layer in later:
-        added = layer.products(outputs[None])[0]
-        outputs = _TreeLayer.apply(added, layer.recurrent[0], tree)
+        outputs = _TreeLayer.apply(_products(layer, outputs), layer.recurrent[0], tree)
     return outputs
+
+
+def _products(layer: LSTMLayer, inputs: torch.Tensor) -> torch.Tensor:
+    """`layer.products` of the one stack: (n, B, width) to (n, B, 4 H)."""
+    flat = torch.addmm(layer.bias[0] + layer.offset, inputs.flatten(0, 1), layer.kernel[0])
+    return flat.unflatten(0, inputs.shape[:2])
 
 
 class _TreeLayer(torch.autograd.Function):

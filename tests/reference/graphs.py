@@ -49,3 +49,92 @@ def collaborative_relation(target, source):
             rows.append(sum(a * node[:, t] for a, node in zip(weights, source, strict=True)))
         out.append(torch.stack(rows))
     return torch.stack(out, dim=2)
+
+
+def positions(members, frame):
+    """(n, 3) of one frame: a node is the mean of some joints."""
+    return torch.stack([sum(frame[int(j)] for j in joints) / len(joints) for joints in members])
+
+
+def structural_of(network, graphs, frame):
+    """(n, 8) structural features of one frame (J, 3) at each level."""
+    return {
+        graph.level: structural_relations(
+            network.graphs.relations[graph.level],
+            graph.adjacency(),
+            positions(graph.members, frame)[:, :, None],
+        )[:, :, 0]
+        for graph in graphs
+    }
+
+
+def told(target, source, weight):
+    """(n, 8): what a level hears from another."""
+    heard = collaborative_relation(target[:, :, None], source[:, :, None])[:, :, 0]
+    return torch.stack([node @ weight for node in heard])
+
+
+def mgscr_frame(network, graphs, component_of, limb_of, frame):
+    """(8 J,) of one frame."""
+    h = structural_of(network, graphs, frame)
+    parts = h["component"] + told(h["component"], h["joint"], network.to_component)
+    limbs = h["limb"] + told(h["limb"], h["component"], network.to_limb)
+    fused = [
+        joint + network.fusion * (parts[component_of[j]] + limbs[limb_of[j]])
+        for j, joint in enumerate(h["joint"])
+    ]
+    return torch.cat(fused)
+
+
+def smsge_frame(network, graphs, frame):
+    """(8 n,) of one frame at each level; `graphs` from fine to coarse."""
+    h = structural_of(network, graphs, frame)
+    levels = [graph.level for graph in graphs]
+    out = {}
+    for i, target in enumerate(levels):
+        nodes = h[target]
+        for source in levels[i:]:
+            weight = network.collaborations[f"{target}_from_{source}"]
+            nodes = nodes + told(h[target], h[source], weight)
+        out[target] = nodes.flatten()
+    return out
+
+
+def two_layers(heads, which, encoded):
+    """One head of several, whose first layers lie in one matrix."""
+    rows = slice(which * heads.units, (which + 1) * heads.units)
+    hidden = heads.hidden.weight[rows] @ encoded + heads.hidden.bias[rows]
+    layer = heads.outputs[which]
+    return layer.weight @ hidden.clamp(min=0) + layer.bias
+
+
+def sparse_prediction(network, features, windows, sequences):
+    """SSP: (B, f, 8 J) features and (B, f, 3 J) windows; each sequence lists frames."""
+    losses = []
+    for sequence in sequences:
+        total = 0
+        for b in range(len(windows)):
+            inputs = features[b, list(sequence)]
+            outputs = network.encoder(inputs[None, :, None])[0][0, :, 0]
+            for h, t in zip(outputs, sequence, strict=True):
+                error = two_layers(network.predictor, 0, h) - windows[b, t + 1]
+                total = total + 0.5 * torch.dot(error, error)
+        losses.append(total)
+    return sum(losses) / len(losses)
+
+
+def scale_reconstruction(network, level, targets, features, skeletons, sequences):
+    """MSR of one level: (B, f, 8 n) features; skeletons of each level (B, f, 3 n)."""
+    losses = []
+    for sequence in sequences:
+        sums, counts = dict.fromkeys(targets, 0), dict.fromkeys(targets, 0)
+        for b in range(len(features)):
+            inputs = features[b, list(sequence)]
+            outputs = network.encoders[level](inputs[None, :, None])[0][0, :, 0]
+            for h, t in zip(outputs, sequence, strict=True):
+                for i, target in enumerate(targets):
+                    error = two_layers(network.heads[level], i, h) - skeletons[target][b, t]
+                    sums[target] = sums[target] + error.abs().sum()
+                    counts[target] += len(error)
+        losses.append(sum(sums[target] / counts[target] for target in targets))
+    return sum(losses) / len(losses)
