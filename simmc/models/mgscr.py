@@ -17,7 +17,7 @@ from simmc.models.skeleton_graphs import (
     relation_weight,
 )
 from simmc.models.source import SourceNetwork
-from simmc.models.subsequences import encode, misplaced_subsequences
+from simmc.models.subsequences import encode, misplaced_subsequences, prefixes
 
 LEVELS: tuple[GraphLevel, ...] = ("joint", "component", "limb")
 LAYERS = 2
@@ -84,7 +84,7 @@ class MGSCRNetwork(SourceNetwork):
 
     def prefixes(self, windows: torch.Tensor) -> torch.Tensor:
         """(B, f, H) outputs of the LSTM after 1, 2, ..., f frames."""
-        return self.encoder(self.by_frame(windows)[None])[0][0].transpose(0, 1)
+        return prefixes(self.encoder, self.by_frame(windows))
 
     def pooled(self, windows: torch.Tensor, kind: str) -> torch.Tensor:
         """(B, 8 J) mean of the frames; (B, H) last output, or mean of the prefixes' outputs."""

@@ -18,6 +18,7 @@ from simmc.models.skeleton_graphs import (
     relation_weight,
 )
 from simmc.models.source import SourceNetwork
+from simmc.models.subsequences import prefixes
 
 LAYERS = 2
 
@@ -100,8 +101,8 @@ class SMSGENetwork(SourceNetwork):
         for level, inputs in self.by_frame(windows).items():
             if empty_frame:
                 inputs = torch.cat([inputs, torch.zeros_like(inputs[:1])])
-            found.append(self.encoders[level](inputs[None])[0][0])
-        return torch.cat(found, dim=2).transpose(0, 1)
+            found.append(prefixes(self.encoders[level], inputs))  # type: ignore[arg-type]
+        return torch.cat(found, dim=2)
 
     def pooled(self, windows: torch.Tensor, kind: str) -> torch.Tensor:
         """(B, d) mean of the frames; (B, 4 H) last outputs, or mean of the prefixes' outputs."""

@@ -101,6 +101,12 @@ def misplaced_subsequences(positions: Sequence[Sequence[int]], batch: int) -> Su
     )
 
 
+def prefixes(lstm: StackedLSTM, frames: torch.Tensor) -> torch.Tensor:
+    """(B, f, H) outputs of one stack after the first 1, 2, ..., f of the (f, B, width) frames."""
+    whole = subsequences([range(len(frames))]).to(frames.device)
+    return encode(lstm, frames, whole).transpose(0, 1)
+
+
 def encode(lstm: StackedLSTM, frames: torch.Tensor, tree: Subsequences) -> torch.Tensor:
     """Outputs of the top layer at every place.
 
