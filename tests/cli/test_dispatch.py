@@ -107,7 +107,7 @@ def test_overview(monkeypatch, capsys, words):
     assert cli.main() == 0
     page = capsys.readouterr().out
     for name, (_, summary) in cli.COMMANDS.items():
-        assert re.search(rf"^  {name} +{summary}$", page, flags=re.MULTILINE)
+        assert re.search(rf"^  {name} +{re.escape(summary)}$", page, flags=re.MULTILINE)
 
 
 def test_version(monkeypatch, capsys):
