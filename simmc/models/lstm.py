@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
+from simmc.models.lstm_cell import cell, cell_back
 from simmc.models.products import noted
 
 State = tuple[torch.Tensor, torch.Tensor]
@@ -225,36 +226,31 @@ class _Cell(torch.autograd.Function):
             # the first product makes a new tensor, the second adds to it
             gates = torch.baddbmm(gates, values, matrix, out=None if gates is added else gates)
         if gates is added:
-            gates = added.clone()
-        hidden = gates.shape[-1] // 4
-        gates[..., : 3 * hidden].sigmoid_()
-        gates[..., 3 * hidden :].tanh_()
-        i, f, o, j = gates.split(hidden, dim=-1)
-        memory = i * j if c is None else torch.mul(f, c).addcmul_(i, j)
-        squashed = memory.tanh()
+            gates = added.clone(memory_format=torch.contiguous_format)
+        start = _memory_before(c, gates)
+        memory, squashed, out = (torch.empty_like(start) for _ in range(3))
+        parts = (gates, start, memory, squashed, out)
+        cell(*(part.flatten(0, 1) for part in parts))
         ctx.save_for_backward(gates, squashed, c, *operands[1::2])
-        return o * squashed, memory
+        return out, memory
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dh: torch.Tensor, dc: torch.Tensor) -> tuple:
         gates, squashed, c, *matrices = ctx.saved_tensors
-        hidden = squashed.shape[-1]
-        i, f, o, j = gates.split(hidden, dim=-1)
-        slope = torch.empty_like(gates)
-        di, df, do, dj = slope.split(hidden, dim=-1)
-        by_sigmoid = torch.ops.aten.sigmoid_backward.grad_input
-        by_tanh = torch.ops.aten.tanh_backward
-        dc = by_tanh(dh * o, squashed).add_(dc)
-        by_sigmoid(dh * squashed, o, grad_input=do)
-        by_sigmoid(dc * j, i, grad_input=di)
-        by_tanh.grad_input(dc * i, j, grad_input=dj)
-        if c is None:
-            df.zero_()
-        else:
-            by_sigmoid(dc * c, f, grad_input=df)
+        slope, start = torch.empty_like(gates), _memory_before(c, gates)
+        dc = dc.clone(memory_format=torch.contiguous_format)
+        parts = (gates, start, squashed, dh.contiguous(), dc, slope)
+        cell_back(*(part.flatten(0, 1) for part in parts))
         factors = [d for m in matrices for d in (torch.bmm(slope, m.transpose(1, 2)), None)]
-        return slope, None if c is None else dc.mul_(f), *factors
+        return slope, None if c is None else dc, *factors
+
+
+def _memory_before(c: torch.Tensor | None, gates: torch.Tensor) -> torch.Tensor:
+    """The memory (copies, B, hidden) that a step begins with."""
+    if c is not None:
+        return c.contiguous()
+    return gates.new_zeros(*gates.shape[:-1], gates.shape[-1] // 4)
 
 
 def _of_layers(state: State | None, layers: int) -> list[_Start]:

@@ -16,7 +16,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from simmc.models.lstm import LSTMLayer, StackedLSTM
-from simmc.models.lstm_loops import cell, cell_back
+from simmc.models.lstm_cell import cell, cell_back
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class _TreeLayer(torch.autograd.Function):
                 here.addmm_(outputs.index_select(0, parents).flatten(0, 1), recurrent)
                 before = memory.index_select(0, parents)
             parts = (before, memory[rows], squashed[rows], outputs[rows])
-            _cell(here, *(part.flatten(0, 1) for part in parts))
+            cell(here, *(part.flatten(0, 1) for part in parts))
         ctx.tree = tree
         ctx.save_for_backward(gates, memory, squashed, outputs, recurrent)
         return outputs
@@ -166,7 +166,7 @@ class _TreeLayer(torch.autograd.Function):
             parents = tree.parents[rows]
             before = memory.index_select(0, parents) if depth else torch.zeros_like(memory[rows])
             parts = (gates[rows], before, squashed[rows], dout[rows], dmemory[rows], dgates[rows])
-            _cell_back(*(part.flatten(0, 1) for part in parts))
+            cell_back(*(part.flatten(0, 1) for part in parts))
             if depth:
                 above = depths[depth - 1]
                 back = (dgates[rows].flatten(0, 1) @ recurrent.T).view_as(before)
@@ -177,54 +177,6 @@ class _TreeLayer(torch.autograd.Function):
             return dgates, torch.zeros_like(recurrent), None
         multiplied = outputs.index_select(0, tree.parents[later]).flatten(0, 1)
         return dgates, multiplied.T @ dgates[later].flatten(0, 1), None
-
-
-def _cell(
-    gates: torch.Tensor,
-    before: torch.Tensor,
-    memory: torch.Tensor,
-    squashed: torch.Tensor,
-    out: torch.Tensor,
-) -> None:
-    """One step of (B, 4 H) gates, in place, and of the other (B, H), as `lstm_loops.cell`."""
-    if _by_loops(gates):
-        cell(*(part.numpy() for part in (gates, before, memory, squashed, out)), 0, len(gates))
-        return
-    hidden = out.shape[1]
-    gates[:, : 3 * hidden].sigmoid_()
-    gates[:, 3 * hidden :].tanh_()
-    i, f, o, j = gates.split(hidden, dim=1)
-    torch.mul(f, before, out=memory)
-    memory.addcmul_(i, j)
-    torch.tanh(memory, out=squashed)
-    torch.mul(o, squashed, out=out)
-
-
-def _cell_back(
-    gates: torch.Tensor,
-    before: torch.Tensor,
-    squashed: torch.Tensor,
-    dout: torch.Tensor,
-    dmemory: torch.Tensor,
-    slope: torch.Tensor,
-) -> None:
-    """The way back; arguments are those of `lstm_loops.cell_back`."""
-    if _by_loops(gates):
-        parts = (gates, before, squashed, dout, dmemory, slope)
-        cell_back(*(part.numpy() for part in parts), 0, len(gates))
-        return
-    i, f, o, j = gates.split(dout.shape[1], dim=1)
-    di, df, do, dj = slope.split(dout.shape[1], dim=1)
-    do.copy_(dout * squashed * o * (1 - o))
-    dmemory.add_(dout * o * (1 - squashed * squashed))
-    di.copy_(dmemory * j * i * (1 - i))
-    dj.copy_(dmemory * i * (1 - j * j))
-    df.copy_(dmemory * before * f * (1 - f))
-    dmemory.mul_(f)
-
-
-def _by_loops(tensor: torch.Tensor) -> bool:
-    return tensor.device.type == "cpu" and tensor.dtype == torch.float32
 
 
 def _like(gates: torch.Tensor, width: int) -> torch.Tensor:
