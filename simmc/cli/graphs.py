@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from simmc.cli import console, training
+from simmc.cli.sources import budget
 from simmc.config import GraphSettings, MGSCRSettings, SMSGESettings
 from simmc.methods import mgscr as mgscr_method
 from simmc.methods import smsge as smsge_method
@@ -52,6 +53,7 @@ MGSCR = training.Method(
     scorer(mgscr_method.new_network),
     _model_size("MG-SCR", mgscr_method.size_of, mgscr_method.new_network),
     explained=console.LAST_EPOCH,
+    remarks=budget,
 )
 SMSGE = training.Method(
     SMSGE_TITLE,
@@ -60,4 +62,5 @@ SMSGE = training.Method(
     scorer(smsge_method.new_network),
     _model_size("SM-SGE", smsge_method.size_of, smsge_method.new_network),
     explained=console.LAST_EPOCH,
+    remarks=budget,
 )

@@ -1,6 +1,7 @@
 """`simmc age` and `simmc sgela`: train, continue a run, or score a trained one."""
 
 from simmc.cli import console, training
+from simmc.cli.sources import budget
 from simmc.config import AgeSettings, GaitSettings, SgelaSettings
 from simmc.config.sgela import PLUS
 from simmc.methods import sgela as method
@@ -54,6 +55,7 @@ def _method(settings: type[GaitSettings]) -> training.Method:
         scorer(method.new_network),
         model_size,
         explained=console.LAST_EPOCH,
+        remarks=budget,
     )
 
 

@@ -33,7 +33,10 @@ CMC_RANKS = 50
 TWIN = "label_free"  # folder of the second training, where the first one used identities
 PROTOCOLS = ("paper", "label_free")
 # from a run to its continuation
-MAY_CHANGE = ("epochs", "patience", "checkpoint_every", "save_model", "tensorboard", "data_root")
+MAY_CHANGE = (
+    *("epochs", "patience", "checkpoint_every", "checkpoint_seconds"),
+    *("save_model", "tensorboard", "data_root"),
+)
 
 
 @dataclass(frozen=True)

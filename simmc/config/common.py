@@ -162,6 +162,9 @@ class EpochSettings(DataSettings):
     checkpoint_every: int = option(
         1, "Epochs between two checkpoints.", limits=COUNT, group=MACHINE
     )
+    checkpoint_seconds: float = option(
+        0.0, "Seconds between two checkpoints at least.", limits=Range(0), group=MACHINE
+    )
     tensorboard: bool = option(False, "Also write TensorBoard files.", group=MACHINE)
 
     @property

@@ -9,6 +9,7 @@ from simmc.config.common import (
     COUNT,
     EVALUATION,
     FIDELITY,
+    MACHINE,
     MAIN,
     TRAINING,
     EpochSettings,
@@ -103,6 +104,10 @@ class RecognitionSettings(EpochSettings):
     double_load: str = switch("double_load", FIDELITY, "recognition")
     order: str = switch("order", FIDELITY, "recognition")
     test_batches: str = switch("test_batches", FIDELITY, "recognition")
+
+    checkpoint_seconds: float = option(
+        60.0, "Seconds between two checkpoints at least.", limits=Range(0), group=MACHINE
+    )
 
     @classmethod
     def preset_names(cls, values: Mapping[str, Any]) -> list[str]:

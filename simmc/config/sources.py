@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from simmc.config.common import EVALUATION, TRAINING, UnlabelledSettings, chosen_probe
+from simmc.config.common import EVALUATION, MACHINE, TRAINING, UnlabelledSettings, chosen_probe
 from simmc.config.options import Range, option
 from simmc.data.manifest import find_spec
 from simmc.errors import UserError
@@ -46,6 +46,10 @@ class SourceSettings(UnlabelledSettings):
         "",
         "Pooled feature that the tables show; the results hold all. Default: the method's first.",
         group=EVALUATION,
+    )
+
+    checkpoint_seconds: float = option(
+        60.0, "Seconds between two checkpoints at least.", limits=Range(0), group=MACHINE
     )
 
     @classmethod

@@ -4,6 +4,7 @@ A recipe derives from `EpochTraining`, or from `simmc.methods.training.ClusterTr
 what an epoch is.
 """
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,10 +44,13 @@ class EpochTraining(ABC, Generic[S]):
         progress: wraps the batches of an epoch; the command may show them.
         OTHER_REMEDY: what else than --lr may help a training that diverges.
         FIXED_LENGTH: whether nothing ends the training before its last epoch.
+        LAST_COUNTS: protocols under which the last epoch counts, whatever its numbers: their
+            weights need not be kept in between.
     """
 
     OTHER_REMEDY: ClassVar[str] = ""
     FIXED_LENGTH: ClassVar[bool] = False
+    LAST_COUNTS: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -64,6 +68,7 @@ class EpochTraining(ABC, Generic[S]):
         self.best_weights: dict[str, torch.Tensor] | None = None
         self.clock = Clock()
         self.progress: Progress = silent
+        self.saved_at = time.monotonic()  # of the last checkpoint
         self.optimizer = FlatAdam(network, settings.lr)
 
     @property
@@ -96,8 +101,13 @@ class EpochTraining(ABC, Generic[S]):
         with a higher --epochs has to take them.
         """
         cap, every = self.settings.epochs, self.settings.checkpoint_every
-        due = self.done or self.epoch == cap or self.epoch % every == 0
+        waited = time.monotonic() - self.saved_at >= self.settings.checkpoint_seconds
+        due = self.done or self.epoch == cap or (self.epoch % every == 0 and waited)
         return due and self.epoch <= cap
+
+    def is_kept(self, protocol: str) -> bool:
+        """Whether weights that a protocol likes best so far are to be kept."""
+        return protocol not in self.LAST_COUNTS or self.done or self.is_checkpoint_due()
 
     def is_evaluated(self) -> bool:
         """Whether probe and gallery are looked at in this epoch (for the paper protocol alone)."""

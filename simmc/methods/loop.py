@@ -1,5 +1,6 @@
 """The loop around the epochs of any method, and the files that it keeps up to date."""
 
+import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -27,6 +28,11 @@ class Training(Protocol):
     def run_epoch(self) -> tuple[dict[str, Any], list[str]]:
         """One epoch: its record, and the protocols for which `best_weights` are the best."""
 
+    saved_at: float
+
+    def is_kept(self, protocol: str) -> bool:
+        """Whether weights that a protocol likes best so far are to be kept."""
+
     def is_checkpoint_due(self) -> bool:
         """Whether the state before the next epoch is one to continue from."""
 
@@ -42,12 +48,13 @@ def train(training: Training, run: RunDirectory, report: Report) -> None:
     """
     while not training.done:
         record, best = training.run_epoch()
-        for protocol in best:
+        for protocol in filter(training.is_kept, best):
             state = {"epoch": record["epoch"], "network": training.best_weights}
             checkpoints.save(weights_path(run, protocol), state)
         run.append_metrics(record)
         if training.is_checkpoint_due():
             checkpoints.save(run.last, training.state())
+            training.saved_at = time.monotonic()
         report(record)
 
 

@@ -37,6 +37,7 @@ class PretextTraining(EpochTraining[P]):
     """
 
     FIXED_LENGTH = True
+    LAST_COUNTS = ("paper", "label_free")
     network: SourceNetwork
 
     def __init__(

@@ -53,6 +53,7 @@ class Recognition(EpochTraining[RecognitionSettings]):
     """
 
     FIXED_LENGTH = True
+    LAST_COUNTS = ("fixed_epochs",)
     network: RecognitionNetwork
 
     def __init__(

@@ -54,6 +54,7 @@ class Supervised(EpochTraining[SupervisedSettings]):
     """
 
     FIXED_LENGTH = True
+    LAST_COUNTS = ("fixed_epochs",)
     network: Network
 
     def __init__(

@@ -22,6 +22,7 @@ _INCIDENTAL = frozenset(
     [
         *("seed", "device", "gpu", "threads", "data_root", "model_root", "run", "resume", "mode"),
         *("config", "save_model", "save_flag", "checkpoint_every", "model_size", "tensorboard"),
+        "checkpoint_seconds",
         *("executor", "address", "label_free_run", "mact"),
         *("fidelity", "dataset", "probe", "probe_type", "length"),  # these have their own columns
     ]

@@ -335,3 +335,11 @@ def test_the_size_of_a_head_is_counted():
         frozen=True,
     )
     assert count_parameters(made) == 5 * 5 + 5 + 5 * 4 + 4
+
+
+def test_the_small_budget_says_what_it_leaves_out(prepared, tmp_path, capsys):
+    words = words_for(prepared, tmp_path)
+    assert run("smsge", *words, *SMALL, "--budget", "cpu", "--epochs", 0) == 0
+    assert "--budget cpu: 0 epochs in place of the 160" in capsys.readouterr().out
+    found = resolve(find_source("SM-SGE").settings, ["--dataset", "KGBD", "--budget", "cpu"])
+    assert found.origin["epochs"] == "preset KGBD_cpu.toml" and found.settings.epochs < 160

@@ -190,3 +190,23 @@ def test_views_that_the_source_has_not():
     made = source()
     with pytest.raises(UserError, match="ap, sc, prefix"):
         recognition.chosen_views(made, settings(views="lstm"))
+
+
+def test_checkpoints_by_time():
+    made = training(epochs=3, checkpoint_seconds=1000)
+    due, kept = [], []
+    while not made.done:
+        made.run_epoch()
+        due.append(made.is_checkpoint_due())
+        kept.append([made.is_kept(name) for name in CLASSIFIED])
+    # epochs 0, 1, 2 leave the state before 1, 2, 3: that before the last epoch is always kept,
+    # and that after it never, since the last epoch takes no steps
+    assert due == [False, False, True, False]
+    # the best by the test is kept at once, the last one in the end
+    assert kept == [[True, False], [True, False], [True, True], [True, True]]
+    made.saved_at -= 2000
+    made.epoch = 1
+    assert made.is_checkpoint_due()
+    often = training(epochs=3, checkpoint_seconds=0)
+    often.run_epoch()
+    assert often.is_checkpoint_due()
