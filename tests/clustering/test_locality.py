@@ -69,7 +69,7 @@ def test_twins_are_rows_with_the_same_lists():
 
 @pytest.mark.parametrize("min_samples", [1, 4, 30])
 def test_collapsed_features_need_no_pair_of_all_rows(min_samples):
-    n, others = 20_000, 40
+    n, others = 6_000, 40
     x = np.zeros((n + others, 8), np.float32)
     x[n:] = np.random.default_rng(0).standard_normal((others, 8))
     x = x[np.random.default_rng(1).permutation(len(x))]
