@@ -13,7 +13,7 @@ from simmc.cli import console
 from simmc.cli.training import TWIN
 from simmc.config import ExportSettings, RecognitionSettings, SourceSettings, resolve
 from simmc.config.finetune import SOURCES, UNLABELLED
-from simmc.data import store
+from simmc.data import inputs, store
 from simmc.data.foreign import read_foreign
 from simmc.data.loaders import load_stored, skeleton_of, splits_of
 from simmc.data.store import StoredSplit
@@ -156,9 +156,11 @@ def export(settings: ExportSettings, trained: Trained, runtime: Runtime) -> None
         windows, stored = load_stored(
             root, files.spec, settings.length, split, kgbd_order=how.kgbd_order, root=how.root
         )
+        shape = skeleton_of(how.spec)
         if network is None:
-            shape = skeleton_of(how.spec)
             network, epoch = load_trained(source, how, shape, trained.weights, runtime)
+        if how.input == inputs.TURNED:
+            windows = replace(windows, windows=inputs.turn(windows.windows, shape))
         blocks = features(network, windows, settings.kind, runtime)
         said[split] = files.write_split(split, stored, shown(blocks, split, len(stored)))
         console.say(f"{files.path(split)}  {len(stored):,} x {said[split]['shape']}")

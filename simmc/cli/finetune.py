@@ -3,6 +3,7 @@
 from simmc.cli import training
 from simmc.config import FinetuneSettings, Resolved
 from simmc.data.loaders import Experiment
+from simmc.data.scaling import standardised
 from simmc.methods import finetune as method
 from simmc.methods.simmc import SimMC
 from simmc.methods.sources import find_source
@@ -26,7 +27,7 @@ def load(settings: FinetuneSettings) -> Experiment:
         settings,
         features=lambda split, stored: files.read_split(split, stored, about, remedy),
     )
-    return method.standardised(data) if settings.standardise == "on" else data
+    return standardised(data) if settings.standardise == "on" else data
 
 
 def remarks(resolved: Resolved[FinetuneSettings]) -> list[str]:

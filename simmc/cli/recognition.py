@@ -84,7 +84,8 @@ def load(settings: RecognitionSettings) -> Experiment:
             f"{trained.spec.skeleton.name}, and {settings.dataset} has "
             f"{settings.spec.skeleton.name}: other joints."
         )
-    return training.load(replace(settings, kgbd_order=trained.kgbd_order, root=trained.root))
+    seen = {name: getattr(trained, name) for name in ("kgbd_order", "root", "input")}
+    return training.load(replace(settings, **seen))
 
 
 def new_source(settings: RecognitionSettings, runtime: Runtime) -> SourceNetwork:

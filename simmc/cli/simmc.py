@@ -2,6 +2,8 @@
 
 from simmc.cli import training
 from simmc.config import SimMCSettings
+from simmc.data import inputs
+from simmc.data.loaders import skeleton_of
 from simmc.methods import simmc as method
 from simmc.models.encoder import SimMCNetwork, count_parameters, training_flops
 from simmc.runs import seeds
@@ -14,7 +16,7 @@ def main(argv: list[str]) -> int:
 
 def model_size(settings: SimMCSettings) -> str:
     """Parameters, and operations of a training step in the papers' way of counting."""
-    width = 3 * settings.spec.n_joints
+    width = inputs.width(skeleton_of(settings.spec), settings.input_parts)
     network = SimMCNetwork(width, settings.H, settings.D, generator=seeds.generators(0).weights)
     flops = training_flops(
         width, settings.H, settings.D, views=2, batch=settings.batch_size, length=settings.length

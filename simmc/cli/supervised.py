@@ -4,6 +4,8 @@ import torch
 
 from simmc.cli import training
 from simmc.config import SupervisedSettings
+from simmc.data import inputs
+from simmc.data.loaders import skeleton_of
 from simmc.methods import supervised as method
 from simmc.models.encoder import count_parameters
 
@@ -26,7 +28,8 @@ def title(settings: SupervisedSettings) -> str:
 def model_size(settings: SupervisedSettings) -> str:
     """Parameters of the network; the classifier grows with the identities."""
     posegait = settings.model == "posegait"
-    width = method.D_PG_WIDTH if posegait else 3 * settings.spec.n_joints
+    own = inputs.width(skeleton_of(settings.spec), settings.input_parts)
+    width = method.D_PG_WIDTH if posegait else own
     sizes = [
         count_parameters(method.new_network(settings, width, classes, torch.Generator()))
         for classes in (1, 2)

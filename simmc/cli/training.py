@@ -21,6 +21,7 @@ from simmc.config import (
     resolve,
 )
 from simmc.config.layers import STORED
+from simmc.data.inputs import described
 from simmc.data.loaders import Experiment, Features, load_experiment
 from simmc.errors import UserError
 from simmc.methods.epochs import EpochTraining
@@ -279,7 +280,7 @@ def evaluate_run(
 
 def load(settings: DataSettings, features: Features | None = None) -> Experiment:
     """The experiment that the settings describe; with a source model's features, if given."""
-    return load_experiment(
+    data = load_experiment(
         Path(settings.data_root),
         settings.dataset,
         settings.length,
@@ -296,6 +297,7 @@ def load(settings: DataSettings, features: Features | None = None) -> Experiment
         rng=seeds.generators(settings.seed).data,
         features=features,
     )
+    return described(data, settings.input_parts, settings.input_scale)
 
 
 def frame(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from simmc.config.options import Range, Settings, option, switch
-from simmc.data import specs
+from simmc.data import inputs, specs
 from simmc.data.manifest import find_spec
 from simmc.data.specs import DatasetSpec
 from simmc.errors import UserError
@@ -28,8 +28,13 @@ POSITIVE = Range(0, exclusive=True)
 
 @dataclass(frozen=True)
 class DataSettings(Settings):
-    """Which windows a method sees, in which form, and what it computes on."""
+    """Which windows a method sees, in which form, and what it computes on.
 
+    Attributes:
+        TAKES_VALUES: whether a frame may be any values, not only coordinates of joints.
+    """
+
+    TAKES_VALUES: ClassVar[bool] = False
     GROUPS: ClassVar[tuple[str, ...]] = (MAIN, TRAINING, EVALUATION, FIDELITY, MACHINE)
 
     dataset: str = option(
@@ -68,6 +73,18 @@ class DataSettings(Settings):
         choices=("self", "settings"),
         group=EVALUATION,
     )
+    input: str = option(
+        inputs.JOINTS,
+        "What a frame is described by: joints (the papers'), turned, or, where the method takes "
+        "any values, bones, distances, angles, motion; several joined by +.",
+        group=TRAINING,
+    )
+    input_scale: float = option(
+        0.3,
+        "Deviation of every value of an --input that is measured, over the training frames.",
+        limits=POSITIVE,
+        group=TRAINING,
+    )
     part_batches: str = switch("part_batches", FIDELITY)
     class_sampling: str = switch("class_sampling", FIDELITY)
     same_condition_map: str = switch("same_condition_map", FIDELITY)
@@ -100,6 +117,11 @@ class DataSettings(Settings):
         return [f"{dataset}_{probe}", f"{dataset}_probe"]
 
     @property
+    def input_parts(self) -> tuple[str, ...]:
+        """What a frame is described by."""
+        return inputs.parts_of(self.input)
+
+    @property
     def shuffles(self) -> bool:
         """Whether the training windows are brought into a random order once."""
         return True
@@ -121,6 +143,13 @@ class DataSettings(Settings):
         object.__setattr__(self, "dataset", dataset)
         object.__setattr__(self, "probe", probe)
         object.__setattr__(self, "probe_type", probe if "." in probe else "")
+        parts = inputs.parts_of(self.input)
+        object.__setattr__(self, "input", "+".join(parts))
+        if not self.TAKES_VALUES and (len(parts) > 1 or parts[0] not in inputs.COORDINATES):
+            raise UserError(
+                f"--input {self.input}: simmc {self.COMMAND} needs coordinates of joints; allowed: "
+                f"{', '.join(inputs.COORDINATES)}."
+            )
         joints = spec.skeleton.joints
         if self.root not in ("first", "sensor", "none", *joints):
             raise UserError(

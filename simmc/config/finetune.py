@@ -21,7 +21,8 @@ class FinetuneSettings(SimMCSettings):
 
     COMMAND: ClassVar[str] = "finetune"
     PRESETS: ClassVar[str] = "simmc"  # the public README gives SimMC's own
-    LACKS: ClassVar[tuple[str, ...]] = ("kgbd_order", "root")  # settled by the source model
+    # settled by the source model
+    LACKS: ClassVar[tuple[str, ...]] = ("kgbd_order", "root", "input", "input_scale")
     SUMMARY: ClassVar[str] = (
         "SimMC-UF: train SimMC on the frame features of a source model and score it beside them, "
         "or score a trained run (--mode Eval)."

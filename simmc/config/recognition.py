@@ -29,7 +29,7 @@ class RecognitionSettings(EpochSettings):
     """Which source model is built upon, what is trained, and how it is scored."""
 
     COMMAND: ClassVar[str] = "recognition"
-    LACKS: ClassVar[tuple[str, ...]] = ("kgbd_order", "root")
+    LACKS: ClassVar[tuple[str, ...]] = ("kgbd_order", "root", "input", "input_scale")
     SUMMARY: ClassVar[str] = (
         "SUPERVISED: train a recognition head on a source model, and name the probe's persons "
         "(SGELA's, MG-SCR's and SM-SGE's own protocol: Rank-1, nAUC) or match its features (+ DF)."

@@ -21,6 +21,7 @@ class SimMCSettings(TrainingSettings):
     """Everything that a training or evaluation of SimMC can be told."""
 
     COMMAND: ClassVar[str] = "simmc"
+    TAKES_VALUES: ClassVar[bool] = True
     SUMMARY: ClassVar[str] = (
         "Train SimMC on unlabelled skeleton windows and score it by matching probe against gallery "
         "windows, or score a trained run (--mode Eval)."

@@ -17,6 +17,7 @@ class SupervisedSettings(EpochSettings):
     """Which network learns the identities of the training windows, and how."""
 
     COMMAND: ClassVar[str] = "supervised"
+    TAKES_VALUES: ClassVar[bool] = True
     SUMMARY: ClassVar[str] = (
         "SUPERVISED references: train a network on the identities of the training windows and "
         "score its features by matching probe against gallery windows, as SimMC is scored; or "
@@ -64,6 +65,11 @@ class SupervisedSettings(EpochSettings):
     def check(self) -> None:
         """As above; windows that PoseGait can pool."""
         super().check()
+        if self.model == "posegait" and self.input != "joints":
+            raise UserError(
+                f"--input {self.input}: --model posegait works out its own values from --input "
+                "joints."
+            )
         if self.model == "posegait" and self.length < SHORTEST:
             raise UserError(
                 f"--length {self.length} is too short for --model posegait, which halves the "

@@ -198,7 +198,7 @@ def score(
     negative_squared: str = "clamp",
 ) -> dict[str, Any]:
     """Figures, epoch and CMC curve of the weights in a file."""
-    width = D_PG_WIDTH if settings.model == "posegait" else 3 * data.skeleton.n_joints
+    width = D_PG_WIDTH if settings.model == "posegait" else data.probe.windows[0, 0].size
     network = new_network(settings, width, len(data.identities), torch.Generator())
     epoch = load_weights(network, path, "--dataset, --length, --model, --H and --D")
     network.to(runtime.device)

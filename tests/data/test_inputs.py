@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from simmc.data import inputs, walkers
+from simmc.data.skeletons import CASIA_14, KINECT_V1, KINECT_V2, SKELETONS, Skeleton
+from simmc.errors import UserError
+
+SENSORS = [KINECT_V1, KINECT_V2, CASIA_14]
+SETS = {"Kinect v1": "IAS", "Kinect v2": "KS20", "CASIA-B 14": "CASIA_B"}
+
+
+def walked(skeleton: Skeleton, count: int = 5, length: int = 6) -> np.ndarray:
+    """Windows (count, length, J, 3) of generated walkers, relative to the root."""
+    recordings = walkers.generate(SETS[skeleton.name], 2, 0, "tiny")
+    windows = np.stack([r.frames[:length] for r in recordings[:count]])
+    root = skeleton.index(skeleton.root)
+    return windows - windows[:, :, [root]]
+
+
+def rotated(windows: np.ndarray, angle: float) -> np.ndarray:
+    """Windows turned about the vertical, point by point."""
+    found = windows.copy()
+    found[..., 0] = windows[..., 0] * math.cos(angle) - windows[..., 2] * math.sin(angle)
+    found[..., 2] = windows[..., 0] * math.sin(angle) + windows[..., 2] * math.cos(angle)
+    return found
+
+
+@pytest.mark.parametrize("skeleton", SENSORS, ids=lambda s: s.name)
+@pytest.mark.parametrize("angle", [0.7, math.pi, -2.5])
+def test_turning_takes_the_direction_out(skeleton, angle):
+    windows = walked(skeleton)
+    turned = inputs.turn(windows, skeleton)
+    again = inputs.turn(rotated(windows, angle), skeleton)
+    np.testing.assert_allclose(again, turned, atol=1e-9)
+    # it is a turn about the vertical: heights and distances stay
+    np.testing.assert_array_equal(turned[..., 1], windows[..., 1])
+    np.testing.assert_allclose(
+        inputs.distances(turned, skeleton), inputs.distances(windows, skeleton), atol=1e-9
+    )
+
+
+@pytest.mark.parametrize("skeleton", SENSORS, ids=lambda s: s.name)
+def test_turned_bodies_have_their_left_at_positive_x(skeleton):
+    turned = inputs.turn(walked(skeleton), skeleton)
+    for left, right in inputs.ACROSS:
+        across = turned[:, :, skeleton.index(left)] - turned[:, :, skeleton.index(right)]
+        assert (np.median(across[..., 0], axis=1) > 0).all()
+        assert (abs(np.median(across[..., 2], axis=1)) < 0.35 * abs(across[..., 0]).max()).all()
+
+
+def test_lost_frames_do_not_turn_a_window():
+    windows = walked(KINECT_V1)
+    straight = inputs.heading(windows, KINECT_V1)
+    spoilt = windows.copy()
+    lost = KINECT_V1.indices(["left_shoulder", "right_shoulder"])
+    swapped = spoilt[:, :2, lost[::-1]]  # two of six frames take the back for the front
+    spoilt[:, :2, lost] = swapped
+    spoilt[:, 3, lost[0]] = [5.0, 0.0, -5.0]  # and one has a joint at the other end of the room
+    difference = inputs.heading(spoilt, KINECT_V1) - straight
+    assert (abs(np.angle(np.exp(1j * difference))) < 0.25).all()
+
+
+def test_no_line_across_the_body_is_no_turn():
+    windows = np.zeros((2, 3, 20, 3))
+    assert (inputs.heading(windows, KINECT_V1) == 0).all()
+    assert (inputs.turn(windows, KINECT_V1) == 0).all()
+
+
+@pytest.mark.parametrize("skeleton", SENSORS, ids=lambda s: s.name)
+@pytest.mark.parametrize("name", ["bones", "distances", "angles"])
+def test_measures_know_neither_place_nor_direction(skeleton, name):
+    windows = walked(skeleton)
+    found = inputs.INPUTS[name](windows, skeleton)
+    moved = rotated(windows, 1.1) + np.array([2.0, 0.3, -1.0])
+    np.testing.assert_allclose(inputs.INPUTS[name](moved, skeleton), found, atol=1e-9)
+
+
+@pytest.mark.parametrize("skeleton", SENSORS, ids=lambda s: s.name)
+def test_measures_by_hand(skeleton):
+    windows = walked(skeleton, 1, 2)
+    frame = windows[0, 1]
+
+    def gap(a: str, b: str) -> float:
+        return math.dist(frame[skeleton.index(a)], frame[skeleton.index(b)])
+
+    bones = inputs.bone_lengths(windows, skeleton)[0, 1]
+    assert bones == pytest.approx([gap(a, b) for a, b in skeleton.edges])
+    pairs = [(a, b) for i, a in enumerate(skeleton.joints) for b in skeleton.joints[i + 1 :]]
+    distances = inputs.distances(windows, skeleton)[0, 1]
+    assert distances == pytest.approx([gap(a, b) for a, b in pairs])
+    expected = []
+    for joint in skeleton.joints:
+        far = [b if a == joint else a for a, b in skeleton.edges if joint in (a, b)]
+        far.sort(key=skeleton.index)
+        for i, a in enumerate(far):
+            for b in far[i + 1 :]:
+                legs = gap(joint, a) ** 2 + gap(joint, b) ** 2 - gap(a, b) ** 2
+                expected.append(legs / (2 * gap(joint, a) * gap(joint, b)))  # law of cosines
+    assert inputs.angles(windows, skeleton)[0, 1] == pytest.approx(expected, abs=1e-9)
+
+
+def test_motion_is_the_step_to_the_next_frame():
+    windows = walked(KINECT_V1)
+    turned = inputs.turn(windows, KINECT_V1)
+    found = inputs.motion(windows, KINECT_V1).reshape(windows.shape)
+    np.testing.assert_allclose(found[:, :-1], turned[:, 1:] - turned[:, :-1])
+    np.testing.assert_array_equal(found[:, -1], found[:, -2])
+    assert (inputs.motion(windows[:, :1], KINECT_V1) == 0).all()
+
+
+def test_inputs_stand_side_by_side():
+    windows = walked(KINECT_V1).astype(np.float32)
+    found = inputs.frames(windows, KINECT_V1, ("turned", "distances", "bones"))
+    assert found.shape == (5, 6, 60 + 190 + 19) and found.dtype == np.float32
+    np.testing.assert_allclose(
+        found[..., :60], inputs.turn(windows, KINECT_V1).reshape(5, 6, 60), atol=1e-6
+    )
+    plain = inputs.frames(windows, KINECT_V1, ("joints",))
+    np.testing.assert_array_equal(plain, windows.reshape(5, 6, 60))
+
+
+def test_blocks_of_windows_do_not_matter(monkeypatch):
+    windows = walked(KINECT_V1).astype(np.float32)
+    whole = inputs.frames(windows, KINECT_V1, ("turned", "angles"))
+    monkeypatch.setattr(inputs, "_CHUNK", 2)
+    np.testing.assert_array_equal(inputs.frames(windows, KINECT_V1, ("turned", "angles")), whole)
+
+
+@pytest.mark.parametrize("name", SKELETONS)
+def test_every_sensor_has_every_input(name):
+    skeleton = SKELETONS[name]
+    windows = np.random.default_rng(0).normal(size=(3, 4, skeleton.n_joints, 3))
+    for one in inputs.INPUTS:
+        found = inputs.frames(windows.astype(np.float32), skeleton, (one,))
+        assert found.shape[:2] == (3, 4) and np.isfinite(found).all()
+
+
+def test_texts():
+    assert inputs.parts_of("joints") == ("joints",)
+    assert inputs.parts_of("Turned + distances") == ("turned", "distances")
+    for wrong in ("", "turned+", "speed", "turned+turned"):
+        with pytest.raises(UserError, match="--input"):
+            inputs.parts_of(wrong)
+
+
+def test_skeletons_without_the_joints_or_bones():
+    mine = Skeleton("mine", ("hip", "head"), "hip", (), (), ())
+    windows = np.zeros((1, 2, 2, 3), np.float32)
+    with pytest.raises(UserError, match="left_shoulder and right_shoulder"):
+        inputs.frames(windows, mine, ("turned",))
+    for name in ("bones", "angles"):
+        with pytest.raises(UserError, match="needs bones"):
+            inputs.frames(windows, mine, (name,))
+    assert inputs.frames(windows, mine, ("distances",)).shape == (1, 2, 1)
