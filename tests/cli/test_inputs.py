@@ -1,0 +1,86 @@
+"""--input from the command line: every method that takes it, and those that cannot."""
+
+import numpy as np
+import pytest
+
+from simmc.data.features import FeatureFiles
+from simmc.data.loaders import spec_of
+from simmc.runs import checkpoints
+from simmc.runs.directory import RunDirectory
+from tests.cli.conftest import QUICK, metrics_of, run
+
+COMMANDS = ("simmc", "himpc", "supervised", "sgela", "mgscr")
+
+
+def words_for(prepared, home, dataset="KGBD", batch=16):
+    where = ["--data_root", prepared(dataset), "--model_root", home]
+    return ["--dataset", dataset, *where, "--batch_size", batch, "--epochs", 1, *QUICK]
+
+
+def latest(home, command):
+    recipe = {"simmc": "latest", "supervised": "latest_supervised_encoder"}
+    pointer = recipe.get(command, f"latest_{command}")
+    return RunDirectory.latest(home, "KGBD", "probe", pointer=pointer)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_turned_joints_are_for_every_method(command, prepared, tmp_path):
+    words = words_for(prepared, tmp_path)
+    assert run(command, *words, "--run", "plain") == 0
+    assert run(command, *words, "--run", "turned", "--input", "turned") == 0
+    home = tmp_path / "KGBD" / "probe"
+    plain, turned = (RunDirectory(home / name) for name in ("plain", "turned"))
+    assert metrics_of(plain) != metrics_of(turned)
+    assert turned.read_results()["settings"]["input"] == "turned"
+
+
+@pytest.mark.parametrize("command", ["simmc", "supervised"])
+def test_measured_values_are_for_those_that_take_any(command, prepared, tmp_path, capsys):
+    words = [*words_for(prepared, tmp_path), "--input", "turned+bones+angles"]
+    assert run(command, *words) == 0
+    made = latest(tmp_path, command)
+    weights = checkpoints.load(made.best)["network"]
+    name = "hidden.0.weight" if command == "simmc" else "encoder.hidden.0.weight"
+    assert weights[name].shape[1] == 60 + 19 + 22
+    capsys.readouterr()
+    assert run(command, *words, "--mode", "Eval") == 0
+    figures = made.read_results()["protocols"]["paper"]
+    assert f"{100 * figures['top1']:.2f}" in capsys.readouterr().out
+    assert run(command, *words, "--model_size") == 0
+    assert run(command, "--dataset", "KGBD", "--model_size") == 0
+    measured, plain = capsys.readouterr().out.splitlines()
+    assert measured != plain
+
+
+@pytest.mark.parametrize("command", ["himpc", "sgela", "mgscr", "descriptors"])
+def test_others_need_coordinates(command, prepared, tmp_path, capsys):
+    where = ["--dataset", "KGBD", "--data_root", prepared("KGBD"), "--model_root", tmp_path]
+    assert run(command, *where, "--input", "turned+bones") == 2
+    assert f"simmc {command} needs coordinates" in capsys.readouterr().err
+
+
+def test_posegait_works_out_its_own(prepared, tmp_path, capsys):
+    words = [*words_for(prepared, tmp_path), "--model", "posegait"]
+    assert run("supervised", *words, "--input", "turned") == 2
+    assert "--model posegait" in capsys.readouterr().err
+
+
+def test_a_source_sees_what_it_learned_from(prepared, tmp_path):
+    """Features of a model of turned joints are those of turned joints."""
+    words = words_for(prepared, tmp_path)
+    found = []
+    spec = spec_of(prepared("KGBD"), "KGBD", 6, "probe")
+    where = ["--dataset", "KGBD", "--data_root", prepared("KGBD"), "--model_root", tmp_path]
+    for name in ("joints", "turned"):
+        assert run("mgscr", *words, "--input", name, "--run", name) == 0
+        flags = ["--source", "MG-SCR", "--run", name, "--features_root", tmp_path / name]
+        assert run("export-features", *where, *flags) == 0
+        found.append(np.load(FeatureFiles(tmp_path / name, spec, 6, "MG-SCR").path("probe")))
+    assert found[0].shape == found[1].shape
+    assert not np.allclose(*found)
+
+
+@pytest.mark.parametrize("text", ["speed", "turned+turned", "+"])
+def test_unknown_inputs(text, prepared, tmp_path, capsys):
+    assert run("simmc", *words_for(prepared, tmp_path), "--input", text) == 2
+    assert "joined by +" in capsys.readouterr().err
