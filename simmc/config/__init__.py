@@ -1,12 +1,8 @@
 """Typed settings from layers: what the user types always wins, and every value knows its origin."""
 
-from simmc.config.common import (
-    DataSettings,
-    EpochSettings,
-    TrainingSettings,
-    UnlabelledSettings,
-)
+from simmc.config.common import DataSettings
 from simmc.config.descriptors import DescriptorSettings
+from simmc.config.epochs import EpochSettings, TrainingSettings, UnlabelledSettings
 from simmc.config.export import ExportSettings
 from simmc.config.finetune import FinetuneSettings
 from simmc.config.graphs import GraphSettings, MGSCRSettings, SMSGESettings

@@ -1,12 +1,12 @@
-"""Settings that the methods share: the data they see, how they are trained, where things live.
+"""Settings that the commands share: dataset, probe and machine, and the data that methods see.
 
 Named as the public READMEs and programs name them, with what was added.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from simmc.config.options import Range, Settings, option, switch
 from simmc.data import inputs, specs
@@ -27,15 +27,8 @@ POSITIVE = Range(0, exclusive=True)
 
 
 @dataclass(frozen=True)
-class DataSettings(Settings):
-    """Which windows a method sees, in which form, and what it computes on.
-
-    Attributes:
-        TAKES_VALUES: whether a frame may be any values, not only coordinates of joints.
-    """
-
-    TAKES_VALUES: ClassVar[bool] = False
-    GROUPS: ClassVar[tuple[str, ...]] = (MAIN, TRAINING, EVALUATION, FIDELITY, MACHINE)
+class PlaceSettings(Settings):
+    """Which dataset and probe a command works on, where it lies, and what it computes on."""
 
     dataset: str = option(
         "KS20", "IAS, KS20, BIWI, KGBD or CASIA_B; or your own (docs/data.md).", group=MAIN
@@ -54,6 +47,47 @@ class DataSettings(Settings):
     length: int = option(
         6, "Frames of a window: 4, 6, 8, 10, 12; 40, 50, 60 on CASIA_B.", limits=COUNT, group=MAIN
     )
+    data_root: str = option("Datasets", "Folder of the preprocessed datasets.", group=MACHINE)
+    device: str = option(
+        "auto", "auto, cpu or cuda.", choices=("auto", "cpu", "cuda"), transient=True, group=MACHINE
+    )
+    gpu: str = option(
+        "", "Number of the GPU; without one the CPU is used.", transient=True, group=MACHINE
+    )
+    threads: int | None = option(
+        None,
+        "Worker threads, or 'auto': OMP_NUM_THREADS, else the physical cores.",
+        kind=int,
+        limits=COUNT,
+        words={"auto": None},
+        transient=True,
+        group=MACHINE,
+    )
+
+    @property
+    def spec(self) -> DatasetSpec:
+        """The dataset: of the table, or the user's own by its manifest."""
+        return find_spec(Path(self.data_root), self.dataset, self.length)
+
+    def check(self) -> None:
+        """Canonical dataset and probe."""
+        dataset, probe = chosen_probe(self.spec, self.probe, self.probe_type)
+        object.__setattr__(self, "dataset", dataset)
+        object.__setattr__(self, "probe", probe)
+        object.__setattr__(self, "probe_type", probe if "." in probe else "")
+
+
+@dataclass(frozen=True)
+class DataSettings(PlaceSettings):
+    """Which windows a method sees, and in which form.
+
+    Attributes:
+        TAKES_VALUES: whether a frame may be any values, not only coordinates of joints.
+    """
+
+    TAKES_VALUES: ClassVar[bool] = False
+    GROUPS: ClassVar[tuple[str, ...]] = (MAIN, TRAINING, EVALUATION, FIDELITY, MACHINE)
+
     fidelity: str = option(
         "released",
         "Sets all fidelity switches: as the published numbers were made, or as the paper says.",
@@ -92,22 +126,6 @@ class DataSettings(Settings):
     kgbd_order: str = switch("kgbd_order", FIDELITY)
     root: str = switch("root", FIDELITY)
     batch_size: int = option(256, "Windows of a batch.", limits=COUNT, group=TRAINING)
-    data_root: str = option("Datasets", "Folder of the preprocessed datasets.", group=MACHINE)
-    device: str = option(
-        "auto", "auto, cpu or cuda.", choices=("auto", "cpu", "cuda"), transient=True, group=MACHINE
-    )
-    gpu: str = option(
-        "", "Number of the GPU; without one the CPU is used.", transient=True, group=MACHINE
-    )
-    threads: int | None = option(
-        None,
-        "Worker threads, or 'auto': OMP_NUM_THREADS, else the physical cores.",
-        kind=int,
-        limits=COUNT,
-        words={"auto": None},
-        transient=True,
-        group=MACHINE,
-    )
 
     @classmethod
     def preset_names(cls, values: Mapping[str, Any]) -> list[str]:
@@ -131,18 +149,9 @@ class DataSettings(Settings):
         """Whether the gallery's windows are learned as well."""
         return False
 
-    @property
-    def spec(self) -> DatasetSpec:
-        """The dataset: of the table, or the user's own by its manifest."""
-        return find_spec(Path(self.data_root), self.dataset, self.length)
-
     def check(self) -> None:
-        """Canonical dataset and probe; a root that the skeleton has."""
-        spec = self.spec
-        dataset, probe = chosen_probe(spec, self.probe, self.probe_type)
-        object.__setattr__(self, "dataset", dataset)
-        object.__setattr__(self, "probe", probe)
-        object.__setattr__(self, "probe_type", probe if "." in probe else "")
+        """As above; a form that the method takes, a root that the skeleton has."""
+        super().check()
         parts = inputs.parts_of(self.input)
         object.__setattr__(self, "input", "+".join(parts))
         if not self.TAKES_VALUES and (len(parts) > 1 or parts[0] not in inputs.COORDINATES):
@@ -150,145 +159,12 @@ class DataSettings(Settings):
                 f"--input {self.input}: simmc {self.COMMAND} needs coordinates of joints; allowed: "
                 f"{', '.join(inputs.COORDINATES)}."
             )
-        joints = spec.skeleton.joints
+        joints = self.spec.skeleton.joints
         if self.root not in ("first", "sensor", "none", *joints):
             raise UserError(
                 f"--root {self.root!r} is not possible; allowed: first, sensor, none or a joint of "
-                f"{dataset}: {', '.join(joints)}."
+                f"{self.dataset}: {', '.join(joints)}."
             )
-
-
-@dataclass(frozen=True)
-class EpochSettings(DataSettings):
-    """What all methods that learn in epochs have in common."""
-
-    mode: str = option(
-        "Train",
-        "Train, or score a trained run.",
-        choices=("Train", "Eval"),
-        transient=True,
-        group=MAIN,
-    )
-    lr: float = option(3.5e-4, "Learning rate of Adam.", limits=POSITIVE, group=TRAINING)
-    epochs: int = option(15000, "Most epochs.", limits=Range(0), group=TRAINING)
-    eval_every: int = option(1, "Epochs between two evaluations.", limits=COUNT, group=EVALUATION)
-    model_size: bool = option(
-        False, "Print parameters and operations of the model.", group=EVALUATION
-    )
-    eval_sqrt: str = switch("eval_sqrt", FIDELITY)
-    model_root: str = option("ReID_Models", "Folder of the runs.", transient=True, group=MACHINE)
-    run: str = option(
-        "",
-        "Name of the run; with Eval and --resume, the run to use (default: latest).",
-        transient=True,
-        group=MACHINE,
-    )
-    save_model: bool = option(True, "Keep the weights of the best epoch.", group=MACHINE)
-    save_flag: str = option("", "Suffix of the run's name.", group=MACHINE)
-    resume: bool = option(
-        False, "Continue a run from its last checkpoint.", transient=True, group=MACHINE
-    )
-    checkpoint_every: int = option(
-        1, "Epochs between two checkpoints.", limits=COUNT, group=MACHINE
-    )
-    checkpoint_seconds: float = option(
-        0.0, "Seconds between two checkpoints at least.", limits=Range(0), group=MACHINE
-    )
-    tensorboard: bool = option(False, "Also write TensorBoard files.", group=MACHINE)
-
-    @property
-    def is_trained(self) -> bool:
-        """Whether there is anything to train."""
-        return True
-
-    @property
-    def recipe(self) -> str:
-        """What is trained, as it stands in the names of runs."""
-        return self.COMMAND
-
-
-@dataclass(frozen=True)
-class UnlabelledSettings(EpochSettings):
-    """What the methods that learn without labels have in common: some of their data are not."""
-
-    label_free_run: str = option(
-        "on",
-        "Where identities decide what is learned from (as in class sampling), train a second time "
-        "without them, for the label-free numbers.",
-        choices=("on", "off"),
-        group=TRAINING,
-    )
-
-    @property
-    def uses_identities(self) -> bool:
-        """Whether identities decide which windows are learned from, or together with which."""
-        return self.class_sampling == "all" or (
-            self.class_sampling == "on" and self.spec.sampled_by_class
-        )
-
-    @property
-    def label_free_possible(self) -> bool:
-        """Whether everything is there for a training without identities."""
-        return True
-
-    def without_identities(self) -> Self:
-        """The same training without any use of identities."""
-        return replace(self, class_sampling="off")
-
-
-@dataclass(frozen=True)
-class TrainingSettings(UnlabelledSettings):
-    """What the methods that learn by clustering have in common."""
-
-    eps: float = option(
-        0.8, "DBSCAN: largest Jaccard distance of neighbours.", limits=INSIDE, group=TRAINING
-    )
-    min_samples: int = option(
-        2, "DBSCAN: neighbours of a core window, itself included.", limits=COUNT, group=TRAINING
-    )
-    k1: int = option(
-        20, "Nearest neighbours behind the Jaccard distance.", limits=COUNT, group=TRAINING
-    )
-    k2: int = option(6, "Neighbours averaged in its query expansion.", limits=COUNT, group=TRAINING)
-    H: int = option(256, "Width of the encoder.", aliases=("hidden",), limits=COUNT, group=TRAINING)
-    patience: int = option(
-        100, "Epochs without a better one before the run ends.", limits=COUNT, group=TRAINING
-    )
-    neighbors: str = option(
-        "exact",
-        "Neighbour search of the clustering: exact, or approximate for very many windows.",
-        choices=("exact", "approximate"),
-        group=TRAINING,
-    )
-    recall: float = option(
-        0.97,
-        "Share of the true neighbours that an approximate search is to find.",
-        limits=Range(0.01, 1),
-        group=TRAINING,
-    )
-    jaccard_input: str = switch("jaccard_input", FIDELITY)
-    selection: str = switch("selection", FIDELITY)
-    executor: str = option(
-        "local",
-        "What clusters on the CPU: threads of this process, or Ray (docs/cluster.md).",
-        choices=("local", "ray"),
-        transient=True,
-        group=MACHINE,
-    )
-    address: str = option(
-        "",
-        "Ray cluster: host:port, or auto; without one Ray is started on this machine alone.",
-        transient=True,
-        group=MACHINE,
-    )
-
-    def check(self) -> None:
-        """As above; neighbour lists long enough, an address that is used."""
-        super().check()
-        if self.address and self.executor != "ray":
-            raise UserError(f"--address {self.address} needs --executor ray.")
-        if self.k2 > self.k1:
-            raise UserError(f"--k2 {self.k2} must not exceed --k1 {self.k1}.")
 
 
 def chosen_probe(spec: DatasetSpec, probe: str, probe_type: str) -> tuple[str, str]:

@@ -4,14 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from simmc.config.common import (
-    COUNT,
-    EVALUATION,
-    FIDELITY,
-    POSITIVE,
-    TRAINING,
-    TrainingSettings,
-)
+from simmc.config.common import COUNT, EVALUATION, FIDELITY, POSITIVE, TRAINING
+from simmc.config.epochs import TrainingSettings
 from simmc.config.options import Range, option, switch
 from simmc.data.levels import BODY_LEVELS, BodyLevel
 from simmc.errors import UserError

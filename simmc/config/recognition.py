@@ -12,9 +12,9 @@ from simmc.config.common import (
     MACHINE,
     MAIN,
     TRAINING,
-    EpochSettings,
     chosen_probe,
 )
+from simmc.config.epochs import EpochSettings
 from simmc.config.finetune import SOURCES
 from simmc.config.options import Range, option, switch
 from simmc.data.manifest import find_spec

@@ -10,8 +10,8 @@ from simmc.config.common import (
     FRACTION,
     POSITIVE,
     TRAINING,
-    TrainingSettings,
 )
+from simmc.config.epochs import TrainingSettings
 from simmc.config.options import Range, option, switch
 from simmc.errors import UserError
 

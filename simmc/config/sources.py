@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from simmc.config.common import EVALUATION, MACHINE, TRAINING, UnlabelledSettings, chosen_probe
+from simmc.config.common import EVALUATION, MACHINE, TRAINING, chosen_probe
+from simmc.config.epochs import UnlabelledSettings
 from simmc.config.options import Range, option
 from simmc.data.manifest import find_spec
 from simmc.errors import UserError

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from simmc.config.common import COUNT, MAIN, TRAINING, EpochSettings
+from simmc.config.common import COUNT, MAIN, TRAINING
+from simmc.config.epochs import EpochSettings
 from simmc.config.options import Range, option
 from simmc.errors import UserError
 
