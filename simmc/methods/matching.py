@@ -62,13 +62,27 @@ def match(
         same_condition: the rule where probe and gallery are one list (Q8).
         negative_squared: "clamp", or "nan" as the released evaluation mode (Q13).
     """
-    probe, gallery = (
-        encode(network, tensor_of(split, runtime.device))[:, 0]
-        for split in (data.probe, data.gallery)
+    return match_encoded(
+        lambda split: encode(network, tensor_of(split, runtime.device))[:, 0],
+        data,
+        runtime,
+        same_condition=same_condition,
+        negative_squared=negative_squared,
     )
+
+
+def match_encoded(
+    encoded: Callable[[Split], torch.Tensor],
+    data: Experiment,
+    runtime: Runtime,
+    *,
+    same_condition: str = "remove_self",
+    negative_squared: str = "clamp",
+) -> Retrieval:
+    """As `match`, where `encoded` gives the (N, d) features of a split's windows."""
     return match_features(
-        probe,
-        gallery,
+        encoded(data.probe),
+        encoded(data.gallery),
         data,
         runtime,
         same_condition=same_condition,

@@ -12,12 +12,13 @@ from typing import Any, TypeVar
 
 import torch
 
+from simmc.config import EpochSettings
 from simmc.config.sources import SourceSettings
 from simmc.data.loaders import Experiment
 from simmc.data.skeletons import Skeleton
 from simmc.evaluation.ranking import Retrieval
 from simmc.methods.epochs import EpochTraining
-from simmc.methods.matching import match_features, retrieval_outcome, retrieval_record, tensor_of
+from simmc.methods.matching import match_encoded, retrieval_outcome, retrieval_record, tensor_of
 from simmc.methods.selection import Selector
 from simmc.methods.training import load_weights
 from simmc.models.source import SourceNetwork
@@ -86,20 +87,15 @@ def encode(network: SourceNetwork, windows: torch.Tensor, kind: str) -> torch.Te
 def retrieve(
     network: SourceNetwork,
     kind: str,
-    settings: SourceSettings,
+    settings: EpochSettings,
     data: Experiment,
     runtime: Runtime,
     *,
     negative_squared: str = "clamp",
 ) -> Retrieval:
     """Probe against gallery by the Euclidean distance of one kind of pooled features."""
-    probe, gallery = (
-        encode(network, tensor_of(split, runtime.device), kind)
-        for split in (data.probe, data.gallery)
-    )
-    return match_features(
-        probe,
-        gallery,
+    return match_encoded(
+        lambda split: encode(network, tensor_of(split, runtime.device), kind),
         data,
         runtime,
         same_condition=settings.same_condition_map,

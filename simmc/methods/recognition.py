@@ -20,14 +20,14 @@ from simmc.config.recognition import MATCH
 from simmc.data.loaders import Experiment, Split
 from simmc.errors import UserError
 from simmc.evaluation.classification import Classification, evaluate_classes
+from simmc.evaluation.ranking import Retrieval
 from simmc.methods.epochs import EpochTraining
 from simmc.methods.matching import (
-    match_features,
     retrieval_outcome,
     retrieval_record,
     tensor_of,
 )
-from simmc.methods.pretext import ENCODE_BATCH, encode
+from simmc.methods.pretext import ENCODE_BATCH, retrieve
 from simmc.methods.selection import Selector
 from simmc.methods.training import load_weights
 from simmc.models.recognition import RecognitionNetwork
@@ -111,7 +111,7 @@ class Recognition(EpochTraining[RecognitionSettings]):
     def evaluate(self) -> dict[str, float]:
         """Rank-n and nAUC of the probe, or its matching."""
         if self.settings.score == MATCH:
-            return matched(self.network, self.settings, self.data, self.runtime)[0]
+            return retrieval_record(matched(self.network, self.settings, self.data, self.runtime))
         seen = self.probe_seen
         judged, _ = classify(self.network, self.settings, self.data, self.runtime, seen)
         return classification_record(judged)
@@ -256,22 +256,12 @@ def matched(
     runtime: Runtime,
     *,
     negative_squared: str = "clamp",
-) -> tuple[dict[str, float], Any]:
-    """Figures and outcome of matching the pooled features of the fine-tuned source network."""
+) -> Retrieval:
+    """Probe against gallery by the pooled features of the fine-tuned source network."""
     kind = settings.kind or network.source.KINDS[0]
-    probe, gallery = (
-        encode(network.source, tensor_of(split, runtime.device), kind)
-        for split in (data.probe, data.gallery)
+    return retrieve(
+        network.source, kind, settings, data, runtime, negative_squared=negative_squared
     )
-    found = match_features(
-        probe,
-        gallery,
-        data,
-        runtime,
-        same_condition=settings.same_condition_map,
-        negative_squared=negative_squared,
-    )
-    return retrieval_record(found), found
 
 
 def score(
@@ -299,7 +289,7 @@ def score(
     epoch = load_weights(network, path, "--source, --encoder_run, --views and --hidden")
     network.to(runtime.device)
     if settings.score == MATCH:
-        _, found = matched(network, settings, data, runtime, negative_squared=negative_squared)
+        found = matched(network, settings, data, runtime, negative_squared=negative_squared)
         return retrieval_outcome(found, epoch, ranks)
     judged, pairs = classify(network, settings, data, runtime)
     outcome: dict[str, Any] = {**classification_record(judged), "epoch": epoch}

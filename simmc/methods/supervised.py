@@ -23,7 +23,7 @@ from simmc.losses import center_loss, moved_centers
 from simmc.methods.descriptors import pose_gait
 from simmc.methods.epochs import EpochTraining
 from simmc.methods.matching import (
-    match_features,
+    match_encoded,
     retrieval_outcome,
     retrieval_record,
     tensor_of,
@@ -174,13 +174,8 @@ def retrieve(
     negative_squared: str = "clamp",
 ) -> Retrieval:
     """Probe against gallery by the Euclidean distance of features."""
-    probe, gallery = (
-        encode(network, inputs_of(split, data.skeleton, settings, runtime))
-        for split in (data.probe, data.gallery)
-    )
-    return match_features(
-        probe,
-        gallery,
+    return match_encoded(
+        lambda split: encode(network, inputs_of(split, data.skeleton, settings, runtime)),
         data,
         runtime,
         same_condition=settings.same_condition_map,

@@ -1,10 +1,13 @@
 import gc
+from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
 from simmc.methods import matching
 from simmc.methods.matching import tensor_of
+from simmc.runs.runtime import Runtime
 from tests.methods import make
 
 ELSEWHERE = torch.device("meta")  # a device that every machine has
@@ -29,3 +32,22 @@ def test_windows_are_moved_once_and_let_go_with_their_split():
     del split, other
     gc.collect()
     assert len(matching._moved) == before
+
+
+def test_what_is_encoded_is_probe_and_gallery_in_their_roles():
+    data, cpu = make.experiment(), Runtime(torch.device("cpu"), 1)
+    asked = []
+
+    def mean_frame(split):
+        asked.append(split)
+        return torch.from_numpy(split.windows.mean(1).reshape(len(split), -1))
+
+    found = matching.match_encoded(mean_frame, data, cpu)
+    assert asked == [data.probe, data.gallery]
+    expected = matching.match(None, data, cpu)
+    assert (found.top(1), found.top(5)) == (expected.top(1), expected.top(5))
+    assert found.map == pytest.approx(expected.map)
+    turned = matching.match_encoded(
+        mean_frame, replace(data, probe=data.gallery, gallery=data.probe), cpu
+    )
+    assert turned.map != pytest.approx(expected.map)
