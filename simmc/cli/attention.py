@@ -1,15 +1,12 @@
 """`simmc report attention`: what a trained AGE or SGELA attends to."""
 
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from simmc.cli import training
-from simmc.cli.importance import require_same_data
+from simmc.cli import trained
 from simmc.cli.sgela import TASK_TITLES, title
-from simmc.config import AgeSettings, GaitSettings, SgelaSettings, resolve
-from simmc.data.loaders import Experiment
+from simmc.config import AgeSettings, GaitSettings, SgelaSettings
 from simmc.errors import UserError
 from simmc.losses import locality_mask
 from simmc.methods import sgela as method
@@ -18,7 +15,6 @@ from simmc.methods.matching import tensor_of
 from simmc.methods.training import load_weights
 from simmc.reports import attention as picture
 from simmc.reports import results, style
-from simmc.runs import atomic
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import start
 
@@ -36,10 +32,14 @@ def main(words: Any) -> int:
     run = RunDirectory(results.folder_of(words.run, pointer=POINTER))
     out = words.out or run.path / "attention.png"
     style.require_drawable(out)
-    settings = trained_settings(run, words.data_root)
+    settings = trained.settings_of(run, METHODS, "has no such attention", words.data_root)
+    if settings.attention == "none":
+        raise UserError(
+            f"{run.path} was trained with --attention none: there is nothing to draw. Give a run "
+            "with another attention."
+        )
     runtime = start()
-    data = training.load(settings)
-    require_same_data(run, data)
+    data = trained.data_of(run, settings)
     network = method.new_network(settings, data.skeleton, torch.Generator())
     epoch = load_weights(network, run.best, "settings")
     windows = chosen_windows(tensor_of(data.probe, runtime.device), words.window)
@@ -49,37 +49,13 @@ def main(words: Any) -> int:
         picture.Task(name, TASK_TITLES[name], matrices, mask if name == "rev_rec" else None)
         for name, matrices in zip(settings.tasks, found, strict=True)
     ]
-    heading, text = heading_of(settings, data), said(settings, words.window, len(windows), epoch)
-    for file in (out.with_suffix(".png"), out.with_suffix(".svg")):
-        print(picture.draw(tasks, heading, text, file))
-    table = out.with_suffix(".csv")
-    atomic.write_text(table, picture.as_csv(tasks))
-    print(table)
+    heading = trained.heading(title(settings), settings, data)
+    text = said(settings, words.window, len(windows), epoch)
+    for file in style.save_with_numbers(
+        lambda file: picture.draw(tasks, heading, text, file), picture.as_csv(tasks), out
+    ):
+        print(file)
     return 0
-
-
-def trained_settings(run: RunDirectory, data_root: Path | None) -> GaitSettings:
-    """The settings of a run that has something to draw; UserError otherwise."""
-    for file in (run.config_path, run.best):
-        if not file.is_file():
-            raise UserError(
-                f"{run.path} has no {file.name}: it is no run of AGE or SGELA, or it kept no "
-                "weights. Give the folder of a run that was made without --save_model 0."
-            )
-    stored = run.read_config()
-    if stored.get("command") not in METHODS:
-        raise UserError(
-            f"{run.path} is a run of simmc {stored.get('command')}, which has no such attention. "
-            "Give the folder of a run of simmc sgela or simmc age."
-        )
-    typed = [] if data_root is None else ["--data_root", str(data_root)]
-    settings = resolve(METHODS[stored["command"]], typed, stored=stored).settings
-    if settings.attention == "none":
-        raise UserError(
-            f"{run.path} was trained with --attention none: there is nothing to draw. Give a run "
-            "with another attention."
-        )
-    return settings
 
 
 def chosen_windows(windows: torch.Tensor, window: int | None) -> torch.Tensor:
@@ -91,13 +67,6 @@ def chosen_windows(windows: torch.Tensor, window: int | None) -> torch.Tensor:
             f"--window {window}: the probe's windows are numbered from 0 to {len(windows) - 1}."
         )
     return windows[window : window + 1]
-
-
-def heading_of(settings: GaitSettings, data: Experiment) -> str:
-    """The heading of the picture; a run that has no results yet has one too."""
-    names = ("dataset", "probe", "fidelity", "seed")
-    known = {"method": title(settings), **{name: getattr(settings, name) for name in names}}
-    return style.title_of(results.Run(Path(), {**known, "data": {"generated": data.generated}}))
 
 
 def said(settings: GaitSettings, window: int | None, count: int, epoch: int) -> str:

@@ -1,12 +1,11 @@
 """`simmc report importance`: the frames that a Hi-MPC run's hard skeleton mining weighs most."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from simmc.cli import console, training
-from simmc.config import HiMPCSettings, resolve
+from simmc.cli import console, trained
+from simmc.config import HiMPCSettings
 from simmc.data.levels import body_levels
 from simmc.data.loaders import Experiment
 from simmc.data.skeletons import KGBD_FILE, Skeleton
@@ -14,7 +13,6 @@ from simmc.errors import UserError
 from simmc.methods.importance import Clustered, cluster_trained, one_of_each, window_importance
 from simmc.reports import importance as picture
 from simmc.reports import results, style
-from simmc.runs import atomic
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import start
 
@@ -34,63 +32,32 @@ def main(words: Any) -> int:
         raise UserError(
             f"--count {words.count} must be at least 1, and --seed {words.seed} at least 0."
         )
-    settings = trained_settings(run, words.data_root)
+    settings = trained.settings_of(
+        run, {HiMPCSettings.COMMAND: HiMPCSettings}, "does not weigh frames", words.data_root
+    )
+    if settings.mining == "none":
+        raise UserError(
+            f"{run.path} was trained with --mining none: its frames have no importance. Give a run "
+            "with --mining hard or easy."
+        )
     runtime = start()
     console.notes(runtime.notes)
-    data = training.load(settings)
-    require_same_data(run, data)
+    data = trained.data_of(run, settings)
     named = None if words.windows is None else named_windows(words.windows, len(data.train))
     found = cluster_trained(run.best, settings, data, runtime)
     chosen = drawn_windows(words.count, words.seed, found, data) if named is None else named
     importance = window_importance(found, settings, chosen)
     pictured = windows_of(chosen, importance, settings, data)
     skeleton = drawn_skeleton(settings, data)
-    heading, text = title(settings, data), said(settings, found)
-    for file in (out.with_suffix(".png"), out.with_suffix(".svg")):
-        print(picture.draw(pictured, skeleton, heading, text, file))
+    heading, text = trained.heading("Hi-MPC", settings, data), said(settings, found)
     persons = np.array(data.identities)[data.train.identity[chosen]]
     clusters = {level: y.cpu().numpy()[chosen] for level, y in found.labels.items()}
-    table = out.with_suffix(".csv")
-    atomic.write_text(table, picture.as_csv(chosen, persons, clusters, importance))
-    print(table)
+    numbers = picture.as_csv(chosen, persons, clusters, importance)
+    for file in style.save_with_numbers(
+        lambda file: picture.draw(pictured, skeleton, heading, text, file), numbers, out
+    ):
+        print(file)
     return 0
-
-
-def trained_settings(run: RunDirectory, data_root: Path | None) -> HiMPCSettings:
-    """The settings of a run that has something to draw; UserError otherwise."""
-    for file in (run.config_path, run.best):
-        if not file.is_file():
-            raise UserError(
-                f"{run.path} has no {file.name}: it is no run of Hi-MPC, or it kept no weights. "
-                "Give the folder of a run of simmc himpc that was made without --save_model 0."
-            )
-    stored = run.read_config()
-    command = stored.get("command")
-    if command != HiMPCSettings.COMMAND:
-        raise UserError(
-            f"{run.path} is a run of simmc {command}, which does not weigh frames. Give the folder "
-            "of a run of simmc himpc."
-        )
-    typed = [] if data_root is None else ["--data_root", str(data_root)]
-    settings = resolve(HiMPCSettings, typed, stored=stored).settings
-    if settings.mining == "none":
-        raise UserError(
-            f"{run.path} was trained with --mining none: its frames have no importance. Give a run "
-            "with --mining hard or easy."
-        )
-    return settings
-
-
-def require_same_data(run: RunDirectory, data: Experiment) -> None:
-    """UserError where the run is known to have learned from other windows."""
-    if not run.results_path.is_file():
-        return
-    trained_on = results.load(run.path).checksum
-    if trained_on and data.checksum and trained_on != data.checksum:
-        raise UserError(
-            f"{run.path} was trained on other windows than those found now. Point --data_root to "
-            "the data that the run was started with."
-        )
 
 
 def named_windows(text: str, available: int) -> np.ndarray:
@@ -159,13 +126,6 @@ def note(outlier_at: list[str], settings: HiMPCSettings) -> str:
     outlier = f"Outlier at {' and '.join(outlier_at)}"
     left_out = settings.outlier_rule == "any_level"
     return f"{outlier}: not learned from at any level." if left_out else f"{outlier}."
-
-
-def title(settings: HiMPCSettings, data: Experiment) -> str:
-    """The heading of the picture; a run that has no results yet has one too."""
-    names = ("dataset", "probe", "fidelity", "seed")
-    known = {"method": "Hi-MPC", **{name: getattr(settings, name) for name in names}}
-    return style.title_of(results.Run(Path(), {**known, "data": {"generated": data.generated}}))
 
 
 def said(settings: HiMPCSettings, found: Clustered) -> str:

@@ -1,17 +1,23 @@
 """`simmc report`: result tables and pictures of runs."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from simmc.errors import UserError
 from simmc.reports import confusion, plots, render, results, tables
-from simmc.reports.style import title_of
+from simmc.reports.style import save_with_numbers, title_of
 from simmc.runs import atomic
 from simmc.runs.directory import RunDirectory
 
 # A run whose first training balances classes by identity keeps its label-free training here.
 _TWIN = "label_free"
+_DATA_ROOT: dict[str, Any] = {
+    "type": Path,
+    "metavar": "DIR",
+    "help": "where the data are now (default: as trained)",
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -74,11 +80,11 @@ def confused(words: Any) -> int:
     """Draws who was taken for whom in a recognition run, and writes the counts."""
     run = results.load(words.run)
     out = words.out or run.path / "confusion.png"
-    for file in (out.with_suffix(".png"), out.with_suffix(".svg")):
-        print(confusion.draw(run, words.protocol, file))
-    table = out.with_suffix(".csv")
-    atomic.write_text(table, confusion.as_csv(run, words.protocol))
-    print(table)
+    numbers = confusion.as_csv(run, words.protocol)
+    for file in save_with_numbers(
+        lambda file: confusion.draw(run, words.protocol, file), numbers, out
+    ):
+        print(file)
     return 0
 
 
@@ -107,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="table|cmc|curves|importance|attention|confusion", required=True
     )
 
-    one = actions.add_parser(
+    one: argparse.ArgumentParser = actions.add_parser(
         "table",
         help="mean and spread over seeds, both protocols, beside the paper's row",
         description="One row for each dataset, probe, method, fidelity and protocol: mean and "
@@ -132,87 +138,29 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--out", type=Path, metavar="FILE", help="write to FILE, not to the screen")
     one.set_defaults(call=table)
 
-    for name, call, text in (
-        ("cmc", cmc, "CMC curve: share of probes with a correct match among the k nearest"),
-        ("curves", curves, "course of the training: rates, clusters, outliers, losses"),
-    ):
-        one = actions.add_parser(
-            name, help=text, description=f"Draws the {text}.", allow_abbrev=False
-        )
-        one.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
-        one.add_argument(
-            "--out",
-            type=Path,
-            metavar="FILE",
-            help=f"a .png or .svg file (default: {name}.png in the run's folder)",
-        )
-        one.set_defaults(call=call)
-    _add_importance(actions)
-    _add_attention(actions)
-    _add_confusion(actions)
-    return parser
-
-
-def _add_attention(actions: Any) -> None:
-    one = actions.add_parser(
-        "attention",
-        help="attention matrices of AGE and SGELA beside their locality mask",
-        description="Draws the alignment scores of a run of AGE or SGELA for each coordinate, mean "
-        "over the probe's windows, beside the locality mask (docs/sgela.md). Writes a .png, a .svg "
-        "and a .csv file.",
-        allow_abbrev=False,
+    _picture(
+        actions,
+        "cmc",
+        cmc,
+        "CMC curve: share of probes with a correct match among the k nearest",
+        "Draws the CMC curve: share of probes with a correct match among the k nearest.",
     )
-    one.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
-    one.add_argument(
-        "--window", type=int, metavar="N", help="one window of the probe, from 0 (default: mean)"
+    _picture(
+        actions,
+        "curves",
+        curves,
+        "course of the training: rates, clusters, outliers, losses",
+        "Draws the course of the training: rates, clusters, outliers, losses.",
     )
-    one.add_argument(
-        "--data_root", type=Path, metavar="DIR", help="where the data are now (default: as trained)"
-    )
-    one.add_argument(
-        "--out",
-        type=Path,
-        metavar="FILE",
-        help="one of the pictures, .png or .svg; the others get its name with their own ending "
-        "(default: attention.png in the run's folder)",
-    )
-    one.set_defaults(call=attention)
-
-
-def _add_confusion(actions: Any) -> None:
-    one = actions.add_parser(
-        "confusion",
-        help="who was taken for whom by a recognition stage",
-        description="Draws the confusion matrix of a run of simmc recognition: true persons by "
-        "row, named ones by column. Writes a .png, a .svg and a .csv file.",
-        allow_abbrev=False,
-    )
-    one.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
-    one.add_argument(
-        "--protocol",
-        choices=("supervised", "fixed_epochs"),
-        default="supervised",
-        help="which epoch's (default: supervised, the best by the test)",
-    )
-    one.add_argument(
-        "--out",
-        type=Path,
-        metavar="FILE",
-        help="one of the pictures, .png or .svg; the others get its name with their own ending "
-        "(default: confusion.png in the run's folder)",
-    )
-    one.set_defaults(call=confused)
-
-
-def _add_importance(actions: Any) -> None:
-    one = actions.add_parser(
+    one = _picture(
+        actions,
         "importance",
-        help="frames that Hi-MPC's hard skeleton mining weighs most",
-        description="Draws training windows of a Hi-MPC run at each body level, with the "
-        "importance of each frame (docs/importance.md). Writes a .png, a .svg and a .csv file.",
-        allow_abbrev=False,
+        importance,
+        "frames that Hi-MPC's hard skeleton mining weighs most",
+        "Draws training windows of a Hi-MPC run at each body level, with the importance of each "
+        "frame (docs/importance.md).",
+        with_numbers=True,
     )
-    one.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
     which = one.add_mutually_exclusive_group()
     which.add_argument(
         "--count",
@@ -229,14 +177,61 @@ def _add_importance(actions: Any) -> None:
     one.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of the draw of windows (default: 0)"
     )
-    one.add_argument(
-        "--data_root", type=Path, metavar="DIR", help="where the data are now (default: as trained)"
+    one.add_argument("--data_root", **_DATA_ROOT)
+    one = _picture(
+        actions,
+        "attention",
+        attention,
+        "attention matrices of AGE and SGELA beside their locality mask",
+        "Draws the alignment scores of a run of AGE or SGELA for each coordinate, mean over the "
+        "probe's windows, beside the locality mask (docs/sgela.md).",
+        with_numbers=True,
     )
+    one.add_argument(
+        "--window", type=int, metavar="N", help="one window of the probe, from 0 (default: mean)"
+    )
+    one.add_argument("--data_root", **_DATA_ROOT)
+    one = _picture(
+        actions,
+        "confusion",
+        confused,
+        "who was taken for whom by a recognition stage",
+        "Draws the confusion matrix of a run of simmc recognition: true persons by row, named ones "
+        "by column.",
+        with_numbers=True,
+    )
+    one.add_argument(
+        "--protocol",
+        choices=("supervised", "fixed_epochs"),
+        default="supervised",
+        help="which epoch's (default: supervised, the best by the test)",
+    )
+    return parser
+
+
+def _picture(
+    actions: Any,
+    name: str,
+    call: Callable[[Any], int],
+    summary: str,
+    about: str,
+    *,
+    with_numbers: bool = False,
+) -> argparse.ArgumentParser:
+    """The parser of an action that draws a run, with what they all take."""
+    file = "a .png or .svg file"
+    if with_numbers:
+        about += " Writes a .png, a .svg and a .csv file."
+        file = "one of the pictures, .png or .svg; the others get its name with their own ending"
+    one: argparse.ArgumentParser = actions.add_parser(
+        name, help=summary, description=about, allow_abbrev=False
+    )
+    one.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
     one.add_argument(
         "--out",
         type=Path,
         metavar="FILE",
-        help="one of the pictures, .png or .svg; the others get its name with their own ending "
-        "(default: importance.png in the run's folder)",
+        help=f"{file} (default: {name}.png in the run's folder)",
     )
-    one.set_defaults(call=importance)
+    one.set_defaults(call=call)
+    return one

@@ -67,6 +67,27 @@ def save(draw: Callable[[], Any], out: Path) -> Path:
     return out
 
 
+def save_with_numbers(draw: Callable[[Path], Path], numbers: str, out: Path) -> list[Path]:
+    """Writes a picture in both formats, and its numbers beside them.
+
+    Args:
+        draw: writes the picture to the file it is given.
+        numbers: the .csv file.
+        out: one of the pictures; the other files get its name with their own ending.
+
+    Returns:
+        The files, pictures first.
+
+    Raises:
+        UserError: another ending, or no matplotlib.
+    """
+    require_drawable(out)
+    files = [draw(out.with_suffix(form)) for form in _FORMATS]
+    table = out.with_suffix(".csv")
+    atomic.write_text(table, numbers)
+    return [*files, table]
+
+
 def _style() -> AbstractContextManager[None]:
     import matplotlib
 

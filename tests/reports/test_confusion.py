@@ -39,6 +39,12 @@ def test_the_command_writes_pictures_and_counts(folder, capsys):
     assert [list(map(int, row.split(","))) for row in rows[1:]] == CELLS
 
 
+def test_a_picture_of_another_kind_is_refused(folder, capsys):
+    assert cli.run("report", ["confusion", str(folder), "--out", str(folder / "c.pdf")]) == 2
+    assert "c.pdf: the name must end in .png or .svg" in capsys.readouterr().err
+    assert [file.name for file in folder.iterdir()] == ["results.json"]
+
+
 def test_a_run_without_one(folder, tmp_path_factory):
     with pytest.raises(UserError, match="simmc recognition"):
         confusion.counts(results.load(folder), "fixed_epochs")
