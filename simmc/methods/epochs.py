@@ -1,7 +1,7 @@
 """What trainings in epochs share, whatever they learn from: best epochs, checkpoints, state.
 
 A recipe derives from `EpochTraining`, or from `simmc.methods.training.ClusterTraining`, and says
-what an epoch is.
+what an epoch is; or from `simmc.methods.fixed.FixedTraining`, and says what its steps are.
 """
 
 import time
@@ -110,9 +110,10 @@ class EpochTraining(ABC, Generic[S]):
         return protocol not in self.LAST_COUNTS or self.done or self.is_checkpoint_due()
 
     def is_evaluated(self) -> bool:
-        """Whether probe and gallery are looked at in this epoch (for the paper protocol alone)."""
+        """Whether probe and gallery are looked at in this epoch: not for the label-free numbers."""
         last = self.epoch == self.settings.epochs
-        return "paper" in self.protocols and (last or self.epoch % self.settings.eval_every == 0)
+        due = last or self.epoch % self.settings.eval_every == 0
+        return due and self.protocols != ("label_free",)
 
     def choose(self, scores: Mapping[str, float | None]) -> list[str]:
         """Show the epoch to every protocol; the names of those that like it best so far.

@@ -5,7 +5,6 @@ programs use the weights of the last epoch, so no label and no probe has a say i
 both protocols score the same weights.
 """
 
-from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,9 +16,8 @@ from simmc.config.sources import SourceSettings
 from simmc.data.loaders import Experiment
 from simmc.data.skeletons import Skeleton
 from simmc.evaluation.ranking import Retrieval
-from simmc.methods.epochs import EpochTraining
+from simmc.methods.fixed import FixedTraining
 from simmc.methods.matching import match_encoded, retrieval_outcome, retrieval_record, tensor_of
-from simmc.methods.selection import Selector
 from simmc.methods.training import load_weights
 from simmc.models.source import SourceNetwork
 from simmc.runs.runtime import Runtime
@@ -30,14 +28,13 @@ NewNetwork = Callable[[P, Skeleton, torch.Generator], SourceNetwork]
 ENCODE_BATCH = 1024  # windows encoded at once: bounds the memory of the layers in between
 
 
-class PretextTraining(EpochTraining[P]):
-    """A training in progress; its arguments are those of `ClusterTraining`.
+class PretextTraining(FixedTraining[P]):
+    """A training in progress; its arguments are those of `FixedTraining`.
 
     Attributes:
         windows: (N, f, 3 J) float32 training windows.
     """
 
-    FIXED_LENGTH = True
     LAST_COUNTS = ("paper", "label_free")
     network: SourceNetwork
 
@@ -50,31 +47,15 @@ class PretextTraining(EpochTraining[P]):
         protocols: tuple[str, ...],
         network: SourceNetwork,
     ) -> None:
-        selectors = {name: Selector(patience=settings.epochs + 1) for name in protocols}
-        super().__init__(settings, data, seeds, runtime, selectors, network.to(runtime.device))
+        super().__init__(settings, data, seeds, runtime, protocols, network)
         self.windows = tensor_of(data.train, runtime.device)
 
-    def run_epoch(self) -> tuple[dict[str, Any], list[str]]:
-        """One epoch: evaluate now and then, then the steps."""
-        record: dict[str, Any] = {"epoch": self.epoch}
-        if self.is_evaluated():
-            with self.clock("evaluation"):
-                kind = self.settings.kind
-                found = retrieve(self.network, kind, self.settings, self.data, self.runtime)
-                record |= retrieval_record(found)
-        # the newest weights are the ones to keep, under every protocol
-        best = self.choose(dict.fromkeys(self.protocols, float(self.epoch)))
-        self.keep_weights(best)
-        if self.epoch < self.settings.epochs:
-            with self.clock("steps"):
-                record |= self.learn()
-        record["seconds"] = self.clock.take()
-        self.epoch += 1
-        return record, best
-
-    @abstractmethod
-    def learn(self) -> dict[str, Any]:
-        """The steps of an epoch: `steps`, their number, and the mean of each `loss_<name>`."""
+    def evaluate(self) -> dict[str, float]:
+        """Figures of matching by the kind of features that tables show."""
+        kind = self.settings.kind
+        return retrieval_record(
+            retrieve(self.network, kind, self.settings, self.data, self.runtime)
+        )
 
 
 @torch.no_grad()

@@ -21,14 +21,13 @@ from simmc.data.loaders import Experiment, Split
 from simmc.errors import UserError
 from simmc.evaluation.classification import Classification, evaluate_classes
 from simmc.evaluation.ranking import Retrieval
-from simmc.methods.epochs import EpochTraining
+from simmc.methods.fixed import FixedTraining
 from simmc.methods.matching import (
     retrieval_outcome,
     retrieval_record,
     tensor_of,
 )
 from simmc.methods.pretext import ENCODE_BATCH, retrieve
-from simmc.methods.selection import Selector
 from simmc.methods.training import load_weights
 from simmc.models.recognition import RecognitionNetwork
 from simmc.models.source import SourceNetwork
@@ -40,7 +39,7 @@ CLASSIFIED = ("supervised", "fixed_epochs")  # protocols; the first is chosen by
 MATCHED = ("paper", "fixed_epochs")
 
 
-class Recognition(EpochTraining[RecognitionSettings]):
+class Recognition(FixedTraining[RecognitionSettings]):
     """A training in progress.
 
     Args:
@@ -52,7 +51,6 @@ class Recognition(EpochTraining[RecognitionSettings]):
         source: the trained source network.
     """
 
-    FIXED_LENGTH = True
     LAST_COUNTS = ("fixed_epochs",)
     network: RecognitionNetwork
 
@@ -83,30 +81,7 @@ class Recognition(EpochTraining[RecognitionSettings]):
             generator=seeds.weights,
             frozen=frozen,
         )
-        selectors = {protocols[0]: Selector(settings.patience)}
-        selectors |= {name: Selector(settings.epochs + 1) for name in protocols[1:]}
-        super().__init__(settings, data, seeds, runtime, selectors, network.to(runtime.device))
-
-    def is_evaluated(self) -> bool:
-        """Whether the probe is looked at in this epoch."""
-        last = self.epoch == self.settings.epochs
-        return last or self.epoch % self.settings.eval_every == 0
-
-    def run_epoch(self) -> tuple[dict[str, Any], list[str]]:
-        """One epoch: evaluate, then a step for each batch."""
-        record: dict[str, Any] = {"epoch": self.epoch}
-        if self.is_evaluated():
-            with self.clock("evaluation"):
-                record |= self.evaluate()
-        by_test = self.protocols[0]
-        best = self.choose({by_test: record.get("top1"), "fixed_epochs": float(self.epoch)})
-        self.keep_weights(best)
-        if self.epoch < self.settings.epochs:
-            with self.clock("steps"):
-                record |= self.learn()
-        record["seconds"] = self.clock.take()
-        self.epoch += 1
-        return record, best
+        super().__init__(settings, data, seeds, runtime, protocols, network, settings.patience)
 
     def evaluate(self) -> dict[str, float]:
         """Rank-n and nAUC of the probe, or its matching."""

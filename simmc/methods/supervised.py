@@ -21,14 +21,13 @@ from simmc.errors import UserError
 from simmc.evaluation.ranking import Retrieval
 from simmc.losses import center_loss, moved_centers
 from simmc.methods.descriptors import pose_gait
-from simmc.methods.epochs import EpochTraining
+from simmc.methods.fixed import FixedTraining
 from simmc.methods.matching import (
     match_encoded,
     retrieval_outcome,
     retrieval_record,
     tensor_of,
 )
-from simmc.methods.selection import Selector
 from simmc.methods.training import load_weights
 from simmc.models.identities import EncoderClassifier
 from simmc.models.posegait import PoseGaitNetwork
@@ -41,7 +40,7 @@ ENCODE_BATCH = 512  # windows encoded at once: the CNN's widest layer holds 31,1
 Network = EncoderClassifier | PoseGaitNetwork
 
 
-class Supervised(EpochTraining[SupervisedSettings]):
+class Supervised(FixedTraining[SupervisedSettings]):
     """A training in progress.
 
     Args:
@@ -53,7 +52,6 @@ class Supervised(EpochTraining[SupervisedSettings]):
         protocols: "paper" (best probe top-1) and "fixed_epochs" (the last epoch); no other.
     """
 
-    FIXED_LENGTH = True
     LAST_COUNTS = ("fixed_epochs",)
     network: Network
 
@@ -75,60 +73,57 @@ class Supervised(EpochTraining[SupervisedSettings]):
         self.inputs = inputs_of(data.train, data.skeleton, settings, runtime)
         self.identity = torch.from_numpy(data.train.identity).to(runtime.device)
         network = new_network(settings, self.inputs.shape[2], classes, seeds.weights)
-        # no patience: the probe must not decide when a training ends that `fixed_epochs` scores
-        selectors = {name: Selector(patience=settings.epochs + 1) for name in protocols}
-        super().__init__(settings, data, seeds, runtime, selectors, network.to(runtime.device))
+        super().__init__(settings, data, seeds, runtime, protocols, network)
 
-    def run_epoch(self) -> tuple[dict[str, Any], list[str]]:
-        """One epoch: evaluate, then one step a batch over all windows in a new order."""
-        record: dict[str, Any] = {"epoch": self.epoch}
-        if self.is_evaluated():
-            with self.clock("evaluation"):
-                record |= retrieval_record(
-                    retrieve(self.network, self.settings, self.data, self.runtime)
-                )
-        best = self.choose({"paper": record.get("top1"), "fixed_epochs": float(self.epoch)})
-        self.keep_weights(best)
-        if self.epoch < self.settings.epochs:
-            small = self.settings.model == "encoder"
-            with self.clock("steps"), few_threads(1) if small else nullcontext():
-                record |= self.learn()
-        record["seconds"] = self.clock.take()
-        self.epoch += 1
-        return record, best
+    def evaluate(self) -> dict[str, float]:
+        """Figures of matching by the features before the classifier."""
+        return retrieval_record(retrieve(self.network, self.settings, self.data, self.runtime))
 
-    def learn(self) -> dict[str, float]:
-        """Cross-entropy on identities; with centres, plus the weighted centre loss."""
-        s, network = self.settings, self.network
+    def learn(self) -> dict[str, Any]:
+        """One step a batch, over all windows in a new order."""
         n = len(self.identity)
         order = torch.from_numpy(self.seeds.masks.permutation(n)).to(self.inputs.device)
         sums = torch.zeros(3, device=self.inputs.device)  # both losses and right decisions
-        batches = order.split(s.batch_size)
-        network.train()
-        for rows in self.progress(batches):  # nothing in here may wait for a GPU
-            labels = self.identity[rows]
-            features = network.features(self.inputs[rows])
-            scores = network.classify(features)
-            loss = total = cross_entropy(scores, labels)
-            pull = torch.zeros_like(loss)
-            if isinstance(network, PoseGaitNetwork):
-                pull = center_loss(features, labels, network.centers)
-                total = loss + s.center_weight * pull
-            self.optimizer.zero_grad()
-            total.backward()
-            self.optimizer.step()
-            if isinstance(network, PoseGaitNetwork):
-                network.centers.copy_(
-                    moved_centers(features, labels, network.centers, s.center_rate)
-                )
-            right = (scores.argmax(1) == labels).sum()
-            sums += torch.stack([loss.detach(), pull.detach(), right])
+        batches = order.split(self.settings.batch_size)
+        self.network.train()
+        small = self.settings.model == "encoder"  # more threads have too little to do
+        with few_threads(1) if small else nullcontext():
+            for rows in self.progress(batches):
+                sums += self.step(rows)
         self.require_finite(sums)
-        identity, pull_sum, right_sum = sums.tolist()
+        identity, pull, right = sums.tolist()
         losses = {"loss_identity": identity / len(batches)}
+        if isinstance(self.network, PoseGaitNetwork):
+            losses["loss_center"] = pull / len(batches)
+        return {"steps": len(batches), **losses, "train_top1": right / n}
+
+    def step(self, rows: torch.Tensor) -> torch.Tensor:
+        """One step on cross-entropy of identities; with centres, plus the weighted centre loss.
+
+        Nothing in here may wait for a GPU.
+
+        Args:
+            rows: (B,) int64, which of the training windows.
+
+        Returns:
+            (3,): both losses (0 without centres) and the number of right decisions.
+        """
+        s, network = self.settings, self.network
+        labels = self.identity[rows]
+        features = network.features(self.inputs[rows])
+        scores = network.classify(features)
+        loss = total = cross_entropy(scores, labels)
+        pull = torch.zeros_like(loss)
         if isinstance(network, PoseGaitNetwork):
-            losses["loss_center"] = pull_sum / len(batches)
-        return {"steps": len(batches), **losses, "train_top1": right_sum / n}
+            pull = center_loss(features, labels, network.centers)
+            total = loss + s.center_weight * pull
+        self.optimizer.zero_grad()
+        total.backward()
+        self.optimizer.step()
+        if isinstance(network, PoseGaitNetwork):
+            network.centers.copy_(moved_centers(features, labels, network.centers, s.center_rate))
+        right = (scores.argmax(1) == labels).sum()
+        return torch.stack([loss.detach(), pull.detach(), right])
 
 
 def new_network(
