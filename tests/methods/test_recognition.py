@@ -12,7 +12,7 @@ import torch
 from simmc.config import RecognitionSettings
 from simmc.errors import UserError
 from simmc.methods import recognition
-from simmc.methods.recognition import CLASSIFIED, MATCHED, Recognition, scored_windows
+from simmc.methods.recognition import CLASSIFIED, MATCHED, Recognition
 from simmc.models.optimizer import FlatAdam
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import generators
@@ -159,17 +159,6 @@ def test_batches_count_views():
         ]
     )
     assert (seen == np.arange(n)).all()
-
-
-def test_windows_beyond_a_persons_full_batches_are_not_scored():
-    identity = np.repeat([0, 1, 2], [10, 16, 35])
-    rng = np.random.default_rng(0)
-    identity = identity[rng.permutation(len(identity))]
-    kept = scored_windows(identity, settings(test_batches="whole"))
-    assert np.bincount(identity[kept]).tolist() == [10, 16, 32]
-    left_out = np.setdiff1d(np.arange(len(identity)), kept)
-    assert (left_out == np.flatnonzero(identity == 2)[32:]).all()  # the last ones
-    assert len(scored_windows(identity, settings(test_batches="all"))) == len(identity)
 
 
 def test_direct_fine_tuning_is_scored_by_matching():
