@@ -97,7 +97,6 @@ class Recognition(FixedTraining[RecognitionSettings]):
         separate = network.how in SEPARATE
         sums = torch.zeros(2, device=self.windows.device)
         steps = 0
-        trained = [p for p in network.parameters() if p.requires_grad]
         for rows, part in self.progress(list(self.batches(separate))):
             views = self.seen[rows] if self.seen is not None else network.views(self.windows[rows])
             labels = self.identity[rows]
@@ -106,11 +105,11 @@ class Recognition(FixedTraining[RecognitionSettings]):
                 labels = labels.repeat_interleave(views.shape[1])[part]
             else:
                 scores = network.judge(views).sum(1)
-            loss = total = cross_entropy(scores, labels)
-            if s.decay:
-                total = loss + s.decay / 2 * sum((p * p).sum() for p in trained)
+            loss = cross_entropy(scores, labels)
             self.optimizer.zero_grad()
-            total.backward()
+            loss.backward()
+            # the slope of half the sum of squares of what is trained, and the vector holds no more
+            self.optimizer.gradient.add_(self.optimizer.vector, alpha=s.decay)
             self.optimizer.step()
             sums += torch.stack([loss.detach(), (scores.argmax(1) == labels).float().mean()])
             steps += 1
