@@ -105,9 +105,15 @@ class EpochTraining(ABC, Generic[S]):
         due = self.done or self.epoch == cap or (self.epoch % every == 0 and waited)
         return due and self.epoch <= cap
 
-    def is_kept(self, protocol: str) -> bool:
-        """Whether weights that a protocol likes best so far are to be kept."""
-        return protocol not in self.LAST_COUNTS or self.done or self.is_checkpoint_due()
+    def is_kept(self, protocol: str, checkpoint_due: bool) -> bool:
+        """Whether weights that a protocol likes best so far are to be kept.
+
+        Args:
+            protocol: its name.
+            checkpoint_due: whether a checkpoint follows. A run that is ended after it keeps the
+                weights of the epoch before it, not of one some checkpoints ago.
+        """
+        return protocol not in self.LAST_COUNTS or self.done or checkpoint_due
 
     def is_evaluated(self) -> bool:
         """Whether probe and gallery are looked at in this epoch: not for the label-free numbers."""

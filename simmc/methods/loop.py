@@ -30,11 +30,11 @@ class Training(Protocol):
 
     saved_at: float
 
-    def is_kept(self, protocol: str) -> bool:
-        """Whether weights that a protocol likes best so far are to be kept."""
-
     def is_checkpoint_due(self) -> bool:
         """Whether the state before the next epoch is one to continue from."""
+
+    def is_kept(self, protocol: str, checkpoint_due: bool) -> bool:
+        """Whether weights that a protocol likes best so far are to be kept."""
 
     def state(self) -> dict[str, Any]:
         """That state, as plain values."""
@@ -48,11 +48,13 @@ def train(training: Training, run: RunDirectory, report: Report) -> None:
     """
     while not training.done:
         record, best = training.run_epoch()
-        for protocol in filter(training.is_kept, best):
-            state = {"epoch": record["epoch"], "network": training.best_weights}
-            checkpoints.save(weights_path(run, protocol), state)
+        due = training.is_checkpoint_due()  # asked once: it depends on the time
+        for protocol in best:
+            if training.is_kept(protocol, due):
+                state = {"epoch": record["epoch"], "network": training.best_weights}
+                checkpoints.save(weights_path(run, protocol), state)
         run.append_metrics(record)
-        if training.is_checkpoint_due():
+        if due:
             checkpoints.save(run.last, training.state())
             training.saved_at = time.monotonic()
         report(record)
