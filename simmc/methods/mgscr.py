@@ -10,16 +10,14 @@ of the subsequences.
 
 from typing import Any
 
-import numpy as np
 import torch
 
-from simmc.config import MGSCRSettings, resolve
+from simmc.config import MGSCRSettings
 from simmc.data.loaders import Experiment
 from simmc.data.skeletons import Skeleton
-from simmc.data.specs import DATASETS
 from simmc.errors import UserError
 from simmc.losses import sparse_prediction
-from simmc.methods.pretext import PretextTraining
+from simmc.methods.graphs import GraphTraining
 from simmc.methods.sources import Source
 from simmc.models.encoder import count_parameters
 from simmc.models.graph_layers import CHANNELS
@@ -35,7 +33,7 @@ from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import Seeds
 
 
-class MGSCRTraining(PretextTraining[MGSCRSettings]):
+class MGSCRTraining(GraphTraining[MGSCRSettings]):
     """A training in progress.
 
     Args:
@@ -44,9 +42,6 @@ class MGSCRTraining(PretextTraining[MGSCRSettings]):
         seeds: `weights` draws the initial weights, `masks` the frames of the subsequences.
         runtime: device and threads.
         protocols: that it serves.
-
-    Attributes:
-        positions: frames of the subsequences, where they are drawn once (row G2).
     """
 
     network: MGSCRNetwork
@@ -62,20 +57,15 @@ class MGSCRTraining(PretextTraining[MGSCRSettings]):
         if settings.length < 2:
             raise UserError("--length 1 leaves no frame to predict; give 2 or more.")
         network = new_network(settings, data.skeleton, seeds.weights)
-        super().__init__(settings, data, seeds, runtime, protocols, network)
-        once = settings.sampled_frames == "once"
-        self.positions = self.draw() if once else None
-
-    def draw(self) -> list[list[int]]:
-        """For k = 1 to f - 1: k of the first f - 1 frames."""
-        return drawn_positions(self.seeds.masks, self.settings.length - 1)
+        frames = settings.length - 1  # the last one is only predicted
+        super().__init__(settings, data, seeds, runtime, protocols, network, frames)
 
     def learn(self) -> dict[str, Any]:
         """One step a batch."""
         total = torch.zeros((), device=self.windows.device)
         batches = self.windows.split(self.settings.batch_size)
         for windows in self.progress(batches):  # nothing in here may wait for a GPU
-            loss = self.loss(windows, self.positions or self.draw())
+            loss = self.loss(windows, self.next_positions())
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
@@ -96,14 +86,6 @@ class MGSCRTraining(PretextTraining[MGSCRSettings]):
         if self.settings.gathering == "published":
             return misplaced_subsequences(positions, batch)
         return subsequences(positions)
-
-
-def drawn_positions(generator: np.random.Generator, frames: int) -> list[list[int]]:
-    """For k = 1 to `frames`: k different frames in their order."""
-    return [
-        np.sort(generator.choice(frames, size=k, replace=False)).tolist()
-        for k in range(1, frames + 1)
-    ]
 
 
 def new_network(
@@ -132,11 +114,4 @@ def size_of(settings: MGSCRSettings, skeleton: Skeleton, dataset: str) -> tuple[
     )
 
 
-def _size(skeleton: Skeleton, dataset: str) -> tuple[int, int, int]:
-    spec = DATASETS.get(dataset)
-    known = ["--dataset", dataset, "--probe", spec.probes[0]] if spec else []
-    settings = resolve(MGSCRSettings, known).settings
-    return size_of(settings, skeleton, dataset)
-
-
-MGSCR = Source("MG-SCR", MGSCRSettings, new_network, _size)
+MGSCR = Source("MG-SCR", MGSCRSettings, new_network, size_of)

@@ -11,7 +11,6 @@ Shape letters: N windows, f frames, B batch, J joints, m models (3 a task).
 """
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,6 @@ from simmc.config import AgeSettings, GaitSettings, SgelaSettings
 from simmc.config.sgela import PLUS
 from simmc.data.loaders import Experiment
 from simmc.data.skeletons import Skeleton
-from simmc.data.specs import DATASETS
 from simmc.losses import locality_alignment, neighbor_contrast, reconstruction
 from simmc.methods.pretext import PretextTraining
 from simmc.methods.sources import Source
@@ -192,8 +190,11 @@ def split(rows: np.ndarray, size: int) -> list[np.ndarray]:
     return [rows[low : low + size] for low in range(0, len(rows), size)]
 
 
-def size_of(settings: GaitSettings, skeleton: Skeleton) -> tuple[int, int, int]:
-    """Values a frame of the features, parameters as the papers count, operations of a step."""
+def size_of(settings: GaitSettings, skeleton: Skeleton, dataset: str = "") -> tuple[int, int, int]:
+    """Values a frame of the features, parameters as the papers count, operations of a step.
+
+    They count no head, so the dataset has no part in it.
+    """
     shape, tasks = shape_of(settings, skeleton), len(settings.tasks)
     return (
         AXES * tasks * settings.H,
@@ -202,15 +203,5 @@ def size_of(settings: GaitSettings, skeleton: Skeleton) -> tuple[int, int, int]:
     )
 
 
-def _size(settings: type[GaitSettings]) -> Callable[[Skeleton, str], tuple[int, int, int]]:
-    """`size_of` with a method's defaults, which differ between datasets in the length only."""
-
-    def size(skeleton: Skeleton, dataset: str) -> tuple[int, int, int]:
-        known = DATASETS.get(dataset)
-        return size_of(settings(length=known.default_length if known else 6), skeleton)
-
-    return size
-
-
-AGE = Source("AGE", AgeSettings, new_network, _size(AgeSettings))
-SGELA = Source("SGELA", SgelaSettings, new_network, _size(SgelaSettings))
+AGE = Source("AGE", AgeSettings, new_network, size_of)
+SGELA = Source("SGELA", SgelaSettings, new_network, size_of)

@@ -10,14 +10,12 @@ from typing import Any
 
 import torch
 
-from simmc.config import SMSGESettings, resolve
+from simmc.config import SMSGESettings
 from simmc.data.graphs import GRAPH_LEVELS
 from simmc.data.loaders import Experiment
 from simmc.data.skeletons import Skeleton
-from simmc.data.specs import DATASETS
 from simmc.losses import scale_reconstruction
-from simmc.methods.mgscr import drawn_positions
-from simmc.methods.pretext import PretextTraining
+from simmc.methods.graphs import GraphTraining
 from simmc.methods.sources import Source
 from simmc.models.encoder import count_parameters
 from simmc.models.graph_layers import CHANNELS
@@ -32,7 +30,7 @@ from simmc.runs.seeds import Seeds
 NAMES = ("hyper", "joint", "part", "body")  # of the losses, in the order of GRAPH_LEVELS
 
 
-class SMSGETraining(PretextTraining[SMSGESettings]):
+class SMSGETraining(GraphTraining[SMSGESettings]):
     """A training in progress.
 
     Args:
@@ -41,9 +39,6 @@ class SMSGETraining(PretextTraining[SMSGESettings]):
         seeds: `weights` draws the initial weights, `masks` the frames of the subsequences.
         runtime: device and threads.
         protocols: that it serves.
-
-    Attributes:
-        positions: frames of the subsequences, where they are drawn once (row G2).
     """
 
     network: SMSGENetwork
@@ -58,23 +53,17 @@ class SMSGETraining(PretextTraining[SMSGESettings]):
         protocols: tuple[str, ...],
     ) -> None:
         network = new_network(settings, data.skeleton, seeds.weights)
-        super().__init__(settings, data, seeds, runtime, protocols, network)
+        super().__init__(settings, data, seeds, runtime, protocols, network, settings.length)
         self.optimizer = SharedAdam(
             self.network, self.network.shared_parameters(), len(GRAPH_LEVELS), settings.lr
         )
-        once = settings.sampled_frames == "once"
-        self.positions = self.draw() if once else None
-
-    def draw(self) -> list[list[int]]:
-        """For k = 1 to f: k of the f frames."""
-        return drawn_positions(self.seeds.masks, self.settings.length)
 
     def learn(self) -> dict[str, Any]:
         """One step of all four Adams a batch."""
         total = torch.zeros(len(GRAPH_LEVELS), device=self.windows.device)
         batches = self.windows.split(self.settings.batch_size)
         for windows in self.progress(batches):  # nothing in here may wait for a GPU
-            total += self.step(windows, self.positions or self.draw())
+            total += self.step(windows, self.next_positions())
         self.require_finite(total)
         means = (total / len(batches)).tolist()
         losses = {f"loss_{name}": value for name, value in zip(NAMES, means, strict=True)}
@@ -147,11 +136,4 @@ def size_of(settings: SMSGESettings, skeleton: Skeleton, dataset: str) -> tuple[
     )
 
 
-def _size(skeleton: Skeleton, dataset: str) -> tuple[int, int, int]:
-    spec = DATASETS.get(dataset)
-    known = ["--dataset", dataset, "--probe", spec.probes[0]] if spec else []
-    settings = resolve(SMSGESettings, known).settings
-    return size_of(settings, skeleton, dataset)
-
-
-SMSGE = Source("SM-SGE", SMSGESettings, new_network, _size)
+SMSGE = Source("SM-SGE", SMSGESettings, new_network, size_of)

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from simmc.config import SourceSettings
+from simmc.config import SourceSettings, resolve
 from simmc.data.features import FRAMES
 from simmc.data.loaders import Split
 from simmc.data.skeletons import Skeleton
+from simmc.data.specs import DATASETS
 from simmc.errors import UserError
 from simmc.methods.matching import tensor_of
 from simmc.methods.pretext import ENCODE_BATCH
@@ -29,14 +30,20 @@ class Source:
         name: as the papers and `--source` spell it.
         settings: its settings class.
         new_network: an untrained network for settings and a skeleton.
-        size: skeleton to values a frame, parameters, and operations of a training step, the latter
-            two as the papers count.
+        size_of: settings, skeleton and name of a dataset to values a frame, parameters, and
+            operations of a training step, the latter two as the papers count.
     """
 
     name: str
     settings: type[SourceSettings]
     new_network: Callable[[Any, Skeleton, torch.Generator], SourceNetwork]
-    size: Callable[[Skeleton, str], tuple[int, int, int]]
+    size_of: Callable[[Any, Skeleton, str], tuple[int, int, int]]
+
+    def size(self, skeleton: Skeleton, dataset: str) -> tuple[int, int, int]:
+        """`size_of` with the presets of a dataset; the usual settings for an unknown one."""
+        spec = DATASETS.get(dataset)
+        known = ["--dataset", dataset, "--probe", spec.probes[0]] if spec else []
+        return self.size_of(resolve(self.settings, known).settings, skeleton, dataset)
 
 
 # name -> the recipe's module and the name it has there

@@ -15,7 +15,7 @@ from simmc.data.loaders import Experiment, Split
 from simmc.data.skeletons import CASIA_14, KINECT_V1, KINECT_V2
 from simmc.errors import UserError
 from simmc.methods import mgscr, smsge
-from simmc.methods.mgscr import drawn_positions
+from simmc.methods.graphs import drawn_positions
 from simmc.methods.sources import find_source
 from simmc.models.smsge import coarser
 from simmc.models.subsequences import misplaced_subsequences
