@@ -1,0 +1,31 @@
+"""Every place that lists the source models lists the same ones."""
+
+from __future__ import annotations
+
+import pytest
+
+from simmc.config import FinetuneSettings
+from simmc.config.finetune import SOURCES
+from simmc.errors import UserError
+from simmc.fidelity import switch
+from simmc.methods import sources
+from simmc.methods.sources import find_source
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_source_is_found_by_its_name_and_trained_by_its_command(name):
+    found = find_source(name)
+    assert found.name == name
+    assert SOURCES[name] == found.settings.COMMAND
+
+
+def test_all_lists_agree():
+    assert tuple(sources._PLACES) == tuple(SOURCES)
+    assert tuple(SOURCES.values()) == switch.SOURCES
+
+
+def test_other_names_are_refused_with_those_that_there_are():
+    with pytest.raises(UserError, match=", ".join(SOURCES)):
+        find_source("PoseGait")
+    with pytest.raises(UserError, match="--source 'PoseGait'"):
+        FinetuneSettings(dataset="KGBD", source="PoseGait")
