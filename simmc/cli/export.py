@@ -15,7 +15,8 @@ from simmc.config import ExportSettings, RecognitionSettings, SourceSettings, re
 from simmc.config.finetune import SOURCES, UNLABELLED
 from simmc.data import inputs, store
 from simmc.data.foreign import read_foreign
-from simmc.data.loaders import load_stored, skeleton_of, splits_of
+from simmc.data.loaders import load_stored
+from simmc.data.specs import skeleton_of, splits_of
 from simmc.data.store import StoredSplit
 from simmc.errors import UserError
 from simmc.methods.loop import weights_path

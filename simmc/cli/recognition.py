@@ -8,7 +8,8 @@ from simmc.cli import training
 from simmc.config import EpochSettings, RecognitionSettings, SourceSettings, resolve
 from simmc.config.finetune import SOURCES
 from simmc.config.recognition import MATCH
-from simmc.data.loaders import Experiment, skeleton_of
+from simmc.data.loaders import Experiment
+from simmc.data.specs import skeleton_of
 from simmc.errors import UserError
 from simmc.methods import recognition as method
 from simmc.methods.sources import Source, find_source, load_trained

@@ -3,7 +3,7 @@
 from simmc.cli import training
 from simmc.config import SimMCSettings
 from simmc.data import inputs
-from simmc.data.loaders import skeleton_of
+from simmc.data.specs import skeleton_of
 from simmc.methods import simmc as method
 from simmc.models.encoder import SimMCNetwork, count_parameters, training_flops
 from simmc.runs import seeds

@@ -5,7 +5,7 @@ import torch
 from simmc.cli import training
 from simmc.config import SupervisedSettings
 from simmc.data import inputs
-from simmc.data.loaders import skeleton_of
+from simmc.data.specs import skeleton_of
 from simmc.methods import supervised as method
 from simmc.models.encoder import count_parameters
 

@@ -22,7 +22,8 @@ from simmc.config import (
 )
 from simmc.config.layers import STORED
 from simmc.data.inputs import described
-from simmc.data.loaders import Experiment, Features, load_experiment
+from simmc.data.loaders import Experiment, load_experiment
+from simmc.data.roles import Features
 from simmc.errors import UserError
 from simmc.methods.epochs import EpochTraining
 from simmc.methods.loop import train, weights_path

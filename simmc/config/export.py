@@ -8,7 +8,7 @@ from simmc.config.common import MACHINE, MAIN, PlaceSettings
 from simmc.config.finetune import SOURCES, feature_name
 from simmc.config.options import option
 from simmc.data.features import FRAMES, FeatureFiles
-from simmc.data.loaders import spec_of
+from simmc.data.manifest import spec_of
 from simmc.errors import UserError
 
 KINDS = (FRAMES, "mean", "sc", "last", "lstm", "prefix")

@@ -8,7 +8,7 @@ from simmc.config.common import MACHINE, MAIN, TRAINING
 from simmc.config.options import option
 from simmc.config.settings import SimMCSettings
 from simmc.data.features import FeatureFiles
-from simmc.data.loaders import spec_of
+from simmc.data.manifest import spec_of
 
 # as the papers spell them -> the command that trains them
 SOURCES = {"AGE": "age", "SGELA": "sgela", "MG-SCR": "mgscr", "SM-SGE": "smsge"}

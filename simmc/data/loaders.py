@@ -6,22 +6,20 @@ same frame, remap joints, balance classes (5.4), one global permutation, full ba
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from simmc.data import specs, store
+from simmc.data import roles, store
+from simmc.data.manifest import spec_of
 from simmc.data.sampling import class_sample
 from simmc.data.skeletons import KGBD_FILE, KINECT_V1, Skeleton, permutation
-from simmc.data.specs import DatasetSpec
+from simmc.data.specs import DatasetSpec, skeleton_of
 from simmc.data.store import StoredSplit
 from simmc.errors import UserError
 
-# gives (N, f, d) floats for the windows of a split
-Features = Callable[[str, StoredSplit], np.ndarray]
 _CHUNK = 4096  # windows worked on at a time, so that float64 never exists for a whole set
 
 
@@ -78,7 +76,7 @@ def load_experiment(
     rng: np.random.Generator,
     shuffle: bool = True,
     cve_diagonal: str = "self",
-    features: Features | None = None,
+    features: roles.Features | None = None,
     with_gallery: bool = False,
 ) -> Experiment:
     """Loads one experiment.
@@ -106,17 +104,17 @@ def load_experiment(
             KGBD and KS20 for classification).
     """
     spec = spec_of(data_root, dataset, length, probe)
-    probe = _known_probe(spec, probe)
+    probe = roles.known_probe(spec, probe)
     base = store.dataset_folder(data_root, spec, length)
     manifest, checksum = store.read_manifest(base)
     recordings = manifest.get("recordings", []) if manifest else []
-    train, probe_set, gallery_set = _read_sets(data_root, spec, length, probe, features)
+    train, probe_set, gallery_set = roles.read_sets(data_root, spec, length, probe, features)
     same = probe_set is gallery_set
     if spec.by_view and same and cve_diagonal == "settings":
-        probe_set, gallery_set = _by_setting(probe_set, recordings)
+        probe_set, gallery_set = roles.by_setting(probe_set, recordings)
         same = False
     if with_gallery:
-        train = _with_gallery(train, gallery_set, same)
+        train = roles.with_gallery(train, gallery_set, same)
     view = _joint_view(spec, kgbd_order, root)
     sampled = class_sampling == "all" or (class_sampling == "on" and spec.sampled_by_class)
     for _ in range(2 if double_load == "on" else 1):
@@ -153,33 +151,6 @@ def load_experiment(
     )
 
 
-def spec_of(data_root: Path, dataset: str, length: int, probe: str) -> DatasetSpec:
-    """The dataset; for a pair of views the sets that are divided by view."""
-    spec = store.find_spec(data_root, dataset, length)
-    return specs.BY_VIEW.get(spec.name, spec) if probe.replace(".", "").isdecimal() else spec
-
-
-def skeleton_of(spec: DatasetSpec) -> Skeleton:
-    """The names by which methods read the joint axis, whatever `kgbd_order` is."""
-    return KINECT_V1 if spec.skeleton is KGBD_FILE else spec.skeleton
-
-
-def splits_of(spec: DatasetSpec, probe: str) -> list[str]:
-    """The splits that experiments with this probe read; training first.
-
-    Training knows no probe, so the other probes' splits are among them; but views are left out of
-    the training for themselves.
-    """
-    if not spec.by_view:
-        return [specs.TRAIN, *spec.test_splits]
-    pair = list(dict.fromkeys(probe.split(".")))
-    views = [view for view in spec.test_splits if view not in pair]
-    if spec.by_view == "adjacent":
-        place = {view: i for i, view in enumerate(spec.test_splits)}
-        views = [v for v in views if any(abs(place[v] - place[one]) == 1 for one in pair)]
-    return [specs.train_view(view) for view in views] + pair
-
-
 def load_stored(
     data_root: Path, spec: DatasetSpec, length: int, split: str, *, kgbd_order: str, root: str
 ) -> tuple[Split, StoredSplit]:
@@ -190,71 +161,6 @@ def load_stored(
     stored = store.read_split(data_root, spec, length, split)
     view = _joint_view(spec, kgbd_order, root)
     return _bring(stored, np.arange(len(stored)), view, np.unique(stored.labels)), stored
-
-
-def _known_probe(spec: DatasetSpec, probe: str) -> str:
-    for known in spec.probes:
-        if known.casefold() == probe.casefold():
-            return known
-    more = ", or views in degrees as in 0.90" if spec.name == "KS20" else ""
-    flag = "--probe_type" if spec.name == "CASIA_B" else "--probe"
-    raise UserError(
-        f"{flag} {probe}: {spec.name} has the probes {', '.join(spec.probes)}{more}; choose one"
-    )
-
-
-def _read_sets(
-    data_root: Path, spec: DatasetSpec, length: int, probe: str, features: Features | None
-) -> tuple[StoredSplit, StoredSplit, StoredSplit]:
-    """Training, probe and gallery; the latter two are one object where they are one list."""
-
-    def read(split: str) -> StoredSplit:
-        stored = store.read_split(data_root, spec, length, split)
-        return stored if features is None else replace(stored, features=features(split, stored))
-
-    gallery_name = spec.gallery_of[probe]
-    probe_name = probe.partition(".")[0]
-    training = [read(split) for split in splits_of(spec, probe) if specs.is_training(split)]
-    train = training[0] if len(training) == 1 else _joined(training)
-    probe_set = read(probe_name)
-    return train, probe_set, probe_set if gallery_name == probe_name else read(gallery_name)
-
-
-def _joined(parts: Sequence[StoredSplit]) -> StoredSplit:
-    x, y, z = (np.concatenate(planes) for planes in zip(*(p.planes for p in parts), strict=True))
-    known = [part.recording for part in parts if part.recording is not None]
-    recording = np.concatenate(known) if len(known) == len(parts) else None
-    labels = np.concatenate([part.labels for part in parts])
-    features = [part.features for part in parts if part.features is not None]
-    joined = np.concatenate(features) if features else None
-    return StoredSplit((x, y, z), labels, recording, parts[0].path.parent, joined)
-
-
-def _with_gallery(train: StoredSplit, gallery: StoredSplit, same: bool) -> StoredSplit:
-    """Training and gallery windows in one, person by person."""
-    if same:
-        raise UserError(
-            "--train_on train_gallery: probe and gallery are the same windows here, so the test "
-            "would be on what was learned; use --train_on train."
-        )
-    both = _joined([train, gallery])
-    return both.take(np.argsort(both.labels, kind="stable"))
-
-
-def _by_setting(
-    both: StoredSplit, recordings: list[dict[str, Any]]
-) -> tuple[StoredSplit, StoredSplit]:
-    """The repetition gc1 as probes against gc2 and gc3 of the same view."""
-    if both.recording is None or not recordings:
-        raise UserError(
-            f"{both.path}: --cve_diagonal settings needs recording_*.npy and manifest.json; "
-            "run `python Preprocess.py LENGTH --dataset KS20 --protocol CVE`"
-        )
-    settings = np.array([r["attributes"].get("setting", "") for r in recordings])
-    first = settings[both.recording] == "gc1"
-    if first.all() or not first.any():
-        raise UserError(f"{both.path}: --cve_diagonal settings needs gc1 and other repetitions")
-    return both.take(first), both.take(~first)
 
 
 def _joint_view(spec: DatasetSpec, kgbd_order: str, root: str) -> _View:

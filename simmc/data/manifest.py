@@ -81,6 +81,12 @@ def find_spec(data_root: Path, dataset: str, length: int) -> DatasetSpec:
         ) from error
 
 
+def spec_of(data_root: Path, dataset: str, length: int, probe: str) -> DatasetSpec:
+    """The dataset; for a pair of views the sets that are divided by view."""
+    spec = find_spec(data_root, dataset, length)
+    return specs.BY_VIEW.get(spec.name, spec) if probe.replace(".", "").isdecimal() else spec
+
+
 @contextmanager
 def staged_folder(target: Path) -> Iterator[Path]:
     """An empty folder beside `target` that takes its place only when the block ends well.

@@ -161,6 +161,27 @@ def is_training(split: str) -> bool:
     return split.partition("/")[0] == TRAIN
 
 
+def skeleton_of(spec: DatasetSpec) -> Skeleton:
+    """The names by which methods read the joint axis, whatever `kgbd_order` is."""
+    return KINECT_V1 if spec.skeleton is KGBD_FILE else spec.skeleton
+
+
+def splits_of(spec: DatasetSpec, probe: str) -> list[str]:
+    """The splits that experiments with this probe read; training first.
+
+    Training knows no probe, so the other probes' splits are among them; but views are left out of
+    the training for themselves.
+    """
+    if not spec.by_view:
+        return [TRAIN, *spec.test_splits]
+    pair = list(dict.fromkeys(probe.split(".")))
+    views = [view for view in spec.test_splits if view not in pair]
+    if spec.by_view == "adjacent":
+        place = {view: i for i, view in enumerate(spec.test_splits)}
+        views = [v for v in views if any(abs(place[v] - place[one]) == 1 for one in pair)]
+    return [train_view(view) for view in views] + pair
+
+
 def get(name: str) -> DatasetSpec:
     """The dataset of that name or alias, whatever its case; UserError with the list otherwise."""
     wanted = name.casefold()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ LENGTHS = {"CASIA_B": 40}
 # what makes a training on tiny walkers quick; their sets hold fewer windows than the usual batch
 QUICK = ("--H", "32", "--threads", "1")
 BATCH = {"KS20": 16}
+SMALL = ("--H", "8", "--threads", "1")  # source models are wider than they look
 TWIN = "label_free"  # the second training of a run whose first one used identities
 PERSONS = {"IAS": 6, "BIWI": 8, "KGBD": 12}
 
@@ -47,6 +48,26 @@ class Prepared:
 def run(command: str, *words: object) -> int:
     """One command as the command line runs it; its exit code."""
     return cli.run(command, [str(word) for word in words])
+
+
+def words_for(
+    prepared: Prepared,
+    home: Path,
+    dataset: str = "KGBD",
+    probe: str = "probe",
+    *,
+    batches: Mapping[str, int] = BATCH,
+) -> list[object]:
+    """Where a source model finds its data and leaves its run, and the size of its batches."""
+    root = prepared(dataset, "CVE" if probe[0].isdecimal() else "RVE")
+    where = ["--data_root", root, "--model_root", home]
+    size = ["--batch_size", batches.get(dataset, 8), "--length", LENGTHS.get(dataset, 6)]
+    return ["--dataset", dataset, "--probe", probe, *where, *size]
+
+
+def latest(home: Path, recipe: str, dataset: str = "KGBD", probe: str = "probe") -> RunDirectory:
+    """The newest run of a recipe."""
+    return RunDirectory.latest(home, dataset, probe, pointer=f"latest_{recipe}")
 
 
 @pytest.fixture(scope="session")

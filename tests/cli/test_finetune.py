@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from simmc.data.features import FeatureFiles
-from simmc.data.loaders import load_stored, spec_of, splits_of
+from simmc.data.loaders import load_stored
+from simmc.data.manifest import spec_of
+from simmc.data.specs import splits_of
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
 from tests.cli.conftest import BATCH, LENGTHS, QUICK, metrics_of, run

@@ -1,29 +1,23 @@
 """`simmc mgscr` and `simmc smsge` on generated walkers, and what later stages make of it."""
 
+from functools import partial
+
 import pytest
 
 from simmc.config import MGSCRSettings, SMSGESettings, resolve
 from simmc.reports import results, tables
 from simmc.runs.directory import RunDirectory
-from tests.cli.conftest import LENGTHS, TWIN, assert_same_run, metrics_of, run
+from tests.cli import conftest
+from tests.cli.conftest import SMALL, TWIN, assert_same_run, latest, metrics_of, run
 from tests.conftest import ROOT
 
 SETTINGS = {"mgscr": MGSCRSettings, "smsge": SMSGESettings}
 TITLES = {"mgscr": "MG-SCR (SSP)", "smsge": "SM-SGE"}
 DATASETS = ("IAS", "BIWI", "KS20", "KGBD", "CASIA_B")
 # class sampling gives every person a window in each batch
-BATCH = {"KGBD": 12, "KS20": 16}
+BATCH = {**conftest.BATCH, "KGBD": 12}
+words_for = partial(conftest.words_for, batches=BATCH)
 commands = pytest.mark.parametrize("command", SETTINGS)
-
-
-def words_for(prepared, home, dataset="KGBD", probe="probe", protocol="RVE"):
-    where = ["--data_root", prepared(dataset, protocol), "--model_root", home]
-    small = ["--batch_size", BATCH.get(dataset, 8), "--length", LENGTHS.get(dataset, 6)]
-    return ["--dataset", dataset, "--probe", probe, *where, *small, "--H", 8, "--threads", 1]
-
-
-def latest(home, command, dataset="KGBD", probe="probe"):
-    return RunDirectory.latest(home, dataset, probe, pointer=f"latest_{command}")
 
 
 @pytest.mark.parametrize(
@@ -35,8 +29,7 @@ def latest(home, command, dataset="KGBD", probe="probe"):
     ],
 )
 def test_every_dataset_and_probe(dataset, probe, prepared, tmp_path):
-    protocol = "CVE" if probe == "0.30" else "RVE"
-    words = words_for(prepared, tmp_path, dataset, probe, protocol)
+    words = [*words_for(prepared, tmp_path, dataset, probe), *SMALL]
     command = "smsge" if probe in ("B", "Still", "probe", "bg.bg") else "mgscr"
     once = ["--epochs", 1, "--label_free_run", "off"]
     assert run(command, *words, *once) == 0
@@ -50,7 +43,7 @@ def test_every_dataset_and_probe(dataset, probe, prepared, tmp_path):
 
 @commands
 def test_a_run_and_what_it_leaves(command, prepared, tmp_path, capsys):
-    words = words_for(prepared, tmp_path)
+    words = [*words_for(prepared, tmp_path), *SMALL]
     assert run(command, *words, "--epochs", 2, "--kind", "lstm") == 0
     out = capsys.readouterr().out
     made = latest(tmp_path, command)
@@ -75,7 +68,7 @@ def test_a_run_and_what_it_leaves(command, prepared, tmp_path, capsys):
 
 @commands
 def test_exact_needs_no_identities(command, prepared, tmp_path):
-    words = words_for(prepared, tmp_path)
+    words = [*words_for(prepared, tmp_path), *SMALL]
     assert run(command, *words, "--epochs", 1, "--fidelity", "exact") == 0
     made = latest(tmp_path, command)
     assert not (made.path / TWIN).exists()
@@ -86,7 +79,7 @@ def test_exact_needs_no_identities(command, prepared, tmp_path):
 
 @commands
 def test_continued_and_scored_again(command, prepared, tmp_path, capsys):
-    words = [*words_for(prepared, tmp_path), "--eval_every", 1, "--label_free_run", "off"]
+    words = [*words_for(prepared, tmp_path), *SMALL, "--eval_every", 1, "--label_free_run", "off"]
     assert run(command, *words, "--run", "whole", "--epochs", 2) == 0
     assert run(command, *words, "--run", "parts", "--epochs", 1) == 0
     assert run(command, *words, "--run", "parts", "--epochs", 2, "--resume") == 0
@@ -101,7 +94,7 @@ def test_continued_and_scored_again(command, prepared, tmp_path, capsys):
 
 
 def test_what_an_early_program_gathered(prepared, tmp_path):
-    words = [*words_for(prepared, tmp_path), "--epochs", 1, "--label_free_run", "off"]
+    words = [*words_for(prepared, tmp_path), *SMALL, "--epochs", 1, "--label_free_run", "off"]
     made = {}
     for gathering in ("sorted", "published"):
         assert run("mgscr", *words, "--gathering", gathering, "--run", gathering) == 0
@@ -112,7 +105,7 @@ def test_what_an_early_program_gathered(prepared, tmp_path):
 @pytest.mark.parametrize(("command", "source"), [("mgscr", "MG-SCR"), ("smsge", "SM-SGE")])
 def test_later_stages(command, source, prepared, tmp_path):
     """Recognition on its views, and SimMC on its exported frames."""
-    words = words_for(prepared, tmp_path)
+    words = [*words_for(prepared, tmp_path), *SMALL]
     assert run(command, *words, "--epochs", 1, "--label_free_run", "off") == 0
     where = ["--dataset", "KGBD", "--data_root", words[5], "--model_root", tmp_path]
     judge = ["--source", source, "--epochs", 1, "--batch_size", 12, "--threads", 1]
@@ -142,7 +135,7 @@ def test_later_stages(command, source, prepared, tmp_path):
     ids=str,
 )
 def test_what_cannot_be(command, flags, said, prepared, tmp_path, capsys):
-    assert run(command, *words_for(prepared, tmp_path), *flags) == 2
+    assert run(command, *words_for(prepared, tmp_path), *SMALL, *flags) == 2
     err = capsys.readouterr().err
     assert "Traceback" not in err
     for text in said:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from simmc.data.features import FeatureFiles
-from simmc.data.loaders import spec_of
+from simmc.data.manifest import spec_of
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
 from tests.cli.conftest import QUICK, metrics_of, run

@@ -9,21 +9,10 @@ from simmc.config import AgeSettings, SgelaSettings, resolve
 from simmc.reports import results, tables
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
-from tests.cli.conftest import BATCH, LENGTHS, TWIN, assert_same_run, metrics_of, run
+from tests.cli.conftest import SMALL, TWIN, assert_same_run, latest, metrics_of, run, words_for
 from tests.conftest import ROOT
 
-SMALL = ("--H", 8, "--threads", 1)
 DATASETS = ("IAS", "BIWI", "KS20", "KGBD", "CASIA_B")
-
-
-def words_for(prepared, home, dataset="KGBD", probe="probe", protocol="RVE"):
-    where = ["--data_root", prepared(dataset, protocol), "--model_root", home]
-    small = ["--batch_size", BATCH.get(dataset, 8), "--length", LENGTHS.get(dataset, 6)]
-    return ["--dataset", dataset, "--probe", probe, *where, *small, *SMALL]
-
-
-def latest(home, dataset="KGBD", probe="probe", recipe="sgela"):
-    return RunDirectory.latest(home, dataset, probe, pointer=f"latest_{recipe}")
 
 
 @pytest.mark.parametrize(
@@ -35,11 +24,10 @@ def latest(home, dataset="KGBD", probe="probe", recipe="sgela"):
     ],
 )
 def test_every_dataset_and_probe(dataset, probe, prepared, tmp_path):
-    protocol = "CVE" if probe == "0.30" else "RVE"
-    words = words_for(prepared, tmp_path, dataset, probe, protocol)
+    words = [*words_for(prepared, tmp_path, dataset, probe), *SMALL]
     command = "age" if probe in ("B", "Still", "bg.bg") else "sgela"
     assert run(command, *words, "--epochs", 1) == 0
-    found = latest(tmp_path, dataset, probe, command).read_results()
+    found = latest(tmp_path, command, dataset, probe).read_results()
     assert found["method"] == command.upper()
     for figures in found["protocols"].values():  # one training, so one set of weights
         assert figures["epoch"] == 1 and set(figures["kinds"]) == {"mean", "sc", "last"}
@@ -48,9 +36,9 @@ def test_every_dataset_and_probe(dataset, probe, prepared, tmp_path):
 
 
 def test_a_run_and_what_it_leaves(prepared, tmp_path, capsys):
-    assert run("sgela", *words_for(prepared, tmp_path), "--epochs", 2, "--kind", "sc") == 0
+    assert run("sgela", *words_for(prepared, tmp_path), *SMALL, "--epochs", 2, "--kind", "sc") == 0
     out = capsys.readouterr().out
-    made = latest(tmp_path)
+    made = latest(tmp_path, "sgela")
     assert made.path.name == "sgela_f6_released_seed0"
     assert {path.name for path in made.path.iterdir()} == {
         *("config.json", "metrics.jsonl", "results.json"),
@@ -70,32 +58,32 @@ def test_a_run_and_what_it_leaves(prepared, tmp_path, capsys):
 
 
 def test_exact_trains_a_second_time_without_identities(prepared, tmp_path, capsys):
-    words = words_for(prepared, tmp_path)
+    words = [*words_for(prepared, tmp_path), *SMALL]
     assert run("sgela", *words, "--epochs", 1, "--fidelity", "exact") == 0
-    made = latest(tmp_path)
+    made = latest(tmp_path, "sgela")
     twin = RunDirectory(made.path / TWIN)
     assert twin.path.is_dir()
     ours, other = (metrics_of(one)[0] for one in (made, twin))
     assert ours["loss_contrast"] != other["loss_contrast"]
     assert run("age", *words, "--epochs", 1, "--fidelity", "exact") == 0
-    assert not (latest(tmp_path, recipe="age").path / TWIN).exists()
+    assert not (latest(tmp_path, "age").path / TWIN).exists()
 
 
 def test_pretext_tasks_and_their_combinations(prepared, tmp_path):
-    words = [*words_for(prepared, tmp_path), "--epochs", 1]
+    words = [*words_for(prepared, tmp_path), *SMALL, "--epochs", 1]
     titles = {"pred": "SGELA (Pred.)", "sort+rev_rec": "SGELA (Rev. Rec. + Sort.)"}
     for task, title in {**titles, "plus": "SGELA (Rev. Rec. Plus)"}.items():
         assert run("sgela", *words, "--task", task) == 0
         name = {"sort+rev_rec": "rev_rec+sort"}.get(task, task)
-        found = latest(tmp_path, recipe=f"sgela_{name}").read_results()
+        found = latest(tmp_path, f"sgela_{name}").read_results()
         assert found["method"] == title and found["settings"]["task"] == name
-    weights = checkpoints.load(latest(tmp_path, recipe="sgela_plus").best)["network"]
+    weights = checkpoints.load(latest(tmp_path, "sgela_plus").best)["network"]
     assert weights["models.output"].shape == (9, 8, 20)
 
 
 def test_plus_with_own_data_is_three_trainings(prepared, tmp_path):
     """The features of the joint run are those of trainings of their own, in their order."""
-    words = [*words_for(prepared, tmp_path), "--epochs", 1, "--plus_data", "tasks"]
+    words = [*words_for(prepared, tmp_path), *SMALL, "--epochs", 1, "--plus_data", "tasks"]
     assert run("sgela", *words, "--task", "plus", "--run", "all") == 0
     assert run("sgela", *words, "--task", "rev_rec+pred+sort", "--run", "named") == 0
     home = tmp_path / "KGBD" / "probe"
@@ -104,7 +92,7 @@ def test_plus_with_own_data_is_three_trainings(prepared, tmp_path):
 
 
 def test_continued_and_scored_again(prepared, tmp_path, capsys):
-    words = [*words_for(prepared, tmp_path), "--eval_every", 1]
+    words = [*words_for(prepared, tmp_path), *SMALL, "--eval_every", 1]
     for command in ("age", "sgela"):
         assert run(command, *words, "--run", f"whole_{command}", "--epochs", 2) == 0
         assert run(command, *words, "--run", f"parts_{command}", "--epochs", 1) == 0
@@ -138,7 +126,7 @@ def test_continued_and_scored_again(prepared, tmp_path, capsys):
     ids=str,
 )
 def test_what_cannot_be(command, flags, said, prepared, tmp_path, capsys):
-    assert run(command, *words_for(prepared, tmp_path), *flags) == 2
+    assert run(command, *words_for(prepared, tmp_path), *SMALL, *flags) == 2
     err = capsys.readouterr().err
     assert "Traceback" not in err
     for text in said:
@@ -174,11 +162,12 @@ def drawn(prepared, tmp_path_factory):
     """A run of each kind to draw; its home."""
     pytest.importorskip("matplotlib")
     home = tmp_path_factory.mktemp("runs")
-    words = [*words_for(prepared, home), "--epochs", 1]
+    words = [*words_for(prepared, home), *SMALL, "--epochs", 1]
     assert run("age", *words) == 0
     assert run("sgela", *words, "--task", "rev_rec+sort", "--attention", "masked") == 0
     assert run("sgela", *words, "--attention", "none", "--run", "none") == 0
-    assert run("sgela", *words_for(prepared, home, "CASIA_B", "nm.nm"), "--epochs", 1) == 0
+    words = [*words_for(prepared, home, "CASIA_B", "nm.nm"), *SMALL, "--epochs", 1]
+    assert run("sgela", *words) == 0
     return home
 
 
@@ -188,7 +177,7 @@ def read(file):
 
 
 def test_attention_matrices(drawn, capsys):
-    folder = latest(drawn, recipe="age").path
+    folder = latest(drawn, "age").path
     capsys.readouterr()
     assert run("report", "attention", folder) == 0
     wanted = [folder / f"attention.{ending}" for ending in ("png", "svg", "csv")]
@@ -210,7 +199,7 @@ def test_attention_matrices(drawn, capsys):
 
 def test_attention_of_several_tasks_and_of_long_windows(drawn, tmp_path):
     out = tmp_path / "a.png"
-    folder = latest(drawn, recipe="sgela_rev_rec+sort").path
+    folder = latest(drawn, "sgela_rev_rec+sort").path
     assert run("report", "attention", folder, "--out", out) == 0
     rows = read(out.with_suffix(".csv"))
     assert {row["task"] for row in rows} == {"rev_rec", "sort"}
@@ -233,7 +222,7 @@ def test_attention_of_several_tasks_and_of_long_windows(drawn, tmp_path):
     ids=str,
 )
 def test_wrong_flags_of_attention(words, message, drawn, capsys):
-    assert run("report", "attention", latest(drawn, recipe="age").path, *words) == 2
+    assert run("report", "attention", latest(drawn, "age").path, *words) == 2
     assert message in capsys.readouterr().err
 
 

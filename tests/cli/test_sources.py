@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,18 +12,22 @@ from simmc.config import resolve
 from simmc.config.finetune import SOURCES
 from simmc.config.recognition import RecognitionSettings
 from simmc.data.features import FeatureFiles
-from simmc.data.loaders import load_stored, skeleton_of, spec_of
+from simmc.data.loaders import load_stored
+from simmc.data.manifest import spec_of
+from simmc.data.specs import skeleton_of
 from simmc.methods.pretext import encode
 from simmc.methods.sources import find_source, load_trained
 from simmc.models.encoder import count_parameters
 from simmc.models.recognition import RecognitionNetwork
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import Runtime
-from tests.cli.conftest import BATCH, LENGTHS, assert_same_run, metrics_of, run
+from tests.cli import conftest
+from tests.cli.conftest import LENGTHS, SMALL, assert_same_run, latest, metrics_of, run
 from tests.conftest import ROOT
 from tests.methods.dummy_source import DummySource
 
-SMALL = ("--H", 8, "--threads", 1)
+# batches of the graph models hold every person of KGBD
+words_for = partial(conftest.words_for, batches={**conftest.BATCH, "KGBD": 16})
 PLACES = {
     "IAS": ("A", "B"),
     "BIWI": ("Walking", "Still"),
@@ -39,15 +44,6 @@ WIDTHS = {  # values a frame of 20, 25 and 14 joints; AGE and SGELA: three times
 }
 
 
-def words_for(prepared, home, dataset="KGBD", probe="probe"):
-    root = prepared(dataset, "CVE" if probe[0].isdecimal() else "RVE")
-    # batches of the graph models hold every person of KGBD
-    small = ["--batch_size", {"KGBD": 16, **BATCH}.get(dataset, 8)]
-    small += ["--length", LENGTHS.get(dataset, 6)]
-    where = ["--data_root", root, "--model_root", home]
-    return ["--dataset", dataset, "--probe", probe, *where, *small]
-
-
 def pretrain(words, source, *flags):
     assert run(SOURCES[source], *words, *SMALL, "--epochs", 1, *flags) == 0
 
@@ -58,10 +54,6 @@ def export(words, features, source, *flags):
     place = kept.index("--batch_size")
     del kept[place : place + 2]
     return run("export-features", "--source", source, *kept, "--features_root", features, *flags)
-
-
-def latest(home, pointer, dataset="KGBD", probe="probe"):
-    return RunDirectory.latest(home, dataset, probe, pointer=f"latest_{pointer}")
 
 
 @pytest.mark.parametrize("source", SOURCES)

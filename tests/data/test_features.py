@@ -8,7 +8,8 @@ import pytest
 from simmc.data import preprocess, specs, store
 from simmc.data.features import FeatureFiles
 from simmc.data.foreign import closer_neighbours, read_foreign
-from simmc.data.loaders import load_experiment, load_stored, splits_of
+from simmc.data.loaders import load_experiment, load_stored
+from simmc.data.specs import splits_of
 from simmc.data.store import StoredSplit
 from simmc.errors import UserError
 from tests.data import make

@@ -1,0 +1,84 @@
+"""Which stored windows are learned, which are probes and which gallery."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simmc.data import specs, store
+from simmc.data.specs import DatasetSpec
+from simmc.data.store import StoredSplit
+from simmc.errors import UserError
+
+# gives (N, f, d) floats for the windows of a split
+Features = Callable[[str, StoredSplit], np.ndarray]
+
+
+def known_probe(spec: DatasetSpec, probe: str) -> str:
+    """The probe by its proper name; UserError with the list otherwise."""
+    for known in spec.probes:
+        if known.casefold() == probe.casefold():
+            return known
+    more = ", or views in degrees as in 0.90" if spec.name == "KS20" else ""
+    flag = "--probe_type" if spec.name == "CASIA_B" else "--probe"
+    raise UserError(
+        f"{flag} {probe}: {spec.name} has the probes {', '.join(spec.probes)}{more}; choose one"
+    )
+
+
+def read_sets(
+    data_root: Path, spec: DatasetSpec, length: int, probe: str, features: Features | None
+) -> tuple[StoredSplit, StoredSplit, StoredSplit]:
+    """Training, probe and gallery; the latter two are one object where they are one list."""
+
+    def read(split: str) -> StoredSplit:
+        stored = store.read_split(data_root, spec, length, split)
+        return stored if features is None else replace(stored, features=features(split, stored))
+
+    gallery_name = spec.gallery_of[probe]
+    probe_name = probe.partition(".")[0]
+    training = [read(split) for split in specs.splits_of(spec, probe) if specs.is_training(split)]
+    train = training[0] if len(training) == 1 else _joined(training)
+    probe_set = read(probe_name)
+    return train, probe_set, probe_set if gallery_name == probe_name else read(gallery_name)
+
+
+def _joined(parts: Sequence[StoredSplit]) -> StoredSplit:
+    x, y, z = (np.concatenate(planes) for planes in zip(*(p.planes for p in parts), strict=True))
+    known = [part.recording for part in parts if part.recording is not None]
+    recording = np.concatenate(known) if len(known) == len(parts) else None
+    labels = np.concatenate([part.labels for part in parts])
+    features = [part.features for part in parts if part.features is not None]
+    joined = np.concatenate(features) if features else None
+    return StoredSplit((x, y, z), labels, recording, parts[0].path.parent, joined)
+
+
+def with_gallery(train: StoredSplit, gallery: StoredSplit, same: bool) -> StoredSplit:
+    """Training and gallery windows in one, person by person."""
+    if same:
+        raise UserError(
+            "--train_on train_gallery: probe and gallery are the same windows here, so the test "
+            "would be on what was learned; use --train_on train."
+        )
+    both = _joined([train, gallery])
+    return both.take(np.argsort(both.labels, kind="stable"))
+
+
+def by_setting(
+    both: StoredSplit, recordings: list[dict[str, Any]]
+) -> tuple[StoredSplit, StoredSplit]:
+    """The repetition gc1 as probes against gc2 and gc3 of the same view."""
+    if both.recording is None or not recordings:
+        raise UserError(
+            f"{both.path}: --cve_diagonal settings needs recording_*.npy and manifest.json; "
+            "run `python Preprocess.py LENGTH --dataset KS20 --protocol CVE`"
+        )
+    settings = np.array([r["attributes"].get("setting", "") for r in recordings])
+    first = settings[both.recording] == "gc1"
+    if first.all() or not first.any():
+        raise UserError(f"{both.path}: --cve_diagonal settings needs gc1 and other repetitions")
+    return both.take(first), both.take(~first)
