@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from simmc.cli import console
+from simmc.cli.sources import pretext_settings
 from simmc.cli.training import TWIN
 from simmc.config import ExportSettings, RecognitionSettings, SourceSettings, resolve
 from simmc.config.finetune import SOURCES, UNLABELLED
@@ -107,14 +108,14 @@ def fine_tuned(settings: ExportSettings, run: RunDirectory) -> tuple[Trained, Ru
             "alone. Make one with simmc recognition --score match --train all."
         )
     pretext = RunDirectory(Path(stage.encoder_run))
-    how = pretext_settings(settings, pretext)
+    how = pretext_settings(settings.source, pretext, settings.data_root, "--run")
     labels = "the network was trained on identities"
     return Trained(settings.name, how, run.require(run.best), run.path.name, labels), pretext
 
 
 def pretrained(settings: ExportSettings, run: RunDirectory) -> list[Trained]:
     """The pretext trainings of a run; where the first one used identities, its twin as well."""
-    how = pretext_settings(settings, run)
+    how = pretext_settings(settings.source, run, settings.data_root, "--run")
     if how.with_gallery:
         raise UserError(
             f"{run.path} learned the gallery's windows as well (--train_on train_gallery), so its "
@@ -127,18 +128,6 @@ def pretrained(settings: ExportSettings, run: RunDirectory) -> list[Trained]:
         weights, plain = weights_path(RunDirectory(twin), TWIN), how.without_identities()
         found.append(Trained(settings.name + UNLABELLED, plain, weights, run.path.name, ""))
     return found
-
-
-def pretext_settings(settings: ExportSettings, run: RunDirectory) -> SourceSettings:
-    """The settings of a pretext training."""
-    source, stored = find_source(settings.source), run.read_config()
-    if stored.get("command") != source.settings.COMMAND:
-        raise UserError(
-            f"{run.path} is a run of simmc {stored.get('command')}, not of {settings.source}. Name "
-            f"a run of simmc {source.settings.COMMAND} with --run, or train one."
-        )
-    root = ["--data_root", settings.data_root]
-    return resolve(source.settings, root, stored=stored).settings
 
 
 def export(settings: ExportSettings, trained: Trained, runtime: Runtime) -> None:

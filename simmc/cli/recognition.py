@@ -4,15 +4,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from simmc.cli import training
-from simmc.config import EpochSettings, RecognitionSettings, SourceSettings, resolve
+from simmc.cli.sources import pretext_settings, published_settings
+from simmc.config import RecognitionSettings, SourceSettings, resolve
 from simmc.config.finetune import SOURCES
 from simmc.config.recognition import MATCH
 from simmc.data.loaders import Experiment
 from simmc.data.specs import skeleton_of
 from simmc.errors import UserError
 from simmc.methods import recognition as method
-from simmc.methods.sources import Source, find_source, load_trained
+from simmc.methods.sources import find_source, load_trained
+from simmc.models.encoder import count_parameters
 from simmc.models.source import SourceNetwork
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import Runtime
@@ -63,23 +67,16 @@ def source_run(settings: RecognitionSettings) -> RunDirectory:
     )
 
 
-def source_settings(settings: RecognitionSettings, run: RunDirectory) -> SourceSettings:
+def source_settings(settings: RecognitionSettings) -> SourceSettings:
     """The settings that the source model was trained with."""
-    source, stored = find_source(settings.source), run.read_config()
-    if stored.get("command") != source.settings.COMMAND:
-        raise UserError(
-            f"{run.path} is a run of simmc {stored.get('command')}, not of {settings.source}."
-        )
-    # the data of the source's own training may be elsewhere by now, or another dataset's
-    here = ["--data_root", settings.data_root]
-    return resolve(source.settings, here, stored=stored).settings
+    run = source_run(settings)
+    return pretext_settings(settings.source, run, settings.data_root, "--encoder_run")
 
 
 def load(settings: RecognitionSettings) -> Experiment:
     """The experiment, with joints as the source model read them."""
-    trained = source_settings(settings, source_run(settings))
-    kinect = skeleton_of(trained.spec) is skeleton_of(settings.spec)
-    if not kinect:
+    trained = source_settings(settings)
+    if skeleton_of(trained.spec) is not skeleton_of(settings.spec):
         raise UserError(
             f"--encoder_run {settings.encoder_run}: {settings.source} was trained on "
             f"{trained.spec.skeleton.name}, and {settings.dataset} has "
@@ -91,11 +88,9 @@ def load(settings: RecognitionSettings) -> Experiment:
 
 def new_source(settings: RecognitionSettings, runtime: Runtime) -> SourceNetwork:
     """The trained source network."""
-    run = source_run(settings)
-    trained = source_settings(settings, run)
-    source: Source = find_source(settings.source)
-    skeleton = skeleton_of(settings.spec)
-    return load_trained(source, trained, skeleton, run.require(run.best), runtime)[0]
+    run, source = source_run(settings), find_source(settings.source)
+    weights, skeleton = run.require(run.best), skeleton_of(settings.spec)
+    return load_trained(source, source_settings(settings), skeleton, weights, runtime)[0]
 
 
 def begin(
@@ -130,12 +125,24 @@ def title(settings: RecognitionSettings) -> str:
     return "MG-SCR" if settings.source == "MG-SCR" else f"{settings.source} + DF"
 
 
-def model_size(settings: EpochSettings) -> str:
-    """The head's parameters depend on features and identities, so the source tells its own."""
-    assert isinstance(settings, RecognitionSettings)
+def model_size(settings: RecognitionSettings) -> str:
+    """Parameters of what learns, and of the source model; the head grows with the identities."""
+    source, skeleton = find_source(settings.source), skeleton_of(settings.spec)
+    known = bool(settings.encoder_run)
+    trained = source_settings(settings) if known else published_settings(source.settings, settings)
+    network = source.new_network(trained, skeleton, torch.Generator())
+    below = count_parameters(network)
+    windows = torch.zeros(1, settings.length, 3 * skeleton.n_joints)
+    one, two = (
+        count_parameters(method.new_network(settings, network, windows, classes, torch.Generator()))
+        for classes in (1, 2)
+    )
+    each = two - one
+    role = "which stay as they are" if settings.train == "head" else "which are among them"
     return (
-        f"see simmc {SOURCES[settings.source]} --model_size; the head has {settings.hidden or 'd'} "
-        "hidden units"
+        f"{title(settings)} on {settings.dataset}: {one - each:,} parameters "
+        f"({(one - each) / 1e6:.2f}M) learn, and {each:,} more for each training identity; "
+        f"{settings.source} itself has {below:,}, {role}"
     )
 
 

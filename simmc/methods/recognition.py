@@ -72,15 +72,7 @@ class Recognition(FixedTraining[RecognitionSettings]):
         # what a frozen network sees never changes
         self.seen = view(source, data.train, how, runtime) if frozen else None
         self.probe_seen = view(source, data.probe, how, runtime) if frozen else None
-        network = RecognitionNetwork(
-            source,
-            how,
-            width_of(source, how, self.windows),
-            settings.hidden,
-            len(data.identities),
-            generator=seeds.weights,
-            frozen=frozen,
-        )
+        network = new_network(settings, source, self.windows, len(data.identities), seeds.weights)
         super().__init__(settings, data, seeds, runtime, protocols, network, settings.patience)
 
     def evaluate(self) -> dict[str, float]:
@@ -160,10 +152,29 @@ def chosen_views(source: SourceNetwork, settings: RecognitionSettings) -> str:
     return settings.views or source.VIEWS[0]
 
 
-@torch.no_grad()
-def width_of(source: SourceNetwork, how: str, windows: torch.Tensor) -> int:
-    """Values of a view."""
-    return source.views(windows[:1], how).shape[2]
+def new_network(
+    settings: RecognitionSettings,
+    source: SourceNetwork,
+    windows: torch.Tensor,
+    classes: int,
+    generator: torch.Generator,
+) -> RecognitionNetwork:
+    """An untrained head on a source network, which is frozen where the head alone learns.
+
+    Args:
+        settings: of the stage.
+        source: the trained source network.
+        windows: (N, f, 3 J), one or more: how wide a view is, depends on their shape.
+        classes: C, identities.
+        generator: source of the head's weights.
+    """
+    how = chosen_views(source, settings)
+    with torch.no_grad():
+        width = source.views(windows[:1], how).shape[2]
+    frozen = settings.train == "head"
+    return RecognitionNetwork(
+        source, how, width, settings.hidden, classes, generator=generator, frozen=frozen
+    )
 
 
 def matched(
@@ -192,17 +203,8 @@ def score(
     negative_squared: str = "clamp",
 ) -> dict[str, Any]:
     """Figures, epoch and CMC curve of the weights in a file."""
-    how = chosen_views(source, settings)
     windows = tensor_of(data.probe, torch.device("cpu"))
-    network = RecognitionNetwork(
-        source,
-        how,
-        width_of(source.cpu(), how, windows),
-        settings.hidden,
-        len(data.identities),
-        generator=torch.Generator(),
-        frozen=True,
-    )
+    network = new_network(settings, source.cpu(), windows, len(data.identities), torch.Generator())
     epoch = load_weights(network, path, "--source, --encoder_run, --views and --hidden")
     network.to(runtime.device)
     if settings.score == MATCH:
