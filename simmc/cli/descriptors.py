@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from simmc.cli import console
-from simmc.cli.training import CMC_RANKS, PROTOCOLS, load, new_results
+from simmc.cli.run_folder import PROTOCOLS, new_results
+from simmc.cli.training import CMC_RANKS, load
 from simmc.config import DescriptorSettings, Resolved, resolve
 from simmc.config.descriptors import ALL, NAMES
 from simmc.data.loaders import Experiment, Split

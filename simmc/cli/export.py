@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from simmc.cli import console
 from simmc.cli.sources import pretext_settings
-from simmc.cli.training import TWIN
+from simmc.cli.run_folder import TWIN
 from simmc.config import ExportSettings, RecognitionSettings, SourceSettings, resolve
 from simmc.config.finetune import SOURCES, UNLABELLED
 from simmc.data import inputs, store

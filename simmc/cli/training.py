@@ -6,9 +6,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from simmc.cli import console
+from simmc.cli.run_folder import (
+    PROTOCOLS,
+    TWIN,
+    continued,
+    default_name,
+    new_results,
+    pointer,
+    refuse_changes,
+)
 from simmc.clustering import Executor
 from simmc.clustering.on_ray import RayExecutor
 from simmc.config import (
@@ -17,28 +24,18 @@ from simmc.config import (
     Resolved,
     TrainingSettings,
     UnlabelledSettings,
-    options_of,
     resolve,
 )
-from simmc.config.layers import STORED
 from simmc.data.inputs import described
 from simmc.data.loaders import Experiment, load_experiment
 from simmc.data.roles import Features
-from simmc.errors import UserError
 from simmc.methods.epochs import EpochTraining
 from simmc.methods.loop import train, weights_path
 from simmc.runs import checkpoints, seeds
 from simmc.runs.directory import RunDirectory
-from simmc.runs.runtime import Runtime, peak_rss_bytes, start, versions
+from simmc.runs.runtime import Runtime, peak_rss_bytes, start
 
 CMC_RANKS = 50
-TWIN = "label_free"  # folder of the second training, where the first one used identities
-PROTOCOLS = ("paper", "label_free")
-# from a run to its continuation
-MAY_CHANGE = (
-    *("epochs", "patience", "checkpoint_every", "checkpoint_seconds"),
-    *("save_model", "tensorboard", "data_root"),
-)
 
 
 @dataclass(frozen=True)
@@ -111,27 +108,6 @@ def workers(settings: EpochSettings, runtime: Runtime) -> Iterator[Executor | No
     with RayExecutor(settings.address, runtime.threads) as executor:
         console.say(f"ray: {executor}")
         yield executor
-
-
-def refuse_changes(stored: dict[str, Any], settings: EpochSettings, run: RunDirectory) -> None:
-    """UserError where a continued run would become a mixture of two recipes."""
-    for entry in options_of(type(settings)):
-        new = getattr(settings, entry.name)
-        old = stored["settings"].get(entry.key, new)
-        if new != old and not entry.transient and entry.name not in MAY_CHANGE:
-            raise UserError(
-                f"--{entry.key} {new}: {run.last} comes from a training with {old}. A continued "
-                f"run may change {', '.join(f'--{name}' for name in MAY_CHANGE)} and the machine, "
-                f"nothing else: leave --{entry.key} out, or start a new run without --resume."
-            )
-
-
-def continued(stored: dict[str, Any], resolved: Resolved) -> dict[str, Any]:
-    """The config.json of a continued run: what counts now, with the origin it first had."""
-    new = resolved.to_dict()
-    first = stored.get("origin", {})
-    new["origin"] = {k: first.get(k, o) if o == STORED else o for k, o in new["origin"].items()}
-    return new
 
 
 def train_run(
@@ -311,42 +287,3 @@ def frame(
     if method.labels:
         found |= {"supervised": True, "note": method.labels}
     return found
-
-
-def new_results(
-    title: str, settings: DataSettings, data: Experiment, runtime: Runtime
-) -> dict[str, Any]:
-    """The frame of results.json, without results."""
-    return {
-        "method": title,
-        "dataset": settings.dataset,
-        "probe": settings.probe,
-        "length": settings.length,
-        "seed": settings.seed,
-        "fidelity": settings.fidelity,
-        "protocols": dict.fromkeys(PROTOCOLS),
-        "counts": {
-            "train": len(data.train.windows),
-            "probe": len(data.probe.windows),
-            "gallery": len(data.gallery.windows),
-            "identities": len(np.unique(data.probe.identity)),
-        },
-        "timing": {},
-        "peak_rss_bytes": None,
-        "versions": versions() | {"threads": str(runtime.threads), "device": str(runtime.device)},
-        "data": {"manifest_sha256": data.checksum, "generated": data.generated},
-        "settings": {k.rstrip("_"): v for k, v in vars(settings).items()},
-    }
-
-
-def default_name(settings: EpochSettings) -> str:
-    """Name of a run that the user did not name."""
-    parts = [f"f{settings.length}", settings.fidelity, f"seed{settings.seed}"]
-    if settings.COMMAND != "simmc":
-        parts.insert(0, settings.recipe)
-    return "_".join([*parts, settings.save_flag] if settings.save_flag else parts)
-
-
-def pointer(settings: EpochSettings) -> str:
-    """The file that names a recipe's newest run, beside its runs."""
-    return "latest" if settings.COMMAND == "simmc" else f"latest_{settings.recipe}"
