@@ -10,8 +10,8 @@ import numpy as np
 from tqdm import tqdm
 
 from simmc.cli import console
-from simmc.cli.sources import pretext_settings
 from simmc.cli.run_folder import TWIN
+from simmc.cli.sources import pretext_settings
 from simmc.config import ExportSettings, RecognitionSettings, SourceSettings, resolve
 from simmc.config.finetune import SOURCES, UNLABELLED
 from simmc.data import inputs, store
