@@ -65,11 +65,11 @@ def main(argv: list[str]) -> int:
     folder = Path(settings.raw_root) / name
     refuse_real_data(folder)
     began = time.perf_counter()
-    walks = walkers.walks(
-        name, settings.persons, settings.seed, settings.size, progress=_progress(name)
-    )
-    persons = len({walk.recording.identity for walk in walks})
-    with staged_folder(folder) as stage:
+    with staged_folder(folder) as stage:  # first of all: nothing is made that has no place
+        walks = walkers.walks(
+            name, settings.persons, settings.seed, settings.size, progress=_progress(name)
+        )
+        persons = len({walk.recording.identity for walk in walks})
         walkers.write(name, stage, walks)
         atomic.write_text(stage / "README.txt", readme(name, persons, walks, settings))
         details = {"dataset": name, "persons": persons, "size": settings.size}
@@ -111,6 +111,13 @@ def readme(name: str, persons: int, walks: Sequence[Walk], settings: GenerateSet
 
 def _progress(name: str) -> walkers.Progress:
     def show(items: Iterable[Any]) -> Iterable[Any]:
-        return tqdm(items, desc=f"making {name}", file=sys.stderr, leave=False, dynamic_ncols=True)
+        return tqdm(
+            items,
+            desc=f"making {name}",
+            file=sys.stderr,
+            leave=False,
+            disable=None,  # no bar where no person looks on
+            dynamic_ncols=True,
+        )
 
     return show

@@ -62,6 +62,11 @@ def cmc(words: Any) -> int:
 def curves(words: Any) -> int:
     """Draws the training curves of a run, finished or not, and prints the files' names."""
     folder = results.folder_of(words.run)
+    if not RunDirectory(folder).metrics_path.is_file():
+        raise UserError(
+            f"{folder} has no metrics.jsonl: this is not the folder of a training. Give one, or "
+            "the folder of a dataset and probe, such as ReID_Models/KS20/probe."
+        )
     run = results.load(folder) if (folder / results.RESULTS).is_file() else None
     out = words.out or folder / "curves.png"
     twin = folder / _TWIN

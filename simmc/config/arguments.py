@@ -42,10 +42,7 @@ def parser(settings: type[Settings]) -> argparse.ArgumentParser:
     made = _Parser(
         prog=f"simmc {settings.COMMAND}",
         description=settings.SUMMARY,
-        epilog="Order, later wins: defaults, --fidelity, the preset of dataset and probe "
-        f"(configs/{settings.PRESETS or settings.COMMAND}), the file given with --config, what "
-        "you type. "
-        "Flags may be written with - instead of _.",
+        epilog=f"{_order(settings)} Flags may be written with - instead of _.",
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=100),
@@ -74,6 +71,20 @@ def nearest(word: str, known: Iterable[str]) -> str:
     names = {name.lstrip("-"): name for name in known}  # shared dashes would make all flags alike
     close = difflib.get_close_matches(word.lstrip("-").replace("-", "_"), names, n=1)
     return f"; did you mean {names[close[0]]}?" if close else "."
+
+
+def _order(settings: type[Settings]) -> str:
+    """Which layers a command has; the later wins."""
+    names = {entry.name for entry in options_of(settings)}
+    layers = ["defaults"]
+    if "fidelity" in names:
+        layers.append("--fidelity")
+    if settings.preset_names.__func__ is not Settings.preset_names.__func__:  # type: ignore[attr-defined]
+        folder = settings.PRESETS or settings.COMMAND
+        layers.append(f"the preset of dataset and probe (configs/{folder})")
+    if "config" in names:
+        layers.append("the file given with --config")
+    return f"Order, later wins: {', '.join(layers)}, what you type."
 
 
 def _flags(entry: Option, dashed: bool) -> list[str]:

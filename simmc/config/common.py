@@ -24,6 +24,7 @@ COUNT = Range(1)
 FRACTION = Range(0, 1)
 INSIDE = Range(0, 1, exclusive=True)
 POSITIVE = Range(0, exclusive=True)
+THREADS = Range(1, 1024)  # with many more the system refuses, and libraries crash
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class PlaceSettings(Settings):
         None,
         "Worker threads, or 'auto': OMP_NUM_THREADS, else the physical cores.",
         kind=int,
-        limits=COUNT,
+        limits=THREADS,
         words={"auto": None},
         transient=True,
         group=MACHINE,

@@ -36,6 +36,11 @@ def read_foreign(folder: Path, files: FeatureFiles, split: str, stored: StoredSp
     base = store.dataset_folder(folder, spec, length)
     home = store.split_folder(base, spec, split)
     path = home / files.path(split).name
+    if not path.is_file():
+        raise UserError(
+            f"{path}: not there. Point --from to the folder that holds {spec.folder}/{length} with "
+            "the features, or say with --kind and --name what the files are called"
+        )
     features = arrays.read_floats(path)
     each = length if files.kind == FRAMES else 1
     if features.ndim == 2 and len(features) == len(stored) * each:

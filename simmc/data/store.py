@@ -136,6 +136,11 @@ def read_split(data_root: Path, spec: DatasetSpec | str, length: int, split: str
         return file_path(folder, spec, length, split, what)
 
     if not folder.is_dir():
+        if length not in spec.lengths:
+            raise UserError(
+                f"{folder}: not there, and {spec.name} is not cut into windows of --length "
+                f"{length}; choose one of {', '.join(map(str, spec.lengths))}"
+            )
         cve = " --protocol CVE" if spec.by_view else ""
         raise UserError(
             f"{folder}: not there; run `python Preprocess.py {length} --dataset {spec.name}{cve}` "

@@ -152,7 +152,10 @@ def curves(
         panel for panel in _PANELS if any(_series(metrics, line[0])[0] for line in panel.lines)
     ]
     if not panels:
-        raise UserError(f"cannot draw {out}: the run has no epoch in its metrics.jsonl yet.")
+        raise UserError(
+            f"cannot draw {out}: the run has no epoch in its metrics.jsonl yet. Draw it again "
+            "after its first epoch."
+        )
     chosen = _chosen(run, protocols)
 
     def draw() -> Any:

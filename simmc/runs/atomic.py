@@ -86,7 +86,8 @@ def cannot_write(path: str | Path, error: OSError) -> UserError:
     reason = error.strerror or str(error)
     return UserError(
         f"cannot write {path}: {reason}. Free some space or pick another folder "
-        "(--model_root for runs, --data_root for data); the previous version is untouched."
+        "(--model_root for runs, --data_root for windows, --raw_root for raw data, --out for "
+        "reports); the previous version is untouched."
     )
 
 

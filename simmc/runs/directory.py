@@ -102,7 +102,10 @@ class RunDirectory:
         path = Path(model_root) / dataset / probe / _checked(name)
         if not path.is_dir():
             others = _names_with(path.parent, "")
-            raise UserError(f"--run {name}: there is no run {path}. Runs there: {others}.")
+            raise UserError(
+                f"--run {name}: there is no run {path}. Runs there: {others}. Choose one of them, "
+                "train first, or name the folder of your runs with --model_root."
+            )
         return cls(path)
 
     @property

@@ -96,6 +96,25 @@ def train(prepared: Prepared, tmp_path: Path) -> Callable[..., RunDirectory]:
     return command
 
 
+@pytest.fixture
+def refused(capsys):
+    """Runs a command that must fail by the user's fault; its message holds all the words said."""
+
+    def check(command, *words, said, code=2):
+        said = [said] if isinstance(said, str) else said
+        assert run(command, *words) == code
+        err = capsys.readouterr().err
+        assert "Traceback" not in err
+        assert err.count("error: ") == 1
+        message = err.partition("error: ")[2]
+        for text in said:
+            assert str(text) in message, message
+        assert len(message) < 900
+        return message
+
+    return check
+
+
 def results_of(folder: RunDirectory) -> dict[str, Any]:
     """The numbers of results.json that a run determines: not time, memory and where it lies."""
     found = folder.read_results()
