@@ -12,6 +12,7 @@ from simmc.benchmarks.measure import Plan, Source
 from simmc.cli import console
 from simmc.cli.training import load
 from simmc.config import Range, Settings, SimMCSettings, option, resolve
+from simmc.config.common import THREADS
 from simmc.data.loaders import Experiment
 from simmc.errors import UserError
 from simmc.runs import atomic, runtime
@@ -75,7 +76,7 @@ class BenchmarkSettings(Settings):
     )
     data_root: str = option("Datasets", "Folder of the preprocessed datasets.", group=WHERE)
     threads: int | None = option(
-        None, "Worker threads.", kind=int, limits=Range(1), words={"auto": None}, group=WHERE
+        None, "Worker threads.", kind=int, limits=THREADS, words={"auto": None}, group=WHERE
     )
     config: str = option("", "TOML file of settings.", group=WHERE)
 

@@ -11,7 +11,8 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from simmc.config import Range, Settings, option, resolve
+from simmc.config import Settings, option, resolve
+from simmc.config.common import THREADS
 from simmc.data import specs
 from simmc.errors import UserError
 from simmc.runs import checkpoints, runtime, seeds
@@ -34,7 +35,7 @@ class DoctorSettings(Settings):
     )
     gpu: str = option("", "Number of the GPU.", group="machine")
     threads: int | None = option(
-        None, "Worker threads.", kind=int, limits=Range(1), words={"auto": None}, group="machine"
+        None, "Worker threads.", kind=int, limits=THREADS, words={"auto": None}, group="machine"
     )
 
 

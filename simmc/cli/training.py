@@ -29,6 +29,7 @@ from simmc.config import (
 from simmc.data.inputs import described
 from simmc.data.loaders import Experiment, load_experiment
 from simmc.data.roles import Features
+from simmc.errors import UserError
 from simmc.methods.epochs import EpochTraining
 from simmc.methods.loop import train, weights_path
 from simmc.runs import checkpoints, seeds
@@ -182,6 +183,11 @@ def begin(
     training.progress = console.bar
     if settings.resume and run.last.is_file():
         training.restore(checkpoints.load(run.last), run.last)
+        if training.epoch > settings.epochs:
+            raise UserError(
+                f"--epochs {settings.epochs}: {run.last} has {training.epoch} epochs behind it. "
+                "Give as many or more, or score its weights with --mode Eval."
+            )
         console.say(f"continuing at epoch {training.epoch}")
     run.truncate_metrics(training.epoch - 1)
     return training

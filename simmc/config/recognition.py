@@ -16,10 +16,16 @@ from simmc.config.common import (
 )
 from simmc.config.epochs import EpochSettings
 from simmc.config.finetune import SOURCES
+from simmc.config.graphs import MGSCRSettings, SMSGESettings
 from simmc.config.options import Range, option, switch
+from simmc.config.sgela import AgeSettings, SgelaSettings
 from simmc.data.manifest import find_spec
 from simmc.errors import UserError
 
+# the pooled features of each source
+KINDS = {
+    one.COMMAND: one.KINDS for one in (AgeSettings, SgelaSettings, MGSCRSettings, SMSGESettings)
+}
 CLASSIFY, MATCH = "classify", "match"
 GALLERY_DIVISIONS = ("KGBD", "KS20")  # SGELA leaves one recording a person out, and one a view
 
@@ -136,8 +142,14 @@ class RecognitionSettings(EpochSettings):
         return self.score == CLASSIFY and divided
 
     def check(self) -> None:
-        """As above; a gallery is not both learned and matched against."""
+        """As above; a pooled feature that the source has, a gallery that is not learned as well."""
         super().check()
+        kinds = KINDS[SOURCES[self.source]]
+        if self.kind and self.kind not in kinds:
+            raise UserError(
+                f"--kind {self.kind!r} is not possible with --source {self.source}; allowed: "
+                f"{', '.join(kinds)}."
+            )
         if self.score == MATCH and self.train_on == "train_gallery":
             raise UserError(
                 "--train_on train_gallery: with --score match the gallery is what probes are "

@@ -3,7 +3,7 @@
 import pytest
 
 from simmc.config import ExportSettings, SimMCSettings, arguments
-from tests.cli.conftest import run
+from tests.cli.conftest import SMALL, contents, run, words_for
 
 
 def test_a_length_that_a_dataset_does_not_have(refused, tmp_path):
@@ -28,6 +28,28 @@ def test_features_that_are_not_there(prepared, refused, tmp_path):
     words = ["--dataset", "KGBD", "--data_root", prepared("KGBD"), "--from", tmp_path / "no where"]
     said = [tmp_path / "no where" / "KGBD" / "6", "frames_SM-SGE_KGBD_6.npy", "--from", "--name"]
     assert "Preprocess" not in refused("export-features", *words, said=said)
+
+
+@pytest.mark.parametrize("command", ["simmc", "doctor", "benchmark", "export-features"])
+def test_more_threads_than_a_system_has(command, refused):
+    """They would take the threads of every other program of the machine."""
+    refused(command, "--threads", 100000, said=["--threads '100000'", "from 1 to 1024"])
+
+
+def test_a_feature_that_a_source_does_not_have(refused):
+    for source, kinds in (("AGE", "mean, sc, last"), ("SM-SGE", "mean, lstm, prefix")):
+        said = ["--kind 'frames'", f"--source {source}", kinds]
+        refused("recognition", "--source", source, "--kind", "frames", said=said)
+
+
+@pytest.mark.parametrize("command", ["simmc", "age"])
+def test_a_continued_run_has_its_epochs_behind_it(command, prepared, refused, tmp_path):
+    words = [*words_for(prepared, tmp_path), *SMALL, "--label_free_run", "off"]
+    assert run(command, *words, "--epochs", 2, "--run", "mine") == 0
+    before = contents(tmp_path)
+    said = ["--epochs 1", "last.pt has 2 epochs", "--mode Eval"]
+    refused(command, *words, "--epochs", 1, "--run", "mine", "--resume", said=said)
+    assert contents(tmp_path) == before
 
 
 def test_a_place_where_nothing_can_be_written(refused, tmp_path, monkeypatch):
