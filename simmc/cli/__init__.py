@@ -25,6 +25,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "score hand-crafted descriptors, which learn nothing",
     ),
     "himpc": ("simmc.cli.himpc:main", "train Hi-MPC without labels, or score a trained run"),
+    "trackmc": (
+        "simmc.cli.trackmc:main",
+        "train TrackMC, our own method, without labels, or score a trained run",
+    ),
     "supervised": (
         "simmc.cli.supervised:main",
         "train with identity labels, as the upper reference and for PoseGait",

@@ -87,6 +87,11 @@ def epoch(record: dict[str, Any], training: Any, board: Any) -> None:
         parts.append(f"top-1/5/10 {top}  {AREAS[area]} {100 * record[area]:.1f}")
     if "clusters_1" in record:
         parts.append(f"clusters {record['clusters_1']:>4}  outliers {record['outliers']:>5}")
+    if "people" in record:
+        parts.append(
+            f"people {record['people']:>4}  unsure of {record['unsure']} of {record['tracks']} "
+            "recordings"
+        )
     if "train_top1" in record:
         parts.append(f"training windows named {100 * record['train_top1']:.1f}")
     if record.get("steps"):

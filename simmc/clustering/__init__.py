@@ -21,6 +21,7 @@ from simmc.clustering.neighbors import Neighbors, k_nearest
 from simmc.clustering.prototypes import cluster_means
 from simmc.clustering.pseudo_labels import Clustering, pseudo_labels
 from simmc.clustering.settings import ClusterSettings
+from simmc.clustering.tracks import Targets, draw_parts, part_means, shared_targets
 
 __all__ = [
     "OUTLIER",
@@ -29,16 +30,20 @@ __all__ = [
     "Executor",
     "JaccardGraph",
     "Neighbors",
+    "Targets",
     "Threads",
     "approximate_neighbors",
     "cluster_means",
     "dbscan",
+    "draw_parts",
     "expand_weights",
     "graph_from_neighbors",
     "jaccard_graph",
     "k_nearest",
     "neighbor_weights",
+    "part_means",
     "pseudo_labels",
     "radius_graph",
+    "shared_targets",
     "unit_rows",
 ]

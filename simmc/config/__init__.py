@@ -14,6 +14,7 @@ from simmc.config.settings import SimMCSettings
 from simmc.config.sgela import AgeSettings, GaitSettings, SgelaSettings
 from simmc.config.sources import SourceSettings
 from simmc.config.supervised import SupervisedSettings
+from simmc.config.trackmc import TrackMCSettings
 
 __all__ = [
     "AgeSettings",
@@ -36,6 +37,7 @@ __all__ = [
     "SimMCSettings",
     "SourceSettings",
     "SupervisedSettings",
+    "TrackMCSettings",
     "TrainingSettings",
     "UnlabelledSettings",
     "option",

@@ -8,7 +8,8 @@ TRAININGS = (*SIMMC, "himpc")  # the commands that learn by clustering
 GAIT = ("age", "sgela")
 GRAPHS = ("mgscr", "smsge")
 SOURCES = (*GAIT, *GRAPHS)  # those whose features SimMC-UF fine-tunes
-EPOCHS = (*TRAININGS, "supervised", *SOURCES, "recognition")  # those that learn in epochs
+OWN = ("trackmc",)  # ours: it has no published program, but reads and scores windows too
+EPOCHS = (*TRAININGS, *OWN, "supervised", *SOURCES, "recognition")  # those that learn in epochs
 SCORINGS = (*EPOCHS, "descriptors")  # those that score windows
 # those that read joints themselves; the others take them as a source model did
 SKELETAL = tuple(name for name in SCORINGS if name not in ("finetune", "recognition"))

@@ -11,6 +11,7 @@ from simmc.losses.meta_prototype import (
 from simmc.losses.neighbor_contrast import neighbor_contrast
 from simmc.losses.prototype import prototype_contrast
 from simmc.losses.reconstruction import reconstruction
+from simmc.losses.shared_prototype import shared_prototype_contrast
 from simmc.losses.subsequences import scale_reconstruction, sparse_prediction
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     "prototype_contrast",
     "reconstruction",
     "scale_reconstruction",
+    "shared_prototype_contrast",
     "sparse_prediction",
 ]

@@ -69,6 +69,7 @@ class FixedTraining(EpochTraining[S]):
         )
         self.keep_weights(best)
         if self.epoch < self.settings.epochs:
+            record |= self.prepare()
             with self.clock("steps"):
                 record |= self.learn()
         record["seconds"] = self.clock.take()
@@ -78,6 +79,10 @@ class FixedTraining(EpochTraining[S]):
     @abstractmethod
     def evaluate(self) -> dict[str, float]:
         """Figures of the probe with the present weights, `top1` among them."""
+
+    def prepare(self) -> dict[str, Any]:
+        """What the steps of an epoch need to know beforehand, and the record of it."""
+        return {}
 
     @abstractmethod
     def learn(self) -> dict[str, Any]:

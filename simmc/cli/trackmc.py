@@ -1,0 +1,44 @@
+"""`simmc trackmc`: train our own method, continue a run, or score a trained one."""
+
+from simmc.cli import training
+from simmc.config import TrackMCSettings
+from simmc.config.trackmc import OFF
+from simmc.data import inputs
+from simmc.data.specs import skeleton_of
+from simmc.methods import trackmc as method
+from simmc.models.encoder import count_parameters
+from simmc.runs import seeds
+
+EXPLAINED = {
+    "paper": "paper protocol: the epoch with the best probe top-1 (it has seen the test)",
+    "label_free": "label-free protocol: the last epoch, no identity, probe or gallery decides",
+}
+
+
+def main(argv: list[str]) -> int:
+    """Run the command; UserError for whatever the user can mend."""
+    return training.main(METHOD, argv)
+
+
+def title(settings: TrackMCSettings) -> str:
+    """The name in tables: windows alone and windows with recordings are two tiers."""
+    tier = "windows only" if settings.recordings == OFF else f"recordings: {settings.recordings}"
+    return f"TrackMC ({tier})"
+
+
+def model_size(settings: TrackMCSettings) -> str:
+    """Parameters of the network."""
+    width = inputs.width(skeleton_of(settings.spec), settings.input_parts)
+    network = method.new_network(settings, width, seeds.generators(0).weights)
+    parameters = count_parameters(network)
+    return f"TrackMC on {settings.dataset}: {parameters:,} parameters ({parameters / 1e6:.2f}M)"
+
+
+METHOD = training.Method(
+    title,
+    TrackMCSettings,
+    method.TrackMC,
+    method.score,
+    model_size,
+    explained=EXPLAINED,
+)

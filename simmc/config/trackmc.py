@@ -1,0 +1,107 @@
+"""Settings of TrackMC, our own method (docs/method.md)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from simmc.config.common import COUNT, EVALUATION, INSIDE, MAIN, POSITIVE, TRAINING
+from simmc.config.epochs import UnlabelledSettings
+from simmc.config.options import Range, option
+from simmc.errors import UserError
+
+OFF, POSITIVES, MERGE = "off", "positives", "merge"
+
+
+@dataclass(frozen=True)
+class TrackMCSettings(UnlabelledSettings):
+    """Everything that a training or evaluation of TrackMC can be told."""
+
+    COMMAND: ClassVar[str] = "trackmc"
+    TAKES_VALUES: ClassVar[bool] = True
+    SUMMARY: ClassVar[str] = (
+        "Train TrackMC, our own method, without identity labels, and score it by matching probe "
+        "against gallery windows, or score a trained run (--mode Eval)."
+    )
+
+    recordings: str = option(
+        MERGE,
+        "What is made of a recording showing one person: nothing (off); its windows share their "
+        "clusters (positives); it is clustered as a whole (merge).",
+        choices=(OFF, POSITIVES, MERGE),
+        group=MAIN,
+    )
+    fidelity: str = option(
+        "exact",
+        "Sets the switches of data and evaluation: right, or as the public programs of others.",
+        choices=("released", "exact"),
+        group=MAIN,
+    )
+    input: str = option(
+        "turned+bones+distances",
+        "What a frame is described by: joints, turned, bones, distances, angles, motion; several "
+        "joined by +.",
+        group=TRAINING,
+    )
+    parts: int = option(
+        12, "merge: parts that a recording is clustered in.", limits=COUNT, group=TRAINING
+    )
+    eps: float = option(
+        0.6, "DBSCAN: largest Jaccard distance of neighbours.", limits=INSIDE, group=TRAINING
+    )
+    min_samples: int = option(
+        2, "DBSCAN: neighbours of a core point, itself included.", limits=COUNT, group=TRAINING
+    )
+    k1: int = option(
+        20, "Nearest neighbours behind the Jaccard distance.", limits=COUNT, group=TRAINING
+    )
+    k2: int = option(6, "Neighbours averaged in its query expansion.", limits=COUNT, group=TRAINING)
+    t: float = option(
+        0.1, "Temperature of the contrast.", aliases=("tau",), limits=POSITIVE, group=TRAINING
+    )
+    lr: float = option(
+        1e-3, "Learning rate of Adam; falls to 0 along a cosine.", limits=POSITIVE, group=TRAINING
+    )
+    epochs: int = option(
+        20,
+        "Epochs; the last one counts, nothing ends a run earlier.",
+        limits=Range(0),
+        group=TRAINING,
+    )
+    eval_every: int = option(5, "Epochs between two evaluations.", limits=COUNT, group=EVALUATION)
+    mask_x: int = option(
+        0, "Frames dropped from a window when it is learned from.", limits=Range(0), group=TRAINING
+    )
+    H: int = option(256, "Width of the encoder.", aliases=("hidden",), limits=COUNT, group=TRAINING)
+    D: int = option(1, "Hidden layers of the encoder.", limits=COUNT, group=TRAINING)
+    pooling: str = option(
+        "mean_std",
+        "What is kept of a unit over the frames: its mean, or its deviation as well.",
+        choices=("mean", "mean_std"),
+        group=TRAINING,
+    )
+    matching: str = option(
+        "unit",
+        "Features that are matched: of unit length, as they were learned, or plain.",
+        choices=("unit", "plain"),
+        group=EVALUATION,
+    )
+
+    @classmethod
+    def preset_names(cls, values: Mapping[str, Any]) -> list[str]:
+        """One for each use of recordings, and none for a dataset: nothing is tuned to one."""
+        return [values["recordings"]]
+
+    @property
+    def recipe(self) -> str:
+        """The command and the use of recordings: the two tiers never share a name."""
+        return f"{self.COMMAND}_{self.recordings}"
+
+    def check(self) -> None:
+        """As above; frames left over, neighbour lists long enough."""
+        super().check()
+        if self.mask_x >= self.length:
+            raise UserError(
+                f"--mask_x {self.mask_x} leaves no frame of --length {self.length}; give less."
+            )
+        if self.k2 > self.k1:
+            raise UserError(f"--k2 {self.k2} must not exceed --k1 {self.k1}.")

@@ -1,0 +1,106 @@
+"""Parts of tracks and the clusters that a track shares, against dictionaries and loops."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from simmc.clustering import draw_parts, part_means, shared_targets
+
+
+def dealt(sizes, count, seed=0):
+    """Tracks of these sizes in a random order of windows, and their parts."""
+    rng = np.random.default_rng(seed)
+    track = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
+    return track, draw_parts(track, count, rng)
+
+
+@given(
+    sizes=st.lists(st.integers(1, 30), min_size=1, max_size=12),
+    count=st.integers(1, 10),
+    seed=st.integers(0, 100),
+)
+def test_every_track_is_dealt_out_evenly(sizes, count, seed):
+    track, part = dealt(sizes, count, seed)
+    assert sorted(set(part)) == list(range(part.max() + 1))  # no gaps
+    last = -1
+    for t, size in enumerate(sizes):
+        own = Counter(part[track == t].tolist())
+        assert len(own) == min(size, count)
+        assert max(own.values()) - min(own.values()) <= 1
+        assert sorted(own) == list(range(last + 1, last + 1 + len(own)))  # one after the other
+        last += len(own)
+
+
+def test_the_deal_is_random_and_the_generators():
+    sizes = [40, 40]
+    track, part = dealt(sizes, 4, seed=1)
+    again = dealt(sizes, 4, seed=1)[1]
+    other = draw_parts(track, 4, np.random.default_rng(9))
+    assert np.array_equal(part, again)
+    assert not np.array_equal(part, other)
+    # not by place in the track: neighbours in time meet in one part about once in four times
+    own = part[track == 0]
+    assert 0.05 < (own[1:] == own[:-1]).mean() < 0.5
+
+
+def test_part_means_are_unit_means_of_unit_features():
+    rng = np.random.default_rng(0)
+    features = torch.from_numpy(rng.normal(size=(9, 4)))
+    part = torch.tensor([0, 0, 1, 2, 2, 2, 1, 3, 0])
+    found = part_means(features, part)
+    for p in range(4):
+        rows = [f / np.linalg.norm(f) for f in features[part == p].numpy()]
+        mean = np.mean(rows, axis=0)
+        np.testing.assert_allclose(found[p], mean / np.linalg.norm(mean))
+
+
+def literal_targets(means, labels, track, lone):
+    """A dictionary cluster -> share for each track, and a prototype for each cluster."""
+    labels, track = labels.tolist(), track.tolist()
+    n_clusters = max([*labels, -1]) + 1
+    for t in sorted(set(track)):
+        own = [i for i, of in enumerate(track) if of == t]
+        if lone and all(labels[i] == -1 for i in own):
+            for i in own:
+                labels[i] = n_clusters
+            n_clusters += 1
+    shares = []
+    for t in sorted(set(track)):
+        counts = Counter(c for c, of in zip(labels, track, strict=True) if of == t and c >= 0)
+        shares.append({c: k / counts.total() for c, k in counts.items()})
+    prototypes = []
+    for c in range(n_clusters):
+        mean = np.mean([means[i] for i, of in enumerate(labels) if of == c], axis=0)
+        prototypes.append(mean / np.linalg.norm(mean))
+    return shares, np.array(prototypes)
+
+
+@pytest.mark.parametrize("lone", [True, False])
+@pytest.mark.parametrize("seed", range(6))
+def test_targets_equal_the_dictionaries(lone, seed):
+    rng = np.random.default_rng(seed)
+    track = np.repeat(np.arange(10), rng.integers(1, 7, 10))
+    labels = rng.integers(-1, 5, len(track))
+    labels[np.isin(track, [2, 7])] = -1  # tracks of outliers
+    _, labels[labels >= 0] = np.unique(labels[labels >= 0], return_inverse=True)  # no empty cluster
+    means = rng.normal(size=(len(track), 3))
+    found = shared_targets(*map(torch.from_numpy, (means, labels, track)), lone=lone)
+    shares, prototypes = literal_targets(means, labels, track, lone)
+    np.testing.assert_allclose(found.prototypes, prototypes)
+    assert found.known.tolist() == [bool(wanted) for wanted in shares]
+    assert found.known.all() == lone
+    for t, wanted in enumerate(shares):
+        own = found.share[t]
+        assert (own[1:] <= own[:-1]).all()  # the largest first
+        pairs = zip(found.cluster[t].tolist(), own.tolist(), strict=True)
+        assert {c: s for c, s in pairs if s} == pytest.approx(wanted)
+
+
+def test_nothing_clustered_and_nothing_lone():
+    found = shared_targets(torch.eye(3), torch.full((3,), -1), torch.tensor([0, 0, 1]), lone=False)
+    assert not found.known.any()
+    assert found.prototypes.shape == (0, 3)

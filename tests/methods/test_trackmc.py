@@ -1,0 +1,181 @@
+"""TrackMC's recipe: which windows meet which prototypes, what each tier knows, what has no say."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from simmc.config import TrackMCSettings
+from simmc.errors import UserError
+from simmc.losses import shared_prototype_contrast
+from simmc.methods.trackmc import TrackMC, encode, retrieve
+from simmc.models.optimizer import FlatAdam
+from simmc.runs.runtime import Runtime
+from simmc.runs.seeds import generators
+from tests.methods import make
+
+CPU = Runtime(torch.device("cpu"), 1)
+SMALL = {"dataset": "KGBD", "H": 16, "batch_size": 16, "epochs": 4, "k1": 10, "k2": 4}
+BOTH = ("paper", "label_free")
+
+
+def experiment(each=3, known=True, **sizes):
+    """Persons of five joints; `each` recordings of a person, the windows dealt out to them."""
+    data = make.experiment(**sizes)
+    identity = data.train.identity
+    place = np.empty_like(identity)
+    for person in np.unique(identity):
+        own = np.flatnonzero(identity == person)
+        place[own] = np.arange(len(own)) % each
+    recording = 100 + identity * each + place if known else None
+    return replace(data, train=replace(data.train, recording=recording))
+
+
+def training(data=None, seed=0, protocols=BOTH, **changes):
+    chosen = TrackMCSettings(**SMALL | {"seed": seed} | changes)
+    return TrackMC(chosen, data or experiment(), generators(seed), CPU, protocols)
+
+
+def run_all(made):
+    rows = []
+    while not made.done:
+        rows.append(made.run_epoch()[0])
+    return rows
+
+
+def test_recordings_of_a_person_come_together():
+    rows = run_all(training(k1=20, k2=6))
+    assert rows[0]["tracks"] == 24
+    assert rows[3]["people"] == 8  # three recordings each
+    assert rows[3]["ami"] == pytest.approx(1.0)
+    assert rows[3]["kept"] == 200 and rows[3]["unsure"] == 0
+    assert "people" not in rows[4]  # nothing is clustered after the last step
+    assert rows[4]["mAP"] > rows[0]["mAP"]
+
+
+def test_a_single_recording_of_a_person_is_a_person():
+    rows = run_all(training(experiment(each=1), k1=20, k2=6, parts=16))
+    assert rows[3]["tracks"] == rows[3]["people"] == 8
+
+
+def test_windows_alone_know_of_no_recording():
+    a = training(experiment(known=False), recordings="off")
+    b = training(experiment(each=5), recordings="off")
+    one, other = run_all(a), run_all(b)
+    for x, y in zip(one, other, strict=True):
+        assert {k: v for k, v in x.items() if k != "seconds"} == {
+            k: v for k, v in y.items() if k != "seconds"
+        }
+    assert "people" not in one[0] and one[0]["clusters_1"] + 0 > 0
+    assert one[0]["outliers"] == 200 - one[0]["kept"]
+
+
+def test_every_window_of_a_recording_has_its_targets():
+    made = training(recordings="positives")
+    made.targets = made.share(encode(made.network, made.windows))
+    assert len(made.targets.known) == 24
+    # clusters of single windows: some recording is divided between several
+    assert made.targets.share.shape[1] > 1
+    torch.testing.assert_close(
+        made.targets.share.sum(1)[made.targets.known],
+        torch.ones(int(made.targets.known.sum())),
+    )
+
+
+@pytest.mark.parametrize("recordings", ["off", "positives", "merge"])
+def test_an_epoch_is_the_steps_written_out(recordings):
+    """Two epochs by hand, in float64: clusters, order, falling rate, loss and Adam."""
+    made = training(recordings=recordings, mask_x=1, protocols=("label_free",))
+    made.network.double()
+    made.optimizer = FlatAdam(made.network, made.settings.lr)
+    made.windows = made.windows.double()
+    twin = copy.deepcopy(made)
+    x, s = twin.windows, twin.settings
+    optimizer = FlatAdam(twin.network, s.lr)
+    for epoch in range(2):
+        made.run_epoch()
+        targets = twin.share(twin.network(x).detach())
+        track = twin.track
+        kept = np.array([i for i in range(len(x)) if targets.share[track[i]].sum() > 0])
+        kept = kept[twin.seeds.masks.permutation(len(kept))]
+        dropped = twin.seeds.masks.random((len(x), 1, x.shape[1])).argsort(2)[:, 0] < 1
+        steps = range(0, len(kept), 16)
+        for i, low in enumerate(steps):
+            rows = kept[low : low + 16]
+            rate = s.lr / 2 * (1 + np.cos(np.pi * (epoch + i / len(steps)) / s.epochs))
+            weights = torch.from_numpy(~dropped[rows] / (x.shape[1] - 1.0)).float().double()
+            loss = shared_prototype_contrast(
+                twin.network(x[rows], weights),
+                targets.cluster[track[rows]],
+                targets.share[track[rows]].double(),
+                targets.prototypes,
+                s.t,
+            )
+            optimizer.lr = rate
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        for name, value in made.network.state_dict().items():
+            torch.testing.assert_close(value, twin.network.state_dict()[name], rtol=1e-6, atol=1e-9)
+
+
+def test_identities_and_the_test_sets_have_no_say():
+    data = experiment()
+    rng = np.random.default_rng(5)
+    shuffled = make.exchanged(data, "train", identity=rng.permutation(data.train.identity))
+    for role in ("probe", "gallery"):
+        shuffled = make.exchanged(
+            shuffled, role, identity=rng.permutation(getattr(data, role).identity)
+        )
+    a, b = training(data, protocols=("label_free",)), training(shuffled, protocols=("label_free",))
+    while not a.done:
+        (_, best), (_, other) = a.run_epoch(), b.run_epoch()
+        assert best == other
+    for name, value in a.network.state_dict().items():
+        assert torch.equal(value, b.network.state_dict()[name])
+
+
+def test_the_last_epoch_counts_without_labels():
+    made = training(eval_every=2)
+    rows = run_all(made)
+    assert made.selectors["label_free"].best_epoch == 4
+    assert [("top1" in row) for row in rows] == [True, False, True, False, True]
+
+
+def test_unit_matching_does_not_depend_on_length():
+    made = training()
+    unit = retrieve(made.network, made.settings, made.data, CPU)
+    with torch.no_grad():
+        for value in (made.network.output.weight, made.network.output.bias):
+            value *= 3
+    again = retrieve(made.network, made.settings, made.data, CPU)
+    assert (unit.map, unit.top(1)) == pytest.approx((again.map, again.top(1)))
+    plain = retrieve(made.network, replace(made.settings, matching="plain"), made.data, CPU)
+    assert plain.map != unit.map
+
+
+@pytest.mark.parametrize("recordings", ["positives", "merge"])
+def test_recordings_that_are_not_known_are_asked_for(recordings):
+    with pytest.raises(UserError, match=r"--recordings off"):
+        training(experiment(known=False), recordings=recordings)
+
+
+def test_a_state_goes_on_to_the_bit(tmp_path):
+    whole, first = training(mask_x=1), training(mask_x=1)
+    for _ in range(2):
+        whole.run_epoch()
+        first.run_epoch()
+    state = copy.deepcopy(first.state())
+    second = training(mask_x=1)
+    second.restore(state, tmp_path / "last.pt")
+    rest, other = run_all(whole), run_all(second)
+    for a, b in zip(rest, other, strict=True):
+        assert {k: v for k, v in a.items() if k != "seconds"} == {
+            k: v for k, v in b.items() if k != "seconds"
+        }
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(value, second.network.state_dict()[name])
