@@ -279,6 +279,7 @@ def load(settings: DataSettings, features: Features | None = None) -> Experiment
         batch_size=settings.batch_size,
         shuffle=settings.shuffles,
         with_gallery=settings.with_gallery,
+        stress=settings.stress,
         rng=seeds.generators(settings.seed).data,
         features=features,
     )

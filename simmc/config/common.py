@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from simmc.config.options import Range, Settings, option, switch
-from simmc.data import inputs, specs
+from simmc.data import inputs, specs, stress
 from simmc.data.manifest import find_spec
 from simmc.data.specs import DatasetSpec
 from simmc.errors import UserError
@@ -119,6 +119,11 @@ class DataSettings(PlaceSettings):
         "Deviation of every value of an --input that is measured, over the training frames.",
         limits=POSITIVE,
         group=TRAINING,
+    )
+    stress: str = option(
+        "",
+        "Make the data harder, to see where a method breaks: " + stress.ALLOWED + ".",
+        group=MAIN,
     )
     part_batches: str = switch("part_batches", FIDELITY)
     class_sampling: str = switch("class_sampling", FIDELITY)

@@ -18,6 +18,7 @@ from simmc.data.sampling import class_sample
 from simmc.data.skeletons import KGBD_FILE, KINECT_V1, Skeleton, permutation
 from simmc.data.specs import DatasetSpec, skeleton_of
 from simmc.data.store import StoredSplit
+from simmc.data.stress import Sets, stressed
 from simmc.errors import UserError
 
 _CHUNK = 4096  # windows worked on at a time, so that float64 never exists for a whole set
@@ -78,6 +79,7 @@ def load_experiment(
     cve_diagonal: str = "self",
     features: roles.Features | None = None,
     with_gallery: bool = False,
+    stress: str = "",
 ) -> Experiment:
     """Loads one experiment.
 
@@ -102,6 +104,7 @@ def load_experiment(
         features: gives what stands in place of the windows: a source model's features.
         with_gallery: train on the gallery's windows as well, person by person (SGELA's division of
             KGBD and KS20 for classification).
+        stress: difficulties as `simmc.data.stress` names them; none where empty.
     """
     spec = spec_of(data_root, dataset, length, probe)
     probe = roles.known_probe(spec, probe)
@@ -109,6 +112,7 @@ def load_experiment(
     manifest, checksum = store.read_manifest(base)
     recordings = manifest.get("recordings", []) if manifest else []
     train, probe_set, gallery_set = roles.read_sets(data_root, spec, length, probe, features)
+    train, probe_set, gallery_set = stressed(Sets(train, probe_set, gallery_set), stress, rng)
     same = probe_set is gallery_set
     if spec.by_view and same and cve_diagonal == "settings":
         probe_set, gallery_set = roles.by_setting(probe_set, recordings)

@@ -1,0 +1,199 @@
+"""Data made harder on purpose, to see where a method breaks (`--stress`).
+
+Works on the stored windows, before anything else has seen them, so that all methods meet the same
+difficulty. What is drawn depends on the seed alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from simmc.data.store import StoredSplit
+from simmc.errors import UserError
+
+
+class Sets(NamedTuple):
+    """The windows of an experiment; probe and gallery may be one object."""
+
+    train: StoredSplit
+    probe: StoredSplit
+    gallery: StoredSplit
+
+
+def stressed(sets: Sets, text: str, rng: np.random.Generator) -> Sets:
+    """The sets after every difficulty that a text such as "lost:0.4+keep:1" names, in its order.
+
+    Raises:
+        UserError: a difficulty that does not exist, a value it cannot have, or data that do not
+            allow it.
+    """
+    for word in filter(None, text.split("+")):
+        name, _, value = word.strip().partition(":")
+        if name not in STRESSES:
+            raise UserError(f"--stress {word!r} is not possible; allowed: {ALLOWED}.")
+        sets = STRESSES[name](sets, value, rng)
+    return sets
+
+
+def noise(sets: Sets, value: str, rng: np.random.Generator) -> Sets:
+    """Every coordinate off by a normal deviation of so many metres."""
+    metres = _number("noise", value, 0, 10)
+
+    def shaken(planes: np.ndarray) -> np.ndarray:
+        return planes + metres * rng.normal(size=planes.shape)
+
+    return _moved(sets, shaken, "noise")
+
+
+def lost(sets: Sets, value: str, rng: np.random.Generator) -> Sets:
+    """A share of the joints of each frame is lost, and stands where it was seen last.
+
+    Last in the window; before it was seen, where it will be seen first; where it is never seen, at
+    the mean of the joints seen in that frame, or, where none is, at the sensor.
+    """
+    share = _number("lost", value, 0, 1)
+
+    def held(planes: np.ndarray) -> np.ndarray:
+        seen = rng.random(planes.shape[1:]) >= share  # (N, f, J)
+        f = seen.shape[1]
+        place = np.where(seen, np.arange(f)[:, None], -1)
+        before = np.maximum.accumulate(place, axis=1)
+        place = np.where(seen, np.arange(f)[:, None], f)
+        after = np.minimum.accumulate(place[:, ::-1], axis=1)[:, ::-1]
+        source = np.where(before >= 0, before, after)
+        never = source == f
+        where = np.broadcast_to(np.where(never, 0, source), planes.shape)
+        found = np.take_along_axis(planes, where, axis=2)
+        count = seen.sum(2, keepdims=True)
+        mean = (planes * seen).sum(3, keepdims=True) / np.maximum(count, 1)
+        return np.where(never, mean, found)
+
+    return _moved(sets, held, "lost")
+
+
+def keep(sets: Sets, value: str, rng: np.random.Generator) -> Sets:
+    """Of every person in training, so many recordings, or all if there are fewer."""
+    count = int(_number("keep", value, 1, 10**6, whole=True))
+    recording = _recordings(sets.train, "keep")
+    chosen: list[np.ndarray] = []
+    for person in np.unique(sets.train.labels):
+        own = np.unique(recording[sets.train.labels == person])
+        chosen.append(rng.permutation(own)[:count])
+    return sets._replace(train=sets.train.take(np.isin(recording, np.concatenate(chosen))))
+
+
+def pieces(sets: Sets, value: str, rng: np.random.Generator) -> Sets:
+    """Training recordings cut into pieces of FEWEST to MOST windows, each a recording of its own.
+
+    The last piece of a recording may be shorter.
+    """
+    found = re.fullmatch(r"(\d+)-(\d+)", value)
+    low, high = map(int, found.groups()) if found else (0, 0)
+    if not 1 <= low <= high:
+        raise UserError(
+            f"--stress pieces:{value} is not possible; give windows, fewest and most: pieces:5-50."
+        )
+    recording = _recordings(sets.train, "pieces")
+    made = np.empty(len(recording), dtype=np.int64)
+    pieces_so_far = 0
+    for name in np.unique(recording):
+        own = np.flatnonzero(recording == name)  # stored in the order of time
+        lengths = rng.integers(low, high + 1, size=len(own))
+        piece = np.searchsorted(np.cumsum(lengths), np.arange(len(own)), side="right")
+        made[own] = pieces_so_far + piece
+        pieces_so_far += piece[-1] + 1
+    return sets._replace(train=replace(sets.train, recording=made))
+
+
+def mixed(sets: Sets, value: str, rng: np.random.Generator) -> Sets:
+    """A share of the training recordings goes on as another person: a tracker that swaps people.
+
+    Recordings are drawn in pairs of two persons; the second half of each is exchanged.
+    """
+    share = _number("mixed", value, 0, 1)
+    recording = _recordings(sets.train, "mixed")
+    names, first = np.unique(recording, return_index=True)
+    person = sets.train.labels[first]
+    order = rng.permutation(len(names))
+    order = order[: round(share * len(names) / 2) * 2]
+    one, other = order[0::2], order[1::2]
+    made = recording.copy()
+    for a, b in zip(one, other, strict=True):
+        if person[a] == person[b]:
+            continue  # two walks of one person: nothing is swapped
+        for source, target in ((a, b), (b, a)):
+            own = np.flatnonzero(recording == names[source])
+            made[own[len(own) // 2 :]] = names[target]
+    return sets._replace(train=replace(sets.train, recording=made))
+
+
+def strangers(sets: Sets, value: str, rng: np.random.Generator) -> Sets:
+    """Half of the persons, drawn at random, in training; the other half as probe and gallery."""
+    if value:
+        raise UserError(f"--stress strangers:{value}: strangers takes no value.")
+    persons = rng.permutation(np.unique(sets.train.labels))
+    known = persons[: len(persons) // 2]
+    probe = sets.probe.take(~np.isin(sets.probe.labels, known))
+    gallery = probe
+    if sets.gallery is not sets.probe:
+        gallery = sets.gallery.take(~np.isin(sets.gallery.labels, known))
+    train = sets.train.take(np.isin(sets.train.labels, known))
+    if not (len(train) and len(probe) and len(gallery)):
+        raise UserError("--stress strangers needs two persons at least, in every set.")
+    return Sets(train, probe, gallery)
+
+
+STRESSES: Mapping[str, Callable[[Sets, str, np.random.Generator], Sets]] = {
+    "noise": noise,
+    "lost": lost,
+    "keep": keep,
+    "pieces": pieces,
+    "mixed": mixed,
+    "strangers": strangers,
+}
+ALLOWED = (
+    "noise:METRES, lost:SHARE, keep:RECORDINGS, pieces:FEWEST-MOST, mixed:SHARE, strangers; "
+    "several joined by +"
+)
+
+
+def _number(name: str, value: str, low: float, high: float, *, whole: bool = False) -> float:
+    try:
+        found = int(value) if whole else float(value)
+    except ValueError:
+        found = np.nan
+    if not low <= found <= high:
+        kind = "a whole number" if whole else "a number"
+        raise UserError(
+            f"--stress {name}:{value} is not possible; give {kind} from {low:g} to {high:g}."
+        )
+    return found
+
+
+def _recordings(split: StoredSplit, name: str) -> np.ndarray:
+    if split.recording is None:
+        raise UserError(
+            f"--stress {name}: {split.path} does not say which windows come from one recording. "
+            "Cut them again with Preprocess.py, which writes recording_*.npy."
+        )
+    return split.recording
+
+
+def _moved(sets: Sets, move: Callable[[np.ndarray], np.ndarray], name: str) -> Sets:
+    """The sets with other coordinates; `move` gets and gives (3, N, f, J)."""
+    if sets.train.features is not None:
+        raise UserError(
+            f"--stress {name} needs joints; give it to the command that trains the source model."
+        )
+
+    def apply(split: StoredSplit) -> StoredSplit:
+        x, y, z = move(np.stack(split.planes))
+        return replace(split, planes=(x, y, z))
+
+    train, probe = apply(sets.train), apply(sets.probe)
+    return Sets(train, probe, probe if sets.gallery is sets.probe else apply(sets.gallery))
