@@ -113,6 +113,8 @@ def test_defaults_in_the_flag_table_are_the_defaults():
             expected = (
                 {False: "off", True: "on"}.get(default) if isinstance(default, bool) else None
             )
+            if default == "":
+                expected = "none"
             if name == "probe_type":  # empty stands for the one named
                 expected = "nm.nm"
             assert value == (expected or str(default)), name

@@ -37,13 +37,16 @@ class Targets:
         return self.share[:, 0] > 0
 
 
-def draw_parts(track: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+def draw_parts(
+    track: np.ndarray, count: int, rng: np.random.Generator, *, size: int = 1
+) -> np.ndarray:
     """Deal the windows of every track out to parts of nearly equal size.
 
     Args:
         track: (N,) int64, 0 .. T-1, each of them used.
-        count: parts of a track; a track of fewer windows has a part for each.
+        count: most parts of a track.
         rng: source of the deal.
+        size: fewest windows of a part: a track of few windows has fewer parts, one at least.
 
     Returns:
         (N,) int64, 0 .. P-1, each of them used; those of a track follow one another.
@@ -52,8 +55,9 @@ def draw_parts(track: np.ndarray, count: int, rng: np.random.Generator) -> np.nd
     order = rng.permutation(n)
     order = order[np.argsort(track[order], kind="stable")]
     sizes = np.bincount(track)
-    dealt = (np.arange(n) - np.repeat(np.cumsum(sizes) - sizes, sizes)) % count
-    parts = np.minimum(sizes, count)
+    parts = np.clip(sizes // size, 1, count)
+    place = np.arange(n) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    dealt = place % np.repeat(parts, sizes)
     part = np.empty(n, dtype=np.int64)
     part[order] = np.repeat(np.cumsum(parts) - parts, sizes) + dealt
     return part

@@ -43,10 +43,11 @@ class TrackMCSettings(UnlabelledSettings):
         group=TRAINING,
     )
     parts: int = option(
-        12, "merge: parts that a recording is clustered in.", limits=COUNT, group=TRAINING
+        12, "merge: parts that a recording is clustered in, at most.", limits=COUNT, group=TRAINING
     )
+    part_size: int = option(4, "merge: windows of a part, at least.", limits=COUNT, group=TRAINING)
     eps: float = option(
-        0.6, "DBSCAN: largest Jaccard distance of neighbours.", limits=INSIDE, group=TRAINING
+        0.5, "DBSCAN: largest Jaccard distance of neighbours.", limits=INSIDE, group=TRAINING
     )
     min_samples: int = option(
         2, "DBSCAN: neighbours of a core point, itself included.", limits=COUNT, group=TRAINING

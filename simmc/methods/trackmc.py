@@ -96,7 +96,9 @@ class TrackMC(FixedTraining[TrackMCSettings]):
         """
         s, n = self.settings, len(features)
         whole = s.recordings == MERGE
-        part = draw_parts(self.track, s.parts, self.seeds.masks) if whole else np.arange(n)
+        part = np.arange(n)
+        if whole:
+            part = draw_parts(self.track, s.parts, self.seeds.masks, size=s.part_size)
         track_of_part = np.empty(part.max(initial=-1) + 1, dtype=np.int64)
         track_of_part[part] = self.track
         means = part_means(features, torch.from_numpy(part).to(features.device))

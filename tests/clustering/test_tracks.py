@@ -11,25 +11,27 @@ from hypothesis import strategies as st
 from simmc.clustering import draw_parts, part_means, shared_targets
 
 
-def dealt(sizes, count, seed=0):
+def dealt(sizes, count, seed=0, size=1):
     """Tracks of these sizes in a random order of windows, and their parts."""
     rng = np.random.default_rng(seed)
     track = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
-    return track, draw_parts(track, count, rng)
+    return track, draw_parts(track, count, rng, size=size)
 
 
 @given(
     sizes=st.lists(st.integers(1, 30), min_size=1, max_size=12),
     count=st.integers(1, 10),
+    size=st.integers(1, 9),
     seed=st.integers(0, 100),
 )
-def test_every_track_is_dealt_out_evenly(sizes, count, seed):
-    track, part = dealt(sizes, count, seed)
+def test_every_track_is_dealt_out_evenly(sizes, count, size, seed):
+    track, part = dealt(sizes, count, seed, size)
     assert sorted(set(part)) == list(range(part.max() + 1))  # no gaps
     last = -1
-    for t, size in enumerate(sizes):
+    for t, windows in enumerate(sizes):
         own = Counter(part[track == t].tolist())
-        assert len(own) == min(size, count)
+        assert len(own) == max(min(windows // size, count), 1)
+        assert min(own.values()) >= min(size, windows)
         assert max(own.values()) - min(own.values()) <= 1
         assert sorted(own) == list(range(last + 1, last + 1 + len(own)))  # one after the other
         last += len(own)

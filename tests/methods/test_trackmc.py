@@ -20,6 +20,7 @@ from tests.methods import make
 
 CPU = Runtime(torch.device("cpu"), 1)
 SMALL = {"dataset": "KGBD", "H": 16, "batch_size": 16, "epochs": 4, "k1": 10, "k2": 4}
+SINGLE = {"k1": 20, "k2": 6, "part_size": 1, "eps": 0.6}
 BOTH = ("paper", "label_free")
 
 
@@ -48,7 +49,7 @@ def run_all(made):
 
 
 def test_recordings_of_a_person_come_together():
-    rows = run_all(training(k1=20, k2=6))
+    rows = run_all(training(**SINGLE))
     assert rows[0]["tracks"] == 24
     assert rows[3]["people"] == 8  # three recordings each
     assert rows[3]["ami"] == pytest.approx(1.0)
@@ -58,7 +59,7 @@ def test_recordings_of_a_person_come_together():
 
 
 def test_a_single_recording_of_a_person_is_a_person():
-    rows = run_all(training(experiment(each=1), k1=20, k2=6, parts=16))
+    rows = run_all(training(experiment(each=1), **SINGLE, parts=16))
     assert rows[3]["tracks"] == rows[3]["people"] == 8
 
 
