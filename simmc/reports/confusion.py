@@ -7,9 +7,10 @@ import numpy as np
 
 from simmc.errors import UserError
 from simmc.reports.results import Run
-from simmc.reports.style import save, title_of
+from simmc.reports.style import save, title_of, wrapped
 
 MOST_NAMED = 40  # persons whose names fit beside the picture
+TITLE = 60  # characters of a title that fit above it
 
 
 def counts(run: Run, protocol: str) -> tuple[list[int], np.ndarray]:
@@ -63,7 +64,7 @@ def draw(run: Run, protocol: str, out: Path) -> Path:
         axes.set_ylabel("true person")
         axes.grid(visible=False)
         axes.spines[:].set_visible(False)
-        made.suptitle(title_of(run))
+        made.suptitle(wrapped(title_of(run), TITLE))
         axes.set_title(
             f"{right:.1f} % of {matrix.sum():,} windows named rightly ({protocol})",
             fontsize=10,

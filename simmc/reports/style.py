@@ -30,6 +30,22 @@ def title_of(run: Run) -> str:
     return " · ".join(parts)
 
 
+def wrapped(title: str, width: int) -> str:
+    """The title on as many lines as it takes, broken between its parts.
+
+    Args:
+        title: parts joined as by `title_of`.
+        width: characters that a line may have; a part that has more gets a line of its own.
+    """
+    lines: list[str] = []
+    for part in title.split(" · "):
+        if lines and len(lines[-1]) + len(part) + 3 <= width:
+            lines[-1] += f" · {part}"
+        else:
+            lines.append(part)
+    return "\n".join(lines)
+
+
 def require_drawable(out: Path) -> None:
     """To be called before long work that ends in a picture.
 

@@ -4,6 +4,7 @@ import pytest
 from simmc import cli
 from simmc.errors import UserError
 from simmc.reports import confusion, results
+from simmc.reports.style import wrapped
 from simmc.runs import atomic
 
 CELLS = [[3, 3, 5], [3, 7, 1], [7, 7, 2], [9, 3, 4]]
@@ -48,3 +49,11 @@ def test_a_picture_of_another_kind_is_refused(folder, capsys):
 def test_a_run_without_one(folder, tmp_path_factory):
     with pytest.raises(UserError, match="simmc recognition"):
         confusion.counts(results.load(folder), "fixed_epochs")
+
+
+def test_a_long_title_is_broken_between_its_parts():
+    title = "SGELA (recognition) on KGBD, probe · GENERATED walkers · released · seed 0"
+    lines = wrapped(title, 60).splitlines()
+    assert lines == ["SGELA (recognition) on KGBD, probe · GENERATED walkers", "released · seed 0"]
+    assert wrapped(title, 200) == title
+    assert wrapped(title, 5).splitlines() == title.split(" · ")
