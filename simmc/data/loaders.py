@@ -31,7 +31,8 @@ class Split:
     # (N, f, J, 3) float32, metres, relative to the root joint of each frame; or (N, f, d) features
     windows: np.ndarray
     identity: np.ndarray  # (N,) int64, place in the sorted list of identities
-    recording: np.ndarray | None  # (N,) int64, place in `Experiment.recordings`
+    # (N,) int64, place in `Experiment.recordings`; pieces of a stressed set lie beyond its end
+    recording: np.ndarray | None
 
     def __len__(self) -> int:
         return len(self.identity)

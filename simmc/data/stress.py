@@ -90,7 +90,8 @@ def keep(sets: Sets, value: str, rng: np.random.Generator) -> Sets:
 def pieces(sets: Sets, value: str, rng: np.random.Generator) -> Sets:
     """Training recordings cut into pieces of FEWEST to MOST windows, each a recording of its own.
 
-    The last piece of a recording may be shorter.
+    The last piece of a recording may be shorter. Pieces get numbers that no recording of the sets
+    has, so that windows joined later (`--train_on train_gallery`) stay apart.
     """
     found = re.fullmatch(r"(\d+)-(\d+)", value)
     low, high = map(int, found.groups()) if found else (0, 0)
@@ -100,13 +101,14 @@ def pieces(sets: Sets, value: str, rng: np.random.Generator) -> Sets:
         )
     recording = _recordings(sets.train, "pieces")
     made = np.empty(len(recording), dtype=np.int64)
-    pieces_so_far = 0
+    sets_recordings = [s.recording for s in sets if s.recording is not None and len(s)]
+    next_number = 1 + max((int(r.max()) for r in sets_recordings), default=-1)
     for name in np.unique(recording):
         own = np.flatnonzero(recording == name)  # stored in the order of time
         lengths = rng.integers(low, high + 1, size=len(own))
         piece = np.searchsorted(np.cumsum(lengths), np.arange(len(own)), side="right")
-        made[own] = pieces_so_far + piece
-        pieces_so_far += piece[-1] + 1
+        made[own] = next_number + piece
+        next_number += piece[-1] + 1
     return sets._replace(train=replace(sets.train, recording=made))
 
 

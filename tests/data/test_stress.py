@@ -105,6 +105,13 @@ def test_pieces_are_runs_of_one_recording():
     assert np.array_equal(found.labels, given.train.labels)
 
 
+def test_pieces_take_no_number_that_a_recording_has():
+    given = sets()
+    made = set(stressed(given, "pieces:3-7", rng()).train.recording.tolist())
+    for other in given:
+        assert not made & set(other.recording.tolist())
+
+
 def test_pieces_where_recordings_do_not_stand_together():
     """Dense layouts store every recording once for each offset."""
     given = split()
