@@ -19,6 +19,7 @@ from simmc.cli.run_folder import (
 from simmc.clustering import Executor
 from simmc.clustering.on_ray import RayExecutor
 from simmc.config import (
+    ClusteredSettings,
     DataSettings,
     EpochSettings,
     Resolved,
@@ -103,7 +104,7 @@ def main(method: Method, argv: list[str]) -> int:
 @contextmanager
 def workers(settings: EpochSettings, runtime: Runtime) -> Iterator[Executor | None]:
     """What clusters for a run: None for this process, or the connection to a Ray cluster."""
-    if not isinstance(settings, TrainingSettings) or settings.executor == "local":
+    if not isinstance(settings, ClusteredSettings) or settings.executor == "local":
         yield None
         return
     with RayExecutor(settings.address, runtime.threads) as executor:

@@ -2,7 +2,12 @@
 
 from simmc.config.common import DataSettings
 from simmc.config.descriptors import DescriptorSettings
-from simmc.config.epochs import EpochSettings, TrainingSettings, UnlabelledSettings
+from simmc.config.epochs import (
+    ClusteredSettings,
+    EpochSettings,
+    TrainingSettings,
+    UnlabelledSettings,
+)
 from simmc.config.export import ExportSettings
 from simmc.config.finetune import FinetuneSettings
 from simmc.config.graphs import GraphSettings, MGSCRSettings, SMSGESettings
@@ -18,6 +23,7 @@ from simmc.config.trackmc import TrackMCSettings
 
 __all__ = [
     "AgeSettings",
+    "ClusteredSettings",
     "DataSettings",
     "DescriptorSettings",
     "EpochSettings",

@@ -100,23 +100,20 @@ class UnlabelledSettings(EpochSettings):
 
 
 @dataclass(frozen=True)
-class TrainingSettings(UnlabelledSettings):
-    """What the methods that learn by clustering have in common."""
+class ClusteredSettings(UnlabelledSettings):
+    """How the pseudo labels of a training are found, and on what."""
 
     eps: float = option(
         0.8, "DBSCAN: largest Jaccard distance of neighbours.", limits=INSIDE, group=TRAINING
     )
     min_samples: int = option(
-        2, "DBSCAN: neighbours of a core window, itself included.", limits=COUNT, group=TRAINING
+        2, "DBSCAN: neighbours of a core point, itself included.", limits=COUNT, group=TRAINING
     )
     k1: int = option(
         20, "Nearest neighbours behind the Jaccard distance.", limits=COUNT, group=TRAINING
     )
     k2: int = option(6, "Neighbours averaged in its query expansion.", limits=COUNT, group=TRAINING)
     H: int = option(256, "Width of the encoder.", aliases=("hidden",), limits=COUNT, group=TRAINING)
-    patience: int = option(
-        100, "Epochs without a better one before the run ends.", limits=COUNT, group=TRAINING
-    )
     neighbors: str = option(
         "exact",
         "Neighbour search of the clustering: exact, or approximate for very many windows.",
@@ -129,8 +126,6 @@ class TrainingSettings(UnlabelledSettings):
         limits=Range(0.01, 1),
         group=TRAINING,
     )
-    jaccard_input: str = switch("jaccard_input", FIDELITY)
-    selection: str = switch("selection", FIDELITY)
     executor: str = option(
         "local",
         "What clusters on the CPU: threads of this process, or Ray (docs/cluster.md).",
@@ -152,3 +147,14 @@ class TrainingSettings(UnlabelledSettings):
             raise UserError(f"--address {self.address} needs --executor ray.")
         if self.k2 > self.k1:
             raise UserError(f"--k2 {self.k2} must not exceed --k1 {self.k1}.")
+
+
+@dataclass(frozen=True)
+class TrainingSettings(ClusteredSettings):
+    """What the published methods that learn by clustering have in common."""
+
+    patience: int = option(
+        100, "Epochs without a better one before the run ends.", limits=COUNT, group=TRAINING
+    )
+    jaccard_input: str = switch("jaccard_input", FIDELITY)
+    selection: str = switch("selection", FIDELITY)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from simmc.config.common import COUNT, EVALUATION, INSIDE, MAIN, POSITIVE, TRAINING
-from simmc.config.epochs import UnlabelledSettings
+from simmc.config.epochs import ClusteredSettings
 from simmc.config.options import Range, option
 from simmc.errors import UserError
 
@@ -13,7 +13,7 @@ OFF, POSITIVES, MERGE = "off", "positives", "merge"
 
 
 @dataclass(frozen=True)
-class TrackMCSettings(UnlabelledSettings):
+class TrackMCSettings(ClusteredSettings):
     """Everything that a training or evaluation of TrackMC can be told."""
 
     COMMAND: ClassVar[str] = "trackmc"
@@ -49,13 +49,6 @@ class TrackMCSettings(UnlabelledSettings):
     eps: float = option(
         0.5, "DBSCAN: largest Jaccard distance of neighbours.", limits=INSIDE, group=TRAINING
     )
-    min_samples: int = option(
-        2, "DBSCAN: neighbours of a core point, itself included.", limits=COUNT, group=TRAINING
-    )
-    k1: int = option(
-        20, "Nearest neighbours behind the Jaccard distance.", limits=COUNT, group=TRAINING
-    )
-    k2: int = option(6, "Neighbours averaged in its query expansion.", limits=COUNT, group=TRAINING)
     t: float = option(
         0.1, "Temperature of the contrast.", aliases=("tau",), limits=POSITIVE, group=TRAINING
     )
@@ -72,7 +65,6 @@ class TrackMCSettings(UnlabelledSettings):
     mask_x: int = option(
         0, "Frames dropped from a window when it is learned from.", limits=Range(0), group=TRAINING
     )
-    H: int = option(256, "Width of the encoder.", aliases=("hidden",), limits=COUNT, group=TRAINING)
     D: int = option(1, "Hidden layers of the encoder.", limits=COUNT, group=TRAINING)
     pooling: str = option(
         "mean_std",
@@ -98,11 +90,9 @@ class TrackMCSettings(UnlabelledSettings):
         return f"{self.COMMAND}_{self.recordings}"
 
     def check(self) -> None:
-        """As above; frames left over, neighbour lists long enough."""
+        """As above; frames left over."""
         super().check()
         if self.mask_x >= self.length:
             raise UserError(
                 f"--mask_x {self.mask_x} leaves no frame of --length {self.length}; give less."
             )
-        if self.k2 > self.k1:
-            raise UserError(f"--k2 {self.k2} must not exceed --k1 {self.k1}.")

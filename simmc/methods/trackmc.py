@@ -14,15 +14,7 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
-from simmc.clustering import (
-    ClusterSettings,
-    Targets,
-    Threads,
-    draw_parts,
-    part_means,
-    pseudo_labels,
-    shared_targets,
-)
+from simmc.clustering import Targets, draw_parts, part_means, shared_targets
 from simmc.config import TrackMCSettings
 from simmc.config.trackmc import MERGE, OFF
 from simmc.data.loaders import Experiment, Split
@@ -39,12 +31,12 @@ from simmc.methods.matching import (
     retrieval_record,
     tensor_of,
 )
-from simmc.methods.training import load_weights
+from simmc.methods.training import clustered, load_weights
 from simmc.models.track_encoder import TrackEncoder
 from simmc.runs.runtime import Runtime, few_threads
 from simmc.runs.seeds import Seeds
 
-SURE = 0.75  # a track with a smaller share in its first cluster is one that is not sure of
+SURE = 0.75  # of a track whose first cluster has a smaller share the method is unsure
 
 
 class TrackMC(FixedTraining[TrackMCSettings]):
@@ -102,12 +94,13 @@ class TrackMC(FixedTraining[TrackMCSettings]):
         track_of_part = np.empty(part.max(initial=-1) + 1, dtype=np.int64)
         track_of_part[part] = self.track
         means = part_means(features, torch.from_numpy(part).to(features.device))
-        found = pseudo_labels(
+        found = clustered(
             means,
-            ClusterSettings(s.eps, s.min_samples, s.k1, s.k2, normalise=True),
+            s,
+            self.runtime,
+            self.clock,
+            normalise=True,
             guess=None if whole else self.guess,  # parts are new ones in every epoch
-            timer=self.clock,
-            executor=Threads(self.runtime.threads),
         )
         self.guess = found.candidates
         rows = torch.from_numpy(track_of_part).to(features.device)
@@ -129,12 +122,9 @@ class TrackMC(FixedTraining[TrackMCSettings]):
                 features = self.network(
                     self.windows[rows], None if weights is None else weights[rows]
                 )
+                own = track[rows]
                 loss = shared_prototype_contrast(
-                    features,
-                    targets.cluster[track[rows]],
-                    targets.share[track[rows]],
-                    targets.prototypes,
-                    s.t,
+                    features, targets.cluster[own], targets.share[own], targets.prototypes, s.t
                 )
                 self.optimizer.zero_grad()
                 loss.backward()

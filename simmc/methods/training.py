@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from simmc.clustering import ClusterSettings, Threads, pseudo_labels
-from simmc.config import TrainingSettings
+from simmc.clustering import Clustering, ClusterSettings, Threads, pseudo_labels
+from simmc.clustering.settings import Timer
+from simmc.config import ClusteredSettings, TrainingSettings
 from simmc.data.loaders import Experiment
 from simmc.errors import UserError
 from simmc.evaluation import diagnostics
@@ -82,24 +83,15 @@ class ClusterTraining(EpochTraining[S]):
                 features, from one to the next and from epoch to epoch: a search saves the next
                 one time.
         """
-        s = self.settings
-        how = ClusterSettings(
-            s.eps,
-            s.min_samples,
-            s.k1,
-            s.k2,
-            normalise=s.jaccard_input == "normalised",
-            neighbors=s.neighbors,
-            recall=s.recall,
-        )
         labels, recalls = [], []
         for kind, features in zip(kinds or [""] * len(sets), sets, strict=True):
-            found = pseudo_labels(
+            found = clustered(
                 features,
-                how,
+                self.settings,
+                self.runtime,
+                self.clock,
+                normalise=self.settings.jaccard_input == "normalised",
                 guess=self.candidates.get(kind),
-                timer=self.clock,
-                executor=self.runtime.executor or Threads(self.runtime.threads),
             )
             self.candidates[kind] = found.candidates
             labels.append(found.labels)
@@ -151,6 +143,43 @@ class ClusterTraining(EpochTraining[S]):
         labels = state["previous_labels"]
         super().take_up(state)
         self.previous_labels = None if labels is None else labels.numpy()
+
+
+def clustered(
+    features: torch.Tensor,
+    settings: ClusteredSettings,
+    runtime: Runtime,
+    timer: Timer,
+    *,
+    normalise: bool,
+    guess: np.ndarray | None,
+) -> Clustering:
+    """(N, H) features clustered as the settings say, where the runtime says.
+
+    Args:
+        features: (N, H) finite floats.
+        settings: of the training.
+        runtime: device and threads, or what works in their place.
+        timer: context manager by stage.
+        normalise: unit-length features first (Q1).
+        guess: `candidates` of an earlier clustering; changes the time only.
+    """
+    s = settings
+    return pseudo_labels(
+        features,
+        ClusterSettings(
+            s.eps,
+            s.min_samples,
+            s.k1,
+            s.k2,
+            normalise=normalise,
+            neighbors=s.neighbors,
+            recall=s.recall,
+        ),
+        guess=guess,
+        timer=timer,
+        executor=runtime.executor or Threads(runtime.threads),
+    )
 
 
 def load_weights(network: torch.nn.Module, path: Path, flags: str, part: str = "") -> int:
