@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 
 from simmc.data import specs, store
 from simmc.data.specs import DatasetSpec
-from simmc.data.store import StoredSplit
+from simmc.data.store import StoredSplit, joined
 from simmc.errors import UserError
 
 # gives (N, f, d) floats for the windows of a split
@@ -42,19 +42,9 @@ def read_sets(
     gallery_name = spec.gallery_of[probe]
     probe_name = probe.partition(".")[0]
     training = [read(split) for split in specs.splits_of(spec, probe) if specs.is_training(split)]
-    train = training[0] if len(training) == 1 else _joined(training)
+    train = training[0] if len(training) == 1 else joined(training)
     probe_set = read(probe_name)
     return train, probe_set, probe_set if gallery_name == probe_name else read(gallery_name)
-
-
-def _joined(parts: Sequence[StoredSplit]) -> StoredSplit:
-    x, y, z = (np.concatenate(planes) for planes in zip(*(p.planes for p in parts), strict=True))
-    known = [part.recording for part in parts if part.recording is not None]
-    recording = np.concatenate(known) if len(known) == len(parts) else None
-    labels = np.concatenate([part.labels for part in parts])
-    features = [part.features for part in parts if part.features is not None]
-    joined = np.concatenate(features) if features else None
-    return StoredSplit((x, y, z), labels, recording, parts[0].path.parent, joined)
 
 
 def with_gallery(train: StoredSplit, gallery: StoredSplit, same: bool) -> StoredSplit:
@@ -64,7 +54,7 @@ def with_gallery(train: StoredSplit, gallery: StoredSplit, same: bool) -> Stored
             "--train_on train_gallery: probe and gallery are the same windows here, so the test "
             "would be on what was learned; use --train_on train."
         )
-    both = _joined([train, gallery])
+    both = joined([train, gallery])
     return both.take(np.argsort(both.labels, kind="stable"))
 
 

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,7 @@ __all__ = [
     "StoredSplit",
     "dataset_folder",
     "find_spec",
+    "joined",
     "read_ids",
     "read_labels",
     "read_manifest",
@@ -67,6 +68,19 @@ class StoredSplit:
         recording = None if self.recording is None else self.recording[which]
         features = None if self.features is None else self.features[which]
         return StoredSplit((x, y, z), self.labels[which], recording, self.path, features)
+
+
+def joined(parts: Sequence[StoredSplit]) -> StoredSplit:
+    """Splits one after another, in memory; what one of them does not know, the whole does not."""
+    x, y, z = (np.concatenate(planes) for planes in zip(*(p.planes for p in parts), strict=True))
+    known = [part.recording for part in parts if part.recording is not None]
+    recording = np.concatenate(known) if len(known) == len(parts) else None
+    labels = np.concatenate([part.labels for part in parts])
+    features = [part.features for part in parts if part.features is not None]
+    return StoredSplit(
+        (x, y, z), labels, recording, parts[0].path.parent,
+        np.concatenate(features) if features else None,
+    )  # fmt: skip
 
 
 def dataset_folder(data_root: Path, spec: DatasetSpec, length: int) -> Path:

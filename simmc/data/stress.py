@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simmc.data.store import StoredSplit
+from simmc.data.store import StoredSplit, joined
 from simmc.errors import UserError
 
 
@@ -79,12 +79,21 @@ def lost(sets: Sets, value: str, rng: np.random.Generator) -> Sets:
 def keep(sets: Sets, value: str, rng: np.random.Generator) -> Sets:
     """Of every person in training, so many recordings, or all if there are fewer."""
     count = int(_number("keep", value, 1, 10**6, whole=True))
-    recording = _recordings(sets.train, "keep")
-    chosen: list[np.ndarray] = []
-    for person in np.unique(sets.train.labels):
-        own = np.unique(recording[sets.train.labels == person])
-        chosen.append(rng.permutation(own)[:count])
-    return sets._replace(train=sets.train.take(np.isin(recording, np.concatenate(chosen))))
+    return sets._replace(train=sets.train.take(_drawn_recordings(sets.train, "keep", count, rng)))
+
+
+def borrow(sets: Sets, value: str, rng: np.random.Generator) -> Sets:
+    """Of every person in the gallery, so many recordings are learned from as well.
+
+    They stay in the gallery, which is as hard as before; probes are never learned from. It gives
+    persons more recordings than their training split holds.
+    """
+    count = int(_number("borrow", value, 1, 10**6, whole=True))
+    if sets.gallery is sets.probe:
+        raise UserError("--stress borrow: the gallery here is the probe, which may not be learned.")
+    chosen = sets.gallery.take(_drawn_recordings(sets.gallery, "borrow", count, rng))
+    _recordings(sets.train, "borrow")
+    return sets._replace(train=joined([sets.train, chosen]))
 
 
 def pieces(sets: Sets, value: str, rng: np.random.Generator) -> Sets:
@@ -154,13 +163,14 @@ STRESSES: Mapping[str, Callable[[Sets, str, np.random.Generator], Sets]] = {
     "noise": noise,
     "lost": lost,
     "keep": keep,
+    "borrow": borrow,
     "pieces": pieces,
     "mixed": mixed,
     "strangers": strangers,
 }
 ALLOWED = (
-    "noise:METRES, lost:SHARE, keep:RECORDINGS, pieces:FEWEST-MOST, mixed:SHARE, strangers; "
-    "several joined by +"
+    "noise:METRES, lost:SHARE, keep:RECORDINGS, borrow:RECORDINGS, pieces:FEWEST-MOST, "
+    "mixed:SHARE, strangers; several joined by +"
 )
 
 
@@ -184,6 +194,18 @@ def _recordings(split: StoredSplit, name: str) -> np.ndarray:
             "Cut them again with Preprocess.py, which writes recording_*.npy."
         )
     return split.recording
+
+
+def _drawn_recordings(
+    split: StoredSplit, name: str, count: int, rng: np.random.Generator
+) -> np.ndarray:
+    """(N,) bool: the windows of so many recordings of every person, drawn at random."""
+    recording = _recordings(split, name)
+    chosen = []
+    for person in np.unique(split.labels):
+        own = np.unique(recording[split.labels == person])
+        chosen.append(rng.permutation(own)[:count])
+    return np.isin(recording, np.concatenate(chosen))
 
 
 def _moved(sets: Sets, move: Callable[[np.ndarray], np.ndarray], name: str) -> Sets:

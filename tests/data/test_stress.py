@@ -90,6 +90,27 @@ def test_keep_leaves_whole_recordings():
     assert len(stressed(given, "keep:7", rng()).train) == len(given.train)
 
 
+def test_borrowed_recordings_are_whole_and_stay_in_the_gallery():
+    given = sets()
+    found = stressed(given, "borrow:2", rng())
+    assert found.gallery is given.gallery and found.probe is given.probe
+    own, more = np.split(np.arange(len(found.train)), [len(given.train)])
+    np.testing.assert_array_equal(found.train.recording[own], given.train.recording)
+    held = {(r, p) for r, p in zip(given.gallery.recording, given.gallery.labels, strict=True)}
+    borrowed = Counter(zip(found.train.recording[more], found.train.labels[more], strict=True))
+    assert set(borrowed) <= held and set(borrowed.values()) == {20}
+    assert set(Counter(person for _, person in borrowed).values()) == {2}
+    first = np.flatnonzero(given.gallery.recording == found.train.recording[more[0]])[0]
+    for got, kept in zip(found.train.planes, given.gallery.planes, strict=True):
+        np.testing.assert_array_equal(got[more[0]], kept[first])
+
+
+def test_nothing_is_borrowed_from_a_gallery_that_is_the_probe():
+    both = split(seed=1)
+    with pytest.raises(UserError, match="may not be learned"):
+        stressed(Sets(split(), both, both), "borrow:1", rng())
+
+
 def test_pieces_are_runs_of_one_recording():
     given = sets()
     found = stressed(given, "pieces:3-7", rng()).train
@@ -170,11 +191,11 @@ def test_what_cannot_be(text, said):
         stressed(sets(), text, rng())
 
 
-@pytest.mark.parametrize("text", ["keep:1", "pieces:2-3", "mixed:0.1"])
+@pytest.mark.parametrize("text", ["keep:1", "borrow:1", "pieces:2-3", "mixed:0.1"])
 def test_recordings_have_to_be_known(text):
-    alone = StoredSplit(split().planes, split().labels, None, Path("a set"))
+    train, probe, gallery = (replace(part, recording=None) for part in sets())
     with pytest.raises(UserError, match="a set"):
-        stressed(Sets(alone, alone, alone), text, rng())
+        stressed(Sets(train, probe, gallery), text, rng())
 
 
 @pytest.mark.parametrize("text", ["noise:0.1", "lost:0.1"])
