@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from simmc.cli import console
-from simmc.cli.run_folder import PROTOCOLS, new_results
+from simmc.cli.run_folder import PROTOCOLS, keep_probes, new_results, take_retrievals
 from simmc.cli.training import CMC_RANKS, load
 from simmc.config import DescriptorSettings, Resolved, resolve
 from simmc.config.descriptors import ALL, NAMES
@@ -117,6 +117,7 @@ def score(
         pointer=POINTER,
     )
     run.write_config(resolved.to_dict())
+    keep_probes(run, take_retrievals(results), data)
     run.write_results(results)
     return results, run
 

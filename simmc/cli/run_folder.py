@@ -3,6 +3,7 @@
 simmc/runs/directory.py knows where the files of a run lie, and nothing of settings.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,13 @@ from simmc.config import DataSettings, EpochSettings, Resolved, options_of
 from simmc.config.layers import STORED
 from simmc.data.loaders import Experiment
 from simmc.errors import UserError
+from simmc.evaluation.ranking import Retrieval
+from simmc.methods.matching import RETRIEVAL
 from simmc.runs.directory import RunDirectory
+from simmc.runs.outcomes import ProbeOutcomes
 from simmc.runs.runtime import Runtime, versions
 
+AGREEMENT = 1e-3  # by which figures of the same weights may differ between machines
 TWIN = "label_free"  # folder of the second training, where the first one used identities
 PROTOCOLS = ("paper", "label_free")
 # from a run to its continuation
@@ -81,3 +86,46 @@ def new_results(
         "data": {"manifest_sha256": data.checksum, "generated": data.generated},
         "settings": {k.rstrip("_"): v for k, v in vars(settings).items()},
     }
+
+
+def take_retrievals(results: dict[str, Any]) -> dict[str, Retrieval]:
+    """Take out of results, which then hold figures only, what each protocol retrieved."""
+    found: dict[str, Retrieval] = {}
+    for protocol, outcome in results["protocols"].items():
+        if outcome and RETRIEVAL in outcome:
+            found[protocol] = outcome[RETRIEVAL]
+            figures = {key: value for key, value in outcome.items() if key != RETRIEVAL}
+            results["protocols"][protocol] = figures
+    return found
+
+
+def keep_probes(run: RunDirectory, found: Mapping[str, Retrieval], data: Experiment) -> None:
+    """Write how every probe window fared under each protocol."""
+    identity = np.array(data.test_identities, np.int64)[data.probe.identity]
+    for protocol, retrieval in found.items():
+        outcomes = ProbeOutcomes.of(retrieval, identity, data.probe.recording)
+        outcomes.write(run.probes_path(protocol))
+
+
+def as_stored(results: dict[str, Any], run: RunDirectory) -> list[str]:
+    """The protocols whose figures in a run's results.json are these: same data, same numbers.
+
+    A run may be scored with other settings than it was trained with, or with other data.
+    """
+    if not run.results_path.is_file():
+        return []
+    stored = run.read_results()
+    for part, key in (("data", "manifest_sha256"), ("counts", "probe")):
+        if (stored.get(part) or {}).get(key) != results[part][key]:
+            return []
+    return [
+        protocol
+        for protocol, new in results["protocols"].items()
+        if new and _alike(new, (stored.get("protocols") or {}).get(protocol) or {})
+    ]
+
+
+def _alike(new: dict[str, Any], old: dict[str, Any]) -> bool:
+    figures = ("top1", "top5", "top10", "mAP")
+    these, those = (np.array([one.get(key) for key in figures], float) for one in (new, old))
+    return np.allclose(these, those, rtol=0, atol=AGREEMENT, equal_nan=True)

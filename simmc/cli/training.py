@@ -10,11 +10,14 @@ from simmc.cli import console
 from simmc.cli.run_folder import (
     PROTOCOLS,
     TWIN,
+    as_stored,
     continued,
     default_name,
+    keep_probes,
     new_results,
     pointer,
     refuse_changes,
+    take_retrievals,
 )
 from simmc.clustering import Executor
 from simmc.clustering.on_ray import RayExecutor
@@ -149,6 +152,7 @@ def train_run(
                 run.write_config(continued(run.read_config(), resolved))
             results = train_leg(method, training, here, results)
     results["peak_rss_bytes"] = peak_rss_bytes()
+    keep_probes(run, take_retrievals(results), data)
     run.write_results(results)
     console.results(results, run, method.explained)
     return 0
@@ -260,6 +264,16 @@ def evaluate_run(
             )
     if not any(results["protocols"].values()):
         run.require(run.best)
+    found = take_retrievals(results)
+    same = as_stored(results, run)
+    keep_probes(run, {protocol: found[protocol] for protocol in found if protocol in same}, data)
+    if others := sorted(found.keys() - same):
+        console.notes(
+            [
+                f"{run.results_path} holds other numbers than these, or none: its probes_*.npz, "
+                f"the outcome of every probe, are left as they are for {', '.join(others)}"
+            ]
+        )
     console.results(results, run, method.explained)
     return 0
 

@@ -11,6 +11,7 @@ from simmc.data.loaders import Experiment, Split
 from simmc.evaluation.ranking import Retrieval, evaluate
 from simmc.runs.runtime import Runtime
 
+RETRIEVAL = "retrieval"  # the entry of an outcome that is no figure but what was retrieved
 ENCODE_BATCH = 4096  # windows encoded at once: bounds the memory of the hidden layer
 # (B, f, K) windows and (B, q, f) frame weights to (B, q, H) features; None: the frames themselves
 Encoder = Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None
@@ -125,5 +126,9 @@ def retrieval_record(found: Retrieval) -> dict[str, float]:
 
 
 def retrieval_outcome(found: Retrieval, epoch: int, ranks: int) -> dict[str, Any]:
-    """What results.json holds of a protocol: figures, epoch, CMC curve up to a rank."""
-    return retrieval_record(found) | {"epoch": epoch, "cmc": found.cmc(ranks).tolist()}
+    """What results.json holds of a protocol: figures, epoch, CMC curve up to a rank.
+
+    Under RETRIEVAL lies all that was found, which goes into a file of its own.
+    """
+    curve = found.cmc(ranks).tolist()
+    return retrieval_record(found) | {"epoch": epoch, "cmc": curve, RETRIEVAL: found}

@@ -5,6 +5,7 @@
     best.pt         weights of the best epoch
     last.pt         everything needed to continue
     results.json    the final numbers
+    probes_*.npz    how every probe window fared, by protocol
 
 Beside the runs of a probe lies `latest`, a text file with the name of the newest one.
 """
@@ -132,6 +133,10 @@ class RunDirectory:
     def results_path(self) -> Path:
         """The final numbers."""
         return self.path / "results.json"
+
+    def probes_path(self, protocol: str) -> Path:
+        """How every probe window fared under a protocol."""
+        return self.path / f"probes_{protocol}.npz"
 
     def require(self, file: Path) -> Path:
         """`file` if it exists, else a message that names the runs that have one."""
