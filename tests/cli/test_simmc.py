@@ -34,6 +34,7 @@ def test_files_of_a_run(train, capsys):
     assert names == {
         *("config.json", "metrics.jsonl", "results.json"),
         *("best.pt", "label_free.pt", "last.pt"),
+        *("probes_paper.npz", "probes_label_free.npz"),
     }
     assert made.path.name == "f6_exact_seed0"
     assert [row["epoch"] for row in made.read_metrics()] == [0, 1, 2]
