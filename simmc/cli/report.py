@@ -13,6 +13,8 @@ from simmc.runs.directory import RunDirectory
 
 # A run whose first training balances classes by identity keeps its label-free training here.
 _TWIN = "label_free"
+_FEWEST_RESAMPLES = 100
+_PROTOCOLS = ("label_free", "paper", "fixed_epochs")
 _DATA_ROOT: dict[str, Any] = {
     "type": Path,
     "metavar": "DIR",
@@ -44,6 +46,30 @@ def table(words: Any) -> int:
     text = render.render(
         tables.build(runs, with_published=not words.without_published), words.format
     )
+    if words.out is None:
+        print(text, end="")
+    else:
+        atomic.write_text(words.out, text)
+        print(words.out)
+    return 0
+
+
+def compare(words: Any) -> int:
+    """Prints or writes intervals of some runs, and how they differ from others."""
+    from simmc.reports import comparison, sides
+
+    if words.resamples < _FEWEST_RESAMPLES:
+        raise UserError(
+            f"--resamples {words.resamples}: give {_FEWEST_RESAMPLES} or more; the ends of an "
+            "interval are rare draws."
+        )
+    if words.seed < 0:
+        raise UserError(f"--seed {words.seed}: give 0 or more.")
+    other = words.with_protocol or words.protocol
+    a = sides.load_side("A", words.runs, words.protocol)
+    b = sides.load_side("B", words.others, other) if words.others else None
+    found = comparison.compare(a, b, resamples=words.resamples, seed=words.seed)
+    text = comparison.render(found, words.format)
     if words.out is None:
         print(text, end="")
     else:
@@ -115,7 +141,7 @@ def _parser() -> argparse.ArgumentParser:
         "dataset and probe (such as ReID_Models/KS20/probe) for its newest run.",
     )
     actions = parser.add_subparsers(
-        metavar="table|cmc|curves|importance|attention|confusion", required=True
+        metavar="table|cmc|curves|compare|importance|attention|confusion", required=True
     )
 
     one: argparse.ArgumentParser = actions.add_parser(
@@ -142,6 +168,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--without_published", action="store_true", help="leave the papers' rows out")
     one.add_argument("--out", type=Path, metavar="FILE", help="write to FILE, not to the screen")
     one.set_defaults(call=table)
+    _comparison(actions)
 
     _picture(
         actions,
@@ -212,6 +239,52 @@ def _parser() -> argparse.ArgumentParser:
         help="which epoch's (default: supervised, the best by the test)",
     )
     return parser
+
+
+def _comparison(actions: Any) -> None:
+    """The parser of the action that compares runs."""
+    one: argparse.ArgumentParser = actions.add_parser(
+        "compare",
+        help="95 %% intervals over persons, and the paired difference from other runs",
+        description="Side A, the first runs, and side B, those after --with: one run a seed, alike "
+        "in all else. Mean, spread over seeds and 95 % interval over persons of each side; and, "
+        "run by run of the same seed and data, the difference A - B with its interval and p-value "
+        "(docs/metrics.md).",
+        allow_abbrev=False,
+    )
+    one.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="runs of side A")
+    one.add_argument(
+        "--with",
+        nargs="+",
+        type=Path,
+        default=[],
+        dest="others",
+        metavar="RUN",
+        help="runs of side B (default: intervals of A alone)",
+    )
+    one.add_argument(
+        "--protocol",
+        choices=_PROTOCOLS,
+        default="label_free",
+        help="whose numbers are compared (default: label_free)",
+    )
+    one.add_argument(
+        "--with_protocol",
+        choices=_PROTOCOLS,
+        help="whose numbers of side B, if not those of --protocol; the result says so",
+    )
+    one.add_argument(
+        "--resamples", type=int, default=10000, metavar="N", help="random draws (default: 10000)"
+    )
+    one.add_argument("--seed", type=int, default=0, metavar="N", help="of the draws (default: 0)")
+    one.add_argument(
+        "--format",
+        choices=render.FORMATS,
+        default="text",
+        help="text, md (Markdown), or csv with fractions of 1 (default: text)",
+    )
+    one.add_argument("--out", type=Path, metavar="FILE", help="write to FILE, not to the screen")
+    one.set_defaults(call=compare)
 
 
 def _picture(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from simmc.reports.tables import AREAS, RATES, Table
 
 FORMATS = ("text", "md", "csv")
-_HEADINGS = {
+HEADINGS = {
     **{"top1": "top-1", "top5": "top-5", "top10": "top-10", "mAP": "mAP", "mINP": "mINP"},
     **{"nauc_roc": "nAUC ROC", "nauc_cmc": "nAUC CMC"},
 }
@@ -23,18 +23,26 @@ def render(table: Table, form: str) -> str:
     """The table as "text", "md" (Markdown) or "csv" (fractions of 1, one column a number)."""
     if form == "csv":
         return _csv(table)
-    heads, cells = _cells(table)
+    return page([_cells(table)], table.notes, form)
+
+
+def page(
+    blocks: Sequence[tuple[list[str], list[list[str]]]], notes: Sequence[str], form: str
+) -> str:
+    """Tables, each of heads and cells, and notes below them, as "text" or "md"."""
     if form == "md":
-        return "\n\n".join(["\n".join(_markdown(heads, cells)), *table.notes]) + "\n"
-    notes = [textwrap.fill(note, 100, subsequent_indent="  ") for note in table.notes]
-    return "\n".join([*_text(heads, cells), "", *notes]) + "\n"
+        parts = ["\n".join(_markdown(*block)) for block in blocks]
+        return "\n\n".join([*parts, *notes]) + "\n"
+    filled = [textwrap.fill(note, 100, subsequent_indent="  ") for note in notes]
+    lines = [line for block in blocks for line in [*_text(*block), ""]]
+    return "\n".join([*lines, *filled]) + "\n"
 
 
 def _cells(table: Table) -> tuple[list[str], list[list[str]]]:
     with_settings = any(row.settings for row in table.rows)
     heads = ["Dataset", "Probe", "f", "Method", "Fidelity", "Protocol"]
     shown = [*RATES, *(area for area in AREAS if any(area in row.rates for row in table.rows))]
-    heads += ["Settings"] * with_settings + ["Seeds", *(_HEADINGS[name] for name in shown), "Epoch"]
+    heads += ["Settings"] * with_settings + ["Seeds", *(HEADINGS[name] for name in shown), "Epoch"]
     cells = []
     for row in table.rows:
         line = [row.dataset, row.probe, row.length, row.method, row.fidelity, row.protocol]

@@ -18,7 +18,7 @@ RATES = ("top1", "top5", "top10", "mAP", "mINP")
 AREAS = ("nauc_roc", "nauc_cmc")  # of classifiers only
 SUPERVISED = "supervised"
 # Settings that say where and how a run was made, not what was computed.
-_INCIDENTAL = frozenset(
+INCIDENTAL = frozenset(
     [
         *("seed", "device", "gpu", "threads", "data_root", "model_root", "run", "resume", "mode"),
         *("config", "save_model", "save_flag", "checkpoint_every", "model_size", "tensorboard"),
@@ -41,7 +41,7 @@ _NOTE_D_PG = "D_PG: our definition of PoseGait's 81 features; the published one 
 _NOTE_PUBLISHED = (
     "Published rows: {}; averages of an unstated number of runs, at their own sequence length."
 )
-_NOTE_GENERATED = (
+NOTE_GENERATED = (
     "Generated: these walkers come out of a program. The numbers say that the tools work, and "
     "nothing about real people or about the paper."
 )
@@ -119,7 +119,7 @@ def build(runs: Sequence[Run], with_published: bool = True) -> Table:
     if sources := sorted({row.source for row in rows if row.is_published}):
         notes.append(_NOTE_PUBLISHED.format("; ".join(sources)))
     if any(run.generated for run in runs):
-        notes.append(_NOTE_GENERATED)
+        notes.append(NOTE_GENERATED)
     return Table(tuple(rows), tuple(notes))
 
 
@@ -128,7 +128,7 @@ def _family_rows(runs: Sequence[Run]) -> tuple[list[Row], list[str]]:
     varying = _varying_settings(runs)
     groups: dict[tuple[str, str, str], list[Run]] = {}
     for run in runs:
-        settings = ", ".join(f"{key}={_plain(run.settings.get(key))}" for key in varying)
+        settings = ", ".join(f"{key}={plain(run.settings.get(key))}" for key in varying)
         key = (run.text("length"), run.text("fidelity"), settings)
         groups.setdefault(key, []).append(run)
     rows, notes = [], []
@@ -197,8 +197,8 @@ def _varying_settings(runs: Sequence[Run]) -> list[str]:
     varying = set()
     for fidelity in {run.text("fidelity") for run in runs}:
         alike = [run.settings for run in runs if run.text("fidelity") == fidelity]
-        for key in set().union(*alike) - _INCIDENTAL:
-            if len({_plain(settings.get(key)) for settings in alike}) > 1:
+        for key in set().union(*alike) - INCIDENTAL:
+            if len({plain(settings.get(key)) for settings in alike}) > 1:
                 varying.add(key)
     return sorted(varying)
 
@@ -226,5 +226,6 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _plain(value: object) -> str:
+def plain(value: object) -> str:
+    """A setting as text, the same for equal ones."""
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)

@@ -51,6 +51,7 @@ def test_a_run_and_what_it_leaves(command, prepared, tmp_path, capsys):
     # class sampling takes identities, so the label-free numbers come from a second training
     assert {path.name for path in made.path.iterdir()} == {
         *("config.json", "metrics.jsonl", "results.json", "best.pt", "last.pt", TWIN),
+        *("probes_paper.npz", "probes_label_free.npz"),
     }
     found = made.read_results()
     paper = found["protocols"]["paper"]

@@ -96,3 +96,19 @@ def test_scoring_with_other_data_leaves_the_files_alone(prepared, tmp_path, caps
     assert run("trackmc", *words, "--stress", "noise:0.5") == 0
     assert contents(made.path) == before
     assert capsys.readouterr().err.count("probes_*.npz") == 2
+
+
+def test_two_methods_compared(prepared, tmp_path, capsys):
+    ours, theirs = (made_by(command, prepared, tmp_path) for command in ("trackmc", "simmc"))
+    capsys.readouterr()
+    assert run("report", "compare", ours.path, "--with", theirs.path, "--format", "md") == 0
+    text = capsys.readouterr().out
+    assert "| A | TrackMC (recordings: merge) | exact | label_free | none | 0 |" in text
+    assert "| B | SimMC | released | label_free | none | 0 |" in text
+    for side, folder in (("A", ours), ("B", theirs)):
+        top1 = folder.read_results()["protocols"]["label_free"]["top1"]
+        cells = next(line for line in text.splitlines() if "| top-1 |" in line).split(" | ")
+        assert cells["AB".index(side) * 2 + 1] == f"{100 * top1:.1f}"
+    same = ours.read_results()["counts"]["probe"] == theirs.read_results()["counts"]["probe"]
+    assert ("probe windows differ" in text) != same
+    assert "Generated" in text

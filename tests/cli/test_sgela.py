@@ -43,6 +43,7 @@ def test_a_run_and_what_it_leaves(prepared, tmp_path, capsys):
     assert {path.name for path in made.path.iterdir()} == {
         *("config.json", "metrics.jsonl", "results.json"),
         *("best.pt", "label_free.pt", "last.pt"),
+        *("probes_paper.npz", "probes_label_free.npz"),
     }
     assert "the weights of the last epoch" in out and "pseudo labels" not in out
     found = made.read_results()

@@ -313,7 +313,9 @@ def test_the_raw_coordinates_are_a_setting(train, evaluated):
     found = made.read_results()
     assert found["protocols"]["paper"] == found["protocols"]["label_free"]
     assert 0 < found["protocols"]["paper"]["top1"] <= 1
-    assert {path.name for path in made.path.iterdir()} == {"config.json", "results.json"}
+    assert {path.name for path in made.path.iterdir()} == {
+        *("config.json", "results.json", "probes_paper.npz", "probes_label_free.npz"),
+    }
     assert evaluated(made)["protocols"] == found["protocols"]
 
 

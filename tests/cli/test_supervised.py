@@ -31,6 +31,7 @@ def test_a_run_is_called_supervised_everywhere(model, prepared, tmp_path, capsys
     assert {path.name for path in made.path.iterdir()} == {
         *("config.json", "metrics.jsonl", "results.json"),
         *("best.pt", "fixed_epochs.pt", "last.pt"),
+        *("probes_paper.npz", "probes_fixed_epochs.npz"),
     }
     found = made.read_results()
     assert found["supervised"] is True
