@@ -8,6 +8,7 @@ prototypes = cluster_means(features, labels) # (C, d)
 from simmc.clustering.approximate import approximate_neighbors
 from simmc.clustering.density import OUTLIER, dbscan
 from simmc.clustering.executors import Executor, Threads
+from simmc.clustering.farthest import farthest
 from simmc.clustering.jaccard import (
     JaccardGraph,
     expand_weights,
@@ -17,7 +18,7 @@ from simmc.clustering.jaccard import (
     radius_graph,
     unit_rows,
 )
-from simmc.clustering.neighbors import Neighbors, k_nearest
+from simmc.clustering.neighbors import Neighbors, k_nearest, k_nearest_among
 from simmc.clustering.prototypes import cluster_means
 from simmc.clustering.pseudo_labels import Clustering, pseudo_labels
 from simmc.clustering.settings import ClusterSettings
@@ -37,9 +38,11 @@ __all__ = [
     "dbscan",
     "draw_parts",
     "expand_weights",
+    "farthest",
     "graph_from_neighbors",
     "jaccard_graph",
     "k_nearest",
+    "k_nearest_among",
     "neighbor_weights",
     "part_means",
     "pseudo_labels",

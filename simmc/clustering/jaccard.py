@@ -149,6 +149,7 @@ def neighbor_weights(
     rows: np.ndarray,
     neighbors: np.ndarray,
     *,
+    half: int | None = None,
     order: np.ndarray | None = None,
     executor: Executor | None = None,
 ) -> sparse.csr_array:
@@ -161,6 +162,7 @@ def neighbor_weights(
     Args:
         rows: (N, d) float32 or float64, as ranked.
         neighbors: (N, k1) int32, nearest first.
+        half: length of the lists behind R(q, k1 / 2); None: round(k1 / 2) + 1.
         order: (N,) int32, a row's number at each place of the result; None: as stored.
         executor: where blocks of rows are worked on; None: as many threads as torch uses.
 
@@ -171,7 +173,7 @@ def neighbor_weights(
     n, k1 = neighbors.shape
     order, rank = _places(order, n)
     lists = neighbors[order]
-    half = min(int(np.around(k1 / 2)) + 1, k1)
+    half = min(half or int(np.around(k1 / 2)) + 1, k1)
     mutual, mutual_half = (
         _joined(executor.map(reciprocal, (order, rank, lists, length), n), (0, length))
         for length in (k1, half)

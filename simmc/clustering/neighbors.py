@@ -123,6 +123,39 @@ def k_nearest(
     return Neighbors(indices, squared, candidates)
 
 
+def k_nearest_among(
+    queries: np.ndarray, rows: np.ndarray, k: int, *, threads: int | None = None
+) -> Neighbors:
+    """Find the k nearest of some rows for each of other rows (k is cut to N).
+
+    Args:
+        queries: (Q, d) finite floats.
+        rows: (N, d) finite floats, one at least.
+        k: rows a query, one at least.
+        threads: None: as many as torch uses.
+
+    Returns:
+        Neighbors of the queries, numbers of rows: arrays of shape (Q, min(k, N)).
+    """
+    if k < 1:
+        raise ValueError(f"k must be at least 1, not {k}")
+    n, count = len(rows), len(queries)
+    both = as_rows(np.concatenate([rows, queries]))
+    screen, k = screen_of(both), min(k, n)
+    m = min(k + SPARE, n)
+    indices, squared = np.empty((count, k), np.int32), np.empty((count, k))
+    candidates = np.empty((count, m), np.int32)
+
+    def look(begin: int) -> None:
+        here = slice(begin, min(begin + TILE, count))
+        asking = np.arange(n + here.start, n + here.stop)
+        found = search(both, screen, k, m, asking, among=n)
+        indices[here], squared[here], candidates[here] = found
+
+    multiply_by_threads(look, range(0, count, TILE), threads or torch.get_num_threads())
+    return Neighbors(indices, squared, candidates)
+
+
 def search_rows(
     rows: np.ndarray, screen: Screen, k: int, m: int, begin: int, end: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -131,23 +164,33 @@ def search_rows(
 
 
 def search(
-    rows: np.ndarray, screen: Screen, k: int, m: int, which: np.ndarray
+    rows: np.ndarray,
+    screen: Screen,
+    k: int,
+    m: int,
+    which: np.ndarray,
+    *,
+    among: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The exact search for some rows (n,) among all: indices, squared distances, m candidates."""
-    n = len(which)
+    """The exact search for some rows (n,) among all, or among the first so many.
+
+    Returns:
+        Indices and squared distances (n, k), candidates (n, m).
+    """
+    n, among = len(which), len(rows) if among is None else among
     values = np.full((n, m), np.inf, np.float32)
     candidates = np.full((n, m), -1, np.int32)
     everyone = torch.from_numpy(screen.rows)
     tile = torch.empty(TILE * TILE)
     for a in range(0, n, TILE):
         asking = everyone[torch.from_numpy(which[a : a + TILE])]
-        for b in range(0, len(rows), TILE):
-            there = slice(b, b + TILE)
+        for b in range(0, among, TILE):
+            there = slice(b, min(b + TILE, among))
             products = _product(asking, everyone[there], tile)
             keep_along_rows(products, screen.half[there], a, b, values, candidates)
     indices, squared = np.empty((n, k), np.int32), np.empty((n, k))
     complete = lower_bound(screen, values[:, -1], which)
-    settled(rows, which, candidates, complete, indices, squared)
+    settled(rows, which, candidates, complete, indices, squared, among=among)
     return indices, squared, candidates
 
 
@@ -158,6 +201,8 @@ def settled(
     complete: np.ndarray,
     indices: np.ndarray,
     squared: np.ndarray,
+    *,
+    among: int | None = None,
 ) -> None:
     """Write the exact lists of some rows, asking everyone where the candidates may not do.
 
@@ -168,9 +213,11 @@ def settled(
         complete: (n,) the least squared distance that a row which is no candidate can have.
         indices: (n, k) int32, written.
         squared: (n, k) float64, written.
+        among: how many of the rows, from the first on, may be neighbours; None: all.
     """
+    among = len(rows) if among is None else among
     rank(rows, which, candidates, indices, squared)
-    if candidates.shape[1] == len(rows):
+    if candidates.shape[1] == among:
         return
     unproven = np.flatnonzero(~(squared[:, -1] < complete))  # also where the bound is NaN
     if not len(unproven):
@@ -180,7 +227,7 @@ def settled(
         rows[which[unproven]], axis=0, return_index=True, return_inverse=True
     )[1:]
     k = indices.shape[1]
-    everyone = np.arange(len(rows), dtype=np.int32)[None]
+    everyone = np.arange(among, dtype=np.int32)[None]
     for position, first in enumerate(unproven[distinct]):
         one_indices, one_squared = np.empty((1, k), np.int32), np.empty((1, k))
         rank(rows, which[first : first + 1], everyone, one_indices, one_squared)
@@ -269,9 +316,6 @@ def _product(left: torch.Tensor, right: torch.Tensor, room: torch.Tensor) -> np.
 def lower_bound(screen: Screen, floor: np.ndarray, which: np.ndarray) -> np.ndarray:
     """The least squared distance that a row left out can have, whatever the rounding.
 
-    A dot product of d terms, summed in any order, is off by at most about d eps |x||y|; the
-    halved norms and the centring add a few eps.
-
     Args:
         screen: the features as multiplied.
         floor: (n,) float32: no row left out is below it.
@@ -280,8 +324,17 @@ def lower_bound(screen: Screen, floor: np.ndarray, which: np.ndarray) -> np.ndar
     Returns:
         (n,) float64 in the features' unit squared.
     """
-    norms = screen.norms[which]
+    distances = screen.norms[which] + 2.0 * floor.astype(np.float64)
+    return (distances - 2.0 * slack(screen, which)) / screen.scale / screen.scale
+
+
+def slack(screen: Screen, which: np.ndarray) -> np.ndarray:
+    """(n,) float64: by how much |y|^2 / 2 - x.y can be off for some rows x, whatever the y.
+
+    A dot product of d terms, summed in any order, is off by at most about d eps |x||y|; the
+    halved norms and the centring add a few eps.
+    """
+    lengths = np.sqrt(screen.norms[which])
     largest = np.sqrt(screen.norms.max(initial=0.0))
     eps = float(np.finfo(np.float32).eps)
-    slack = (screen.rows.shape[1] + 8) * eps * (np.sqrt(norms) + largest) * largest
-    return (norms + 2.0 * floor.astype(np.float64) - 2.0 * slack) / screen.scale / screen.scale
+    return (screen.rows.shape[1] + 8) * eps * (lengths + largest) * largest
