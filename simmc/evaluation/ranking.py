@@ -4,6 +4,7 @@ The ranking of a probe orders the whole gallery by (Euclidean distance, gallery 
 docs/metrics.md for the formulas and the rules at the edges.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeGuard
@@ -14,7 +15,7 @@ import torch
 from simmc.compiled import over_rows
 from simmc.evaluation.counting import rank_rows
 from simmc.evaluation.on_device import rank_on_device
-from simmc.evaluation.screening import ReleasedSquares, Screen
+from simmc.evaluation.screening import GivenDistances, ReleasedSquares, Screen
 from simmc.evaluation.spans import match_spans
 
 _BUFFER = 32 * 2**20  # bytes of the block of screening values
@@ -120,6 +121,44 @@ def evaluate(
     return _retrieval(ranks, precision, same_condition == "skip_first")
 
 
+def evaluate_distances(
+    distances: Callable[[int, int], np.ndarray],
+    probe_ids: np.ndarray,
+    gallery_ids: np.ndarray,
+    *,
+    self_index: np.ndarray | None = None,
+    same_condition: str | None = None,
+    block: int | None = None,
+    threads: int | None = None,
+) -> Retrieval:
+    """Rank the gallery by distances of any kind; only a block of them is ever held.
+
+    Args:
+        distances: gives (b, Ng) float64 distances of the probes start .. stop - 1, infinity
+            allowed.
+        probe_ids: (Np,) identities of any sortable type.
+        gallery_ids: (Ng,) identities.
+        self_index: as for `evaluate`, like all that follows.
+        same_condition: None, "remove_self" or "skip_first".
+        block: probes at a time.
+        threads: for the counting.
+
+    Raises:
+        ValueError: as `evaluate`; or a distance is NaN.
+    """
+    probe_ids, gallery_ids = np.asarray(probe_ids), np.asarray(gallery_ids)
+    probe, gallery = np.empty((len(probe_ids), 0)), np.empty((len(gallery_ids), 0))
+    if not len(probe_ids) or not len(gallery_ids):
+        raise ValueError(f"{len(probe_ids)} probes and {len(gallery_ids)} gallery windows")
+    _check(probe, probe_ids, gallery, gallery_ids, same_condition, "clamp", block)
+    own = _own_windows(self_index, same_condition, len(probe_ids), len(gallery_ids))
+    rows = block or _rows_of_a_block(GivenDistances.itemsize, len(gallery_ids))
+    order, spans = match_spans(probe_ids, gallery_ids)
+    screen = GivenDistances(distances, order)
+    ranks, precision = _rank_blocks(screen, probe, gallery, order, spans, own, rows, threads)
+    return _retrieval(ranks, precision, same_condition == "skip_first")
+
+
 def _rank_on_cpu(
     probe: np.ndarray,
     probe_ids: np.ndarray,
@@ -134,12 +173,31 @@ def _rank_on_cpu(
     if probe.dtype != gallery.dtype:
         probe, gallery = probe.astype(np.float64), gallery.astype(np.float64)
     order, spans = match_spans(probe_ids, gallery_ids)
+    rows = block or _rows_of_a_block(kind.itemsize, len(gallery))
+    screen = kind(probe, gallery, order, rows)
+    return _rank_blocks(screen, probe, gallery, order, spans, own, rows, threads)
+
+
+def _rows_of_a_block(itemsize: int, gallery: int) -> int:
+    """Probes that are ranked at a time."""
+    return max(1, min(1024, _BUFFER // (itemsize * gallery)))
+
+
+def _rank_blocks(
+    screen: Screen | ReleasedSquares | GivenDistances,
+    probe: np.ndarray,
+    gallery: np.ndarray,
+    order: np.ndarray,
+    spans: np.ndarray,
+    own: np.ndarray,
+    rows: int,
+    threads: int | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `_rank_on_cpu`, where everything is at hand but the values of the screen."""
     column = np.empty(len(gallery), np.int64)
     column[order] = np.arange(len(gallery))
     hidden = np.where(own >= 0, column[own], -1)
-    rows = block or max(1, min(1024, _BUFFER // (kind.itemsize * len(gallery))))
     threads = threads or torch.get_num_threads()
-    screen = kind(probe, gallery, order, rows)
     ranks = np.empty((len(probe), 4), np.int64)
     precision = np.empty(len(probe))
     for start in range(0, len(probe), rows):

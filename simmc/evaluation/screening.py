@@ -1,11 +1,12 @@
 """Squared distances of a block of probes to the whole gallery by one matrix product.
 
-Two kinds: fast single-precision values with a bound on their rounding, to be refined where it
+Three kinds: fast single-precision values with a bound on their rounding, to be refined where it
 matters (`Screen`), and the squares of the released evaluation mode, accidents included
-(`ReleasedSquares`, docs/fidelity.md Q13). Both yield what
-`simmc.evaluation.counting.rank_rows` reads.
+(`ReleasedSquares`, docs/fidelity.md Q13), and distances that somebody else worked out
+(`GivenDistances`). All yield what `simmc.evaluation.counting.rank_rows` reads.
 """
 
+from collections.abc import Callable
 from math import frexp, sqrt
 
 import numpy as np
@@ -76,6 +77,29 @@ class ReleasedSquares:
         screen += np.square(rows).sum(axis=1)[:, None] + self.squares
         screen[screen < 0] = np.inf
         return screen, np.zeros(stop - start)
+
+
+class GivenDistances:
+    """Distances that a function gives for blocks of probes."""
+
+    refine = False
+    itemsize = 8
+    scale = 1.0
+    longest = 0.0
+
+    def __init__(self, distances: Callable[[int, int], np.ndarray], order: np.ndarray):
+        self.distances = distances
+        self.order = order
+        self.norms = np.zeros(len(order))
+
+    def block(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Distances (b, n) of the probes start..stop-1, and zeros."""
+        found = np.asarray(self.distances(start, stop), np.float64)
+        if found.shape != (stop - start, len(self.order)):
+            raise ValueError(f"distances of shape {found.shape} for {stop - start} probes")
+        if np.isnan(found).any():
+            raise ValueError(f"a distance of the probes {start} to {stop - 1} is NaN")
+        return found[:, self.order], np.zeros(stop - start)
 
 
 def _product(left: np.ndarray, right: np.ndarray, buffer: np.ndarray) -> np.ndarray:
