@@ -117,7 +117,9 @@ def test_stored_settings_of_another_version():
 def test_describe_lists_every_setting_with_value_and_origin():
     lines = simmc("--lambda", "0.3").describe().splitlines()
     assert len(lines) == len(options_of(SimMCSettings))
-    assert re.fullmatch(r"lambda +0\.3 +command line", next(x for x in lines if "lambda" in x))
+    assert re.fullmatch(
+        r"lambda +0\.3 +command line", next(x for x in lines if x.startswith("lambda"))
+    )
     assert re.fullmatch(r"threads +auto +default", next(x for x in lines if "threads" in x))
 
 

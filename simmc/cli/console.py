@@ -194,6 +194,21 @@ def results(
     say(f"run folder: {run.path}")
 
 
+def further_matching(tables: Mapping[str, Mapping[str, Any]], run: RunDirectory) -> None:
+    """The tables of further ways of matching: of windows, and of walks."""
+    for kind in ("windows", "walks"):
+        rows = [(name, row) for name, table in tables.items() for row in table.get(kind, [])]
+        if not rows:
+            continue
+        sizes = f"{rows[0][1]['probe']:,} probe, {rows[0][1]['gallery']:,} gallery"
+        say(f"\nfurther ways of matching {kind} ({sizes}; docs/matching.md)")
+        heads = "".join(f"{name:>10}" for name in [*MATCHED.values(), "seconds"])
+        say(f"{'protocol':<12}{heads}  how")
+        for name, row in rows:
+            say(f"{name:<12}{_rates(row, MATCHED)}{row['seconds']:10.1f}  {row['title']}")
+    say(f"none of these is a plain figure; written to {run.matching_path}")
+
+
 def _rates(figures: dict[str, Any], columns: Mapping[str, str]) -> str:
     """Percentages in the columns of a table."""
     return "".join(f"{100 * figures[key]:10.2f}" for key in columns)

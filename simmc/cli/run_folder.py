@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from simmc.config import DataSettings, EpochSettings, Resolved, options_of
+from simmc.config import MATCHING_NAMES, DataSettings, EpochSettings, Resolved, options_of
 from simmc.config.layers import STORED
 from simmc.data.loaders import Experiment
 from simmc.errors import UserError
@@ -84,7 +84,9 @@ def new_results(
         "peak_rss_bytes": None,
         "versions": versions() | {"threads": str(runtime.threads), "device": str(runtime.device)},
         "data": {"manifest_sha256": data.checksum, "generated": data.generated},
-        "settings": {k.rstrip("_"): v for k, v in vars(settings).items()},
+        "settings": {
+            k.rstrip("_"): v for k, v in vars(settings).items() if k not in MATCHING_NAMES
+        },
     }
 
 

@@ -22,6 +22,7 @@ from simmc.cli.run_folder import (
 from simmc.clustering import Executor
 from simmc.clustering.on_ray import RayExecutor
 from simmc.config import (
+    MATCHING_NAMES,
     ClusteredSettings,
     DataSettings,
     EpochSettings,
@@ -34,9 +35,12 @@ from simmc.data.inputs import described
 from simmc.data.loaders import Experiment, load_experiment
 from simmc.data.roles import Features
 from simmc.errors import UserError
+from simmc.evaluation.ranking import Retrieval
 from simmc.methods.epochs import EpochTraining
 from simmc.methods.loop import train, weights_path
-from simmc.runs import checkpoints, seeds
+from simmc.methods.matching import Matched
+from simmc.methods.rematching import check_matching, rematched
+from simmc.runs import atomic, checkpoints, seeds
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import Runtime, peak_rss_bytes, start
 
@@ -247,6 +251,7 @@ def evaluate_run(
 ) -> int:
     """Score the weights that a run kept, under every protocol that has some."""
     data = method.load(settings)
+    check_matching(settings, data)
     console.data_summary(data)
     results = frame(method, settings, data, runtime)
     twin = run.path / TWIN
@@ -275,7 +280,33 @@ def evaluate_run(
             ]
         )
     console.results(results, run, method.explained)
+    if settings.other_matching:
+        match_further(settings, data, found, results, run, runtime)
     return 0
+
+
+def match_further(
+    settings: EpochSettings,
+    data: Experiment,
+    found: Mapping[str, Retrieval],
+    results: dict[str, Any],
+    run: RunDirectory,
+    runtime: Runtime,
+) -> None:
+    """Match in the further ways that are asked for: a table and a file of their own."""
+    tables: dict[str, dict[str, Any]] = {}
+    matched = {name: one for name, one in found.items() if isinstance(one, Matched)}
+    for name, one in matched.items():
+        alike = [tables[other] for other in tables if matched[other].same_features(one)]
+        tables[name] = alike[0] if alike else rematched(one, settings, data, runtime, CMC_RANKS)
+    epochs = {name: {"epoch": results["protocols"][name]["epoch"]} for name in tables}
+    further = results | {
+        "protocols": {name: epochs[name] | tables[name] for name in tables},
+        "matching": {name: getattr(settings, name) for name in MATCHING_NAMES},
+        "peak_rss_bytes": peak_rss_bytes(),
+    }
+    atomic.write_json(run.matching_path, further)
+    console.further_matching(tables, run)
 
 
 def load(settings: DataSettings, features: Features | None = None) -> Experiment:

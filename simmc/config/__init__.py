@@ -13,6 +13,7 @@ from simmc.config.finetune import FinetuneSettings
 from simmc.config.graphs import GraphSettings, MGSCRSettings, SMSGESettings
 from simmc.config.himpc import HiMPCSettings
 from simmc.config.layers import Resolved, preset_root, resolve
+from simmc.config.matching import MATCHING_NAMES, MatchingSettings
 from simmc.config.options import Option, Range, Settings, option, options_of, switch
 from simmc.config.recognition import RecognitionSettings
 from simmc.config.settings import SimMCSettings
@@ -22,6 +23,7 @@ from simmc.config.supervised import SupervisedSettings
 from simmc.config.trackmc import TrackMCSettings
 
 __all__ = [
+    "MATCHING_NAMES",
     "AgeSettings",
     "ClusteredSettings",
     "DataSettings",
@@ -33,6 +35,7 @@ __all__ = [
     "GraphSettings",
     "HiMPCSettings",
     "MGSCRSettings",
+    "MatchingSettings",
     "Option",
     "Range",
     "RecognitionSettings",

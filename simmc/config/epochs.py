@@ -15,14 +15,14 @@ from simmc.config.common import (
     MAIN,
     POSITIVE,
     TRAINING,
-    DataSettings,
 )
+from simmc.config.matching import MatchingSettings
 from simmc.config.options import Range, option, switch
 from simmc.errors import UserError
 
 
 @dataclass(frozen=True)
-class EpochSettings(DataSettings):
+class EpochSettings(MatchingSettings):
     """What all methods that learn in epochs have in common."""
 
     mode: str = option(
@@ -68,6 +68,15 @@ class EpochSettings(DataSettings):
     def recipe(self) -> str:
         """What is trained, as it stands in the names of runs."""
         return self.COMMAND
+
+    def check(self) -> None:
+        """As above; ways of matching where a trained run is scored."""
+        super().check()
+        if self.mode != "Eval" and self.other_matching:
+            raise UserError(
+                f"{self.other_matching[0]} needs --mode Eval: it is another way of scoring a "
+                "trained run."
+            )
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from simmc.config.common import (
 from simmc.config.epochs import EpochSettings
 from simmc.config.finetune import SOURCES
 from simmc.config.graphs import MGSCRSettings, SMSGESettings
+from simmc.config.matching import MATCHING_NAMES
 from simmc.config.options import Range, option, switch
 from simmc.config.sgela import AgeSettings, SgelaSettings
 from simmc.data.manifest import find_spec
@@ -35,7 +36,11 @@ class RecognitionSettings(EpochSettings):
     """Which source model is built upon, what is trained, and how it is scored."""
 
     COMMAND: ClassVar[str] = "recognition"
-    LACKS: ClassVar[tuple[str, ...]] = ("kgbd_order", "root", "input", "input_scale")
+    # settled by the source model; and what is classified is not matched
+    LACKS: ClassVar[tuple[str, ...]] = (
+        *("kgbd_order", "root", "input", "input_scale"),
+        *MATCHING_NAMES,
+    )
     SUMMARY: ClassVar[str] = (
         "SUPERVISED: train a recognition head on a source model, and name the probe's persons "
         "(SGELA's, MG-SCR's and SM-SGE's own protocol: Rank-1, nAUC) or match its features (+ DF)."

@@ -89,6 +89,11 @@ class TrackMCSettings(ClusteredSettings):
         """The command and the use of recordings: the two tiers never share a name."""
         return f"{self.COMMAND}_{self.recordings}"
 
+    @property
+    def unit_features(self) -> bool:
+        """Whether features are matched at unit length."""
+        return self.matching == "unit"
+
     def check(self) -> None:
         """As above; frames left over."""
         super().check()

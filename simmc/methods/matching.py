@@ -1,6 +1,7 @@
 """From windows to a retrieval: features of probe and gallery, matched by Euclidean distance."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -17,6 +18,24 @@ ENCODE_BATCH = 4096  # windows encoded at once: bounds the memory of the hidden 
 Encoder = Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None
 # What is on a GPU stays there as long as its split is in use: every evaluation needs it again.
 _moved: WeakKeyDictionary[Split, dict[torch.device, torch.Tensor]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class Matched(Retrieval):
+    """What was retrieved, and by which features.
+
+    Attributes:
+        probe: (Np, d) features of the probe windows.
+        gallery: (Ng, d) features of the gallery windows.
+    """
+
+    probe: torch.Tensor = field(kw_only=True, repr=False)
+    gallery: torch.Tensor = field(kw_only=True, repr=False)
+
+    def same_features(self, other: "Matched") -> bool:
+        """Whether the same was matched."""
+        pairs = ((self.probe, other.probe), (self.gallery, other.gallery))
+        return all(torch.equal(one, two) for one, two in pairs)
 
 
 def tensor_of(split: Split, device: torch.device) -> torch.Tensor:
@@ -53,7 +72,7 @@ def match(
     *,
     same_condition: str = "remove_self",
     negative_squared: str = "clamp",
-) -> Retrieval:
+) -> Matched:
     """CMC and mAP of the probe windows against the gallery windows, by Euclidean distance.
 
     Args:
@@ -79,7 +98,7 @@ def match_encoded(
     *,
     same_condition: str = "remove_self",
     negative_squared: str = "clamp",
-) -> Retrieval:
+) -> Matched:
     """As `match`, where `encoded` gives the (N, d) features of a split's windows."""
     return match_features(
         encoded(data.probe),
@@ -99,10 +118,10 @@ def match_features(
     *,
     same_condition: str = "remove_self",
     negative_squared: str = "clamp",
-) -> Retrieval:
+) -> Matched:
     """As `match`, of features (Np, d) and (Ng, d) of the probe and gallery windows."""
     same = data.same_windows
-    return evaluate(
+    found = evaluate(
         probe,
         data.probe.identity,
         gallery,
@@ -112,6 +131,7 @@ def match_features(
         negative_squared=negative_squared,
         threads=runtime.threads,
     )
+    return Matched(**vars(found), probe=probe, gallery=gallery)
 
 
 def retrieval_record(found: Retrieval) -> dict[str, float]:

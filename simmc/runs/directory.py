@@ -6,6 +6,7 @@
     last.pt         everything needed to continue
     results.json    the final numbers
     probes_*.npz    how every probe window fared, by protocol
+    matching.json   figures of further ways of matching, where they were asked for
 
 Beside the runs of a probe lies `latest`, a text file with the name of the newest one.
 """
@@ -133,6 +134,11 @@ class RunDirectory:
     def results_path(self) -> Path:
         """The final numbers."""
         return self.path / "results.json"
+
+    @property
+    def matching_path(self) -> Path:
+        """The figures of further ways of matching."""
+        return self.path / "matching.json"
 
     def probes_path(self, protocol: str) -> Path:
         """How every probe window fared under a protocol."""
