@@ -89,8 +89,8 @@ def epoch(record: dict[str, Any], training: Any, board: Any) -> None:
         parts.append(f"clusters {record['clusters_1']:>4}  outliers {record['outliers']:>5}")
     if "people" in record:
         parts.append(
-            f"people {record['people']:>4}  unsure of {record['unsure']} of {record['tracks']} "
-            "recordings"
+            f"people {record['people_at_least']} to {record['people']}  unsure of "
+            f"{record['unsure']} of {record['tracks']} recordings"
         )
     if "train_top1" in record:
         parts.append(f"training windows named {100 * record['train_top1']:.1f}")

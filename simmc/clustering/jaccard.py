@@ -56,6 +56,12 @@ class JaccardGraph:
         """N, the number of rows."""
         return len(self.start) - 1 if self.node is None else len(self.node)
 
+    def within(self, eps: float) -> "JaccardGraph":
+        """The same graph less the entries beyond a smaller eps."""
+        near = self.distance <= np.float32(eps)
+        start = np.concatenate([[0], np.cumsum(near)])[self.start]
+        return JaccardGraph(start, self.column[near], self.distance[near], eps, self.node)
+
     def whole(self) -> "JaccardGraph":
         """The same graph with a node for each row, however many entries that takes."""
         if self.node is None:

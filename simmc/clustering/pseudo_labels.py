@@ -23,8 +23,8 @@ class Clustering:
     Attributes:
         labels: (N,) int64, 0 .. C-1, -1 = outlier; an array of an array, else a tensor on the
             device that was worked on.
-        graph: all pairs of rows with Jaccard distance <= eps, in arrays, or in tensors where a
-            GPU has clustered a tensor.
+        graph: all pairs of rows with Jaccard distance <= eps (`reach`, where the settings have
+            one), in arrays, or in tensors where a GPU has clustered a tensor.
         candidates: (N, m) int32, `guess` for features that have moved little; None from a GPU.
         recall: share of the true neighbours that the search found; 1 where it was exact.
     """
@@ -91,10 +91,11 @@ def _on_cpu(
         nearest = _search(rows, settings, guess, executor)
     with timer("jaccard"):
         graph = graph_from_neighbors(
-            rows, nearest.indices, settings.eps, k2=settings.k2, executor=executor
+            rows, nearest.indices, settings.cut, k2=settings.k2, executor=executor
         )
     with timer("dbscan"):
-        labels = dbscan(graph, settings.min_samples)
+        near = graph if settings.reach is None else graph.within(settings.eps)
+        labels = dbscan(near, settings.min_samples)
     return Clustering(labels, graph, nearest.candidates, nearest.recall)
 
 

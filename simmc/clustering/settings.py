@@ -19,6 +19,8 @@ class ClusterSettings:
         normalise: unit-length features first (quirk Q1).
         neighbors: "exact", or "approximate" for very many windows (on a GPU always exact).
         recall: of approximate neighbours, the share of true ones to be found.
+        reach: Jaccard distance up to which pairs are told, in [eps, 1); None: eps. Pairs beyond
+            eps have no influence on the clusters.
     """
 
     eps: float
@@ -28,6 +30,7 @@ class ClusterSettings:
     normalise: bool = False
     neighbors: str = "exact"
     recall: float = 0.97
+    reach: float | None = None
 
     def __post_init__(self) -> None:
         if self.neighbors not in ("exact", "approximate"):
@@ -35,3 +38,10 @@ class ClusterSettings:
         for name in ("min_samples", "k1", "k2"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.reach is not None and self.reach < self.eps:
+            raise ValueError(f"reach {self.reach} must not be below eps {self.eps}")
+
+    @property
+    def cut(self) -> float:
+        """Largest distance of a pair in the graph."""
+        return self.eps if self.reach is None else self.reach

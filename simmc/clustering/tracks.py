@@ -10,9 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 from torch.nn.functional import normalize
 
+from simmc.clustering import on_device
 from simmc.clustering.density import OUTLIER
+from simmc.clustering.jaccard import JaccardGraph
 from simmc.clustering.prototypes import cluster_means
 
 
@@ -21,15 +25,38 @@ class Targets:
     """Which clusters a track belongs to.
 
     Attributes:
-        cluster: (T, m) int64, the largest share first; 0 where a track has fewer clusters.
+        cluster: (T, m) int64, the largest share first, and again where a track has fewer clusters
+            (0 where it has none).
         share: (T, m) float32, of the track's clustered parts; rows sum to 1, or to 0 where a
             track has no cluster.
         prototypes: (C, H) float32, of unit length.
+        rivals: (C, r) int64, the clusters that may be the same person as cluster c; c itself
+            where there are fewer.
     """
 
     cluster: torch.Tensor
     share: torch.Tensor
     prototypes: torch.Tensor
+    rivals: torch.Tensor
+
+    @property
+    def doubted(self) -> torch.Tensor:
+        """(T,) bool, whether another cluster may be the person of a track's first one."""
+        first = self.cluster[:, 0]
+        if not len(self.rivals):
+            return torch.zeros_like(first, dtype=torch.bool)
+        return (self.rivals[first] != first[:, None]).any(1) & self.known
+
+    def fewest(self) -> int:
+        """Clusters that would be left if all rivals were joined."""
+        cluster = torch.arange(len(self.rivals), device=self.rivals.device)[:, None]
+        ends = torch.stack([cluster.expand_as(self.rivals), self.rivals]).flatten(1).cpu().numpy()
+        links = sparse.coo_array((np.ones(ends.shape[1]), tuple(ends)), (len(cluster),) * 2)
+        return int(connected_components(links, directed=False)[0])
+
+    def silent(self, track: torch.Tensor) -> torch.Tensor:
+        """(B, m r) int64, the rivals of all clusters of some tracks (B,)."""
+        return self.rivals[self.cluster[track]].flatten(1)
 
     @property
     def known(self) -> torch.Tensor:
@@ -74,7 +101,12 @@ def part_means(features: torch.Tensor, part: torch.Tensor) -> torch.Tensor:
 
 
 def shared_targets(
-    means: torch.Tensor, labels: torch.Tensor, track: torch.Tensor, *, lone: bool
+    means: torch.Tensor,
+    labels: torch.Tensor,
+    track: torch.Tensor,
+    *,
+    lone: bool,
+    near: JaccardGraph | on_device.JaccardGraph | None = None,
 ) -> Targets:
     """What the clusters of its parts say of every track.
 
@@ -83,6 +115,7 @@ def shared_targets(
         labels: (P,) int64 clusters of the parts, -1 = outlier.
         track: (P,) int64, 0 .. T-1, the track of every part.
         lone: whether a track of outliers becomes a cluster of its own; else it has none.
+        near: pairs of parts; clusters with a pair between them are rivals. None: none are.
 
     Returns:
         The targets; clusters 0 .. are those of `labels`, then those of lone tracks.
@@ -110,4 +143,40 @@ def shared_targets(
     shares = torch.zeros(shape, dtype=torch.float32, device=row.device)
     clusters[row, place] = cluster
     shares[row, place] = parts.float()
-    return Targets(clusters, normalize(shares, p=1, dim=1), prototypes)
+    clusters = torch.where(shares > 0, clusters, clusters[:, :1])
+    rivals = rival_clusters(near, labels, len(prototypes))
+    return Targets(clusters, normalize(shares, p=1, dim=1), prototypes, rivals)
+
+
+def rival_clusters(
+    near: JaccardGraph | on_device.JaccardGraph | None, labels: torch.Tensor, count: int
+) -> torch.Tensor:
+    """Clusters that some pair of parts links, though it was too far apart to join them.
+
+    Args:
+        near: pairs of parts; parts that share a node count as the first of them. None: no pairs.
+        labels: (P,) int64 clusters of the parts, 0 .. count-1, -1 = outlier.
+        count: C.
+
+    Returns:
+        (C, r) int64, of every cluster those linked with it, ascending, then the cluster itself;
+        r is 1 at least.
+    """
+    rivals = torch.arange(count, device=labels.device)[:, None]
+    if near is None or count == 0:
+        return rivals
+    start, column = (torch.as_tensor(x, device=labels.device) for x in (near.start, near.column))
+    if near.node is not None:
+        node = torch.as_tensor(near.node, device=labels.device).long()
+        first = torch.full((len(start) - 1,), len(labels), device=labels.device)
+        labels = labels[first.scatter_reduce(0, node, torch.arange(len(node)).to(node), "amin")]
+    one = labels.repeat_interleave(torch.diff(start))
+    other = labels[column.long()]
+    linked = (one != other) & (one != OUTLIER) & (other != OUTLIER)
+    pair = torch.unique(one[linked] * count + other[linked])
+    cluster, rival = pair // count, pair % count
+    found = torch.bincount(cluster, minlength=count)
+    place = torch.arange(len(pair), device=pair.device) - (torch.cumsum(found, 0) - found)[cluster]
+    rivals = rivals.repeat(1, max(int(found.max()), 1))
+    rivals[cluster, place] = rival
+    return rivals

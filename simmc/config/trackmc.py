@@ -49,6 +49,15 @@ class TrackMCSettings(ClusteredSettings):
     eps: float = option(
         0.5, "DBSCAN: largest Jaccard distance of neighbours.", limits=INSIDE, group=TRAINING
     )
+    doubt: float | None = option(
+        0.95,
+        "Clusters with parts this near, though not near enough to be joined, may be one person: "
+        "they do not repel each other; 'off': all do.",
+        kind=float,
+        limits=INSIDE,
+        words={"off": None},
+        group=TRAINING,
+    )
     t: float = option(
         0.1, "Temperature of the contrast.", aliases=("tau",), limits=POSITIVE, group=TRAINING
     )
@@ -97,6 +106,10 @@ class TrackMCSettings(ClusteredSettings):
     def check(self) -> None:
         """As above; frames left over."""
         super().check()
+        if self.doubt is not None and self.doubt < self.eps:
+            raise UserError(
+                f"--doubt {self.doubt:g} must not be below --eps {self.eps:g}; give more, or off."
+            )
         if self.mask_x >= self.length:
             raise UserError(
                 f"--mask_x {self.mask_x} leaves no frame of --length {self.length}; give less."

@@ -2,7 +2,8 @@
 
 Each epoch: encode every window; cut every track (recording) at random into parts and average their
 features; cluster the parts by density; a track shares the clusters of its parts; draw each of its
-windows to their prototypes. Without recordings every window is a track of one part. docs/method.md
+windows to their prototypes, away from those of all other clusters but the ones that may be the same
+person. Without recordings every window is a track of one part. docs/method.md
 says why. Shape letters: N windows, f frames, K values a frame, H features, T tracks, P parts.
 """
 
@@ -36,7 +37,8 @@ from simmc.models.track_encoder import TrackEncoder
 from simmc.runs.runtime import Runtime, few_threads
 from simmc.runs.seeds import Seeds
 
-SURE = 0.75  # of a track whose first cluster has a smaller share the method is unsure
+# The method is unsure of a track whose first cluster has a smaller share, or has a rival.
+SURE = 0.75
 
 
 class TrackMC(FixedTraining[TrackMCSettings]):
@@ -101,10 +103,12 @@ class TrackMC(FixedTraining[TrackMCSettings]):
             self.clock,
             normalise=True,
             guess=None if whole else self.guess,  # parts are new ones in every epoch
+            reach=s.doubt,
         )
         self.guess = found.candidates
         rows = torch.from_numpy(track_of_part).to(features.device)
-        return shared_targets(means, found.labels, rows, lone=whole)
+        near = None if s.doubt is None else found.graph
+        return shared_targets(means, found.labels, rows, lone=whole, near=near)
 
     def learn(self) -> dict[str, Any]:
         """One step a batch, over all windows whose track has a cluster, in a new order."""
@@ -124,7 +128,12 @@ class TrackMC(FixedTraining[TrackMCSettings]):
                 )
                 own = track[rows]
                 loss = shared_prototype_contrast(
-                    features, targets.cluster[own], targets.share[own], targets.prototypes, s.t
+                    features,
+                    targets.cluster[own],
+                    targets.share[own],
+                    targets.prototypes,
+                    s.t,
+                    targets.silent(own),
                 )
                 self.optimizer.zero_grad()
                 loss.backward()
@@ -153,8 +162,13 @@ class TrackMC(FixedTraining[TrackMCSettings]):
         if self.settings.recordings == OFF:
             record |= {"clusters_1": clusters, "outliers": len(first) - kept}
         else:
-            unsure = int((~sure).sum())
-            record |= {"people": clusters, "tracks": len(first), "unsure": unsure}
+            doubted = self.targets.doubted.cpu().numpy()
+            record |= {
+                "people": clusters,
+                "people_at_least": self.targets.fewest(),
+                "tracks": len(first),
+                "unsure": int((~sure | doubted).sum()),
+            }
         if of_window.any():
             record["ami"] = diagnostics.adjusted_mutual_information(
                 self.data.train.identity[of_window], first[self.track][of_window]

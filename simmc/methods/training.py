@@ -153,6 +153,7 @@ def clustered(
     *,
     normalise: bool,
     guess: np.ndarray | None,
+    reach: float | None = None,
 ) -> Clustering:
     """(N, H) features clustered as the settings say, where the runtime says.
 
@@ -163,6 +164,7 @@ def clustered(
         timer: context manager by stage.
         normalise: unit-length features first (Q1).
         guess: `candidates` of an earlier clustering; changes the time only.
+        reach: Jaccard distance up to which pairs are told beside the labels; None: eps.
     """
     s = settings
     return pseudo_labels(
@@ -175,6 +177,7 @@ def clustered(
             normalise=normalise,
             neighbors=s.neighbors,
             recall=s.recall,
+            reach=reach,
         ),
         guess=guess,
         timer=timer,

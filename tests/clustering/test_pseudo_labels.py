@@ -32,6 +32,25 @@ def test_the_stages_in_one_call(features):
     assert seen == ["neighbours", "jaccard", "dbscan"]
 
 
+def test_pairs_beyond_eps_are_told_and_decide_nothing(features):
+    # duplicates, so that rows share nodes
+    rows = np.concatenate([features[:1500], np.repeat(features[:2], 30, axis=0)])
+    near = pseudo_labels(rows, HOW)
+    far = pseudo_labels(rows, ClusterSettings(0.6, 3, reach=0.9))
+    np.testing.assert_array_equal(far.labels, near.labels)
+    wide = jaccard_graph(rows, 0.9)
+    assert wide.node is not None and len(wide.column) > 1.5 * len(near.graph.column)
+    for name in ("start", "column", "distance", "node"):
+        np.testing.assert_array_equal(getattr(far.graph, name), getattr(wide, name))
+        within = getattr(wide.within(0.6), name)
+        np.testing.assert_array_equal(within, getattr(near.graph, name))
+
+
+def test_the_reach_is_no_shorter_than_eps():
+    with pytest.raises(ValueError, match=r"reach 0\.5 must not be below eps 0\.6"):
+        ClusterSettings(0.6, 3, reach=0.5)
+
+
 def test_a_tensor_gives_a_tensor(features):
     wanted = pseudo_labels(features, HOW).labels
     found = pseudo_labels(torch.from_numpy(features).requires_grad_(), HOW)

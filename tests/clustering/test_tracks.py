@@ -8,7 +8,23 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simmc.clustering import draw_parts, part_means, shared_targets
+from simmc.clustering import (
+    ClusterSettings,
+    JaccardGraph,
+    draw_parts,
+    on_device,
+    part_means,
+    pseudo_labels,
+    shared_targets,
+)
+from simmc.clustering.tracks import rival_clusters
+
+
+def graph_of(distance):
+    """The graph of a symmetric matrix of distances, cut at 0.5."""
+    start = np.concatenate([[0], np.cumsum((distance <= 0.5).sum(1))])
+    near = np.nonzero(distance <= 0.5)
+    return JaccardGraph(start, near[1].astype(np.int32), distance[near].astype(np.float32), 0.5)
 
 
 def dealt(sizes, count, seed=0, size=1):
@@ -102,7 +118,56 @@ def test_targets_equal_the_dictionaries(lone, seed):
         assert {c: s for c, s in pairs if s} == pytest.approx(wanted)
 
 
+def literal_rivals(graph, labels, count):
+    """Every pair of parts that is listed, one by one."""
+    rivals = [set() for _ in range(count)]
+    whole = graph.whole()
+    for i in range(len(whole)):
+        for j in whole.column[whole.start[i] : whole.start[i + 1]]:
+            if -1 not in (labels[i], labels[j]) and labels[i] != labels[j]:
+                rivals[labels[i]].add(int(labels[j]))
+    return rivals
+
+
+@pytest.mark.parametrize("copies", [0, 25])
+@pytest.mark.parametrize("min_samples", [1, 3])
+def test_rivals_are_the_clusters_with_a_pair_between_them(copies, min_samples):
+    rng = np.random.default_rng(3)
+    rows = rng.normal(size=(12, 4))[rng.integers(0, 12, 150)] + 0.5 * rng.normal(size=(150, 4))
+    rows = np.concatenate([rows, np.repeat(rows[:1], copies, axis=0)]).astype(np.float32)
+    found = pseudo_labels(rows, ClusterSettings(0.4, min_samples, reach=0.9))
+    labels, count = torch.from_numpy(found.labels), found.labels.max() + 1
+    wanted = literal_rivals(found.graph, found.labels, count)
+    rivals = rival_clusters(found.graph, labels, count)
+    assert any(wanted) and rivals.shape == (count, max(map(len, wanted)))
+    for c, row in enumerate(rivals.tolist()):
+        assert set(row) - {c} == wanted[c]
+    graph = on_device.pseudo_labels(torch.from_numpy(rows), ClusterSettings(0.4, 2, reach=0.9))[1]
+    assert (graph.node is not None) == (copies > 0)
+    assert torch.equal(rival_clusters(graph, labels, count), rivals)
+
+
+def test_no_pairs_no_rivals():
+    labels = torch.tensor([0, 1, -1, 2])
+    assert rival_clusters(None, labels, 3).tolist() == [[0], [1], [2]]
+    assert rival_clusters(None, torch.tensor([-1]), 0).shape == (0, 1)
+
+
+def test_what_rivals_say_of_tracks():
+    pairs = {(0, 0), (1, 1), (2, 2), (3, 3), (4, 4), (0, 3), (3, 0)}  # parts 0 and 3 are linked
+    near = graph_of(np.array([[0.0 if (i, j) in pairs else 1 for j in range(5)] for i in range(5)]))
+    track, labels = torch.tensor([0, 0, 1, 2, 3]), torch.tensor([0, 1, 1, 2, -1])
+    found = shared_targets(torch.eye(5), labels, track, lone=True, near=near)
+    assert found.rivals.tolist() == [[2], [1], [0], [3]]  # cluster 3: the lone track's
+    assert found.cluster.tolist() == [[0, 1], [1, 1], [2, 2], [3, 3]]
+    assert found.share.tolist() == [[0.5, 0.5], [1, 0], [1, 0], [1, 0]]
+    assert found.doubted.tolist() == [True, False, True, False]
+    assert found.silent(torch.tensor([0, 2])).tolist() == [[2, 1], [0, 0]]
+    assert found.fewest() == 3  # clusters 0 and 2 may be one person
+
+
 def test_nothing_clustered_and_nothing_lone():
     found = shared_targets(torch.eye(3), torch.full((3,), -1), torch.tensor([0, 0, 1]), lone=False)
     assert not found.known.any()
     assert found.prototypes.shape == (0, 3)
+    assert not found.doubted.any() and found.fewest() == 0

@@ -52,6 +52,22 @@ def test_entries_without_a_share_do_not_count():
     )
 
 
+def test_silent_clusters_repel_nobody():
+    v, chosen, shares, p = draw()
+    silent = torch.tensor([[int(row[0]), 1, 4] for row in chosen])  # its own one is not silenced
+    loss = shared_prototype_contrast(v, chosen, shares, p, 0.3, silent)
+    total = torch.zeros((), dtype=v.dtype)
+    for u, clusters, parts, quiet in zip(v, chosen, shares, silent, strict=True):
+        heard = [c for c in range(len(p)) if c in clusters or c not in quiet]
+        likeness = {c: torch.exp(u @ p[c] / (u.norm() * p[c].norm()) / 0.3) for c in heard}
+        for c, share in zip(clusters.tolist(), parts, strict=True):
+            total = total - share * torch.log(likeness[c] / sum(likeness.values()))
+    wanted = total / len(v)
+    torch.testing.assert_close(loss, wanted)
+    torch.testing.assert_close(torch.autograd.grad(loss, v), torch.autograd.grad(wanted, v))
+    assert loss < shared_prototype_contrast(v, chosen, shares, p, 0.3)
+
+
 def test_no_gradient_reaches_the_prototypes():
     v, chosen, shares, p = draw()
     p.requires_grad_()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from simmc.clustering import Threads
 from simmc.config import TrackMCSettings
 from simmc.errors import UserError
 from simmc.losses import shared_prototype_contrast
@@ -115,6 +116,9 @@ def test_an_epoch_is_the_steps_written_out(recordings):
                 targets.share[track[rows]].double(),
                 targets.prototypes,
                 s.t,
+                torch.stack(
+                    [targets.rivals[targets.cluster[track[row]]].flatten() for row in rows]
+                ),
             )
             optimizer.lr = rate
             optimizer.zero_grad()
@@ -122,6 +126,37 @@ def test_an_epoch_is_the_steps_written_out(recordings):
             optimizer.step()
         for name, value in made.network.state_dict().items():
             torch.testing.assert_close(value, twin.network.state_dict()[name], rtol=1e-6, atol=1e-9)
+
+
+def test_clusters_that_may_be_one_person_do_not_repel():
+    """The only difference that doubt makes, and none where it is off."""
+    kept, off = training(doubt=0.95), training(doubt=None)
+    for made in (kept, off):
+        made.prepare()
+    rows = torch.arange(len(kept.windows))
+    track = torch.from_numpy(kept.track)
+    assert kept.targets.doubted.any() and not off.targets.doubted.any()
+    assert torch.equal(kept.targets.prototypes, off.targets.prototypes)
+    assert torch.equal(kept.targets.share, off.targets.share)
+    features = encode(kept.network, kept.windows)
+
+    def loss(made):
+        t, own = made.targets, track[rows]
+        return shared_prototype_contrast(
+            features, t.cluster[own], t.share[own], t.prototypes, 0.1, t.silent(own)
+        )
+
+    t, own = off.targets, track
+    plain = shared_prototype_contrast(features, t.cluster[own], t.share[own], t.prototypes, 0.1)
+    assert loss(off) == plain > loss(kept)
+    record = kept.track_record()
+    assert record["people_at_least"] == kept.targets.fewest() < record["people"]
+    assert record["unsure"] >= int(kept.targets.doubted.sum())
+
+
+def test_doubt_begins_where_joining_ends():
+    with pytest.raises(UserError, match=r"--doubt 0\.4 must not be below --eps 0\.5"):
+        TrackMCSettings(doubt=0.4)
 
 
 def test_identities_and_the_test_sets_have_no_say():
@@ -180,3 +215,18 @@ def test_a_state_goes_on_to_the_bit(tmp_path):
         }
     for name, value in whole.network.state_dict().items():
         assert torch.equal(value, second.network.state_dict()[name])
+
+
+def test_clustering_happens_where_the_runtime_says():
+    class Counted(Threads):
+        asked = 0
+
+        def map(self, *args):
+            self.asked += 1
+            return super().map(*args)
+
+    elsewhere = Counted(1)
+    made = training(protocols=("label_free",))
+    made.runtime = replace(CPU, executor=elsewhere)
+    made.run_epoch()
+    assert elsewhere.asked > 0

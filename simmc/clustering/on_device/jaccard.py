@@ -66,6 +66,13 @@ class JaccardGraph:
         """N, the number of rows."""
         return len(self.start) - 1 if self.node is None else len(self.node)
 
+    def within(self, eps: float) -> "JaccardGraph":
+        """The same graph less the entries beyond a smaller eps."""
+        near = self.distance <= float(np.float32(eps))
+        count = torch.cat([self.start.new_zeros(1), torch.cumsum(near, 0)])
+        start, column, distance = count[self.start], self.column[near], self.distance[near]
+        return JaccardGraph(start, column, distance, eps, self.node)
+
 
 @torch.no_grad()
 def unit_rows(rows: torch.Tensor) -> torch.Tensor:

@@ -30,7 +30,8 @@ def pseudo_labels(
         timer: context manager by stage: neighbours, jaccard, dbscan.
 
     Returns:
-        labels (N,) int64, 0 .. C-1, -1 = outlier, and the graph of all pairs within eps.
+        labels (N,) int64, 0 .. C-1, -1 = outlier, and the graph of all pairs within eps, or
+        within `reach`.
     """
     rows = as_rows(features)
     if settings.normalise:
@@ -46,7 +47,8 @@ def pseudo_labels(
     with stage("neighbours"):
         lists = k_nearest(rows, settings.k1).indices
     with stage("jaccard"):
-        graph = graph_from_neighbors(rows, lists, settings.eps, k2=settings.k2)
+        graph = graph_from_neighbors(rows, lists, settings.cut, k2=settings.k2)
     with stage("dbscan"):
-        labels = dbscan(graph, settings.min_samples)
+        near = graph if settings.reach is None else graph.within(settings.eps)
+        labels = dbscan(near, settings.min_samples)
     return labels, graph
