@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from simmc.data import roles, store
-from simmc.data.manifest import spec_of
+from simmc.data.manifest import NAME, spec_of
 from simmc.data.sampling import class_sample
 from simmc.data.skeletons import KGBD_FILE, KINECT_V1, Skeleton, permutation
 from simmc.data.specs import DatasetSpec, skeleton_of
 from simmc.data.store import StoredSplit
 from simmc.data.stress import Sets, stressed
+from simmc.data.times import recording_times
 from simmc.errors import UserError
 
 _CHUNK = 4096  # windows worked on at a time, so that float64 never exists for a whole set
@@ -31,8 +32,10 @@ class Split:
     # (N, f, J, 3) float32, metres, relative to the root joint of each frame; or (N, f, d) features
     windows: np.ndarray
     identity: np.ndarray  # (N,) int64, place in the sorted list of identities
-    # (N,) int64, place in `Experiment.recordings`; pieces of a stressed set lie beyond its end
+    # (N,) int64, place in `Experiment.recordings`; pieces of a stressed set have numbers of theirs
     recording: np.ndarray | None
+    # (N, 2) float64 seconds, begin and end of its recording, NaN where unknown; None: all unknown
+    times: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.identity)
@@ -112,7 +115,8 @@ def load_experiment(
     base = store.dataset_folder(data_root, spec, length)
     manifest, checksum = store.read_manifest(base)
     recordings = manifest.get("recordings", []) if manifest else []
-    train, probe_set, gallery_set = roles.read_sets(data_root, spec, length, probe, features)
+    times = recording_times(recordings, base / NAME)
+    train, probe_set, gallery_set = roles.read_sets(data_root, spec, length, probe, features, times)
     train, probe_set, gallery_set = stressed(Sets(train, probe_set, gallery_set), stress, rng)
     same = probe_set is gallery_set
     if spec.by_view and same and cve_diagonal == "settings":
@@ -206,9 +210,11 @@ def _whole_batches(count: int, batch_size: int, what: str) -> int:
 def _bring(stored: StoredSplit, chosen: np.ndarray, view: _View, identities: np.ndarray) -> Split:
     """The chosen windows (indices, repeats allowed) in float32; arithmetic in float64."""
     recording = None if stored.recording is None else stored.recording[chosen]
+    times = None if stored.times is None else stored.times[chosen]
     identity = np.searchsorted(identities, stored.labels[chosen])
     if stored.features is not None:
-        return Split(_chosen_features(stored.features, chosen, stored.path), identity, recording)
+        features = _chosen_features(stored.features, chosen, stored.path)
+        return Split(features, identity, recording, times)
     _, length, n_joints = stored.planes[0].shape
     windows = np.empty((len(chosen), length, n_joints, 3), dtype=np.float32)
     for low in range(0, len(chosen), _CHUNK):
@@ -225,7 +231,7 @@ def _bring(stored: StoredSplit, chosen: np.ndarray, view: _View, identities: np.
             if view.order is not None:
                 block = block[..., view.order]
             windows[low : low + len(rows), ..., axis] = block
-    return Split(windows, identity, recording)
+    return Split(windows, identity, recording, times)
 
 
 def _chosen_features(features: np.ndarray, chosen: np.ndarray, path: Path) -> np.ndarray:

@@ -46,9 +46,17 @@ def read_manifest(folder: Path) -> tuple[dict[str, Any] | None, str | None]:
     return content, hashlib.sha256(data).hexdigest()
 
 
-def describe_skeleton(skeleton: Skeleton) -> dict[str, Any]:
-    """What the manifest says about the joint axis."""
-    return {"name": skeleton.name, "joints": list(skeleton.joints), "root": skeleton.root}
+def describe_skeleton(skeleton: Skeleton, *, bones: bool = False) -> dict[str, Any]:
+    """What the manifest says about the joint axis; with its bones, where the table has none."""
+    found: dict[str, Any] = {
+        "name": skeleton.name,
+        "joints": list(skeleton.joints),
+        "root": skeleton.root,
+    }
+    if bones and skeleton.edges:
+        skeleton.edge_indices()  # all of them joints
+        found["bones"] = [list(bone) for bone in skeleton.edges]
+    return found
 
 
 def find_spec(data_root: Path, dataset: str, length: int) -> DatasetSpec:
@@ -62,11 +70,14 @@ def find_spec(data_root: Path, dataset: str, length: int) -> DatasetSpec:
             raise UserError(f"{unknown}, or your own with a {path}") from None
     try:
         skeleton = content["skeleton"]
+        bones = tuple((str(one), str(other)) for one, other in skeleton.get("bones", ()))
         gallery_of = {str(probe): str(split) for probe, split in content["gallery_of"].items()}
         return DatasetSpec(
             name=dataset,
             skeleton=SKELETONS.get(skeleton["name"])
-            or Skeleton(skeleton["name"], tuple(skeleton["joints"]), skeleton["root"], (), (), ()),
+            or Skeleton(
+                skeleton["name"], tuple(skeleton["joints"]), skeleton["root"], bones, (), ()
+            ),
             test_splits=tuple({**gallery_of, **{s: s for s in gallery_of.values()}}),
             gallery_of=gallery_of,
             default_length=length,
@@ -74,7 +85,7 @@ def find_spec(data_root: Path, dataset: str, length: int) -> DatasetSpec:
             train_windows="plain",
             sampled_by_class=False,  # the released balancing belongs to the published sets
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
             f"{path}: says no skeleton and gallery_of ({error!r}); "
             "write the set with simmc.data.store.write_dataset"

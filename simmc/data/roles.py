@@ -31,12 +31,33 @@ def known_probe(spec: DatasetSpec, probe: str) -> str:
 
 
 def read_sets(
-    data_root: Path, spec: DatasetSpec, length: int, probe: str, features: Features | None
+    data_root: Path,
+    spec: DatasetSpec,
+    length: int,
+    probe: str,
+    features: Features | None,
+    times: np.ndarray | None = None,
 ) -> tuple[StoredSplit, StoredSplit, StoredSplit]:
-    """Training, probe and gallery; the latter two are one object where they are one list."""
+    """Training, probe and gallery; the latter two are one object where they are one list.
+
+    Args:
+        data_root: folder of all datasets.
+        spec: the dataset.
+        length: f.
+        probe: its proper name.
+        features: gives what stands in place of the windows.
+        times: (R, 2) seconds, begin and end of the manifest's recordings; None: not known.
+    """
 
     def read(split: str) -> StoredSplit:
         stored = store.read_split(data_root, spec, length, split)
+        if times is not None and stored.recording is not None:
+            if not ((stored.recording >= 0) & (stored.recording < len(times))).all():
+                raise UserError(
+                    f"{stored.path}: names recordings beyond the {len(times)} that the manifest "
+                    "lists; write the set again"
+                )
+            stored = replace(stored, times=times[stored.recording])
         return stored if features is None else replace(stored, features=features(split, stored))
 
     gallery_name = spec.gallery_of[probe]

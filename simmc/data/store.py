@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from simmc import __version__
-from simmc.data import arrays, specs
+from simmc.data import arrays, own, specs
 from simmc.data.manifest import (
     describe_skeleton,
     find_spec,
@@ -53,6 +53,7 @@ class StoredSplit:
     recording: np.ndarray | None  # (N,) int64, place in the manifest's list of recordings
     path: Path  # its folder
     features: np.ndarray | None = None  # (N, f, d) floats of a source model, in place of windows
+    times: np.ndarray | None = None  # (N, 2) begin and end of its recording, s, NaN where unknown
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -67,7 +68,8 @@ class StoredSplit:
         x, y, z = (plane[which] for plane in self.planes)
         recording = None if self.recording is None else self.recording[which]
         features = None if self.features is None else self.features[which]
-        return StoredSplit((x, y, z), self.labels[which], recording, self.path, features)
+        times = None if self.times is None else self.times[which]
+        return StoredSplit((x, y, z), self.labels[which], recording, self.path, features, times)
 
 
 def joined(parts: Sequence[StoredSplit]) -> StoredSplit:
@@ -77,9 +79,11 @@ def joined(parts: Sequence[StoredSplit]) -> StoredSplit:
     recording = np.concatenate(known) if len(known) == len(parts) else None
     labels = np.concatenate([part.labels for part in parts])
     features = [part.features for part in parts if part.features is not None]
+    times = [part.times for part in parts if part.times is not None]
     return StoredSplit(
         (x, y, z), labels, recording, parts[0].path.parent,
         np.concatenate(features) if features else None,
+        np.concatenate(times) if len(times) == len(parts) else None,
     )  # fmt: skip
 
 
@@ -210,6 +214,9 @@ def write_dataset(
     splits: Mapping[str, tuple[np.ndarray, np.ndarray]],
     skeleton: Skeleton,
     gallery_of: Mapping[str, str] | None = None,
+    *,
+    recordings: Mapping[str, np.ndarray] | None = None,
+    times: Mapping[int, tuple[float, float]] | None = None,
 ) -> Path:
     """Writes windows of your own in the public layout, ready for ``--dataset NAME``.
 
@@ -218,9 +225,14 @@ def write_dataset(
         name: name of the dataset, none of the table's.
         splits: split -> (windows (N, f, J, 3) in metres, identity labels (N,) of integers). One
             split is called "train"; its labels may be all 0 where identities are unknown.
-        skeleton: joint names in the order of the J axis; `Skeleton(name, joints, root, (), (), ())`
-            will do.
+        skeleton: joint names in the order of the J axis, and bones;
+            `Skeleton(name, joints, root, bones, (), ())` will do.
         gallery_of: probe split -> gallery split; {"probe": "gallery"} if left out.
+        recordings: split -> (N,) integers: which recording each window comes from. A number is
+            one recording in the whole set, all of whose windows are in one split. Splits may be
+            left out. A recording of probe or gallery shows one identity.
+        times: number of a recording -> (start, end) in seconds, on one clock for all, the end
+            itself not included. Recordings may be left out.
 
     Returns:
         The folder that now holds the set.
@@ -232,21 +244,24 @@ def write_dataset(
     if name.casefold() in {known.casefold() for known in specs.DATASETS}:
         raise UserError(f"{name}: the name is taken by a dataset of the table; choose another")
     length = _check_windows(name, splits, skeleton)
+    places, listed = own.listed(name, splits, recordings or {}, times or {})
     spec = DatasetSpec(name, skeleton, tuple(needed - {specs.TRAIN}), gallery_of)
     target = dataset_folder(data_root, spec, length)
     with staged_folder(target) as stage:
         for split, (windows, labels) in splits.items():
             planes = np.moveaxis(np.asarray(windows, np.float64), -1, 0)
             planes = planes.reshape(3, -1, spec.n_joints)
-            write_split(stage, spec, length, split, planes, np.asarray(labels), None)
+            write_split(stage, spec, length, split, planes, np.asarray(labels), places.get(split))
         content = {
             "dataset": name,
             "length": length,
             "code_version": __version__,
-            "skeleton": describe_skeleton(skeleton),
+            "skeleton": describe_skeleton(skeleton, bones=True),
             "gallery_of": dict(gallery_of),
             "counts": {split: {"windows": len(labels)} for split, (_, labels) in splits.items()},
         }
+        if listed:
+            content["recordings"] = listed
         write_manifest(stage, content)
     return target
 

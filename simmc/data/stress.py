@@ -100,7 +100,8 @@ def pieces(sets: Sets, value: str, rng: np.random.Generator) -> Sets:
     """Training recordings cut into pieces of FEWEST to MOST windows, each a recording of its own.
 
     The last piece of a recording may be shorter. Pieces get numbers that no recording of the sets
-    has, so that windows joined later (`--train_on train_gallery`) stay apart.
+    has, so that windows joined later (`--train_on train_gallery`) stay apart. When a piece begins
+    and ends is not known.
     """
     found = re.fullmatch(r"(\d+)-(\d+)", value)
     low, high = map(int, found.groups()) if found else (0, 0)
@@ -118,13 +119,15 @@ def pieces(sets: Sets, value: str, rng: np.random.Generator) -> Sets:
         piece = np.searchsorted(np.cumsum(lengths), np.arange(len(own)), side="right")
         made[own] = next_number + piece
         next_number += piece[-1] + 1
-    return sets._replace(train=replace(sets.train, recording=made))
+    times = None if sets.train.times is None else np.full_like(sets.train.times, np.nan)
+    return sets._replace(train=replace(sets.train, recording=made, times=times))
 
 
 def mixed(sets: Sets, value: str, rng: np.random.Generator) -> Sets:
     """A share of the training recordings goes on as another person: a tracker that swaps people.
 
-    Recordings are drawn in pairs of two persons; the second half of each is exchanged.
+    Recordings are drawn in pairs of two persons; the second half of each is exchanged. A recording
+    keeps its times.
     """
     share = _number("mixed", value, 0, 1)
     recording = _recordings(sets.train, "mixed")
@@ -140,7 +143,10 @@ def mixed(sets: Sets, value: str, rng: np.random.Generator) -> Sets:
         for source, target in ((a, b), (b, a)):
             own = np.flatnonzero(recording == names[source])
             made[own[len(own) // 2 :]] = names[target]
-    return sets._replace(train=replace(sets.train, recording=made))
+    times = sets.train.times
+    if times is not None:
+        times = times[first][np.searchsorted(names, made)]
+    return sets._replace(train=replace(sets.train, recording=made, times=times))
 
 
 def strangers(sets: Sets, value: str, rng: np.random.Generator) -> Sets:

@@ -360,6 +360,78 @@ def test_own_data_that_do_not_fit_are_refused(tmp_path: Path, change: dict, word
     assert not (tmp_path / "mine").exists()
 
 
+NUMBERS = {"train": [7, 7, 3, 900], "probe": [8, 8, 8, 8], "gallery": [-1, 1, -1, 1]}
+RECORDINGS = {split: np.array(own) for split, own in NUMBERS.items()}
+
+
+def _own_by_recording() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    sets = _own()
+    return sets | {"probe": (sets["probe"][0], np.zeros(4, int))}
+
+
+def test_own_recordings_are_listed_and_found(tmp_path: Path) -> None:
+    folder = store.write_dataset(
+        tmp_path,
+        "mine",
+        _own_by_recording(),
+        TRIPOD,
+        recordings=RECORDINGS,
+        times={7: (0.5, 2), 900: (1.25, 3.0)},
+    )
+    manifest, _ = store.read_manifest(folder)
+    assert manifest is not None
+    listed = manifest["recordings"]
+    assert [r["name"] for r in listed] == ["-1", "1", "3", "7", "8", "900"]
+    assert [r["identity"] for r in listed] == [0, 1, 0, None, 0, 1]  # 7 shows two, to learn from
+    assert listed[3]["attributes"] == {"start": "0.5", "end": "2.0"}
+    assert [bool(r["attributes"]) for r in listed] == [False, False, False, True, False, True]
+    for split, own in NUMBERS.items():
+        found = store.read_split(tmp_path, "mine", 8, split)
+        assert found.recording is not None
+        assert [listed[place]["name"] for place in found.recording] == list(map(str, own))
+        assert {listed[place]["split"] for place in found.recording} == {split}
+
+
+def test_own_recordings_may_be_known_of_some_splits(tmp_path: Path) -> None:
+    train = {"train": RECORDINGS["train"]}
+    store.write_dataset(tmp_path, "mine", _own(), TRIPOD, recordings=train)
+    assert store.read_split(tmp_path, "mine", 8, "train").recording is not None
+    assert store.read_split(tmp_path, "mine", 8, "probe").recording is None
+
+
+@pytest.mark.parametrize(
+    ("recordings", "times", "words"),
+    [
+        ({"train": np.arange(5)}, {}, "train: one integer for each of the 4 windows"),
+        ({"train": np.arange(4.0)}, {}, "train: one integer for each"),
+        ({"test": np.arange(4)}, {}, "recordings of test, which is no split"),
+        ({"probe": np.arange(4), "train": np.arange(3, 7)}, {}, "recording 3 is in probe and in t"),
+        ({"probe": np.array([5, 5, 6, 6])}, {}, "recording 5 shows the identities 0 and 1"),
+        ({"train": np.arange(4)}, {4: (0, 1)}, "times of recording 4, which no window"),
+        ({}, {0: (0, 1)}, "times of recording 0, which no window"),
+        ({"train": np.arange(4)}, {0: (1, 1)}, "recording 0 has the times .*the start before"),
+        ({"train": np.arange(4)}, {0: (0, np.nan)}, "recording 0 has the times"),
+        ({"train": np.arange(4)}, {0: 5.0}, "recording 0 has the times 5.0"),
+    ],
+)
+def test_own_recordings_that_do_not_fit_are_refused(
+    tmp_path: Path, recordings: dict, times: dict, words: str
+) -> None:
+    with pytest.raises(UserError, match=words):
+        store.write_dataset(tmp_path, "mine", _own(), TRIPOD, recordings=recordings, times=times)
+    assert not (tmp_path / "mine").exists()
+
+
+def test_own_bones_are_kept(tmp_path: Path) -> None:
+    bones = (("top", "left_leg"), ("top", "right_leg"))
+    skeleton = Skeleton("tripod", TRIPOD.joints, "top", bones, (), ())
+    store.write_dataset(tmp_path, "mine", _own(), skeleton)
+    assert store.find_spec(tmp_path, "mine", 8).skeleton == skeleton
+    wrong = Skeleton("tripod", TRIPOD.joints, "top", (("top", "tail"),), (), ())
+    with pytest.raises(UserError, match="no joint 'tail'"):
+        store.write_dataset(tmp_path, "mine", _own(), wrong)
+
+
 def test_own_data_may_not_take_a_known_name(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="kgbd: the name is taken"):
         store.write_dataset(tmp_path, "kgbd", _own(), TRIPOD)

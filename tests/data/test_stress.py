@@ -156,6 +156,32 @@ def test_mixed_recordings_hold_two_persons():
     assert np.array_equal(np.unique(found.recording), np.unique(given.train.recording))
 
 
+def timed():
+    """The sets with a time for every recording: its number, and one second more."""
+    return Sets(
+        *(
+            replace(part, times=np.stack([part.recording, part.recording + 1.0], 1))
+            for part in sets()
+        )
+    )
+
+
+@pytest.mark.parametrize("text", ["keep:2", "borrow:1", "mixed:0.5", "strangers", "noise:0.1"])
+def test_a_recording_keeps_its_times(text):
+    for found in stressed(timed(), text, rng()):
+        np.testing.assert_array_equal(found.times[:, 0], found.recording)
+        np.testing.assert_array_equal(found.times[:, 1], found.recording + 1)
+
+
+def test_pieces_have_no_times():
+    found = stressed(timed(), "pieces:3-7+borrow:1", rng()).train
+    borrowed = len(found) - len(split())
+    assert borrowed and np.isnan(found.times[:-borrowed]).all()
+    np.testing.assert_array_equal(found.times[-borrowed:, 0], found.recording[-borrowed:])
+    untold = Sets(split(seed=0), *timed()[1:])
+    assert stressed(untold, "borrow:1", rng()).train.times is None
+
+
 def test_strangers_share_nobody():
     found = stressed(sets(), "strangers", rng())
     known, asked = set(found.train.labels.tolist()), set(found.probe.labels.tolist())
