@@ -6,6 +6,7 @@ prototypes = cluster_means(features, labels) # (C, d)
 """
 
 from simmc.clustering.approximate import approximate_neighbors
+from simmc.clustering.constrained import Apart, dbscan_apart
 from simmc.clustering.density import OUTLIER, dbscan
 from simmc.clustering.executors import Executor, Threads
 from simmc.clustering.farthest import farthest
@@ -20,12 +21,13 @@ from simmc.clustering.jaccard import (
 )
 from simmc.clustering.neighbors import Neighbors, k_nearest, k_nearest_among
 from simmc.clustering.prototypes import cluster_means
-from simmc.clustering.pseudo_labels import Clustering, pseudo_labels
+from simmc.clustering.pseudo_labels import Clustering, as_arrays, pseudo_labels
 from simmc.clustering.settings import ClusterSettings
 from simmc.clustering.tracks import Targets, draw_parts, part_means, shared_targets
 
 __all__ = [
     "OUTLIER",
+    "Apart",
     "ClusterSettings",
     "Clustering",
     "Executor",
@@ -34,8 +36,10 @@ __all__ = [
     "Targets",
     "Threads",
     "approximate_neighbors",
+    "as_arrays",
     "cluster_means",
     "dbscan",
+    "dbscan_apart",
     "draw_parts",
     "expand_weights",
     "farthest",

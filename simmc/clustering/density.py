@@ -51,13 +51,13 @@ def _label(start, column, core):  # type: ignore[no-untyped-def]
             if j >= i:
                 break  # columns ascend; the link is seen from the other side
             if core[j]:
-                a, b = _root(parent, i), _root(parent, j)
+                a, b = root_of(parent, i), root_of(parent, j)
                 parent[max(a, b)] = min(a, b)
     labels = np.full(n, OUTLIER)
     clusters = 0
     for i in range(n):
         if core[i]:
-            root = _root(parent, i)
+            root = root_of(parent, i)
             if root == i:
                 labels[i] = clusters
                 clusters += 1
@@ -73,7 +73,8 @@ def _label(start, column, core):  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def _root(parent, i):  # type: ignore[no-untyped-def]
+def root_of(parent, i):  # type: ignore[no-untyped-def]
+    """The root of the tree that node i is in; shortens the way to it."""
     while parent[i] != i:
         parent[i] = parent[parent[i]]  # halves the way for the next
         i = parent[i]

@@ -72,7 +72,7 @@ def pseudo_labels(
         return _on_cpu(features, settings, guess, timer, executor)
     moved = torch.from_numpy(as_rows(features)).to(device)
     labels, graph = on_device.pseudo_labels(moved, settings, timer=timer)
-    return Clustering(labels.cpu().numpy(), _as_arrays(graph), None, 1.0)
+    return Clustering(labels.cpu().numpy(), as_arrays(graph), None, 1.0)
 
 
 def _on_cpu(
@@ -110,8 +110,10 @@ def _search(
     return approximate_neighbors(rows, settings.k1, recall=settings.recall, executor=threads)
 
 
-def _as_arrays(graph: on_device.JaccardGraph) -> JaccardGraph:
-    """A graph of tensors in the types of the compiled engine."""
+def as_arrays(graph: JaccardGraph | on_device.JaccardGraph) -> JaccardGraph:
+    """The graph in the arrays of the compiled engine, wherever it lies."""
+    if isinstance(graph, JaccardGraph):
+        return graph
     return JaccardGraph(
         graph.start.cpu().numpy(),
         graph.column.cpu().numpy().astype(np.int32),

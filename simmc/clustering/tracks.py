@@ -15,6 +15,7 @@ from scipy.sparse.csgraph import connected_components
 from torch.nn.functional import normalize
 
 from simmc.clustering import on_device
+from simmc.clustering.constrained import Apart
 from simmc.clustering.density import OUTLIER
 from simmc.clustering.jaccard import JaccardGraph
 from simmc.clustering.prototypes import cluster_means
@@ -107,6 +108,7 @@ def shared_targets(
     *,
     lone: bool,
     near: JaccardGraph | on_device.JaccardGraph | None = None,
+    apart: Apart | None = None,
 ) -> Targets:
     """What the clusters of its parts say of every track.
 
@@ -116,6 +118,7 @@ def shared_targets(
         track: (P,) int64, 0 .. T-1, the track of every part.
         lone: whether a track of outliers becomes a cluster of its own; else it has none.
         near: pairs of parts; clusters with a pair between them are rivals. None: none are.
+        apart: tracks that cannot be one person; clusters that hold such tracks are no rivals.
 
     Returns:
         The targets; clusters 0 .. are those of `labels`, then those of lone tracks.
@@ -144,12 +147,16 @@ def shared_targets(
     clusters[row, place] = cluster
     shares[row, place] = parts.float()
     clusters = torch.where(shares > 0, clusters, clusters[:, :1])
-    rivals = rival_clusters(near, labels, len(prototypes))
+    rivals = rival_clusters(near, labels, len(prototypes), track, apart)
     return Targets(clusters, normalize(shares, p=1, dim=1), prototypes, rivals)
 
 
 def rival_clusters(
-    near: JaccardGraph | on_device.JaccardGraph | None, labels: torch.Tensor, count: int
+    near: JaccardGraph | on_device.JaccardGraph | None,
+    labels: torch.Tensor,
+    count: int,
+    track: torch.Tensor | None = None,
+    apart: Apart | None = None,
 ) -> torch.Tensor:
     """Clusters that some pair of parts links, though it was too far apart to join them.
 
@@ -157,6 +164,8 @@ def rival_clusters(
         near: pairs of parts; parts that share a node count as the first of them. None: no pairs.
         labels: (P,) int64 clusters of the parts, 0 .. count-1, -1 = outlier.
         count: C.
+        track: (P,) int64, the track of every part, where `apart` is given.
+        apart: tracks that cannot be one person: clusters that hold such tracks do not count.
 
     Returns:
         (C, r) int64, of every cluster those linked with it, ascending, then the cluster itself;
@@ -166,6 +175,7 @@ def rival_clusters(
     if near is None or count == 0:
         return rivals
     start, column = (torch.as_tensor(x, device=labels.device) for x in (near.start, near.column))
+    of_part = labels
     if near.node is not None:
         node = torch.as_tensor(near.node, device=labels.device).long()
         first = torch.full((len(start) - 1,), len(labels), device=labels.device)
@@ -175,8 +185,14 @@ def rival_clusters(
     linked = (one != other) & (one != OUTLIER) & (other != OUTLIER)
     pair = torch.unique(one[linked] * count + other[linked])
     cluster, rival = pair // count, pair % count
+    if apart is not None:
+        assert track is not None
+        parts = of_part.cpu().numpy(), track.cpu().numpy()
+        barred = apart.between(*parts, cluster.cpu().numpy(), rival.cpu().numpy())
+        free = torch.from_numpy(~barred).to(pair.device)
+        cluster, rival = cluster[free], rival[free]
     found = torch.bincount(cluster, minlength=count)
-    place = torch.arange(len(pair), device=pair.device) - (torch.cumsum(found, 0) - found)[cluster]
+    place = torch.arange(len(rival), device=pair.device) - (torch.cumsum(found, 0) - found)[cluster]
     rivals = rivals.repeat(1, max(int(found.max()), 1))
     rivals[cluster, place] = rival
     return rivals

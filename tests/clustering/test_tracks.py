@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simmc.clustering import (
+    Apart,
     ClusterSettings,
     JaccardGraph,
     draw_parts,
@@ -145,6 +146,36 @@ def test_rivals_are_the_clusters_with_a_pair_between_them(copies, min_samples):
     graph = on_device.pseudo_labels(torch.from_numpy(rows), ClusterSettings(0.4, 2, reach=0.9))[1]
     assert (graph.node is not None) == (copies > 0)
     assert torch.equal(rival_clusters(graph, labels, count), rivals)
+
+
+@pytest.mark.parametrize("lone", [True, False])
+def test_clusters_of_people_seen_at_once_are_no_rivals(lone):
+    rng = np.random.default_rng(3)
+    rows = rng.normal(size=(12, 4))[rng.integers(0, 12, 150)] + 0.5 * rng.normal(size=(150, 4))
+    found = pseudo_labels(rows, ClusterSettings(0.4, 3, reach=0.9))
+    track, labels = np.repeat(np.arange(30), 5), torch.from_numpy(found.labels)
+    pairs = [(t, t + 1) for t in range(0, 30, 2)]
+    given = torch.from_numpy(rows), labels, torch.from_numpy(track)
+    plain = shared_targets(*given, lone=lone, near=found.graph)
+    kept = shared_targets(*given, lone=lone, near=found.graph, apart=Apart.of(pairs, 30))
+    assert torch.equal(plain.cluster, kept.cluster) and torch.equal(plain.share, kept.share)
+    held = [set() for _ in plain.prototypes]
+    for t, (clusters, shares) in enumerate(zip(plain.cluster, plain.share, strict=True)):
+        for c, share in zip(clusters.tolist(), shares.tolist(), strict=True):
+            if share:
+                held[c].add(t)
+
+    def at_once(a, b):
+        return any((x in a and y in b) or (y in a and x in b) for x, y in pairs)
+
+    refused = 0
+    for c, (before, after) in enumerate(
+        zip(plain.rivals.tolist(), kept.rivals.tolist(), strict=True)
+    ):
+        free = {d for d in before if d != c and not at_once(held[c], held[d])}
+        assert set(after) - {c} == free
+        refused += len(set(before) - {c}) - len(free)
+    assert refused and (kept.rivals != torch.arange(len(held))[:, None]).any()
 
 
 def test_no_pairs_no_rivals():
