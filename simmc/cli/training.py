@@ -225,9 +225,8 @@ def train_leg(
     if isinstance(settings, TrainingSettings):
         counts |= {"clusters": last.get("clusters_1"), "outliers": last.get("outliers")}
     told: dict[str, Any] = next((record for record in reversed(records) if "people" in record), {})
-    counts |= {
-        name: told[name] for name in ("people", "people_at_least", "tracks", "unsure") if told
-    }
+    names = ("people", "people_at_least", "tracks", "unsure", "seen_at_once")
+    counts |= {name: told[name] for name in names if name in told}
     return results | {
         "protocols": results["protocols"] | outcomes,
         "counts": results["counts"] | (counts if not results["timing"] else {}),

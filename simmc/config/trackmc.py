@@ -10,6 +10,7 @@ from simmc.config.options import Range, option
 from simmc.errors import UserError
 
 OFF, POSITIVES, MERGE = "off", "positives", "merge"
+APART, IGNORE = "apart", "ignore"
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,13 @@ class TrackMCSettings(ClusteredSettings):
         "clusters (positives); it is clustered as a whole (merge).",
         choices=(OFF, POSITIVES, MERGE),
         group=MAIN,
+    )
+    overlap: str = option(
+        APART,
+        "What is made of training recordings that overlap in time, where the data tell times: two "
+        "people, never in one cluster (apart), or nothing (ignore).",
+        choices=(APART, IGNORE),
+        group=TRAINING,
     )
     fidelity: str = option(
         "exact",

@@ -8,6 +8,7 @@ says why. Shape letters: N windows, f frames, K values a frame, H features, T tr
 """
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,20 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
-from simmc.clustering import Targets, draw_parts, part_means, shared_targets
+from simmc.clustering import (
+    Apart,
+    Clustering,
+    Targets,
+    as_arrays,
+    dbscan_apart,
+    draw_parts,
+    part_means,
+    shared_targets,
+)
 from simmc.config import TrackMCSettings
-from simmc.config.trackmc import MERGE, OFF
+from simmc.config.trackmc import IGNORE, MERGE, OFF
 from simmc.data.loaders import Experiment, Split
+from simmc.data.times import overlapping
 from simmc.errors import UserError
 from simmc.evaluation import diagnostics
 from simmc.evaluation.ranking import Retrieval
@@ -66,6 +77,7 @@ class TrackMC(FixedTraining[TrackMCSettings]):
     ) -> None:
         self.windows = tensor_of(data.train, runtime.device)
         self.track = tracks_of(data.train, settings)
+        self.apart = tracks_apart(data.train, settings)
         self.guess: np.ndarray | None = None  # saves time, decides nothing
         network = new_network(settings, self.windows.shape[2], seeds.weights)
         super().__init__(settings, data, seeds, runtime, protocols, network)
@@ -106,9 +118,25 @@ class TrackMC(FixedTraining[TrackMCSettings]):
             reach=s.doubt,
         )
         self.guess = found.candidates
+        if self.apart is not None:
+            found = self.keep_apart(found, track_of_part, self.apart)
         rows = torch.from_numpy(track_of_part).to(features.device)
         near = None if s.doubt is None else found.graph
-        return shared_targets(means, found.labels, rows, lone=whole, near=near)
+        return shared_targets(means, found.labels, rows, lone=whole, near=near, apart=self.apart)
+
+    def keep_apart(self, found: Clustering, track: np.ndarray, apart: Apart) -> Clustering:
+        """The clustering anew, with no two tracks in a cluster that cannot be one person.
+
+        Args:
+            found: the clusters of parts.
+            track: (P,) int64, the track of every part.
+            apart: the pairs of tracks.
+        """
+        with self.clock("dbscan"):
+            graph = as_arrays(found.graph).whole()
+            near = graph.within(self.settings.eps)
+            labels = dbscan_apart(near, self.settings.min_samples, track, apart)
+        return replace(found, labels=torch.from_numpy(labels).to(found.labels.device), graph=graph)
 
     def learn(self) -> dict[str, Any]:
         """One step a batch, over all windows whose track has a cluster, in a new order."""
@@ -169,6 +197,8 @@ class TrackMC(FixedTraining[TrackMCSettings]):
                 "tracks": len(first),
                 "unsure": int((~sure | doubted).sum()),
             }
+        if self.apart is not None:
+            record["seen_at_once"] = len(self.apart)
         if of_window.any():
             record["ami"] = diagnostics.adjusted_mutual_information(
                 self.data.train.identity[of_window], first[self.track][of_window]
@@ -184,9 +214,20 @@ def tracks_of(split: Split, settings: TrackMCSettings) -> np.ndarray:
         raise UserError(
             f"--recordings {settings.recordings}: {settings.data_root} does not say which windows "
             f"of {settings.dataset} come from one recording. Cut them again with Preprocess.py, "
-            "which writes recording_*.npy, or use --recordings off."
+            "which writes recording_*.npy (your own: tell write_dataset the recordings), or use "
+            "--recordings off."
         )
     return np.unique(split.recording, return_inverse=True)[1].astype(np.int64)
+
+
+def tracks_apart(split: Split, settings: TrackMCSettings) -> Apart | None:
+    """Tracks that overlap in time, which are two people; None where none do, or none is told."""
+    ignored = settings.recordings == OFF or settings.overlap == IGNORE
+    if ignored or split.recording is None or split.times is None:
+        return None
+    first = np.unique(split.recording, return_index=True)[1]
+    pairs = overlapping(split.times[first])
+    return Apart.of(pairs, len(first)) if len(pairs) else None
 
 
 def new_network(settings: TrackMCSettings, width: int, generator: torch.Generator) -> TrackEncoder:

@@ -154,6 +154,69 @@ def test_clusters_that_may_be_one_person_do_not_repel():
     assert record["unsure"] >= int(kept.targets.doubted.sum())
 
 
+def walked_together(data):
+    """Persons 2i and 2i + 1 walk together: each of their recordings is at the time of another's."""
+    recording = data.train.recording - 100
+    pair, place = recording // 6, recording % 3  # experiment(each=3): persons 2i and 2i + 1
+    begin = 100.0 * pair + 10 * place
+    times = np.stack([begin, begin + 5], 1)
+    return replace(data, train=replace(data.train, times=times))
+
+
+def alike(rows, others):
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows] == [
+        {k: v for k, v in row.items() if k != "seconds"} for row in others
+    ]
+
+
+@pytest.mark.parametrize("recordings", ["positives", "merge"])
+def test_people_seen_at_once_share_no_cluster_and_repel(recordings):
+    data = experiment()
+    windows, identity = data.train.windows.copy(), data.train.identity
+    windows[identity % 2 == 1] = windows[identity % 2 == 0] + np.float32(0.01)  # and look alike
+    data = replace(data, train=replace(data.train, windows=windows))
+    tier = {"recordings": recordings, "part_size": 1, "protocols": ("label_free",)}
+    made, free = training(walked_together(data), **tier), training(data, **tier)
+    assert len(made.apart) == 12 and free.apart is None
+    at_once = [(t, t + 3) for t in range(24) if t % 6 < 3]
+
+    def held(targets, t):
+        return {
+            c
+            for c, s in zip(targets.cluster[t].tolist(), targets.share[t].tolist(), strict=True)
+            if s > 0
+        }
+
+    def met(targets):
+        """Pairs of tracks seen at once in one cluster, and in clusters that do not repel."""
+        together = rivals = 0
+        for a, b in at_once:
+            one, other = held(targets, a), held(targets, b)
+            together += bool(one & other)
+            beside = {r for c in one for r in targets.rivals[c].tolist() if r not in one}
+            rivals += bool(beside & other)
+        return together, rivals
+
+    for training_ in (made, free):
+        training_.targets = training_.share(encode(training_.network, training_.windows))
+    assert met(made.targets) == (0, 0)
+    assert met(free.targets)[0] > 0
+    assert made.track_record()["seen_at_once"] == 12
+    assert "seen_at_once" not in free.track_record()
+
+
+def test_times_that_say_nothing_change_nothing():
+    data = walked_together(experiment())
+    plain = run_all(training(experiment(), epochs=2))
+    assert alike(plain, run_all(training(data, epochs=2, overlap="ignore")))
+    times = np.stack([data.train.recording, data.train.recording + 1.0], 1)  # one after another
+    apart = replace(data, train=replace(data.train, times=times))
+    assert alike(plain, run_all(training(apart, epochs=2)))
+    unknown = replace(data, train=replace(data.train, times=np.full_like(times, np.nan)))
+    assert alike(plain, run_all(training(unknown, epochs=2)))
+    assert training(data, recordings="off").apart is None
+
+
 def test_doubt_begins_where_joining_ends():
     with pytest.raises(UserError, match=r"--doubt 0\.4 must not be below --eps 0\.5"):
         TrackMCSettings(doubt=0.4)
