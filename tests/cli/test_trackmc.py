@@ -166,8 +166,8 @@ def test_own_data_with_faults(tmp_path, refused):
 
 def test_the_size_of_the_model(capsys):
     assert run("trackmc", "--dataset", "KGBD", "--model_size") == 0
-    # 269 values a frame -> 256 units -> their means and deviations -> 256 features
-    wanted = (60 + 19 + 190) * 256 + 256 + 512 * 256 + 256
+    # 269 values a frame -> 512 units -> their means and deviations -> 512 features
+    wanted = (60 + 19 + 190) * 512 + 512 + 1024 * 512 + 512
     assert f"{wanted:,} parameters" in capsys.readouterr().out
 
 
