@@ -44,7 +44,7 @@ def noise(sets: Sets, value: str, rng: np.random.Generator) -> Sets:
     """Every coordinate off by a normal deviation of so many metres."""
     metres = _number("noise", value, 0, 10)
 
-    def shaken(planes: np.ndarray) -> np.ndarray:
+    def shaken(planes: np.ndarray, recording: np.ndarray | None) -> np.ndarray:
         return planes + metres * rng.normal(size=planes.shape)
 
     return _moved(sets, shaken, "noise")
@@ -58,7 +58,7 @@ def lost(sets: Sets, value: str, rng: np.random.Generator) -> Sets:
     """
     share = _number("lost", value, 0, 1)
 
-    def held(planes: np.ndarray) -> np.ndarray:
+    def held(planes: np.ndarray, recording: np.ndarray | None) -> np.ndarray:
         seen = rng.random(planes.shape[1:]) >= share  # (N, f, J)
         f = seen.shape[1]
         place = np.where(seen, np.arange(f)[:, None], -1)
@@ -74,6 +74,34 @@ def lost(sets: Sets, value: str, rng: np.random.Generator) -> Sets:
         return np.where(never, mean, found)
 
     return _moved(sets, held, "lost")
+
+
+def camera(sets: Sets, value: str, rng: np.random.Generator) -> Sets:
+    """Every recording seen by a camera turned and tilted by angles of its own.
+
+    Turned about the vertical, then tilted about a horizontal line through the sensor in a random
+    direction; both angles are uniform within the degrees given. Windows without a recording have
+    cameras of their own.
+    """
+    found = re.fullmatch(r"(\d+)-(\d+)", value)
+    if not found:
+        raise UserError(
+            f"--stress camera:{value} is not possible; give degrees, turn and tilt: camera:180-10."
+        )
+    turn, tilt = (np.radians(float(word)) for word in found.groups())
+
+    def seen(planes: np.ndarray, recording: np.ndarray | None) -> np.ndarray:
+        n = planes.shape[1]
+        names, own = np.unique(
+            np.arange(n) if recording is None else recording, return_inverse=True
+        )
+        about = _turned(rng.uniform(-turn, turn, len(names)))
+        way = _turned(rng.uniform(-np.pi, np.pi, len(names)))
+        down = _tilted(rng.uniform(-tilt, tilt, len(names)))
+        matrix = way.transpose(0, 2, 1) @ down @ way @ about  # (R, 3, 3)
+        return np.einsum("nab,bnfj->anfj", matrix[own], planes)
+
+    return _moved(sets, seen, "camera")
 
 
 def keep(sets: Sets, value: str, rng: np.random.Generator) -> Sets:
@@ -168,6 +196,7 @@ def strangers(sets: Sets, value: str, rng: np.random.Generator) -> Sets:
 STRESSES: Mapping[str, Callable[[Sets, str, np.random.Generator], Sets]] = {
     "noise": noise,
     "lost": lost,
+    "camera": camera,
     "keep": keep,
     "borrow": borrow,
     "pieces": pieces,
@@ -175,8 +204,8 @@ STRESSES: Mapping[str, Callable[[Sets, str, np.random.Generator], Sets]] = {
     "strangers": strangers,
 }
 ALLOWED = (
-    "noise:METRES, lost:SHARE, keep:RECORDINGS, borrow:RECORDINGS, pieces:FEWEST-MOST, "
-    "mixed:SHARE, strangers; several joined by +"
+    "noise:METRES, lost:SHARE, camera:TURN-TILT, keep:RECORDINGS, borrow:RECORDINGS, "
+    "pieces:FEWEST-MOST, mixed:SHARE, strangers; several joined by +"
 )
 
 
@@ -214,15 +243,31 @@ def _drawn_recordings(
     return np.isin(recording, np.concatenate(chosen))
 
 
-def _moved(sets: Sets, move: Callable[[np.ndarray], np.ndarray], name: str) -> Sets:
-    """The sets with other coordinates; `move` gets and gives (3, N, f, J)."""
+def _turned(angle: np.ndarray) -> np.ndarray:
+    """(R, 3, 3) rotations about the y axis, by angles (R,) in radians."""
+    c, s, zero, one = np.cos(angle), np.sin(angle), np.zeros_like(angle), np.ones_like(angle)
+    rows = [[c, zero, s], [zero, one, zero], [-s, zero, c]]
+    return np.moveaxis(np.array(rows), 2, 0)
+
+
+def _tilted(angle: np.ndarray) -> np.ndarray:
+    """(R, 3, 3) rotations about the x axis, by angles (R,) in radians."""
+    c, s, zero, one = np.cos(angle), np.sin(angle), np.zeros_like(angle), np.ones_like(angle)
+    rows = [[one, zero, zero], [zero, c, -s], [zero, s, c]]
+    return np.moveaxis(np.array(rows), 2, 0)
+
+
+def _moved(
+    sets: Sets, move: Callable[[np.ndarray, np.ndarray | None], np.ndarray], name: str
+) -> Sets:
+    """The sets with other coordinates; `move` gets and gives (3, N, f, J), with the recordings."""
     if sets.train.features is not None:
         raise UserError(
             f"--stress {name} needs joints; give it to the command that trains the source model."
         )
 
     def apply(split: StoredSplit) -> StoredSplit:
-        x, y, z = move(np.stack(split.planes))
+        x, y, z = move(np.stack(split.planes), split.recording)
         return replace(split, planes=(x, y, z))
 
     train, probe = apply(sets.train), apply(sets.probe)

@@ -80,6 +80,34 @@ def test_one_list_stays_one_list():
         assert found.probe is found.gallery
 
 
+def test_every_recording_has_a_camera_of_its_own():
+    given = sets()
+    found = stressed(given, "camera:180-10", rng())
+    for before, after in zip(given, found, strict=True):
+        old, new = np.stack(before.planes, -1), np.stack(after.planes, -1)  # (N, f, J, 3)
+        np.testing.assert_allclose((new**2).sum(-1), (old**2).sum(-1))  # turned, not stretched
+        matrices = []
+        for name in np.unique(before.recording):
+            own = before.recording == name
+            a, b = old[own].reshape(-1, 3), new[own].reshape(-1, 3)
+            matrix, *_ = np.linalg.lstsq(a, b, rcond=None)
+            np.testing.assert_allclose(a @ matrix, b, atol=1e-9)  # one camera for all its windows
+            np.testing.assert_allclose(matrix @ matrix.T, np.eye(3), atol=1e-9)
+            assert np.linalg.det(matrix) == pytest.approx(1)  # no mirror
+            matrices.append(matrix)
+        upright = np.degrees(np.arccos([m[1, 1] for m in matrices]))
+        assert 1 < upright.max() <= 10  # the vertical tilts, and no more than asked
+        assert len({round(float(m[0, 0]), 6) for m in matrices}) == len(matrices)
+        assert after.labels is before.labels and after.recording is before.recording
+
+
+def test_a_camera_that_only_turns_keeps_the_vertical():
+    before = split()
+    after = stressed(Sets(before, split(seed=1), split(seed=2)), "camera:90-0", rng()).train
+    np.testing.assert_allclose(after.planes[1], before.planes[1])
+    assert np.abs(after.planes[0] - before.planes[0]).max() > 0.1
+
+
 def test_keep_leaves_whole_recordings():
     given = sets()
     found = stressed(given, "keep:2", rng()).train
@@ -209,6 +237,7 @@ def test_several_at_once_and_the_seed_decides():
         ("keep:1.5", "a whole number"),
         ("pieces:7-3", "pieces:5-50"),
         ("pieces:3", "pieces:5-50"),
+        ("camera:90", "camera:180-10"),
         ("strangers:2", "takes no value"),
     ],
 )
