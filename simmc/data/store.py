@@ -21,6 +21,7 @@ from simmc.data.manifest import (
     staged_folder,
     write_manifest,
 )
+from simmc.data.missing import held
 from simmc.data.pickled import read_object_array
 from simmc.data.skeletons import Skeleton
 from simmc.data.specs import DatasetSpec
@@ -224,7 +225,8 @@ def write_dataset(
         data_root: folder of all datasets.
         name: name of the dataset, none of the table's.
         splits: split -> (windows (N, f, J, 3) in metres, identity labels (N,) of integers). One
-            split is called "train"; its labels may be all 0 where identities are unknown.
+            split is called "train"; its labels may be all 0 where identities are unknown. A joint
+            that was not seen is NaN, and is written where `simmc.data.missing.held` puts it.
         skeleton: joint names in the order of the J axis, and bones;
             `Skeleton(name, joints, root, bones, (), ())` will do.
         gallery_of: probe split -> gallery split; {"probe": "gallery"} if left out.
@@ -250,7 +252,8 @@ def write_dataset(
     with staged_folder(target) as stage:
         for split, (windows, labels) in splits.items():
             planes = np.moveaxis(np.asarray(windows, np.float64), -1, 0)
-            planes = planes.reshape(3, -1, spec.n_joints)
+            seen = np.logical_not(np.isnan(planes).any(0))
+            planes = held(planes, np.asarray(seen)).reshape(3, -1, spec.n_joints)
             write_split(stage, spec, length, split, planes, np.asarray(labels), places.get(split))
         content = {
             "dataset": name,
@@ -280,8 +283,16 @@ def _check_windows(
             )
         if labels.shape != (len(windows),) or labels.dtype.kind not in "iu":
             raise UserError(f"{name}, {split}: one integer label for each window is due")
-        if not np.isfinite(windows).all():
-            raise UserError(f"{name}, {split}: windows hold values that are not finite")
+        if np.isinf(windows).any():
+            raise UserError(
+                f"{name}, {split}: windows hold values that are not finite; a joint that was not "
+                "seen is NaN"
+            )
+        if (blind := np.isnan(windows).any(3).all((1, 2))).any():
+            raise UserError(
+                f"{name}, {split}: window {int(blind.argmax())} has no joint that was seen; leave "
+                "such windows out"
+            )
         lengths.add(windows.shape[1])
     if len(lengths) != 1:
         raise UserError(f"{name}: all splits need windows of one length, not {sorted(lengths)}")

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from simmc.data.missing import held
 from simmc.data.store import StoredSplit, joined
 from simmc.errors import UserError
 
@@ -51,29 +52,13 @@ def noise(sets: Sets, value: str, rng: np.random.Generator) -> Sets:
 
 
 def lost(sets: Sets, value: str, rng: np.random.Generator) -> Sets:
-    """A share of the joints of each frame is lost, and stands where it was seen last.
-
-    Last in the window; before it was seen, where it will be seen first; where it is never seen, at
-    the mean of the joints seen in that frame, or, where none is, at the sensor.
-    """
+    """A share of the joints of each frame is lost, and put where `simmc.data.missing` puts it."""
     share = _number("lost", value, 0, 1)
 
-    def held(planes: np.ndarray, recording: np.ndarray | None) -> np.ndarray:
-        seen = rng.random(planes.shape[1:]) >= share  # (N, f, J)
-        f = seen.shape[1]
-        place = np.where(seen, np.arange(f)[:, None], -1)
-        before = np.maximum.accumulate(place, axis=1)
-        place = np.where(seen, np.arange(f)[:, None], f)
-        after = np.minimum.accumulate(place[:, ::-1], axis=1)[:, ::-1]
-        source = np.where(before >= 0, before, after)
-        never = source == f
-        where = np.broadcast_to(np.where(never, 0, source), planes.shape)
-        found = np.take_along_axis(planes, where, axis=2)
-        count = seen.sum(2, keepdims=True)
-        mean = (planes * seen).sum(3, keepdims=True) / np.maximum(count, 1)
-        return np.where(never, mean, found)
+    def without(planes: np.ndarray, recording: np.ndarray | None) -> np.ndarray:
+        return held(planes, rng.random(planes.shape[1:]) >= share)
 
-    return _moved(sets, held, "lost")
+    return _moved(sets, without, "lost")
 
 
 def camera(sets: Sets, value: str, rng: np.random.Generator) -> Sets:

@@ -343,6 +343,21 @@ def test_own_data_are_written_and_found(tmp_path: Path) -> None:
         assert (found.labels == labels).all()
 
 
+def test_joints_that_were_not_seen_stand_where_they_were_seen_last(tmp_path: Path) -> None:
+    sets = _own()
+    windows = sets["train"][0].copy()
+    windows[0, :3, 1] = np.nan  # seen from frame 3 on
+    windows[0, 6:, 1, 0] = np.nan  # one coordinate is enough
+    windows[1, :, 2] = np.nan  # never
+    store.write_dataset(tmp_path, "mine", sets | {"train": (windows, sets["train"][1])}, TRIPOD)
+    found = store.read_split(tmp_path, "mine", 8, "train").windows
+    wanted = sets["train"][0].copy()
+    wanted[0, :3, 1] = wanted[0, 3, 1]
+    wanted[0, 6:, 1] = wanted[0, 5, 1]
+    wanted[1, :, 2] = wanted[1, :, :2].mean(1)
+    np.testing.assert_allclose(found, wanted, rtol=1e-15)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -350,6 +365,7 @@ def test_own_data_are_written_and_found(tmp_path: Path) -> None:
         ({"probe": (np.zeros((4, 8, 3, 3)), np.zeros(5, int))}, "probe: one integer label"),
         ({"probe": (np.zeros((4, 8, 3, 3)), np.zeros(4))}, "probe: one integer label"),
         ({"probe": (np.full((4, 8, 3, 3), np.inf), np.zeros(4, int))}, "not finite"),
+        ({"probe": (np.full((4, 8, 3, 3), np.nan), np.zeros(4, int))}, "window 0 has no joint"),
         ({"probe": (np.zeros((4, 6, 3, 3)), np.zeros(4, int))}, "one length"),
         ({"other": (np.zeros((4, 8, 3, 3)), np.zeros(4, int))}, "splits must be"),
     ],
