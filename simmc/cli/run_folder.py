@@ -41,6 +41,12 @@ def pointer(settings: EpochSettings) -> str:
     return "latest" if settings.COMMAND == "simmc" else f"latest_{settings.recipe}"
 
 
+def home_of(run: RunDirectory, protocol: str) -> RunDirectory:
+    """Where a run keeps the training that serves a protocol."""
+    twin = run.path / TWIN
+    return RunDirectory(twin) if protocol == TWIN and twin.is_dir() else run
+
+
 def refuse_changes(stored: dict[str, Any], settings: EpochSettings, run: RunDirectory) -> None:
     """UserError where a continued run would become a mixture of two recipes."""
     for entry in options_of(type(settings)):

@@ -13,6 +13,7 @@ from simmc.cli.run_folder import (
     as_stored,
     continued,
     default_name,
+    home_of,
     keep_probes,
     new_results,
     pointer,
@@ -31,7 +32,7 @@ from simmc.config import (
     UnlabelledSettings,
     resolve,
 )
-from simmc.data.inputs import described
+from simmc.data.inputs import described, is_measured
 from simmc.data.loaders import Experiment, load_experiment
 from simmc.data.roles import Features
 from simmc.errors import UserError
@@ -255,10 +256,8 @@ def evaluate_run(
     check_matching(settings, data)
     console.data_summary(data)
     results = frame(method, settings, data, runtime)
-    twin = run.path / TWIN
     for protocol in method.protocols:
-        home = RunDirectory(twin) if protocol == "label_free" and twin.is_dir() else run
-        path = weights_path(home, protocol)
+        path = weights_path(home_of(run, protocol), protocol)
         if path.is_file() or not settings.is_trained:
             results["protocols"][protocol] = method.score(
                 path if settings.is_trained else None,
@@ -312,25 +311,39 @@ def match_further(
 
 def load(settings: DataSettings, features: Features | None = None) -> Experiment:
     """The experiment that the settings describe; with a source model's features, if given."""
-    data = load_experiment(
+    data = joints_of(settings, features)
+    return described(data, settings.input_parts, settings.input_scale)
+
+
+def load_whole(settings: DataSettings) -> Experiment:
+    """All stored windows in the order of the files, described as `load` describes them."""
+    data = joints_of(settings, whole=True)
+    like = joints_of(settings) if is_measured(settings.input_parts) else None
+    return described(data, settings.input_parts, settings.input_scale, like)
+
+
+def joints_of(
+    settings: DataSettings, features: Features | None = None, *, whole: bool = False
+) -> Experiment:
+    """The experiment before its frames are described; whole: no window left out, drawn or moved."""
+    return load_experiment(
         Path(settings.data_root),
         settings.dataset,
         settings.length,
         settings.probe,
         kgbd_order=settings.kgbd_order,
         root=settings.root,
-        class_sampling=settings.class_sampling,
-        part_batches=settings.part_batches,
+        class_sampling="off" if whole else settings.class_sampling,
+        part_batches="keep" if whole else settings.part_batches,
         double_load=settings.double_load,
         cve_diagonal=settings.cve_diagonal,
         batch_size=settings.batch_size,
-        shuffle=settings.shuffles,
+        shuffle=settings.shuffles and not whole,
         with_gallery=settings.with_gallery,
         stress=settings.stress,
         rng=seeds.generators(settings.seed).data,
         features=features,
     )
-    return described(data, settings.input_parts, settings.input_scale)
 
 
 def frame(

@@ -16,7 +16,7 @@ from itertools import combinations
 import numpy as np
 
 from simmc.data.loaders import Experiment, Split
-from simmc.data.scaling import standardised
+from simmc.data.scaling import scale_of, standardised
 from simmc.data.skeletons import Skeleton
 from simmc.errors import UserError
 
@@ -147,7 +147,14 @@ def parts_of(text: str) -> tuple[str, ...]:
     return names
 
 
-def described(data: Experiment, names: Sequence[str], deviation: float) -> Experiment:
+def is_measured(names: Sequence[str]) -> bool:
+    """Whether values are measured and brought to one scale: inputs that are no coordinates."""
+    return tuple(names) not in ((JOINTS,), (TURNED,))
+
+
+def described(
+    data: Experiment, names: Sequence[str], deviation: float, like: Experiment | None = None
+) -> Experiment:
     """An experiment with other inputs in place of its root-relative joints.
 
     Turned joints alone stay coordinates in metres, (N, f, J, 3). Whatever is measured has units of
@@ -157,10 +164,14 @@ def described(data: Experiment, names: Sequence[str], deviation: float) -> Exper
         data: windows (N, f, J, 3).
         names: keys of `INPUTS`.
         deviation: of every value, where something is measured.
+        like: joints of the experiment whose training frames set the scale; None: these.
     """
     if tuple(names) == (JOINTS,):
         return data
-    alone = tuple(names) == (TURNED,)
+    alone = not is_measured(names)
+    scale = None
+    if like is not None and not alone:
+        scale = scale_of(frames(like.train.windows, like.skeleton, names), deviation)
 
     def apply(split: Split) -> Split:
         if alone:
@@ -170,7 +181,7 @@ def described(data: Experiment, names: Sequence[str], deviation: float) -> Exper
     train, probe = apply(data.train), apply(data.probe)
     gallery = probe if data.same_windows else apply(data.gallery)
     made = replace(data, train=train, probe=probe, gallery=gallery)
-    return made if alone else standardised(made, deviation)
+    return made if alone else standardised(made, deviation, scale)
 
 
 def width(skeleton: Skeleton, names: Sequence[str]) -> int:

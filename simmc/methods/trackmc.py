@@ -241,6 +241,14 @@ def encode(network: TrackEncoder, windows: torch.Tensor) -> torch.Tensor:
     return torch.cat([network(part) for part in windows.split(ENCODE_BATCH)])
 
 
+def features_of(
+    split: Split, network: TrackEncoder, settings: TrackMCSettings, runtime: Runtime
+) -> torch.Tensor:
+    """(N, H) features by which the windows of a split are matched."""
+    features = encode(network, tensor_of(split, runtime.device))
+    return normalize(features, dim=1) if settings.unit_features else features
+
+
 def retrieve(
     network: TrackEncoder,
     settings: TrackMCSettings,
@@ -250,13 +258,8 @@ def retrieve(
     negative_squared: str = "clamp",
 ) -> Retrieval:
     """Probe against gallery by the Euclidean distance of features."""
-
-    def encoded(split: Split) -> torch.Tensor:
-        features = encode(network, tensor_of(split, runtime.device))
-        return normalize(features, dim=1) if settings.matching == "unit" else features
-
     return match_encoded(
-        encoded,
+        lambda split: features_of(split, network, settings, runtime),
         data,
         runtime,
         same_condition=settings.same_condition_map,
@@ -274,8 +277,15 @@ def score(
     negative_squared: str = "clamp",
 ) -> dict[str, Any]:
     """Figures, epoch and CMC curve of the weights in a file."""
-    network = new_network(settings, data.probe.windows[0, 0].size, torch.Generator())
-    epoch = load_weights(network, path, "--dataset, --input, --H, --D and --pooling")
-    network.to(runtime.device)
+    network, epoch = load_network(path, settings, data, runtime)
     found = retrieve(network, settings, data, runtime, negative_squared=negative_squared)
     return retrieval_outcome(found, epoch, ranks)
+
+
+def load_network(
+    path: Path, settings: TrackMCSettings, data: Experiment, runtime: Runtime
+) -> tuple[TrackEncoder, int]:
+    """The network that a checkpoint holds and the epoch it comes from."""
+    network = new_network(settings, data.probe.windows[0, 0].size, torch.Generator())
+    epoch = load_weights(network, path, "--dataset, --input, --H, --D and --pooling")
+    return network.to(runtime.device), epoch
