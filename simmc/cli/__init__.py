@@ -49,6 +49,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "simmc.cli.recognition:main",
         "train a head on a source model with identity labels: classification, and + DF",
     ),
+    "embed": ("simmc.cli.embed:main", "write the features that a trained run gives every window"),
+    "identify": (
+        "simmc.cli.identify:main",
+        "who is who by a trained run: people, and the recordings nearest to each probe's",
+    ),
     "generate": ("simmc.cli.generate:main", "make raw data of invented walkers to try things on"),
     "report": ("simmc.cli.report:main", "tables and figures of finished runs against the papers"),
     "benchmark": (

@@ -21,6 +21,7 @@ from simmc.config.sgela import AgeSettings, GaitSettings, SgelaSettings
 from simmc.config.sources import SourceSettings
 from simmc.config.supervised import SupervisedSettings
 from simmc.config.trackmc import TrackMCSettings
+from simmc.config.trained import EmbedSettings, IdentifySettings, TrainedSettings
 
 __all__ = [
     "MATCHING_NAMES",
@@ -28,12 +29,14 @@ __all__ = [
     "ClusteredSettings",
     "DataSettings",
     "DescriptorSettings",
+    "EmbedSettings",
     "EpochSettings",
     "ExportSettings",
     "FinetuneSettings",
     "GaitSettings",
     "GraphSettings",
     "HiMPCSettings",
+    "IdentifySettings",
     "MGSCRSettings",
     "MatchingSettings",
     "Option",
@@ -47,6 +50,7 @@ __all__ = [
     "SourceSettings",
     "SupervisedSettings",
     "TrackMCSettings",
+    "TrainedSettings",
     "TrainingSettings",
     "UnlabelledSettings",
     "option",

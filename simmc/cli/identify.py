@@ -1,0 +1,132 @@
+"""`simmc identify`: who is who by a trained run, recording by recording (docs/identify.md)."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simmc.cli import console, training
+from simmc.cli.chosen import Chosen, choose
+from simmc.config import IdentifySettings, TrackMCSettings, resolve
+from simmc.config.trackmc import OFF
+from simmc.data.loaders import Experiment
+from simmc.errors import UserError
+from simmc.methods.identify import Sides, nearest, people, recordings_of
+from simmc.runs import atomic
+
+PEOPLE, MATCHES = "people.csv", "matches.csv"
+
+
+def main(argv: list[str]) -> int:
+    """Run the command; UserError for whatever the user can mend."""
+    resolved = resolve(IdentifySettings, argv)
+    chosen = choose(resolved)
+    require_recordings(chosen)
+    chosen.tell()
+    out = Path(resolved.settings.out or chosen.run.path)
+    write_people(chosen, out)
+    write_matches(chosen, resolved.settings.top, out)
+    return 0
+
+
+def require_recordings(chosen: Chosen) -> None:
+    """UserError where probe or gallery windows do not say which recording they come from."""
+    data, settings = chosen.data, chosen.settings
+    sides = {"probe": data.probe, "gallery": data.gallery}
+    lacking = [name for name, split in sides.items() if split.recording is None]
+    if lacking or not data.recordings:
+        raise UserError(
+            f"{settings.data_root} does not say which windows of {settings.dataset} come from one "
+            f"recording ({' and '.join(lacking) or 'no manifest.json'}). Cut them again with "
+            "Preprocess.py, which writes recording_*.npy; your own: tell "
+            "write_dataset(recordings=...) of them."
+        )
+
+
+def write_people(chosen: Chosen, out: Path) -> None:
+    """people.csv: whom each training recording shows, where the method looks for people."""
+    settings = chosen.settings
+    if not isinstance(settings, TrackMCSettings) or settings.recordings == OFF:
+        console.say(
+            f"\n{PEOPLE} is for TrackMC with recordings: {chosen.title} does not ask who its "
+            "training recordings show"
+        )
+        return
+    data = training.load(settings)  # as it was learned from
+    found = people(chosen.weights, settings, data, chosen.runtime)
+    head = ("recording", "windows", "person", "share", "sure", "may_also_be")
+    rows = [
+        (
+            name_of(data, one.recording),
+            one.windows,
+            "" if one.person is None else one.person,
+            f"{one.share:.4f}",
+            "yes" if one.sure else "no",
+            " ".join(map(str, one.others)),
+        )
+        for one in found.recordings
+    ]
+    path = write_csv(out / PEOPLE, head, rows)
+    console.say(
+        f"\n{len(rows)} recordings of at least {found.fewest}, likely {found.likely} people; "
+        f"unsure of {found.unsure}\n{path}"
+    )
+
+
+def write_matches(chosen: Chosen, count: int, out: Path) -> None:
+    """matches.csv: the gallery recordings nearest to each probe recording."""
+    data, unit = chosen.data, chosen.settings.unit_features
+    probe = recordings_of(data.probe, chosen.features(data.probe), unit=unit)
+    gallery = probe
+    if not data.same_windows:
+        gallery = recordings_of(data.gallery, chosen.features(data.gallery), unit=unit)
+    places, distances = nearest(probe, gallery, count, same=data.same_windows)
+    head = ("probe_recording", "rank", "gallery_recording", "gallery_identity", "distance")
+    rows = [
+        (
+            name_of(data, probe.recording[i]),
+            rank + 1,
+            name_of(data, gallery.recording[place]),
+            data.test_identities[gallery.identity[place]],
+            repr(float(distances[i, rank])),
+        )
+        for i, row in enumerate(places)
+        for rank, place in enumerate(row)
+    ]
+    path = write_csv(out / MATCHES, head, rows)
+    console.say(
+        f"\n{len(places)} probe recordings, the {places.shape[1]} nearest of "
+        f"{len(gallery.recording)} gallery recordings each\n{path}"
+    )
+    if places.shape[1] and len(np.unique(probe.identity)) > 1:
+        say_check(probe, gallery, places)
+
+
+def say_check(probe: Sides, gallery: Sides, places: np.ndarray) -> None:
+    """How often the nearest recording has the probe's label; nothing else looks at that."""
+    right = gallery.identity[places[:, 0]] == probe.identity
+    console.say(
+        "check against the identity labels of the data, whole recordings: top-1 "
+        f"{100 * right.mean():.2f} ({right.sum()} of {len(right)} probe recordings)"
+    )
+
+
+def name_of(data: Experiment, place: int) -> str:
+    """A recording's name in the manifest."""
+    if not 0 <= place < len(data.recordings):
+        raise UserError(
+            f"the windows name recordings beyond the {len(data.recordings)} that manifest.json "
+            "lists; write the set again."
+        )
+    return str(data.recordings[place]["name"])
+
+
+def write_csv(path: Path, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
+    """A table, whole or not at all."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([head, *rows])
+    atomic.write_text(path, text.getvalue())
+    return path
