@@ -30,7 +30,7 @@ def load(settings: FinetuneSettings) -> Experiment:
     return standardised(data) if settings.standardise == "on" else data
 
 
-def remarks(resolved: Resolved[FinetuneSettings]) -> list[str]:
+def remarks(resolved: Resolved[FinetuneSettings], data: Experiment) -> list[str]:
     """Whose features they are, and what stands in the way of label-free numbers."""
     settings = resolved.settings
     about = settings.about

@@ -1,6 +1,7 @@
 """Settings of the source models: those that a run was trained with, and those published."""
 
 from simmc.config import DataSettings, Resolved, SourceSettings, resolve
+from simmc.data.loaders import Experiment
 from simmc.errors import UserError
 from simmc.methods.sources import find_source
 from simmc.runs.directory import RunDirectory
@@ -31,7 +32,7 @@ def published_settings(kind: type[SourceSettings], settings: DataSettings) -> So
     return resolve(kind, where).settings
 
 
-def budget(resolved: Resolved[SourceSettings]) -> list[str]:
+def budget(resolved: Resolved[SourceSettings], data: Experiment) -> list[str]:
     """What the small budget leaves out."""
     settings = resolved.settings
     if settings.budget == "full":

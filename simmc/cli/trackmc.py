@@ -1,14 +1,18 @@
 """`simmc trackmc`: train our own method, continue a run, or score a trained one."""
 
+import numpy as np
+
 from simmc.cli import training
-from simmc.config import TrackMCSettings
-from simmc.config.trackmc import OFF
+from simmc.config import Resolved, TrackMCSettings
+from simmc.config.trackmc import MERGE, OFF
 from simmc.data import inputs
+from simmc.data.loaders import Experiment
 from simmc.data.specs import skeleton_of
 from simmc.methods import trackmc as method
 from simmc.models.encoder import count_parameters
 from simmc.runs import seeds
 
+FEWEST = 5  # recordings for each neighbour of a part, below which merging is not safe
 EXPLAINED = {
     "paper": "paper protocol: the epoch with the best probe top-1 (it has seen the test)",
     "label_free": "label-free protocol: the last epoch, no identity, probe or gallery decides",
@@ -34,6 +38,22 @@ def model_size(settings: TrackMCSettings) -> str:
     return f"TrackMC on {settings.dataset}: {parameters:,} parameters ({parameters / 1e6:.2f}M)"
 
 
+def remarks(resolved: Resolved[TrackMCSettings], data: Experiment) -> list[str]:
+    """Where there are too few recordings to tell one person's from another's by density."""
+    settings = resolved.settings
+    if settings.recordings != MERGE:
+        return []
+    count = len(np.unique(method.tracks_of(data.train, settings)))
+    few = FEWEST * settings.k1
+    if count >= few:
+        return []
+    return [
+        f"only {count} training recordings: with fewer than about {few} (--k1 {settings.k1}), "
+        "merge takes neighbours for one person that are not; --recordings positives is the safe "
+        "choice (docs/method.md)"
+    ]
+
+
 METHOD = training.Method(
     title,
     TrackMCSettings,
@@ -41,4 +61,5 @@ METHOD = training.Method(
     method.score,
     model_size,
     explained=EXPLAINED,
+    remarks=remarks,
 )

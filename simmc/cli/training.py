@@ -76,7 +76,7 @@ class Method:
     labels: str = ""
     load: Callable[[Any], Experiment] = field(default_factory=lambda: load)
     explained: Mapping[str, str] = field(default_factory=lambda: console.EXPLAINED)
-    remarks: Callable[[Resolved], list[str]] = lambda resolved: []
+    remarks: Callable[[Resolved, Experiment], list[str]] = lambda resolved, data: []
 
 
 def main(method: Method, argv: list[str]) -> int:
@@ -140,7 +140,7 @@ def train_run(
     console.settings(resolved)
     console.say(f"\nrun folder: {run.path}")
     console.data_summary(data)
-    for sentence in method.remarks(resolved):
+    for sentence in method.remarks(resolved, data):
         console.say(sentence)
     if method.labels:
         console.supervised(method.labels)
