@@ -140,6 +140,15 @@ class DataSettings(PlaceSettings):
         dataset, probe = chosen_probe(spec, values["probe"], values["probe_type"])
         return [f"{dataset}_{probe}", f"{dataset}_probe"]
 
+    @classmethod
+    def other_defaults(cls, values: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """The length of window that a dataset of the table has by default."""
+        try:
+            spec = specs.get(values["dataset"])
+        except UserError:  # a dataset of the user's own
+            return "", {}
+        return f"dataset {spec.name}", {"length": spec.default_length}
+
     @property
     def input_parts(self) -> tuple[str, ...]:
         """What a frame is described by."""

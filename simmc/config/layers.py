@@ -131,8 +131,11 @@ def _fidelity_and_preset(
     preset_dir: Path | None,
     options: Mapping[str, Option],
 ) -> list[tuple[str, dict[str, Any]]]:
-    """The two layers just above the defaults; which ones they are, the other layers decide."""
+    """The layers just above the defaults; which ones they are, the other layers decide."""
     layers: list[tuple[str, dict[str, Any]]] = []
+    source, values = settings.other_defaults(known)
+    if other := {n: v for n, v in values.items() if n in options and v != options[n].default}:
+        layers.append((source, other))
     if "fidelity" in options:
         switches = fidelity.values(settings.COMMAND, known["fidelity"])
         admitted = {name: value for name, value in switches.items() if name in options}

@@ -177,6 +177,11 @@ class Settings:
         """Presets that fit these values, best first, without folder and ending."""
         return []
 
+    @classmethod
+    def other_defaults(cls, values: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Defaults that follow these values, and the name of what they come from."""
+        return "", {}
+
 
 def options_of(settings: type[Settings]) -> list[Option]:
     """The settings of a command, in the order of the class."""

@@ -172,6 +172,16 @@ def test_the_size_of_the_model(capsys):
     assert f"{wanted:,} parameters" in capsys.readouterr().out
 
 
+def test_a_dataset_has_its_length():
+    for name, length in (("CASIA_B", 40), ("CAISA_B", 40), ("KS20", 6)):
+        found = resolve(TrackMCSettings, ["--dataset", name, "--probe_type", ""])
+        assert found.settings.length == length
+    assert resolve(TrackMCSettings, ["--dataset", "CASIA_B"]).origin["length"] == "dataset CASIA_B"
+    assert (
+        resolve(TrackMCSettings, ["--dataset", "CASIA_B", "--length", "50"]).settings.length == 50
+    )
+
+
 @pytest.mark.parametrize("recordings", TIERS)
 def test_presets(recordings):
     path = ROOT / "configs" / "trackmc" / f"{recordings}.toml"
