@@ -46,12 +46,7 @@ def table(words: Any) -> int:
     text = render.render(
         tables.build(runs, with_published=not words.without_published), words.format
     )
-    if words.out is None:
-        print(text, end="")
-    else:
-        atomic.write_text(words.out, text)
-        print(words.out)
-    return 0
+    return deliver(text, words.out)
 
 
 def compare(words: Any) -> int:
@@ -70,11 +65,16 @@ def compare(words: Any) -> int:
     b = sides.load_side("B", words.others, other) if words.others else None
     found = comparison.compare(a, b, resamples=words.resamples, seed=words.seed)
     text = comparison.render(found, words.format)
-    if words.out is None:
+    return deliver(text, words.out)
+
+
+def deliver(text: str, out: Path | None) -> int:
+    """Prints a table, or writes it and prints the file's name."""
+    if out is None:
         print(text, end="")
     else:
-        atomic.write_text(words.out, text)
-        print(words.out)
+        atomic.write_text(out, text)
+        print(out)
     return 0
 
 

@@ -1,7 +1,5 @@
 """`simmc trackmc`: train our own method, continue a run, or score a trained one."""
 
-import numpy as np
-
 from simmc.cli import training
 from simmc.config import Resolved, TrackMCSettings
 from simmc.config.trackmc import MERGE, OFF
@@ -43,7 +41,7 @@ def remarks(resolved: Resolved[TrackMCSettings], data: Experiment) -> list[str]:
     settings = resolved.settings
     if settings.recordings != MERGE:
         return []
-    count = len(np.unique(method.tracks_of(data.train, settings)))
+    count = int(method.tracks_of(data.train, settings).max(initial=-1)) + 1
     few = FEWEST * settings.k1
     if count >= few:
         return []

@@ -19,7 +19,12 @@ from simmc.clustering.jaccard import (
     radius_graph,
     unit_rows,
 )
-from simmc.clustering.neighbors import Neighbors, k_nearest, k_nearest_among
+from simmc.clustering.neighbors import (
+    Neighbors,
+    k_nearest,
+    k_nearest_among,
+    k_nearest_others,
+)
 from simmc.clustering.prototypes import cluster_means
 from simmc.clustering.pseudo_labels import Clustering, as_arrays, pseudo_labels
 from simmc.clustering.settings import ClusterSettings
@@ -47,6 +52,7 @@ __all__ = [
     "jaccard_graph",
     "k_nearest",
     "k_nearest_among",
+    "k_nearest_others",
     "neighbor_weights",
     "part_means",
     "pseudo_labels",

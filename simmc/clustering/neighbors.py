@@ -156,6 +156,25 @@ def k_nearest_among(
     return Neighbors(indices, squared, candidates)
 
 
+def k_nearest_others(rows: np.ndarray, k: int, *, threads: int | None = None) -> Neighbors:
+    """Find the k nearest of all other rows for every row (k is cut to N - 1).
+
+    Args:
+        rows: (N, d) finite floats.
+        k: rows a row, itself not included.
+        threads: None: as many as torch uses.
+
+    Returns:
+        Neighbors with indices and squared distances of shape (N, min(k, N - 1)).
+    """
+    found = k_nearest(rows, min(k + 1, len(rows)), executor=Threads(threads))
+    kept = found.indices != np.arange(len(rows))[:, None]
+    kept[kept.all(axis=1), -1] = False  # more than k duplicates come before the row itself
+    shape = (len(rows), kept.shape[1] - 1)
+    indices, squared = found.indices[kept], found.squared[kept]
+    return Neighbors(indices.reshape(shape), squared.reshape(shape), found.candidates)
+
+
 def search_rows(
     rows: np.ndarray, screen: Screen, k: int, m: int, begin: int, end: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -20,6 +20,8 @@ from simmc.clustering.density import OUTLIER
 from simmc.clustering.jaccard import JaccardGraph
 from simmc.clustering.prototypes import cluster_means
 
+SURE = 0.75  # the least share of a track's parts in its first cluster, where that is sure
+
 
 @dataclass(frozen=True, eq=False)
 class Targets:
@@ -47,6 +49,11 @@ class Targets:
         if not len(self.rivals):
             return torch.zeros_like(first, dtype=torch.bool)
         return (self.rivals[first] != first[:, None]).any(1) & self.known
+
+    @property
+    def sure(self) -> torch.Tensor:
+        """(T,) bool, whether most parts of a track lie in one cluster, and it has no rival."""
+        return (self.share[:, 0] >= SURE) & ~self.doubted
 
     def fewest(self) -> int:
         """Clusters that would be left if all rivals were joined."""
@@ -175,19 +182,19 @@ def rival_clusters(
     if near is None or count == 0:
         return rivals
     start, column = (torch.as_tensor(x, device=labels.device) for x in (near.start, near.column))
-    of_part = labels
+    of_node = labels
     if near.node is not None:
         node = torch.as_tensor(near.node, device=labels.device).long()
         first = torch.full((len(start) - 1,), len(labels), device=labels.device)
-        labels = labels[first.scatter_reduce(0, node, torch.arange(len(node)).to(node), "amin")]
-    one = labels.repeat_interleave(torch.diff(start))
-    other = labels[column.long()]
+        of_node = labels[first.scatter_reduce(0, node, torch.arange(len(node)).to(node), "amin")]
+    one = of_node.repeat_interleave(torch.diff(start))
+    other = of_node[column.long()]
     linked = (one != other) & (one != OUTLIER) & (other != OUTLIER)
     pair = torch.unique(one[linked] * count + other[linked])
     cluster, rival = pair // count, pair % count
     if apart is not None:
         assert track is not None
-        parts = of_part.cpu().numpy(), track.cpu().numpy()
+        parts = labels.cpu().numpy(), track.cpu().numpy()
         barred = apart.between(*parts, cluster.cpu().numpy(), rival.cpu().numpy())
         free = torch.from_numpy(~barred).to(pair.device)
         cluster, rival = cluster[free], rival[free]

@@ -6,8 +6,7 @@ annotation", TPAMI 2019). docs/matching.md has the formulas.
 
 import numpy as np
 
-from simmc.clustering import k_nearest, k_nearest_among
-from simmc.clustering.executors import Threads
+from simmc.clustering import k_nearest_among, k_nearest_others
 
 _ROWS = 1024  # rows whose neighbours are gathered at a time
 
@@ -41,7 +40,10 @@ def expanded(
     k = min(k, len(gallery) - own)
     if k < 1:
         return unit_length(features) if unit else features.copy()
-    neighbors = _others(gallery, k, threads) if own else _nearest(features, gallery, k, threads)
+    if own:
+        neighbors = k_nearest_others(gallery, k, threads=threads).indices
+    else:
+        neighbors = k_nearest_among(features, gallery, k, threads=threads).indices
     result = np.empty_like(features)
     for a in range(0, len(features), _ROWS):
         rows = features[a : a + _ROWS].astype(np.float64)
@@ -56,19 +58,6 @@ def unit_length(features: np.ndarray) -> np.ndarray:
     """(N, d) features scaled to length 1, in their own type; zeros stay zeros."""
     lengths = np.sqrt(np.einsum("bd,bd->b", features, features, dtype=np.float64))
     return (features / np.where(lengths > 0, lengths, 1.0)[:, None]).astype(features.dtype)
-
-
-def _nearest(features: np.ndarray, gallery: np.ndarray, k: int, threads: int | None) -> np.ndarray:
-    """(N, k) gallery indices."""
-    return k_nearest_among(features, gallery, k, threads=threads).indices
-
-
-def _others(gallery: np.ndarray, k: int, threads: int | None) -> np.ndarray:
-    """(Ng, k) gallery indices, the row itself left out."""
-    found = k_nearest(gallery, k + 1, executor=Threads(threads)).indices
-    kept = found != np.arange(len(gallery))[:, None]
-    kept[kept.all(axis=1), -1] = False  # more than k duplicates come before the row itself
-    return found[kept].reshape(len(gallery), k)
 
 
 def _cosine(rows: np.ndarray, near: np.ndarray) -> np.ndarray:

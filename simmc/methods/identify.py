@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from simmc.clustering import k_nearest_among, k_nearest_others
 from simmc.config import TrackMCSettings
 from simmc.data.loaders import Experiment, Split
 from simmc.evaluation.walks import of_walks, pooled, walks_of
-from simmc.methods.trackmc import SURE, TrackMC
+from simmc.methods.trackmc import TrackMC
 from simmc.methods.training import load_weights
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import generators
@@ -91,7 +92,7 @@ def people(path: Path, settings: TrackMCSettings, data: Experiment, runtime: Run
     record = training.prepare()
     targets = training.targets
     cluster, share = targets.cluster.cpu().numpy(), targets.share.cpu().numpy()
-    known, doubted = targets.known.cpu().numpy(), targets.doubted.cpu().numpy()
+    known, sure = targets.known.cpu().numpy(), targets.sure.cpu().numpy()
     rivals = targets.rivals.cpu().numpy()
     places, windows = np.unique(data.train.recording, return_counts=True)
     found = []
@@ -100,8 +101,9 @@ def people(path: Path, settings: TrackMCSettings, data: Experiment, runtime: Run
         near = rivals[own[0]].tolist() if own else []
         others = tuple(c for c in dict.fromkeys([*own, *near]) if c != own[0])
         first = own[0] if known[t] else None
-        sure = bool(share[t, 0] >= SURE) and not doubted[t]
-        found.append(Believed(place, int(windows[t]), first, float(share[t, 0]), sure, others))
+        found.append(
+            Believed(place, int(windows[t]), first, float(share[t, 0]), bool(sure[t]), others)
+        )
     return People(found, record["people_at_least"], record["people"])
 
 
@@ -137,14 +139,8 @@ def nearest(
         (R, k) int64 places in `gallery`, ordered by (Euclidean distance, place), and (R, k)
         float64 distances; k is `count`, or all there are.
     """
-    available = len(gallery.features) - same
-    places = np.empty((len(probe.features), min(count, available)), np.int64)
-    distances = np.empty(places.shape)
-    wide = gallery.features.astype(np.float64)
-    for i, row in enumerate(probe.features.astype(np.float64)):
-        apart = np.sqrt(((wide - row) ** 2).sum(1))
-        order = np.argsort(apart, kind="stable")
-        order = order[order != i] if same else order
-        places[i] = order[: places.shape[1]]
-        distances[i] = apart[places[i]]
-    return places, distances
+    if same:
+        found = k_nearest_others(gallery.features, count)
+    else:
+        found = k_nearest_among(probe.features, gallery.features, count)
+    return found.indices.astype(np.int64), np.sqrt(found.squared)

@@ -3,8 +3,8 @@
 Each epoch: encode every window; cut every track (recording) at random into parts and average their
 features; cluster the parts by density; a track shares the clusters of its parts; draw each of its
 windows to their prototypes, away from those of all other clusters but the ones that may be the same
-person. Without recordings every window is a track of one part. docs/method.md
-says why. Shape letters: N windows, f frames, K values a frame, H features, T tracks, P parts.
+person. Without recordings every window is a track of one part. docs/method.md says why. Shape
+letters: N windows, f frames, K values a frame, H features, T tracks, P parts.
 """
 
 import math
@@ -47,9 +47,6 @@ from simmc.methods.training import clustered, load_weights
 from simmc.models.track_encoder import TrackEncoder
 from simmc.runs.runtime import Runtime, few_threads
 from simmc.runs.seeds import Seeds
-
-# The method is unsure of a track whose first cluster has a smaller share, or has a rival.
-SURE = 0.75
 
 
 class TrackMC(FixedTraining[TrackMCSettings]):
@@ -183,19 +180,17 @@ class TrackMC(FixedTraining[TrackMCSettings]):
         """Numbers of the clusters; `ami` is a diagnostic from identities, nothing uses it."""
         first = self.targets.cluster[:, 0].cpu().numpy()
         known = self.targets.known.cpu().numpy()
-        sure = (self.targets.share[:, 0] >= SURE).cpu().numpy()
         of_window = known[self.track]
         clusters, kept = len(np.unique(first[known])), int(of_window.sum())
         record: dict[str, Any] = {"kept": kept}
         if self.settings.recordings == OFF:
             record |= {"clusters_1": clusters, "outliers": len(first) - kept}
         else:
-            doubted = self.targets.doubted.cpu().numpy()
             record |= {
                 "people": clusters,
                 "people_at_least": self.targets.fewest(),
                 "tracks": len(first),
-                "unsure": int((~sure | doubted).sum()),
+                "unsure": int((~self.targets.sure).sum()),
             }
         if self.apart is not None:
             record["seen_at_once"] = len(self.apart)

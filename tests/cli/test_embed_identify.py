@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from simmc.cli import training
+from simmc.clustering.tracks import SURE
 from simmc.config import HiMPCSettings, SimMCSettings, TrackMCSettings, resolve
 from simmc.data.loaders import load_stored
 from simmc.data.skeletons import Skeleton
@@ -148,7 +149,7 @@ def test_people_are_those_of_an_epoch(tier, tmp_path, capsys):
         own_clusters = targets.cluster[t][targets.share[t] > 0].tolist()
         first = own_clusters[0] if own_clusters else None
         rivals = [int(c) for c in targets.rivals[first] if c != first] if own_clusters else []
-        sure = float(targets.share[t, 0]) >= trackmc.SURE and not rivals
+        sure = float(targets.share[t, 0]) >= SURE and not rivals
         unsure += not sure
         assert row["recording"] == data.recordings[number]["name"]
         assert int(row["windows"]) == 12

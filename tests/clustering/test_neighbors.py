@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simmc.clustering import Threads, k_nearest
+from simmc.clustering import Threads, k_nearest, k_nearest_others
 from simmc.clustering import neighbors as module
 from tests.reference.jaccard import nearest
 
@@ -99,3 +99,18 @@ def test_a_guess_changes_nothing_however_bad():
         found = k_nearest(moved, 20, guess=guess)
         np.testing.assert_array_equal(found.indices, wanted.indices)
         np.testing.assert_array_equal(found.squared, wanted.squared)
+
+
+@pytest.mark.parametrize("copies", [0, 5, 40])
+@pytest.mark.parametrize("k", [1, 3, 100])
+def test_the_nearest_others_leave_only_the_row_itself_out(copies, k):
+    rng = np.random.default_rng(copies)
+    rows = rng.normal(size=(30, 3)).astype(np.float32)
+    rows = rng.permutation(np.concatenate([rows, np.repeat(rows[:1], copies, axis=0)]))
+    found = k_nearest_others(rows, k)
+    assert found.indices.shape == found.squared.shape == (len(rows), min(k, len(rows) - 1))
+    for i, row in enumerate(rows.astype(np.float64)):
+        squared = ((rows.astype(np.float64) - row) ** 2).sum(1)
+        order = [j for j in np.lexsort((np.arange(len(rows)), squared.round(9))) if j != i]
+        assert found.indices[i].tolist() == order[:k]
+        np.testing.assert_allclose(found.squared[i], squared[order[:k]], atol=1e-12)
