@@ -61,6 +61,12 @@ _PANELS = (
         ),
         whole=True,
     ),
+    _Panel(
+        "People believed in (TrackMC)",
+        "clusters of recordings",
+        (("people", "likely", BLUE, "-"), ("people_at_least", "at least", ORANGE, "--")),
+        whole=True,
+    ),
     _Panel("Prototype loss (MPC)", "mean loss", (("loss_mpc", "MPC", BLUE, "-"),)),
     _Panel("Intra-sequence loss (MIC)", "mean loss", (("loss_mic", "MIC", BLUE, "-"),)),
     _Panel(
@@ -206,7 +212,7 @@ def _draw_panel(axes: Any, metrics: Metrics, panel: _Panel, chosen: dict[str, in
         axes.yaxis.get_major_locator().set_params(integer=True)
         if axes.get_ylim()[1] < 1:  # no outliers at all: a flat line at 0, not at a tick of -0.02
             axes.set_ylim(-0.05, 1)
-    if drawn > 1:  # between heading and lines, where it hides nothing
+    if drawn and len(panel.lines) > 1:  # between heading and lines, where it hides nothing
         axes.legend(
             loc="lower left",
             bbox_to_anchor=(0, 1),
