@@ -137,29 +137,30 @@ def train_run(
             pointer=pointer(settings),
         )
         run.write_config(resolved.to_dict())
-    console.settings(resolved)
-    console.say(f"\nrun folder: {run.path}")
-    console.data_summary(data)
-    for sentence in method.remarks(resolved, data):
-        console.say(sentence)
-    if method.labels:
-        console.supervised(method.labels)
-    results = frame(method, settings, data, runtime)
-    if not settings.is_trained:
-        outcome = method.score(None, settings, data, runtime, CMC_RANKS)
-        results["protocols"] = dict.fromkeys(method.protocols, outcome)
-    else:
-        for folder, leg, protocols in legs:
-            here = run if not folder else run.child(folder)
-            leg_data = data if leg is settings else method.load(leg)
-            training = begin(method, leg, leg_data, here, runtime, protocols)
-            if settings.resume and here is run:  # not before its checkpoint has proved sound
-                run.write_config(continued(run.read_config(), resolved))
-            results = train_leg(method, training, here, results)
-    results["peak_rss_bytes"] = peak_rss_bytes()
-    keep_probes(run, take_retrievals(results), data)
-    run.write_results(results)
-    console.results(results, run, method.explained)
+    with run.hold():
+        console.settings(resolved)
+        console.say(f"\nrun folder: {run.path}")
+        console.data_summary(data)
+        for sentence in method.remarks(resolved, data):
+            console.say(sentence)
+        if method.labels:
+            console.supervised(method.labels)
+        results = frame(method, settings, data, runtime)
+        if not settings.is_trained:
+            outcome = method.score(None, settings, data, runtime, CMC_RANKS)
+            results["protocols"] = dict.fromkeys(method.protocols, outcome)
+        else:
+            for folder, leg, protocols in legs:
+                here = run if not folder else run.child(folder)
+                leg_data = data if leg is settings else method.load(leg)
+                training = begin(method, leg, leg_data, here, runtime, protocols)
+                if settings.resume and here is run:  # not before its checkpoint has proved sound
+                    run.write_config(continued(run.read_config(), resolved))
+                results = train_leg(method, training, here, results)
+        results["peak_rss_bytes"] = peak_rss_bytes()
+        keep_probes(run, take_retrievals(results), data)
+        run.write_results(results)
+        console.results(results, run, method.explained)
     return 0
 
 

@@ -11,8 +11,12 @@
 Beside the runs of a probe lies `latest`, a text file with the name of the newest one.
 """
 
+import fcntl
 import json
+import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -153,6 +157,31 @@ class RunDirectory:
                 f"written. Train again, or choose with --run a run that has one ({others})."
             )
         return file
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Keeps every other process from training this run meanwhile; reading it stays possible.
+
+        The system lets go when the process ends, however it ends. On a disk without locks, as some
+        shared ones are, nothing is kept.
+
+        Raises:
+            UserError: another process trains it.
+        """
+        folder = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UserError(
+                    f"the run {self.path} is being trained by another process. Wait for it or stop "
+                    "it, choose another run with --run, or leave --resume out to begin a new one."
+                ) from error
+            except OSError:
+                pass
+            yield
+        finally:
+            os.close(folder)
 
     def child(self, name: str) -> "RunDirectory":
         """A run inside this run, such as the label-free one; made if missing."""

@@ -331,6 +331,13 @@ def test_a_continued_run_on_other_data(copy, windows, refused_again):
     refused_again(*RESUME, "--data_root", windows, said=said)
 
 
+def test_a_run_that_another_process_trains(copy, prepared, refused_again):
+    with copy.hold():
+        refused_again(*RESUME, said=[copy.path, "another process", "--run", "--resume"])
+        assert run("simmc", *words_for(prepared, copy.path.parents[2]), *EVAL) == 0
+    assert run("simmc", *words_for(prepared, copy.path.parents[2]), *RESUME) == 0
+
+
 def sealed(content):
     buffer = io.BytesIO()
     torch.save(content, buffer)

@@ -1,5 +1,8 @@
+import errno
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -34,6 +37,45 @@ def test_latest_without_a_good_pointer(tmp_path, pointer):
     if pointer is not None:
         file.write_bytes(pointer if isinstance(pointer, bytes) else pointer.encode())
     assert RunDirectory.latest(tmp_path, "KGBD", "probe") == run
+
+
+def test_a_run_has_one_trainer_at_a_time(tmp_path):
+    run, other = make(tmp_path), make(tmp_path)
+    with run.hold(), other.hold():
+        before = sorted(run.path.iterdir())
+        with pytest.raises(UserError, match=r"seed0 .*another process.*--run"), run.hold():
+            pass
+    with run.hold():  # let go, also after the refusal
+        assert sorted(run.path.iterdir()) == before
+
+
+def test_a_killed_trainer_holds_nothing(tmp_path):
+    run = make(tmp_path)
+    program = (
+        "import sys, time; from pathlib import Path; from simmc.runs.directory import *\n"
+        "with RunDirectory(Path(sys.argv[1])).hold(): print('held', flush=True); time.sleep(600)"
+    )
+    words = [sys.executable, "-c", program, str(run.path)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as trainer:
+        assert trainer.stdout.readline() == b"held\n"
+        with pytest.raises(UserError, match="another process"), run.hold():
+            pass
+        trainer.kill()
+        trainer.wait()
+    with run.hold():
+        pass
+
+
+def test_a_disk_without_locks(tmp_path, monkeypatch):
+    def unsupported(handle, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", unsupported)
+    run = make(tmp_path)
+    entered = []
+    with run.hold(), run.hold():
+        entered.append(True)
+    assert entered == [True]
 
 
 def test_no_run_says_what_to_do(tmp_path):
