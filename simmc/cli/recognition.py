@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from simmc.cli import training
+from simmc.cli import console, training
 from simmc.cli.sources import pretext_settings, published_settings
 from simmc.config import RecognitionSettings, SourceSettings, resolve
 from simmc.config.finetune import SOURCES
@@ -22,10 +22,9 @@ from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import Seeds
 
-EXPLAINED = {
-    "supervised": "the epoch with the best test Rank-1, as published (it has seen the test)",
-    "paper": "paper protocol: the epoch with the best probe top-1 (it has seen the test)",
-    "fixed_epochs": "the last of a number of epochs set beforehand (it has not seen the test)",
+EXPLAINED = console.EXPLAINED | {
+    "supervised": "supervised protocol: the epoch with the best test Rank-1, as published (it has "
+    "seen the test)",
 }
 
 

@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from simmc.cli import console
+from simmc.cli.recognition import CLASSIFYING, MATCHING
 from tests.cli.conftest import run
 
 # values that a head judges of 20 joints and six frames, as the papers' presets have the encoders
@@ -45,3 +47,11 @@ def test_the_size_follows_the_run_that_is_built_upon(prepared, tmp_path, capsys)
     assert run("recognition", *where, "--source", "AGE", "--encoder_run", path) == 2
     err = capsys.readouterr().err
     assert "simmc sgela, not of AGE" in err and "simmc age with --encoder_run" in err
+
+
+@pytest.mark.parametrize("method", [CLASSIFYING, MATCHING])
+def test_a_run_says_which_protocols_it_serves(method):
+    said = console.leg_title(method.protocols, method.explained)
+    names = re.findall(r"the ([\w-]+) protocol: the ", said)
+    assert names == [name.replace("_", "-") for name in method.protocols]
+    assert "the the" not in said
