@@ -113,3 +113,15 @@ def test_peak_memory_is_of_this_process_and_only_grows():
 
 def test_physical_cores():
     assert runtime.physical_cores() >= 1
+
+
+@pytest.mark.parametrize(("given", "found"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_waiting_threads_sleep_unless_the_user_says_otherwise(given, found, monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if given:
+        monkeypatch.setenv("OMP_WAIT_POLICY", given)
+    # before torch is loaded, or it would not be read
+    script = "import os, sys, simmc; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    words = [sys.executable, "-c", script]
+    said = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    assert said.split() == [found, "False"]
