@@ -123,44 +123,53 @@ def workers(settings: EpochSettings, runtime: Runtime) -> Iterator[Executor | No
 def train_run(
     method: Method, resolved: Resolved, run: RunDirectory | None, runtime: Runtime
 ) -> int:
-    """Train (or continue) every leg of a run, then score it under its protocols."""
+    """Train a run, or go on with `run`; no other process may train in its folder meanwhile."""
     settings = resolved.settings
-    data = method.load(settings)
-    legs = plan_legs(method, settings)
-    if run is None:
-        run = RunDirectory.create(
-            settings.model_root,
-            settings.dataset,
-            settings.probe,
-            settings.run or None,
-            default_name(settings),
-            pointer=pointer(settings),
-        )
-        run.write_config(resolved.to_dict())
+    if run is not None:
+        with run.hold():  # before the data are read: who is refused need not wait for them
+            return train_held(method, resolved, run, method.load(settings), runtime)
+    data = method.load(settings)  # before there is a folder: data that cannot be read leave none
+    run = RunDirectory.create(
+        settings.model_root,
+        settings.dataset,
+        settings.probe,
+        settings.run or None,
+        default_name(settings),
+        pointer=pointer(settings),
+    )
+    run.write_config(resolved.to_dict())
     with run.hold():
-        console.settings(resolved)
-        console.say(f"\nrun folder: {run.path}")
-        console.data_summary(data)
-        for sentence in method.remarks(resolved, data):
-            console.say(sentence)
-        if method.labels:
-            console.supervised(method.labels)
-        results = frame(method, settings, data, runtime)
-        if not settings.is_trained:
-            outcome = method.score(None, settings, data, runtime, CMC_RANKS)
-            results["protocols"] = dict.fromkeys(method.protocols, outcome)
-        else:
-            for folder, leg, protocols in legs:
-                here = run if not folder else run.child(folder)
-                leg_data = data if leg is settings else method.load(leg)
-                training = begin(method, leg, leg_data, here, runtime, protocols)
-                if settings.resume and here is run:  # not before its checkpoint has proved sound
-                    run.write_config(continued(run.read_config(), resolved))
-                results = train_leg(method, training, here, results)
-        results["peak_rss_bytes"] = peak_rss_bytes()
-        keep_probes(run, take_retrievals(results), data)
-        run.write_results(results)
-        console.results(results, run, method.explained)
+        return train_held(method, resolved, run, data, runtime)
+
+
+def train_held(
+    method: Method, resolved: Resolved, run: RunDirectory, data: Experiment, runtime: Runtime
+) -> int:
+    """Train every leg of a run that is held, then score it under its protocols."""
+    settings = resolved.settings
+    console.settings(resolved)
+    console.say(f"\nrun folder: {run.path}")
+    console.data_summary(data)
+    for sentence in method.remarks(resolved, data):
+        console.say(sentence)
+    if method.labels:
+        console.supervised(method.labels)
+    results = frame(method, settings, data, runtime)
+    if not settings.is_trained:
+        outcome = method.score(None, settings, data, runtime, CMC_RANKS)
+        results["protocols"] = dict.fromkeys(method.protocols, outcome)
+    else:
+        for folder, leg, protocols in plan_legs(method, settings):
+            here = run if not folder else run.child(folder)
+            leg_data = data if leg is settings else method.load(leg)
+            training = begin(method, leg, leg_data, here, runtime, protocols)
+            if settings.resume and here is run:  # not before its checkpoint has proved sound
+                run.write_config(continued(run.read_config(), resolved))
+            results = train_leg(method, training, here, results)
+    results["peak_rss_bytes"] = peak_rss_bytes()
+    keep_probes(run, take_retrievals(results), data)
+    run.write_results(results)
+    console.results(results, run, method.explained)
     return 0
 
 

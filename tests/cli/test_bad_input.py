@@ -333,7 +333,8 @@ def test_a_continued_run_on_other_data(copy, windows, refused_again):
 
 def test_a_run_that_another_process_trains(copy, prepared, refused_again):
     with copy.hold():
-        refused_again(*RESUME, said=[copy.path, "another process", "--run", "--resume"])
+        said = [copy.path, "another process", "--run", "--resume"]
+        refused_again(*RESUME, "--data_root", "missing", said=said)  # before data are looked for
         assert run("simmc", *words_for(prepared, copy.path.parents[2]), *EVAL) == 0
     assert run("simmc", *words_for(prepared, copy.path.parents[2]), *RESUME) == 0
 
