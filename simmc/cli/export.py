@@ -105,7 +105,8 @@ def fine_tuned(settings: ExportSettings, run: RunDirectory) -> tuple[Trained, Ru
     if stage.train != "all" or stage.with_gallery or stage.source != settings.source:
         raise UserError(
             f"{run.path} did not train the whole network of {settings.source} on the training set "
-            "alone. Make one with simmc recognition --score match --train all."
+            "alone. Name another run with --run, or make one with simmc recognition --score match "
+            "--train all."
         )
     pretext = RunDirectory(Path(stage.encoder_run))
     how = pretext_settings(settings.source, pretext, settings.data_root, "--run")
@@ -119,7 +120,8 @@ def pretrained(settings: ExportSettings, run: RunDirectory) -> list[Trained]:
     if how.with_gallery:
         raise UserError(
             f"{run.path} learned the gallery's windows as well (--train_on train_gallery), so its "
-            "features may not be matched against them. Train again with --train_on train."
+            "features may not be matched against them. Name another run with --run, or train one "
+            "with --train_on train."
         )
     labels = "identities chose the training windows" if how.uses_identities else ""
     found = [Trained(settings.name, how, run.require(run.best), run.path.name, labels)]

@@ -161,7 +161,8 @@ def test_features_that_learned_the_gallery_are_not_exported(prepared, tmp_path, 
     words = words_for(prepared, tmp_path)
     pretrain(words, "SGELA", "--train_on", "train_gallery")
     assert export(words, tmp_path, "SGELA") == 2
-    assert "--train_on train" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "--run" in said and "--train_on train" in said
 
 
 def test_features_made_elsewhere_are_taken_in(prepared, tmp_path, capsys):
