@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from simmc import cli
+from simmc.data import specs
+from simmc.data.store import dataset_folder, file_path, split_folder
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import start
@@ -113,6 +117,35 @@ def refused(capsys):
         return message
 
     return check
+
+
+@pytest.fixture
+def windows(prepared, tmp_path):
+    """A copy of the windows of KGBD, to be damaged."""
+    shutil.copytree(prepared("KGBD") / "KGBD", tmp_path / "windows" / "KGBD")
+    return tmp_path / "windows"
+
+
+def data_file(root, split, what):
+    """A file of a split of KGBD at the length 6."""
+    spec = specs.get("KGBD")
+    folder = split_folder(dataset_folder(root, spec, 6), spec, split)
+    return file_path(folder, spec, 6, split, what)
+
+
+def changed(path, change):
+    """Writes an array anew, changed."""
+    np.save(path, change(np.load(path)))
+
+
+class Evil:
+    """On unpickling, makes a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
 
 
 def results_of(folder: RunDirectory) -> dict[str, Any]:

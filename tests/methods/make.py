@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ import torch
 from simmc.config import SimMCSettings
 from simmc.data.loaders import Experiment, Split
 from simmc.data.skeletons import Skeleton
+from simmc.methods.loop import train
 from simmc.methods.simmc import SimMC
 from simmc.models.optimizer import FlatAdam
+from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import generators
 
@@ -80,3 +83,32 @@ def in_double(made: SimMC) -> SimMC:
 def exchanged(data: Experiment, role: str, **changes: np.ndarray) -> Experiment:
     """The experiment with something else in one of its splits."""
     return replace(data, **{role: replace(getattr(data, role), **changes)})
+
+
+def weights_of(training: SimMC) -> dict[str, torch.Tensor]:
+    """A copy of the network's weights."""
+    return {name: w.detach().clone() for name, w in training.network.state_dict().items()}
+
+
+def assert_equal_weights(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
+    """Equal to the last bit."""
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+
+
+def run_all(training: SimMC, folder: Path | None = None) -> list[dict[str, Any]]:
+    """Trains to the end; the records."""
+    records: list[dict[str, Any]] = []
+    run = RunDirectory(folder) if folder else None
+    while not training.done:
+        if run is None:
+            records.append(training.run_epoch()[0])
+        else:
+            train(training, run, records.append)
+    return records
+
+
+def without_seconds(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The records less what differs from one time to the next."""
+    return [{k: v for k, v in record.items() if k != "seconds"} for record in records]

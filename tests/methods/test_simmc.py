@@ -1,5 +1,4 @@
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ from simmc.clustering import ClusterSettings, cluster_means, pseudo_labels
 from simmc.errors import UserError
 from simmc.evaluation import diagnostics
 from simmc.methods import matching
-from simmc.methods import simmc as method
 from simmc.methods.loop import train, weights_path
 from simmc.methods.matching import encode, match
 from simmc.runs import checkpoints
@@ -23,16 +21,6 @@ from tests.methods import make
 from tests.reference import training as literal
 
 SWITCHES = ("mask_replay", "mpc_reduction", "zero_label_guard", "part_batches")
-
-
-def weights_of(training):
-    return {name: w.detach().clone() for name, w in training.network.state_dict().items()}
-
-
-def assert_equal_weights(a, b):
-    assert a.keys() == b.keys()
-    for name in a:
-        assert torch.equal(a[name], b[name]), name
 
 
 def kept_frames(masks):
@@ -57,22 +45,6 @@ def with_labels(training, *rounds):
     return training
 
 
-def run_all(training, folder=None):
-    """Trains to the end; the records."""
-    records = []
-    run = RunDirectory(folder) if folder else None
-    while not training.done:
-        if run is None:
-            records.append(training.run_epoch()[0])
-        else:
-            train(training, run, records.append)
-    return records
-
-
-def without_seconds(records):
-    return [{k: v for k, v in record.items() if k != "seconds"} for record in records]
-
-
 # features, clustering and evaluation of an epoch
 
 
@@ -82,7 +54,7 @@ def test_feature_pass_equals_the_loop(scope, changes):
     training = make.in_double(make.training(mask_scope=scope, **changes))
     masks = training.draw_masks()
     views = encode(training.network, training.train_windows, masks.double())
-    weights = weights_of(training)
+    weights = make.weights_of(training)
     for n, kept in enumerate(kept_frames(masks)):
         for i, frames in enumerate(kept):
             wanted = literal.encode(weights, training.train_windows[n], frames)
@@ -125,7 +97,7 @@ def test_probes_are_matched_by_the_mean_of_unmasked_frames(encoder):
     training = make.training()
     network = training.network if encoder == "mlp" else None
     found = match(network, training.data, training.runtime)
-    weights = weights_of(training)
+    weights = make.weights_of(training)
 
     def features(split):
         windows = torch.from_numpy(split.windows.reshape(len(split), make.LENGTH, -1))
@@ -148,7 +120,7 @@ def test_an_epoch_is_judged_by_the_weights_before_its_steps(tmp_path):
     step = training.run_epoch
 
     def watched():
-        before[training.epoch] = weights_of(training)
+        before[training.epoch] = make.weights_of(training)
         return step()
 
     training.run_epoch = watched
@@ -156,13 +128,13 @@ def test_an_epoch_is_judged_by_the_weights_before_its_steps(tmp_path):
     for protocol in ("paper", "label_free"):
         kept = checkpoints.load(weights_path(run, protocol))
         assert kept["epoch"] == training.selectors[protocol].best_epoch >= 1
-        assert_equal_weights(kept["network"], before[kept["epoch"]])
+        make.assert_equal_weights(kept["network"], before[kept["epoch"]])
     assert not torch.equal(before[1]["output.weight"], before[2]["output.weight"])
 
 
 def test_the_first_epoch_is_shown_but_never_chosen():
     training = make.training(epochs=0)
-    (record,) = run_all(training)
+    (record,) = make.run_all(training)
     assert "top1" in record and record["epoch"] == 0
     assert outcome(METHOD, training, RunDirectory(Path("nowhere")), "paper") is None
 
@@ -182,7 +154,7 @@ def test_diagnostics_of_an_epoch():
 
 
 def test_evaluation_every_few_epochs_and_at_the_last():
-    records = run_all(make.training(eval_every=2, epochs=5))
+    records = make.run_all(make.training(eval_every=2, epochs=5))
     assert [r["epoch"] for r in records if "top1" in r] == [0, 2, 4, 5]
 
 
@@ -196,7 +168,7 @@ def agree_with_the_literal_epoch(**changes):
     kept = kept_frames(masks)
     masks = (masks > 0) / (masks > 0).sum(dim=2, keepdim=True).double()
     views = encode(training.network, training.train_windows, masks)
-    before = weights_of(training)
+    before = make.weights_of(training)
     wanted, steps, means = literal.epoch_of_steps(
         before,
         training.train_windows,
@@ -208,7 +180,7 @@ def agree_with_the_literal_epoch(**changes):
     record = training.contrast(views, masks, labels)
     assert record["steps"] == steps >= 8
     np.testing.assert_allclose([record["loss_mpc"], record["loss_mic"]], means, rtol=1e-6)
-    after = weights_of(training)
+    after = make.weights_of(training)
     for name in wanted:
         torch.testing.assert_close(after[name], wanted[name], rtol=0, atol=1e-6)
     trained = (after["hidden.0.weight"] - before["hidden.0.weight"]).abs().max()
@@ -263,9 +235,9 @@ def test_the_ablations_are_settings():
 
 def test_without_mic_the_predictor_stays_where_it_was():
     training = make.training(lambda_=0.0)
-    before = weights_of(training)
+    before = make.weights_of(training)
     training.run_epoch()
-    after = weights_of(training)
+    after = make.weights_of(training)
     assert torch.equal(before["predictor.weight"], after["predictor.weight"])
     assert not torch.equal(before["output.weight"], after["output.weight"])
 
@@ -279,7 +251,7 @@ def test_outliers_take_no_step_but_count_in_the_prototypes_of_the_other_view():
         lone = int(torch.nonzero((labels[0] < 0) & (labels[1] >= 0))[0, 0])
         change(training, views, lone)
         training.contrast(views, masks, labels)
-        return weights_of(training)["output.weight"]
+        return make.weights_of(training)["output.weight"]
 
     def nothing(training, views, lone):
         pass
@@ -356,26 +328,26 @@ def line(record, training, capsys):
 @pytest.mark.parametrize("part_batches", ["drop", "keep"])
 def test_an_epoch_of_nothing_but_outliers(part_batches, capsys):
     training = make.training(part_batches=part_batches)
-    before = weights_of(training)
+    before = make.weights_of(training)
     with_labels(training, torch.full((2, len(training.train_windows)), -1))
     record, best = training.run_epoch()
     assert (record["steps"], record["clusters_1"], record["kept"]) == (0, 0, 0)
     assert record["label_free_score"] == 0
     assert "mi" not in record
     assert best == []
-    assert_equal_weights(weights_of(training), before)
+    make.assert_equal_weights(make.weights_of(training), before)
     assert "no step: every window is an outlier" in line(record, training, capsys)
 
 
 def test_an_epoch_with_fewer_windows_than_a_batch(capsys):
     training = make.training()
-    before = weights_of(training)
+    before = make.weights_of(training)
     labels = torch.full((2, len(training.train_windows)), -1)
     labels[:, :15] = torch.arange(15) % 3
     with_labels(training, labels)
     record, _ = training.run_epoch()
     assert (record["steps"], record["kept"]) == (0, 15)
-    assert_equal_weights(weights_of(training), before)
+    make.assert_equal_weights(make.weights_of(training), before)
     assert "no step: 15 windows kept, fewer than a batch" in line(record, training, capsys)
 
 
@@ -387,7 +359,7 @@ def test_an_epoch_of_one_cluster(guard, capsys):
     assert record["steps"] > 0
     assert record["loss_mpc"] == 0
     assert record["label_free_score"] == 0
-    assert all(torch.isfinite(w).all() for w in weights_of(training).values())
+    assert all(torch.isfinite(w).all() for w in make.weights_of(training).values())
     assert "one cluster" in line(record, training, capsys)
 
 
@@ -395,7 +367,7 @@ def test_a_run_survives_barren_epochs(tmp_path):
     training = make.training(epochs=3)
     none = torch.full((2, len(training.train_windows)), -1)
     with_labels(training, some_labels(training), none, none, some_labels(training, 1))
-    records = run_all(training, tmp_path)
+    records = make.run_all(training, tmp_path)
     assert [bool(r.get("steps")) for r in records] == [True, False, False, False]
     assert all(np.isfinite(r["top1"]) for r in records)
 
@@ -409,169 +381,10 @@ def test_an_ordinary_epoch_has_no_remark():
 def test_divergence_is_the_users_error():
     training = make.training(lr=1e30, epochs=9)
     with pytest.raises(UserError, match=r"epoch \d.*diverged.*smaller --lr \(it is 1e\+30\)"):
-        run_all(training)
+        make.run_all(training)
 
 
-# the label-free protocol and what it must not see
-
-
-def chosen(data, folder, **changes):
-    """What the label-free protocol makes of an experiment."""
-    folder.mkdir()
-    training = make.training(data, **{"epochs": 6, "patience": 2, "lr": 3e-3, **changes})
-    run_all(training, folder)
-    kept = checkpoints.load(folder / "label_free.pt")
-    return training, kept
-
-
-def others(data):
-    """The experiment with other identities, other windows, and fewer of them, in the tests."""
-    rng = np.random.default_rng(9)
-    yield make.exchanged(data, "probe", identity=rng.permutation(data.probe.identity))
-    yield make.exchanged(data, "gallery", identity=data.gallery.identity * 0)
-    for role in ("probe", "gallery"):
-        windows = getattr(data, role).windows
-        yield make.exchanged(data, role, windows=rng.permutation(windows))
-        yield make.exchanged(data, role, windows=100 * windows, identity=data.probe.identity)
-    yield replace(data, probe=data.gallery, gallery=data.gallery)
-
-
-@pytest.mark.parametrize("selection", ["probe", "label_free"])
-def test_probe_and_gallery_decide_nothing_for_label_free(selection, tmp_path):
-    data = make.experiment()
-    training, kept = chosen(data, tmp_path / "plain", selection=selection)
-    paper = [training.selectors["paper"].best_epoch]
-    for number, other in enumerate(others(data)):
-        changed, kept_changed = chosen(other, tmp_path / str(number), selection=selection)
-        assert changed.selectors["label_free"] == training.selectors["label_free"]
-        assert kept_changed["epoch"] == kept["epoch"]
-        assert_equal_weights(kept_changed["network"], kept["network"])
-        paper.append(changed.selectors["paper"].best_epoch)
-    assert len(set(paper)) > 1  # the other protocol did see it
-
-
-def test_identities_of_training_windows_decide_nothing():
-    data = make.experiment()
-    shuffled = np.random.default_rng(3).permutation(data.train.identity)
-    other = make.exchanged(data, "train", identity=shuffled)
-    first, second = (make.training(d, epochs=3, class_sampling="off") for d in (data, other))
-    records, changed = (without_seconds(run_all(t)) for t in (first, second))
-    assert_equal_weights(weights_of(first), weights_of(second))
-    assert first.selectors == second.selectors
-    for a, b in zip(records, changed, strict=True):
-        differing = {k for k in a if a[k] != b.get(k)}
-        assert differing <= {"mi", "ami", "mACT", "mRCL"}
-    assert any(a["ami"] != b["ami"] for a, b in zip(records, changed, strict=True))
-
-
-def test_label_free_alone_never_looks_at_probe_and_gallery(monkeypatch):
-    def looked(*args, **kwargs):
-        raise AssertionError("probe or gallery was looked at")
-
-    monkeypatch.setattr(method, "match", looked)
-    records = run_all(make.training(protocols=("label_free",)))
-    assert not any("top1" in record for record in records)
-
-
-def test_one_view_is_scored_against_the_epoch_before():
-    training = make.training(q=1, mask_x=0, lambda_=0.0, epochs=2)
-    records = run_all(training)
-    assert records[0]["label_free_score"] is None
-    assert all(0 <= r["label_free_score"] <= 1 for r in records[1:])
-    assert records[0]["loss_mic"] == 0
-
-
-@pytest.mark.parametrize(
-    ("selection", "paper", "label_free", "done"),
-    [
-        ("probe", 2, 1, False),
-        ("probe", 1, 2, False),
-        ("probe", 2, 2, True),
-        ("label_free", 1, 2, True),
-        ("label_free", 2, 1, False),
-    ],
-)
-def test_who_ends_a_run(selection, paper, label_free, done):
-    training = make.training(selection=selection, patience=2)
-    training.selectors["paper"].waited = paper
-    training.selectors["label_free"].waited = label_free
-    assert training.done is done
-
-
-def test_a_protocol_that_is_alone_ends_its_run():
-    for protocol in ("paper", "label_free"):
-        for selection in ("probe", "label_free"):
-            training = make.training(protocols=(protocol,), selection=selection, patience=2)
-            assert not training.done
-            training.selectors[protocol].waited = 2
-            assert training.done
-
-
-# going on, and going again
-
-
-def test_the_same_seed_gives_the_same_run():
-    first, second = make.training(seed=4), make.training(seed=4)
-    assert without_seconds(run_all(first)) == without_seconds(run_all(second))
-    assert_equal_weights(weights_of(first), weights_of(second))
-    other = make.training(seed=5)
-    run_all(other)
-    assert (weights_of(other)["output.weight"] != weights_of(first)["output.weight"]).any()
-
-
-@pytest.mark.parametrize(
-    "changes", [{}, {"q": 1, "mask_x": 0, "lambda_": 0}, {"mask_scope": "window", "eval_every": 2}]
-)
-def test_a_restored_training_goes_on_bit_for_bit(changes, tmp_path):
-    whole = make.training(epochs=5, **changes)
-    records = run_all(whole)
-    first = make.training(epochs=5, **changes)
-    for _ in range(3):
-        first.run_epoch()
-    path = tmp_path / "last.pt"
-    checkpoints.save(path, first.state())
-    second = make.training(epochs=5, **changes)
-    second.restore(checkpoints.load(path), path)
-    assert second.selectors == first.selectors
-    assert without_seconds(run_all(second)) == without_seconds(records[3:])
-    assert_equal_weights(weights_of(second), weights_of(whole))
-    for moment in ("first", "second", "vector"):
-        assert torch.equal(getattr(second.optimizer, moment), getattr(whole.optimizer, moment))
-    assert second.seeds.state() == whole.seeds.state()
-
-
-def test_a_guess_of_neighbours_decides_nothing():
-    """A checkpoint does not hold it, so a continued run begins without."""
-    with_guess, without = make.training(), make.training()
-    views = encode(with_guess.network, with_guess.train_windows, with_guess.draw_masks())
-    with_guess.cluster(views.unbind(1))
-    assert with_guess.candidates
-    assert torch.equal(with_guess.cluster(views.unbind(1)), without.cluster(views.unbind(1)))
-
-
-@pytest.mark.parametrize(
-    ("other", "said"),
-    [
-        ({"H": 8}, "size mismatch"),
-        ({"D": 2}, "cannot be continued"),
-        ({"data": make.experiment(train=24)}, "comes from other training windows"),
-        ({"data": make.experiment(seed=5)}, "comes from other training windows"),
-    ],
-)
-def test_a_checkpoint_of_something_else_is_refused_by_name(other, said, tmp_path):
-    state = make.training().state()
-    path = tmp_path / "last.pt"
-    with pytest.raises(UserError, match=said) as error:
-        make.training(**other).restore(state, path)
-    assert str(path) in str(error.value)
-    assert "--resume" in str(error.value)
-
-
-def test_an_incomplete_checkpoint_is_refused_by_name(tmp_path):
-    state = make.training().state()
-    del state["selectors"]
-    with pytest.raises(UserError, match=r"last\.pt cannot be continued"):
-        make.training().restore(state, tmp_path / "last.pt")
+# prototypes, and the search for neighbours
 
 
 def test_prototypes_of_the_epoch_are_cluster_means_of_the_masked_views():
