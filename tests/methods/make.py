@@ -12,6 +12,7 @@ import torch
 from simmc.config import SimMCSettings
 from simmc.data.loaders import Experiment, Split
 from simmc.data.skeletons import Skeleton
+from simmc.methods.epochs import EpochTraining
 from simmc.methods.loop import train
 from simmc.methods.simmc import SimMC
 from simmc.models.optimizer import FlatAdam
@@ -85,7 +86,7 @@ def exchanged(data: Experiment, role: str, **changes: np.ndarray) -> Experiment:
     return replace(data, **{role: replace(getattr(data, role), **changes)})
 
 
-def weights_of(training: SimMC) -> dict[str, torch.Tensor]:
+def weights_of(training: EpochTraining) -> dict[str, torch.Tensor]:
     """A copy of the network's weights."""
     return {name: w.detach().clone() for name, w in training.network.state_dict().items()}
 
@@ -97,15 +98,13 @@ def assert_equal_weights(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor])
         assert torch.equal(a[name], b[name]), name
 
 
-def run_all(training: SimMC, folder: Path | None = None) -> list[dict[str, Any]]:
-    """Trains to the end; the records."""
+def run_all(training: EpochTraining, folder: Path | None = None) -> list[dict[str, Any]]:
+    """Trains to the end, with the files of a run where a folder is given; the records."""
     records: list[dict[str, Any]] = []
-    run = RunDirectory(folder) if folder else None
+    if folder:
+        train(training, RunDirectory(folder), records.append)
     while not training.done:
-        if run is None:
-            records.append(training.run_epoch()[0])
-        else:
-            train(training, run, records.append)
+        records.append(training.run_epoch()[0])
     return records
 
 

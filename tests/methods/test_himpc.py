@@ -21,6 +21,7 @@ from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import generators
+from tests.methods import make
 
 CPU = Runtime(torch.device("cpu"), 1)
 SMALL = {"dataset": "KGBD", "H": 8, "M": 2, "batch_size": 16, "epochs": 3, "k1": 10, "k2": 4}
@@ -56,17 +57,6 @@ def some_labels(levels=3, n=200, seed=0):
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 7, (levels, n))
     return torch.from_numpy(np.where(rng.random(labels.shape) < 0.15, -1, labels))
-
-
-def run_all(made):
-    records = []
-    while not made.done:
-        records.append(made.run_epoch()[0])
-    return records
-
-
-def without_seconds(records):
-    return [{k: v for k, v in record.items() if k != "seconds"} for record in records]
 
 
 def literal_epoch(made, labels, loss_of, kept):
@@ -191,27 +181,27 @@ def test_levels_are_clustered_and_scored():
 def test_chosen_levels_only(levels):
     made = training(levels=levels)
     assert list(made.network.levels) == [name for name in BODY_LEVELS if name in levels]
-    records = run_all(made)
+    records = make.run_all(made)
     assert all("top1" in record for record in records)
     assert ("loss_component" in records[0]) is False
 
 
 def test_no_heads_is_direct_contrast():
     made = training(levels="joint", M=0, mining="none", unmined_loss="sequence")
-    records = run_all(made)
+    records = make.run_all(made)
     assert records[0]["loss_joint"] > 0
 
 
 def test_a_continued_training_is_the_whole_training(tmp_path):
     whole, first = training(epochs=4), training(epochs=4)
-    records = run_all(whole)
+    records = make.run_all(whole)
     for _ in range(2):
         first.run_epoch()
     path = tmp_path / "last.pt"
     checkpoints.save(path, first.state())
     second = training(epochs=4)
     second.restore(checkpoints.load(path), path)
-    assert without_seconds(run_all(second)) == without_seconds(records[2:])
+    assert make.without_seconds(make.run_all(second)) == make.without_seconds(records[2:])
     assert torch.equal(second.optimizer.vector, whole.optimizer.vector)
 
 

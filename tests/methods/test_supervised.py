@@ -50,15 +50,6 @@ def training(data=None, protocols=method.PROTOCOLS, **changes):
     return method.Supervised(chosen, data or experiment(), generators(0), CPU, protocols)
 
 
-def run_all(made):
-    records = []
-    while not made.done:
-        record = made.run_epoch()[0]
-        del record["seconds"]
-        records.append(record)
-    return records
-
-
 def literal_epoch(made):
     """One epoch of steps in plain words: the network after it and the mean losses."""
     net, s = copy.deepcopy(made.network), made.settings
@@ -113,7 +104,7 @@ def test_every_epoch_has_an_order_of_its_own(monkeypatch):
         return cross_entropy(scores, labels)
 
     monkeypatch.setattr(method, "cross_entropy", noted)
-    run_all(made)
+    make.run_all(made)
     epochs = [torch.cat(seen[i : i + 3]) for i in range(0, 9, 3)]
     assert len(seen) == 9
     for labels in epochs:
@@ -124,7 +115,7 @@ def test_every_epoch_has_an_order_of_its_own(monkeypatch):
 @pytest.mark.parametrize("model", MODELS)
 def test_identities_are_learned(model):
     made = training(model=model, epochs=12, lr=3e-3)
-    records = run_all(made)
+    records = make.run_all(made)
     assert records[0]["train_top1"] < 0.5 < 0.9 < records[-2]["train_top1"]
     assert records[-1]["top1"] > 0.7
 
@@ -142,7 +133,7 @@ def test_labels_of_the_training_windows_decide_and_the_test_does_not(model):
         "gallery": make.exchanged(data, "gallery", identity=data.gallery.identity[::-1].copy()),
     }.items():
         made = training(changed, model=model)
-        run_all(made)
+        make.run_all(made)
         assert made.epoch == made.settings.epochs + 1  # nothing ends a run earlier
         assert made.selectors["fixed_epochs"].best_epoch == made.settings.epochs
         weights[name] = made.optimizer.vector
@@ -161,7 +152,7 @@ def test_inputs_of_posegait_are_the_descriptor_of_each_frame():
 @pytest.mark.parametrize("model", MODELS)
 def test_windows_are_matched_by_features_before_the_classifier(model):
     made = training(model=model)
-    run_all(made)
+    make.run_all(made)
     pair = []
     for part in (made.data.probe, made.data.gallery):
         inputs = method.inputs_of(part, KINECT_V1, made.settings, CPU)
@@ -176,17 +167,16 @@ def test_windows_are_matched_by_features_before_the_classifier(model):
 @pytest.mark.parametrize("model", MODELS)
 def test_a_continued_training_is_the_whole_training(model, tmp_path):
     whole, first = training(model=model), training(model=model)
-    records = run_all(whole)
+    records = make.without_seconds(make.run_all(whole))
     for _ in range(2):
         first.run_epoch()
     path = tmp_path / "last.pt"
     checkpoints.save(path, first.state())
     second = training(model=model)
     second.restore(checkpoints.load(path), path)
-    assert run_all(second) == records[2:]
+    assert make.without_seconds(make.run_all(second)) == records[2:]
     assert second.selectors == whole.selectors
-    for name, weights in whole.network.state_dict().items():
-        assert torch.equal(second.network.state_dict()[name], weights), name
+    make.assert_equal_weights(make.weights_of(second), make.weights_of(whole))
     assert second.seeds.state() == whole.seeds.state()
 
 
@@ -208,7 +198,7 @@ def test_scoring_the_weights_that_were_kept(model, tmp_path):
 def test_divergence_is_the_users_error():
     made = training(lr=1e30, epochs=9)
     with pytest.raises(UserError, match=r"diverged.*smaller --lr \(it is 1e\+30\)\."):
-        run_all(made)
+        make.run_all(made)
 
 
 def test_persons_nobody_named_cannot_be_learned():

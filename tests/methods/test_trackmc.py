@@ -42,15 +42,8 @@ def training(data=None, seed=0, protocols=BOTH, **changes):
     return TrackMC(chosen, data or experiment(), generators(seed), CPU, protocols)
 
 
-def run_all(made):
-    rows = []
-    while not made.done:
-        rows.append(made.run_epoch()[0])
-    return rows
-
-
 def test_recordings_of_a_person_come_together():
-    rows = run_all(training(**SINGLE))
+    rows = make.run_all(training(**SINGLE))
     assert rows[0]["tracks"] == 24
     assert rows[3]["people"] == 8  # three recordings each
     assert rows[3]["ami"] == pytest.approx(1.0)
@@ -60,14 +53,14 @@ def test_recordings_of_a_person_come_together():
 
 
 def test_a_single_recording_of_a_person_is_a_person():
-    rows = run_all(training(experiment(each=1), **SINGLE, parts=16))
+    rows = make.run_all(training(experiment(each=1), **SINGLE, parts=16))
     assert rows[3]["tracks"] == rows[3]["people"] == 8
 
 
 def test_windows_alone_know_of_no_recording():
     a = training(experiment(known=False), recordings="off")
     b = training(experiment(each=5), recordings="off")
-    one, other = run_all(a), run_all(b)
+    one, other = make.run_all(a), make.run_all(b)
     for x, y in zip(one, other, strict=True):
         assert {k: v for k, v in x.items() if k != "seconds"} == {
             k: v for k, v in y.items() if k != "seconds"
@@ -207,13 +200,13 @@ def test_people_seen_at_once_share_no_cluster_and_repel(recordings):
 
 def test_times_that_say_nothing_change_nothing():
     data = walked_together(experiment())
-    plain = run_all(training(experiment(), epochs=2))
-    assert alike(plain, run_all(training(data, epochs=2, overlap="ignore")))
+    plain = make.run_all(training(experiment(), epochs=2))
+    assert alike(plain, make.run_all(training(data, epochs=2, overlap="ignore")))
     times = np.stack([data.train.recording, data.train.recording + 1.0], 1)  # one after another
     apart = replace(data, train=replace(data.train, times=times))
-    assert alike(plain, run_all(training(apart, epochs=2)))
+    assert alike(plain, make.run_all(training(apart, epochs=2)))
     unknown = replace(data, train=replace(data.train, times=np.full_like(times, np.nan)))
-    assert alike(plain, run_all(training(unknown, epochs=2)))
+    assert alike(plain, make.run_all(training(unknown, epochs=2)))
     assert training(data, recordings="off").apart is None
 
 
@@ -234,13 +227,12 @@ def test_identities_and_the_test_sets_have_no_say():
     while not a.done:
         (_, best), (_, other) = a.run_epoch(), b.run_epoch()
         assert best == other
-    for name, value in a.network.state_dict().items():
-        assert torch.equal(value, b.network.state_dict()[name])
+    make.assert_equal_weights(make.weights_of(a), make.weights_of(b))
 
 
 def test_the_last_epoch_counts_without_labels():
     made = training(eval_every=2)
-    rows = run_all(made)
+    rows = make.run_all(made)
     assert made.selectors["label_free"].best_epoch == 4
     assert [("top1" in row) for row in rows] == [True, False, True, False, True]
 
@@ -271,13 +263,9 @@ def test_a_state_goes_on_to_the_bit(tmp_path):
     state = copy.deepcopy(first.state())
     second = training(mask_x=1)
     second.restore(state, tmp_path / "last.pt")
-    rest, other = run_all(whole), run_all(second)
-    for a, b in zip(rest, other, strict=True):
-        assert {k: v for k, v in a.items() if k != "seconds"} == {
-            k: v for k, v in b.items() if k != "seconds"
-        }
-    for name, value in whole.network.state_dict().items():
-        assert torch.equal(value, second.network.state_dict()[name])
+    rest, other = make.run_all(whole), make.run_all(second)
+    assert make.without_seconds(rest) == make.without_seconds(other)
+    make.assert_equal_weights(make.weights_of(whole), make.weights_of(second))
 
 
 def test_clustering_happens_where_the_runtime_says():
