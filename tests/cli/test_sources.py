@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from simmc.cli.sources import budget
 from simmc.config import resolve
 from simmc.config.finetune import SOURCES
 from simmc.config.recognition import RecognitionSettings
@@ -336,3 +337,8 @@ def test_the_small_budget_says_what_it_leaves_out(prepared, tmp_path, capsys):
     assert "--budget cpu: 0 epochs in place of the 160" in capsys.readouterr().out
     found = resolve(find_source("SM-SGE").settings, ["--dataset", "KGBD", "--budget", "cpu"])
     assert found.origin["epochs"] == "preset KGBD_cpu.toml" and found.settings.epochs < 160
+
+
+def test_the_small_budget_says_nothing_where_nothing_is_left_out():
+    words = ["--dataset", "KGBD", "--budget", "cpu", "--epochs", "160"]
+    assert budget(resolve(find_source("SM-SGE").settings, words), None) == []

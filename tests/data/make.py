@@ -7,10 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from simmc.data import specs
+from simmc.data import specs, store
 from simmc.data.raw.kgbd import FOLDER, JOINT_NAMES
 from simmc.data.raw.ks20 import BODIES
 from simmc.data.recordings import Recording
+
+_KGBD = specs.get("KGBD")
+_BASE = ("KGBD", "6")
 
 
 def kgbd_text(frames: np.ndarray) -> str:
@@ -37,6 +40,21 @@ def kgbd_raw(
             path.write_text(kgbd_text(frames), newline="")
             written[name] = frames
     return written
+
+
+def kgbd_set(root: Path, split: str = "probe", n: int = 5, recording: bool = True) -> np.ndarray:
+    """Writes n windows of 6 frames as a preprocessed split; returns their planes (3, 6 n, 20)."""
+    planes = np.random.default_rng(0).normal(size=(3, n * 6, 20))
+    labels = np.array([7, 3, 7, 7, 3][:n])
+    places = np.arange(n) if recording else None
+    store.write_split(root.joinpath(*_BASE), _KGBD, 6, split, planes, labels, places)
+    return planes
+
+
+def kgbd_file(root: Path, what: str, split: str = "probe") -> Path:
+    """One of its files."""
+    folder = store.split_folder(root.joinpath(*_BASE), _KGBD, split)
+    return store.file_path(folder, _KGBD, 6, split, what)
 
 
 def _recording(name: str, identity: int, shape: tuple[int, int], role: str, **attributes: str):
