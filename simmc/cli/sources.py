@@ -35,8 +35,10 @@ def published_settings(kind: type[SourceSettings], settings: DataSettings) -> So
 def budget(resolved: Resolved[SourceSettings], data: Experiment) -> list[str]:
     """What the small budget leaves out."""
     settings = resolved.settings
+    if settings.budget == "full":
+        return []
     full = published_settings(type(settings), settings).epochs
-    if settings.budget == "full" or settings.epochs >= full:
+    if settings.epochs >= full:
         return []
     return [
         f"--budget cpu: {settings.epochs} epochs in place of the {full} that were published; the "
