@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from simmc.config import resolve
+from simmc.config.finetune import FinetuneSettings
 from simmc.data.features import FeatureFiles
 from simmc.data.loaders import load_stored
 from simmc.data.manifest import spec_of
@@ -119,6 +121,15 @@ def test_missing_features_name_the_commands(prepared, tmp_path, capsys):
     assert "python -m simmc smsge --dataset KGBD --probe probe --length 6" in said
     assert "python -m simmc export-features --source SM-SGE --dataset KGBD" in said
     assert not any(Path(tmp_path).glob("KGBD/probe/finetune*"))  # nothing is begun
+
+
+def test_the_commands_for_missing_features_put_them_where_they_are_looked_for(tmp_path):
+    flags = ["--dataset", "KGBD", "--data_root", "my data", "--features_root", str(tmp_path)]
+    train, export = resolve(FinetuneSettings, flags).settings.remedy.split(", and then: ")
+    assert train.endswith(" --data_root 'my data'")
+    assert export.endswith(f" --data_root 'my data' --features_root {tmp_path}")
+    plain = resolve(FinetuneSettings, ["--dataset", "KGBD"]).settings.remedy
+    assert "_root" not in plain
 
 
 def test_shuffled_features_are_refused(prepared, tmp_path, capsys):
