@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from simmc.models.lstm import StackedLSTM
-from simmc.models.products import StepProducts
+from simmc.models.products import StepProducts, product
 
 ATTENTIONS = ("none", "basic", "masked", "locality")
 LAYERS = 2
@@ -166,8 +166,8 @@ class ContrastHead(nn.Module):
     def forward(self, contexts: torch.Tensor) -> torch.Tensor:
         """(m, f, B, H) contexts to (m, B, H) representations z."""
         sequences = contexts.transpose(1, 2).flatten(2)
-        inner = torch.baddbmm(self.first_bias, sequences, self.first).relu()
-        return torch.baddbmm(self.second_bias, inner, self.second)
+        inner = product(sequences, self.first, self.first_bias).relu()
+        return product(inner, self.second, self.second_bias)
 
 
 class _Reader:
@@ -185,7 +185,7 @@ class _Reader:
         m, f, b, hidden = states.shape
         self._split = (m, b)
         memory = states.transpose(1, 2).flatten(1, 2)  # (m, B f, H)
-        compared = memory if keys is None else torch.bmm(memory, keys)
+        compared = memory if keys is None else product(memory, keys)
         memory, compared = (part.reshape(m * b, f, hidden) for part in (memory, compared))
         nothing = states.new_zeros(1)
         self._score = StepProducts(compared.transpose(1, 2), nothing.expand(m * b, f, 1, f))

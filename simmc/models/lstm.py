@@ -19,7 +19,7 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 from simmc.models.lstm_cell import cell, cell_back
-from simmc.models.products import noted
+from simmc.models.products import multiplied, noted, product
 
 State = tuple[torch.Tensor, torch.Tensor]
 _Start = tuple[torch.Tensor | None, torch.Tensor | None]
@@ -131,9 +131,7 @@ class LSTMLayer(nn.Module):
     def products(self, inputs: torch.Tensor) -> torch.Tensor:
         """`inputs W + b`: (copies, f, B, width) to (copies, f, B, 4 hidden)."""
         bias = (self.bias + self.offset)[:, None]
-        return torch.baddbmm(bias, inputs.flatten(1, 2), self.kernel).unflatten(
-            1, inputs.shape[1:3]
-        )
+        return product(inputs.flatten(1, 2), self.kernel, bias).unflatten(1, inputs.shape[1:3])
 
     def biases(self, length: int, batch: int) -> torch.Tensor:
         """`b` alone, one row seen as (copies, f, B, 4 hidden)."""
@@ -224,7 +222,7 @@ class _Cell(torch.autograd.Function):
         gates = added
         for values, matrix in zip(operands[::2], operands[1::2], strict=True):
             # the first product makes a new tensor, the second adds to it
-            gates = torch.baddbmm(gates, values, matrix, out=None if gates is added else gates)
+            gates = multiplied(values, matrix, gates, out=None if gates is added else gates)
         if gates is added:
             gates = added.clone(memory_format=torch.contiguous_format)
         start = _memory_before(c, gates)
@@ -242,7 +240,7 @@ class _Cell(torch.autograd.Function):
         dc = dc.clone(memory_format=torch.contiguous_format)
         parts = (gates, start, squashed, dh.contiguous(), dc, slope)
         cell_back(*(part.flatten(0, 1) for part in parts))
-        factors = [d for m in matrices for d in (torch.bmm(slope, m.transpose(1, 2)), None)]
+        factors = [d for m in matrices for d in (multiplied(slope, m.mT), None)]
         return slope, None if c is None else dc, *factors
 
 

@@ -1,6 +1,8 @@
+import pytest
 import torch
 
-from simmc.models.products import StepProducts, noted
+from simmc.models import products
+from simmc.models.products import StepProducts, multiplied, noted, product
 
 B, F, ROWS, N, M = 2, 4, 3, 5, 2
 
@@ -57,3 +59,38 @@ def test_steps_left_out_at_the_start_and_altogether():
     torch.testing.assert_close(slope, sum(x.mT @ (2 * added[:, t]) for t in range(1, F)))
     unused = noted(added, matrix, []).sum()
     assert torch.autograd.grad(unused, [matrix], allow_unused=True) == (None,)
+
+
+@pytest.fixture(params=[1, 2], ids=["at once", "one by one"])
+def threads(request, monkeypatch):
+    """Three matrices leave one thread of two idle, and none of one."""
+    monkeypatch.setattr(products, "LARGE", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: request.param)
+    return request.param
+
+
+@pytest.mark.parametrize("rows_added", [None, 1, ROWS])
+def test_values_and_gradients_of_a_product(threads, rows_added):
+    a, b, *added = leaves((3, ROWS, N), (3, N, M), *([(3, rows_added, M)] if rows_added else []))
+    given = [a, b, *added]
+    got, wanted = product(*given), a @ b + sum(added)
+    torch.testing.assert_close(got, wanted)
+    slopes = (torch.autograd.grad(made.pow(3).sum(), given) for made in (got, wanted))
+    torch.testing.assert_close(*slopes)
+
+
+def test_a_product_takes_the_place_of_what_is_added(threads):
+    a, b, added = (leaf.detach() for leaf in leaves((3, ROWS, N), (3, M, N), (3, ROWS, M)))
+    wanted = added + a @ b.mT
+    assert multiplied(a, b.mT, added, out=added) is added
+    torch.testing.assert_close(added, wanted)
+
+
+def test_matrices_are_worked_one_by_one_only_where_threads_would_wait(threads, monkeypatch):
+    at_once = []
+    monkeypatch.setattr(torch, "bmm", lambda *_, **__: at_once.append(True))
+    for large in (ROWS * N * M, ROWS * N * M + 1):
+        monkeypatch.setattr(products, "LARGE", large)
+        multiplied(torch.ones(3, ROWS, N), torch.ones(3, N, M))
+        multiplied(torch.ones(4, ROWS, N), torch.ones(4, N, M))
+    assert len(at_once) == (4 if threads == 1 else 3)
