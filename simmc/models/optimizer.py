@@ -6,13 +6,16 @@ from typing import Any
 import torch
 from torch import nn
 
+BLOCK = 2**18  # numbers whose gradients and moments stay in a core's cache during a step
+
 
 class FlatAdam:
     """Adam with epsilon added to the root of the raw second moment (TensorFlow 1).
 
     PyTorch adds epsilon after the bias correction, which in the first steps is a much smaller
     damping. All parameters are views of one vector, so a step is a handful of operations
-    whatever the number of layers.
+    whatever the number of layers. On a CPU a long vector is gone through block by block: each
+    operation on all of it would fetch it from memory again. The numbers are the same.
 
     Args:
         network: its parameters are moved into the vector (values unchanged).
@@ -50,10 +53,13 @@ class FlatAdam:
         """One update from the accumulated gradients."""
         self.steps += 1
         b1, b2 = self.betas
-        self.first.lerp_(self.gradient, 1 - b1)
-        self.second.mul_(b2).addcmul_(self.gradient, self.gradient, value=1 - b2)
         rate = self.lr * math.sqrt(1 - b2**self.steps) / (1 - b1**self.steps)
-        self.vector.addcdiv_(self.first, self.second.sqrt().add_(self.eps), value=-rate)
+        size = BLOCK if self.vector.device.type == "cpu" else max(1, len(self.vector))
+        parts = (self.vector, self.gradient, self.first, self.second)
+        for vector, gradient, first, second in zip(*(p.split(size) for p in parts), strict=True):
+            first.lerp_(gradient, 1 - b1)
+            second.mul_(b2).addcmul_(gradient, gradient, value=1 - b2)
+            vector.addcdiv_(first, second.sqrt().add_(self.eps), value=-rate)
 
     def state_dict(self) -> dict[str, Any]:
         """Moments and step count, for a checkpoint."""

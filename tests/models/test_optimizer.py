@@ -3,6 +3,7 @@ import math
 import torch
 from torch import nn
 
+from simmc.models import optimizer
 from simmc.models.optimizer import FlatAdam
 
 
@@ -69,3 +70,19 @@ def test_state_continues_exactly():
         return torch.cat([p.detach().flatten() for p in layer.parameters()])
 
     assert torch.equal(run(False), run(True))
+
+
+def test_blocks_do_not_change_a_digit(monkeypatch):
+    def run(block):
+        monkeypatch.setattr(optimizer, "BLOCK", block)
+        torch.manual_seed(0)
+        layer = nn.Linear(40, 30)
+        adam = FlatAdam(layer, lr=0.1)
+        for step in range(3):
+            adam.zero_grad()
+            layer(torch.full((2, 40), float(step + 1))).square().sum().backward()
+            adam.step()
+        return adam.vector, adam.first, adam.second
+
+    for whole, parts in zip(run(10**6), run(100), strict=True):
+        assert torch.equal(whole, parts)
