@@ -58,8 +58,9 @@ def source_run(settings: RecognitionSettings) -> RunDirectory:
     if not (home / f"latest_{command}").is_file():
         raise UserError(
             f"there is no run of {settings.source} in {home}. Train it first: python -m simmc "
-            f"{command} --dataset {settings.dataset} --probe {settings.probe}; or name a run with "
-            "--encoder_run."
+            f"{command} --dataset {settings.dataset} --probe {settings.probe} --length "
+            f"{settings.length}{settings.typed_folders('data_root', 'model_root')}; or name a run "
+            "with --encoder_run."
         )
     return RunDirectory.latest(
         settings.model_root, settings.dataset, settings.probe, pointer=f"latest_{command}"

@@ -6,6 +6,7 @@ Named as the public READMEs and programs name them, with what was added.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any, ClassVar
 
 from simmc.config.options import Range, Settings, option, switch
@@ -69,6 +70,14 @@ class PlaceSettings(Settings):
     def spec(self) -> DatasetSpec:
         """The dataset: of the table, or the user's own by its manifest."""
         return find_spec(Path(self.data_root), self.dataset, self.length)
+
+    def typed_folders(self, *names: str) -> str:
+        """Flags of those folders that are not the default ones, for a command to be run next."""
+        return "".join(
+            f" --{name} {quote(getattr(self, name))}"
+            for name in names
+            if getattr(self, name) != getattr(type(self), name)
+        )
 
     def check(self) -> None:
         """Canonical dataset and probe."""

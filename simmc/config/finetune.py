@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from shlex import quote
 from typing import Any, ClassVar, Self
 
 from simmc.config.common import MACHINE, MAIN, TRAINING
@@ -67,19 +66,11 @@ class FinetuneSettings(SimMCSettings):
     def remedy(self) -> str:
         """The commands that make the features, where these settings look for them."""
         where = f"--dataset {self.dataset} --probe {self.probe} --length {self.length}"
-        where += self._roots("data_root", "model_root")
+        where += self.typed_folders("data_root", "model_root")
         return (
             f"make them with: python -m simmc {SOURCES[self.source]} {where}, and then: python -m "
-            f"simmc export-features --source {self.source} {where}{self._roots('features_root')}"
-        )
-
-    def _roots(self, *names: str) -> str:
-        """Flags of the folders that are not the default ones."""
-        chosen = {name: str(getattr(self, name)) for name in names}
-        return "".join(
-            f" --{name} {quote(folder)}"
-            for name, folder in chosen.items()
-            if folder != getattr(type(self), name)
+            f"simmc export-features --source {self.source} {where}"
+            f"{self.typed_folders('features_root')}"
         )
 
     @property

@@ -52,14 +52,30 @@ class FlatAdam:
     def step(self) -> None:
         """One update from the accumulated gradients."""
         self.steps += 1
-        b1, b2 = self.betas
-        rate = self.lr * math.sqrt(1 - b2**self.steps) / (1 - b1**self.steps)
-        size = BLOCK if self.vector.device.type == "cpu" else max(1, len(self.vector))
+        size = BLOCK if self.vector.device.type == "cpu" else len(self.vector)
         parts = (self.vector, self.gradient, self.first, self.second)
         for vector, gradient, first, second in zip(*(p.split(size) for p in parts), strict=True):
-            first.lerp_(gradient, 1 - b1)
-            second.mul_(b2).addcmul_(gradient, gradient, value=1 - b2)
-            vector.addcdiv_(first, second.sqrt().add_(self.eps), value=-rate)
+            damping = self.take_in(gradient, first, second)
+            vector.addcdiv_(first, damping, value=-self.rate)
+
+    @property
+    def rate(self) -> float:
+        """Step size with the bias correction of both moments, after `steps` steps."""
+        b1, b2 = self.betas
+        return self.lr * math.sqrt(1 - b2**self.steps) / (1 - b1**self.steps)
+
+    def take_in(
+        self, gradient: torch.Tensor, first: torch.Tensor, second: torch.Tensor
+    ) -> torch.Tensor:
+        """Moves both moments, in place, towards a gradient of their shape.
+
+        Returns:
+            What the first moment is to be divided by: the root of the second one, plus epsilon.
+        """
+        b1, b2 = self.betas
+        first.lerp_(gradient, 1 - b1)
+        second.mul_(b2).addcmul_(gradient, gradient, value=1 - b2)
+        return second.sqrt().add_(self.eps)
 
     def state_dict(self) -> dict[str, Any]:
         """Moments and step count, for a checkpoint."""

@@ -41,9 +41,12 @@ def product(a: torch.Tensor, b: torch.Tensor, added: torch.Tensor | None = None)
     """`added + a b`.
 
     Args:
-        a: (b, rows, n) float.
-        b: (b, n, m).
-        added: (b, rows or 1, m); None: 0.
+        a: (k, rows, n) float, k matrices.
+        b: (k, n, m) float.
+        added: (k, rows or 1, m) float; None: 0.
+
+    Returns:
+        (k, rows, m) float.
     """
     found: torch.Tensor = _Product.apply(a, b, added)
     return found

@@ -1,6 +1,5 @@
 """Several Adams on one network that share some of its parameters."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,12 +46,8 @@ class SharedAdam(FlatAdam):
     def step(self) -> None:
         """One update of every Adam."""
         super().step()  # leaves the shared parameters as they are
-        b1, b2 = self.betas
-        self.firsts.lerp_(self.slopes, 1 - b1)
-        self.seconds.mul_(b2).addcmul_(self.slopes, self.slopes, value=1 - b2)
-        rate = self.lr * math.sqrt(1 - b2**self.steps) / (1 - b1**self.steps)
-        updates = self.firsts / self.seconds.sqrt().add_(self.eps)
-        self.vector[: updates.shape[1]].add_(updates.sum(0), alpha=-rate)
+        updates = self.firsts / self.take_in(self.slopes, self.firsts, self.seconds)
+        self.vector[: updates.shape[1]].add_(updates.sum(0), alpha=-self.rate)
 
     def state_dict(self) -> dict[str, Any]:
         """Moments and step count, for a checkpoint."""

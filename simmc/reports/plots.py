@@ -155,7 +155,9 @@ def curves(
         UserError: nothing to draw, or another ending.
     """
     panels = [
-        panel for panel in _PANELS if any(_series(metrics, line[0])[0] for line in panel.lines)
+        panel
+        for panel in (*_PANELS, *_further_losses(metrics))
+        if any(_series(metrics, line[0])[0] for line in panel.lines)
     ]
     if not panels:
         raise UserError(
@@ -182,7 +184,9 @@ def curves(
                 axes.tick_params(labelbottom=True)
         figure.suptitle(title or (title_of(run) if run else ""), x=0.005, ha="left")
         marks = []
-        for label, colour, style in (PROTOCOL_LINES[name] for name in chosen):
+        for name in chosen:
+            _, colour, style = PROTOCOL_LINES[name]
+            label = _protocol_label(name, chosen)
             marks.append(Line2D([], [], color=colour, linestyle=style, linewidth=0.9, label=label))
         if marks:
             figure.legend(
@@ -246,10 +250,32 @@ def _chosen(run: Run | None, protocols: Sequence[str]) -> dict[str, int]:
     }
 
 
+def _protocol_label(name: str, chosen: dict[str, int]) -> str:
+    """What a protocol's line is called; nothing of a choice where all have the same epoch.
+
+    A method that takes its last epoch has chosen by nothing, and results do not say which do.
+    """
+    if len(chosen) > 1 and len(set(chosen.values())) == 1:
+        return f"{name}: epoch {chosen[name]}, the same under both protocols"
+    return PROTOCOL_LINES[name][0]
+
+
+def _further_losses(metrics: Metrics) -> list[_Panel]:
+    """A panel for each loss that no panel of SimMC's shows, in the order of the metrics."""
+    shown = {line[0] for panel in _PANELS for line in panel.lines}
+    keys = dict.fromkeys(key for line in metrics for key in line if key.startswith("loss_"))
+    return [
+        _Panel(f"Loss: {key.removeprefix('loss_')}", "mean loss", ((key, "", BLUE, "-"),))
+        for key in keys
+        if key not in shown
+    ]
+
+
 def _label_curves(axes: Any, run: Run, found: dict[str, list[float]], under: bool) -> None:
     """Names the curves in the empty corner under or over them, with the usual numbers."""
+    chosen = _chosen(run, list(found))
     for index, (name, rates) in enumerate(found.items()):
-        label, colour, _ = PROTOCOL_LINES[name]
+        colour = PROTOCOL_LINES[name][1]
         numbers = [f"top-{rank} {rates[rank - 1]:.1f}" for rank in (1, 5, 10) if rank <= len(rates)]
         values = run.protocol(name) or {}
         if values.get("mAP") is not None:
@@ -260,7 +286,7 @@ def _label_curves(axes: Any, run: Run, found: dict[str, list[float]], under: boo
         axes.text(
             0.98,
             0.04 + 0.13 * place if under else 0.97 - 0.13 * place,
-            f"{label}\n{'   '.join(numbers)}",
+            f"{_protocol_label(name, chosen)}\n{'   '.join(numbers)}",
             transform=axes.transAxes,
             ha="right",
             va="bottom" if under else "top",

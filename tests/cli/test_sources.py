@@ -278,7 +278,10 @@ def test_views_of_ks20_are_named_from_the_others(prepared, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--source", "SGELA"], ["there is no run of SGELA", "python -m simmc sgela"]),
+        (
+            ["--source", "SGELA"],
+            ["there is no run of SGELA", "python -m simmc sgela", " --model_root "],
+        ),
         (["--source", "SGELA", "--encoder_run", "nowhere"], ["--encoder_run nowhere"]),
         (["--views", "ap", "--source", "PoseGait"], ["--source 'PoseGait'"]),
         (

@@ -5,6 +5,7 @@ import pytest
 
 from simmc.errors import UserError
 from simmc.reports import plots, results
+from tests.reports.conftest import rates
 
 pytest.importorskip("matplotlib")
 
@@ -52,6 +53,24 @@ def test_curves_draw_what_there_is(make_run, metrics, tmp_path):
     for words in ("Probe against gallery", "Clusters", "Prototype loss", "epoch chosen", "epoch"):
         assert words in text
     assert "mINP" not in text  # no epoch has it
+
+
+def test_every_loss_has_a_panel(tmp_path):
+    lines = [{"epoch": epoch, "loss_mpc": 1.0, "loss_locality": 2.0} for epoch in range(3)]
+    text = drawn_text(plots.curves(lines, tmp_path / "c.svg"))
+    assert "Prototype loss (MPC)" in text and "Loss: locality" in text
+    assert "Loss: mpc" not in text
+
+
+def test_no_choice_is_claimed_where_both_protocols_have_the_same_epoch(make_run, metrics, tmp_path):
+    run = results.load(make_run(protocols={"paper": rates(0.5), "label_free": rates(0.5)}))
+    for file in (
+        plots.curves(metrics, tmp_path / "c.svg", run),
+        plots.cmc(run, tmp_path / "cmc.svg"),
+    ):
+        text = drawn_text(file)
+        assert "label_free: epoch 3, the same under both protocols" in text
+        assert "chosen" not in text
 
 
 def test_curves_mark_only_the_protocols_asked_for(make_run, metrics, tmp_path):
