@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simmc import config, fidelity
-from simmc.config import Range, Settings, SimMCSettings, option, options_of, resolve
+from simmc import settings as config
 from simmc.data import specs
 from simmc.errors import UserError
+from simmc.settings import Range, Settings, SimMCSettings, option, options_of, resolve
+from simmc.settings import switches as fidelity
 
 PRESETS = Path(__file__).parents[1] / "configs" / "simmc"
 # Presets of the public program: J aside, f, x, lambda, tau, eps, min_samples
@@ -334,11 +335,11 @@ def test_the_header_of_a_preset(path):
 def test_presets_of_an_installed_package(tmp_path, monkeypatch):
     """Without a checkout around the package they are found under the environment's share/."""
     package = tmp_path / "lib" / "simmc" / "__init__.py"
-    monkeypatch.setattr("simmc.config.layers.simmc.__file__", str(package))
+    monkeypatch.setattr("simmc.settings.layers.simmc.__file__", str(package))
     shared = tmp_path / "env" / "share" / "simmc" / "configs"
     (shared / "simmc").mkdir(parents=True)
     monkeypatch.setattr(
-        "simmc.config.layers.sysconfig.get_path", lambda *_args: str(tmp_path / "env")
+        "simmc.settings.layers.sysconfig.get_path", lambda *_args: str(tmp_path / "env")
     )
     assert config.preset_root() == shared
 

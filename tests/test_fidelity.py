@@ -3,8 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from simmc import fidelity
-from simmc.config import (
+from simmc.settings import (
     AgeSettings,
     FinetuneSettings,
     HiMPCSettings,
@@ -16,6 +15,7 @@ from simmc.config import (
     SupervisedSettings,
     options_of,
 )
+from simmc.settings import switches as fidelity
 
 PAGE = (Path(__file__).parents[1] / "docs" / "fidelity.md").read_text(encoding="utf-8")
 RESULTS = (Path(__file__).parents[1] / "docs" / "results.md").read_text(encoding="utf-8")

@@ -13,13 +13,13 @@ from simmc.clustering import (
     neighbor_weights,
     radius_graph,
 )
-from simmc.config import SimMCSettings, resolve
-from simmc.data.loaders import Experiment, Split
+from simmc.data.experiment.load import Experiment, Split
 from simmc.data.skeletons import KGBD_FILE
-from simmc.methods.matching import encode
 from simmc.methods.simmc import SimMC
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import generators
+from simmc.scoring.match import encode
+from simmc.settings import SimMCSettings, resolve
 from tests.conftest import shared_file
 
 pytestmark = pytest.mark.realdata

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from simmc.clustering import cluster_means
-from simmc.data.levels import BODY_LEVELS, body_levels
+from simmc.data.body_levels import BODY_LEVELS, body_levels
 from simmc.data.skeletons import KINECT_V1
 from simmc.losses import hard_skeleton_contrast, meta_prototype_contrast
-from simmc.models.levels import HierarchicalNetwork
+from simmc.models.himpc import HierarchicalNetwork
 from simmc.models.optimizer import FlatAdam
 from tests.conftest import shared_file
 

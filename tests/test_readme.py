@@ -11,8 +11,8 @@ import pytest
 
 from simmc import cli
 from simmc.cli import preprocess, report
-from simmc.config import SimMCSettings, options_of, resolve
 from simmc.data import specs
+from simmc.settings import SimMCSettings, options_of, resolve
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -151,7 +151,7 @@ def test_the_page_on_own_skeletons_works(tmp_path):
     )
     assert done.returncode == 0, done.stderr
 
-    from simmc.data.loaders import load_experiment
+    from simmc.data.experiment.load import load_experiment
 
     loaded = load_experiment(
         tmp_path / "Datasets",

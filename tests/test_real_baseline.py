@@ -8,10 +8,10 @@ top-1 and mAP 3.7-3.8 elsewhere, 34.6-36.3 and 3.8-3.9 over four splits of ours;
 import pytest
 
 from simmc.cli import run
-from simmc.cli.training import load
-from simmc.config import SimMCSettings, resolve
-from simmc.methods.matching import match
+from simmc.engine.run import load
 from simmc.runs.runtime import start
+from simmc.scoring.match import match
+from simmc.settings import SimMCSettings, resolve
 
 pytestmark = [pytest.mark.realdata, pytest.mark.slow]
 

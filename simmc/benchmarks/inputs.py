@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from simmc.config import SimMCSettings
-from simmc.data.loaders import Experiment
-from simmc.methods.matching import encode
+from simmc.data.experiment.load import Experiment
 from simmc.methods.simmc import SimMC
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import generators
+from simmc.scoring.match import encode
+from simmc.settings import SimMCSettings
 
 WIDTH = 256  # H of SimMC
 SCALE = 0.04  # standard deviation of an entry, as untrained features of KGBD have it

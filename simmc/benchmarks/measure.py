@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 import simmc
+from simmc import files as atomic
 from simmc.benchmarks import machine, record
 from simmc.benchmarks.contestants import CONTESTANTS
 from simmc.benchmarks.summary import MIB
 from simmc.benchmarks.worker import NO_MEMORY
-from simmc.runs import atomic
 
 DENSE_BYTES = 10  # a pair of rows: weights, averaged weights, and some more
 Say = Callable[[str], None]

@@ -14,9 +14,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from simmc import files as atomic
 from simmc.benchmarks.summary import summarise
 from simmc.errors import UserError
-from simmc.runs import atomic
 
 FILE = "benchmark.json"
 FORMAT = 1

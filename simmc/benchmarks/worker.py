@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from simmc import files as atomic
 from simmc.benchmarks import machine
 from simmc.benchmarks.contestants import CONTESTANTS, HOW, ours
 from simmc.benchmarks.inputs import clustered
 from simmc.clustering import approximate_neighbors, k_nearest
 from simmc.evaluation.diagnostics import label_agreement
-from simmc.runs import atomic
 from simmc.runs.clock import Clock
 from simmc.runs.runtime import peak_rss_bytes, start
 

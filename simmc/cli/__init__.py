@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from simmc import __doc__ as about
 from simmc import __version__ as version
 from simmc.errors import UserError
-from simmc.fidelity import EPOCHS
+from simmc.settings.switches import EPOCHS
 
 # name -> ("module:function", what it does)
 COMMANDS: dict[str, tuple[str, str]] = {

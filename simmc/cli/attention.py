@@ -6,17 +6,17 @@ import torch
 
 from simmc.cli import trained
 from simmc.cli.sgela import TASK_TITLES, title
-from simmc.config import AgeSettings, GaitSettings, SgelaSettings
+from simmc.engine.pseudo_labels import load_weights
 from simmc.errors import UserError
 from simmc.losses import locality_mask
 from simmc.methods import sgela as method
-from simmc.methods.attention import mean_alignments
-from simmc.methods.matching import tensor_of
-from simmc.methods.training import load_weights
 from simmc.reports import attention as picture
 from simmc.reports import results, style
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import start
+from simmc.scoring.attention import mean_alignments
+from simmc.scoring.match import tensor_of
+from simmc.settings import AgeSettings, GaitSettings, SgelaSettings
 
 POINTER = "latest_[as]g*"  # names the newest runs of AGE and SGELA beside those of other methods
 METHODS: dict[str, type[GaitSettings]] = {"age": AgeSettings, "sgela": SgelaSettings}

@@ -5,17 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from simmc import files as atomic
 from simmc.benchmarks import epoch, machine, measure, plots, record, tables
 from simmc.benchmarks.contestants import CONTESTANTS
 from simmc.benchmarks.inputs import GENERATED, untrained_features
 from simmc.benchmarks.measure import Plan, Source
 from simmc.cli import console
-from simmc.cli.training import load
-from simmc.config import Range, Settings, SimMCSettings, option, resolve
-from simmc.config.common import THREADS
-from simmc.data.loaders import Experiment
+from simmc.data.experiment.load import Experiment
+from simmc.engine.run import load
 from simmc.errors import UserError
-from simmc.runs import atomic, runtime
+from simmc.runs import runtime
+from simmc.settings import Range, Settings, SimMCSettings, option, resolve
+from simmc.settings.common import THREADS
 
 WHAT, HOW, WHERE = "what to measure", "how", "files and machine"
 KGBD = "KGBD"

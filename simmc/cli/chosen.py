@@ -11,18 +11,19 @@ from typing import TypeVar
 
 import numpy as np
 
-from simmc.cli import console, himpc, trackmc, trained, training
+from simmc.cli import console, himpc, trackmc, trained
 from simmc.cli import simmc as simmc_command
-from simmc.cli.run_folder import TWIN, home_of
-from simmc.config import EpochSettings, Resolved, TrainedSettings, UnlabelledSettings
-from simmc.config.layers import TYPED
-from simmc.config.trained import POINTERS
-from simmc.data.loaders import Experiment, Split
+from simmc.data.experiment.load import Experiment, Split
+from simmc.engine import run as training
+from simmc.engine.loop import weights_path
+from simmc.engine.stored_run import TWIN, home_of
 from simmc.errors import UserError
-from simmc.methods.embedding import Embedder, embedder
-from simmc.methods.loop import weights_path
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import Runtime, start
+from simmc.scoring.embed import Embedder, embedder
+from simmc.settings import EpochSettings, Resolved, TrainedSettings, UnlabelledSettings
+from simmc.settings.layers import TYPED
+from simmc.settings.trained import POINTERS
 
 S = TypeVar("S", bound=TrainedSettings)
 METHODS = {

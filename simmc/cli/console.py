@@ -8,10 +8,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from simmc.config import EpochSettings, Resolved
-from simmc.data.loaders import Experiment
+from simmc.data.experiment.load import Experiment
 from simmc.errors import UserError
 from simmc.runs.directory import RunDirectory
+from simmc.settings import EpochSettings, Resolved
 
 EXPLAINED = {
     "paper": "paper protocol: the epoch with the best probe top-1 (it has seen the test)",

@@ -6,19 +6,19 @@ from typing import Any
 import numpy as np
 
 from simmc.cli import console
-from simmc.cli.run_folder import PROTOCOLS, keep_probes, new_results, take_retrievals
-from simmc.cli.training import CMC_RANKS, load
-from simmc.config import DescriptorSettings, Resolved, resolve
-from simmc.config.descriptors import ALL, NAMES
-from simmc.data.loaders import Experiment, Split
+from simmc.data.experiment.load import Experiment, Split
+from simmc.engine.run import CMC_RANKS, load
+from simmc.engine.stored_run import PROTOCOLS, keep_probes, new_results, take_retrievals
 from simmc.errors import UserError
 from simmc.evaluation.classification import Classification, evaluate_classes
-from simmc.methods.classifiers import TITLES, class_scores
 from simmc.methods.descriptors import encoder
-from simmc.methods.matching import Encoder, encode, match, retrieval_outcome, tensor_of
 from simmc.runs.clock import Clock
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import Runtime, peak_rss_bytes, start
+from simmc.scoring.classifiers import TITLES, class_scores
+from simmc.scoring.match import Encoder, encode, match, retrieval_outcome, tensor_of
+from simmc.settings import DescriptorSettings, Resolved, resolve
+from simmc.settings.descriptors import ALL, NAMES
 
 SUPERVISED = "supervised"
 POINTER = "latest_descriptors"  # SimMC's own pointer is where --mode Eval looks

@@ -11,11 +11,11 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from simmc.config import Settings, option, resolve
-from simmc.config.common import THREADS
 from simmc.data import specs
 from simmc.errors import UserError
 from simmc.runs import checkpoints, runtime, seeds
+from simmc.settings import Settings, option, resolve
+from simmc.settings.common import THREADS
 
 _GIB = 2**30
 

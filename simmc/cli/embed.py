@@ -4,11 +4,11 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from simmc import files as atomic
 from simmc.cli import console
 from simmc.cli.chosen import Chosen, choose
-from simmc.config import EmbedSettings, resolve
 from simmc.data import arrays
-from simmc.runs import atomic
+from simmc.settings import EmbedSettings, resolve
 
 FOLDER, ABOUT = "embeddings", "embed.json"
 ORDER = "rows are windows in the order of the stored files, all of them"

@@ -10,21 +10,22 @@ import numpy as np
 from tqdm import tqdm
 
 from simmc.cli import console
-from simmc.cli.run_folder import TWIN
 from simmc.cli.sources import pretext_settings
-from simmc.config import ExportSettings, RecognitionSettings, SourceSettings, resolve
-from simmc.config.finetune import SOURCES, UNLABELLED
-from simmc.data import inputs, store
+from simmc.data import store
+from simmc.data.experiment import inputs
+from simmc.data.experiment.load import load_stored
 from simmc.data.foreign import read_foreign
-from simmc.data.loaders import load_stored
 from simmc.data.specs import skeleton_of, splits_of
 from simmc.data.store import StoredSplit
+from simmc.engine.loop import weights_path
+from simmc.engine.stored_run import TWIN
 from simmc.errors import UserError
-from simmc.methods.loop import weights_path
 from simmc.methods.sources import features, find_source, load_trained
 from simmc.models.source import SourceNetwork
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import Runtime, start
+from simmc.settings import ExportSettings, RecognitionSettings, SourceSettings, resolve
+from simmc.settings.finetune import SOURCES, UNLABELLED
 
 BLOCK = 4096  # rows copied at a time
 

@@ -1,13 +1,13 @@
 """`simmc finetune` and `SimMC-UF.py`: SimMC on the features of a source model."""
 
-from simmc.cli import training
-from simmc.config import FinetuneSettings, Resolved
-from simmc.data.loaders import Experiment
-from simmc.data.scaling import standardised
-from simmc.methods import finetune as method
+from simmc.data.experiment.load import Experiment
+from simmc.data.experiment.scaling import standardised
+from simmc.engine import run as training
+from simmc.methods import simmc_uf as method
 from simmc.methods.simmc import SimMC
 from simmc.methods.sources import find_source
-from simmc.models.encoder import training_flops
+from simmc.models.simmc import training_flops
+from simmc.settings import FinetuneSettings, Resolved
 
 
 def main(argv: list[str]) -> int:

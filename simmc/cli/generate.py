@@ -13,13 +13,15 @@ from typing import Any, ClassVar
 from tqdm import tqdm
 
 from simmc import __version__
-from simmc.config import Range, Settings, option, resolve
-from simmc.data import specs, takes, walkers
+from simmc import files as atomic
+from simmc.data import specs
 from simmc.data.manifest import staged_folder
 from simmc.data.raw import write as raw
-from simmc.data.walkers import Walk
+from simmc.data.synthetic import recording_plan as takes
+from simmc.data.synthetic import walkers
+from simmc.data.synthetic.walkers import Walk
 from simmc.errors import UserError
-from simmc.runs import atomic
+from simmc.settings import Range, Settings, option, resolve
 
 WHAT = "what to make"
 

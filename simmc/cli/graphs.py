@@ -2,15 +2,16 @@
 
 from collections.abc import Callable
 
-from simmc.cli import console, training
+from simmc.cli import console
 from simmc.cli.sources import budget
-from simmc.config import GraphSettings, MGSCRSettings, SMSGESettings
+from simmc.engine import run as training
+from simmc.engine.pretext import scorer
 from simmc.methods import mgscr as mgscr_method
 from simmc.methods import smsge as smsge_method
-from simmc.methods.pretext import scorer
-from simmc.models.encoder import count_parameters
 from simmc.models.graph_size import IDENTITIES
+from simmc.models.simmc import count_parameters
 from simmc.runs import seeds
+from simmc.settings import GraphSettings, MGSCRSettings, SMSGESettings
 
 # the pretext task alone: the papers' rows of MG-SCR have learned identities as well
 MGSCR_TITLE, SMSGE_TITLE = "MG-SCR (SSP)", "SM-SGE"

@@ -1,11 +1,11 @@
 """`simmc himpc` and `Hi-MPC.py`: train Hi-MPC, continue a run, or score a trained one."""
 
-from simmc.cli import training
-from simmc.config import HiMPCSettings
+from simmc.engine import run as training
 from simmc.methods import himpc as method
-from simmc.models.encoder import count_parameters
-from simmc.models.levels import hierarchical_flops
+from simmc.models.himpc import hierarchical_flops
+from simmc.models.simmc import count_parameters
 from simmc.runs import seeds
+from simmc.settings import HiMPCSettings
 
 
 def main(argv: list[str]) -> int:

@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from simmc.cli import console, training
+from simmc import files as atomic
+from simmc.cli import console
 from simmc.cli.chosen import Chosen, choose
-from simmc.config import IdentifySettings, TrackMCSettings, resolve
-from simmc.config.trackmc import OFF
-from simmc.data.loaders import Experiment
+from simmc.data.experiment.load import Experiment
+from simmc.engine import run as training
 from simmc.errors import UserError
-from simmc.methods.identify import Sides, nearest, people, recordings_of
-from simmc.runs import atomic
+from simmc.scoring.identify import Sides, nearest, people, recordings_of
+from simmc.settings import IdentifySettings, TrackMCSettings, resolve
+from simmc.settings.trackmc import OFF
 
 PEOPLE, MATCHES = "people.csv", "matches.csv"
 

@@ -5,16 +5,16 @@ from typing import Any
 import numpy as np
 
 from simmc.cli import console, trained
-from simmc.config import HiMPCSettings
-from simmc.data.levels import body_levels
-from simmc.data.loaders import Experiment
+from simmc.data.body_levels import body_levels
+from simmc.data.experiment.load import Experiment
 from simmc.data.skeletons import KGBD_FILE, Skeleton
 from simmc.errors import UserError
-from simmc.methods.importance import Clustered, cluster_trained, one_of_each, window_importance
 from simmc.reports import importance as picture
 from simmc.reports import results, style
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import start
+from simmc.scoring.importance import Clustered, cluster_trained, one_of_each, window_importance
+from simmc.settings import HiMPCSettings
 
 POINTER = "latest_himpc"  # names the newest run of Hi-MPC beside those of other methods
 _MINED = {

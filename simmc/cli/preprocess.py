@@ -10,10 +10,10 @@ from typing import Any, ClassVar, cast
 
 from tqdm import tqdm
 
-from simmc.config import Range, Settings, option, resolve, switch
 from simmc.data import specs
 from simmc.data.preprocess import Outcome, Protocol, preprocess
 from simmc.data.recordings import Progress, ReadOptions
+from simmc.settings import Range, Settings, option, resolve, switch
 
 WHAT = "what to make"
 FIDELITY = "fidelity switches (released value first, exact second; docs/fidelity.md)"

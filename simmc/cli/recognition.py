@@ -6,21 +6,22 @@ from typing import Any
 
 import torch
 
-from simmc.cli import console, training
+from simmc.cli import console
 from simmc.cli.sources import pretext_settings, published_settings
-from simmc.config import RecognitionSettings, SourceSettings, resolve
-from simmc.config.finetune import SOURCES
-from simmc.config.recognition import MATCH
-from simmc.data.loaders import Experiment
+from simmc.data.experiment.load import Experiment
 from simmc.data.specs import skeleton_of
+from simmc.engine import run as training
 from simmc.errors import UserError
 from simmc.methods import recognition as method
 from simmc.methods.sources import find_source, load_trained
-from simmc.models.encoder import count_parameters
+from simmc.models.simmc import count_parameters
 from simmc.models.source import SourceNetwork
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import Seeds
+from simmc.settings import RecognitionSettings, SourceSettings, resolve
+from simmc.settings.finetune import SOURCES
+from simmc.settings.recognition import MATCH
 
 EXPLAINED = console.EXPLAINED | {
     "supervised": "supervised protocol: the epoch with the best test Rank-1, as published (it has "

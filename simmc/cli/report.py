@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from simmc import files as atomic
 from simmc.errors import UserError
 from simmc.reports import confusion, plots, render, results, tables
 from simmc.reports.style import save_with_numbers, title_of
-from simmc.runs import atomic
 from simmc.runs.directory import RunDirectory
 
 # A run whose first training balances classes by identity keeps its label-free training here.

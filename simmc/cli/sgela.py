@@ -1,13 +1,14 @@
 """`simmc age` and `simmc sgela`: train, continue a run, or score a trained one."""
 
-from simmc.cli import console, training
+from simmc.cli import console
 from simmc.cli.sources import budget
-from simmc.config import AgeSettings, GaitSettings, SgelaSettings
-from simmc.config.sgela import PLUS
+from simmc.engine import run as training
+from simmc.engine.pretext import scorer
 from simmc.methods import sgela as method
-from simmc.methods.pretext import scorer
-from simmc.models.encoder import count_parameters
+from simmc.models.simmc import count_parameters
 from simmc.runs import seeds
+from simmc.settings import AgeSettings, GaitSettings, SgelaSettings
+from simmc.settings.sgela import PLUS
 
 TASK_TITLES = {"rev_rec": "Rev. Rec.", "pred": "Pred.", "sort": "Sort."}
 

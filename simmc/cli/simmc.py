@@ -1,12 +1,12 @@
 """`simmc simmc` and `SimMC.py`: train SimMC, continue a run, or score a trained one."""
 
-from simmc.cli import training
-from simmc.config import SimMCSettings
-from simmc.data import inputs
+from simmc.data.experiment import inputs
 from simmc.data.specs import skeleton_of
+from simmc.engine import run as training
 from simmc.methods import simmc as method
-from simmc.models.encoder import SimMCNetwork, count_parameters, training_flops
+from simmc.models.simmc import SimMCNetwork, count_parameters, training_flops
 from simmc.runs import seeds
+from simmc.settings import SimMCSettings
 
 
 def main(argv: list[str]) -> int:

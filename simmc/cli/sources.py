@@ -1,10 +1,10 @@
 """Settings of the source models: those that a run was trained with, and those published."""
 
-from simmc.config import DataSettings, Resolved, SourceSettings, resolve
-from simmc.data.loaders import Experiment
+from simmc.data.experiment.load import Experiment
 from simmc.errors import UserError
 from simmc.methods.sources import find_source
 from simmc.runs.directory import RunDirectory
+from simmc.settings import DataSettings, Resolved, SourceSettings, resolve
 
 
 def pretext_settings(source: str, run: RunDirectory, data_root: str, flag: str) -> SourceSettings:

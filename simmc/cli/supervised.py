@@ -2,12 +2,12 @@
 
 import torch
 
-from simmc.cli import training
-from simmc.config import SupervisedSettings
-from simmc.data import inputs
+from simmc.data.experiment import inputs
 from simmc.data.specs import skeleton_of
+from simmc.engine import run as training
 from simmc.methods import supervised as method
-from simmc.models.encoder import count_parameters
+from simmc.models.simmc import count_parameters
+from simmc.settings import SupervisedSettings
 
 TITLES = {
     "encoder": "SimMC encoder (supervised)",

@@ -1,14 +1,14 @@
 """`simmc trackmc`: train our own method, continue a run, or score a trained one."""
 
-from simmc.cli import training
-from simmc.config import Resolved, TrackMCSettings
-from simmc.config.trackmc import MERGE, OFF
-from simmc.data import inputs
-from simmc.data.loaders import Experiment
+from simmc.data.experiment import inputs
+from simmc.data.experiment.load import Experiment
 from simmc.data.specs import skeleton_of
+from simmc.engine import run as training
 from simmc.methods import trackmc as method
-from simmc.models.encoder import count_parameters
+from simmc.models.simmc import count_parameters
 from simmc.runs import seeds
+from simmc.settings import Resolved, TrackMCSettings
+from simmc.settings.trackmc import MERGE, OFF
 
 FEWEST = 5  # recordings for each neighbour of a part, below which merging is not safe
 EXPLAINED = {

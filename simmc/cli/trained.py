@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from simmc.cli import training
-from simmc.config import EpochSettings, resolve
-from simmc.data.loaders import Experiment
+from simmc.data.experiment.load import Experiment
+from simmc.engine import run as training
 from simmc.errors import UserError
 from simmc.reports import results, style
 from simmc.runs.directory import RunDirectory
+from simmc.settings import EpochSettings, resolve
 
 S = TypeVar("S", bound=EpochSettings)
 

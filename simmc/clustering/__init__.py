@@ -25,10 +25,10 @@ from simmc.clustering.neighbors import (
     k_nearest_among,
     k_nearest_others,
 )
+from simmc.clustering.options import ClusterSettings
 from simmc.clustering.prototypes import cluster_means
 from simmc.clustering.pseudo_labels import Clustering, as_arrays, pseudo_labels
-from simmc.clustering.settings import ClusterSettings
-from simmc.clustering.tracks import Targets, draw_parts, part_means, shared_targets
+from simmc.clustering.tracklets import Targets, draw_parts, part_means, shared_targets
 
 __all__ = [
     "OUTLIER",

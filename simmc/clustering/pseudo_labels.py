@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from simmc.clustering import on_device
+from simmc.clustering import gpu as on_device
 from simmc.clustering.approximate import approximate_neighbors
 from simmc.clustering.density import dbscan
 from simmc.clustering.executors import Executor, Threads
 from simmc.clustering.jaccard import JaccardGraph, graph_from_neighbors, unit_rows
 from simmc.clustering.neighbors import Neighbors, as_rows, k_nearest
-from simmc.clustering.settings import ClusterSettings, Timer
+from simmc.clustering.options import ClusterSettings, Timer
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from simmc import files as atomic
 from simmc.data.pickled import FAULTS, read_header, read_object_array
 from simmc.errors import UserError
-from simmc.runs import atomic
 
 AGAIN = "the set is damaged: run Preprocess.py again"
 

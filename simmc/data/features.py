@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from simmc import files as atomic
 from simmc.data import arrays, store
 from simmc.data.specs import DatasetSpec
 from simmc.data.store import StoredSplit
 from simmc.errors import UserError
-from simmc.runs import atomic
 
 FRAMES = "frames"  # the kind that SimMC-UF learns from
 SCHEMA = 1

@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from simmc import files as atomic
 from simmc.data import specs
 from simmc.data.skeletons import SKELETONS, Skeleton
 from simmc.data.specs import DatasetSpec
 from simmc.errors import UserError
-from simmc.runs import atomic
 
 NAME = "manifest.json"
 SCHEMA = 1

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from simmc import __version__
+from simmc import files as atomic
 from simmc.data import arrays, own, specs
 from simmc.data.manifest import (
     describe_skeleton,
@@ -26,7 +27,6 @@ from simmc.data.pickled import read_object_array
 from simmc.data.skeletons import Skeleton
 from simmc.data.specs import DatasetSpec
 from simmc.errors import UserError
-from simmc.runs import atomic
 
 __all__ = [
     "StoredSplit",

@@ -14,7 +14,7 @@ import torch
 
 from simmc.compiled import over_rows
 from simmc.evaluation.counting import rank_rows
-from simmc.evaluation.on_device import rank_on_device
+from simmc.evaluation.gpu import rank_on_device
 from simmc.evaluation.screening import GivenDistances, ReleasedSquares, Screen
 from simmc.evaluation.spans import match_spans
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 
-from simmc.losses.mined_contrast import Mining, Scores, importance, mined_contrast
+from simmc.losses.hard_mining import Mining, Scores, importance, mined_contrast
 
 Reduction = Literal["mean", "sum"]
 

@@ -11,8 +11,8 @@ import torch
 
 from simmc.data.skeletons import CASIA_14, Skeleton
 from simmc.errors import UserError
-from simmc.methods.matching import Encoder
 from simmc.runs.runtime import few_threads
+from simmc.scoring.match import Encoder
 
 Pair = tuple[str, str]
 
@@ -123,7 +123,7 @@ DESCRIPTORS: dict[str, Callable[[torch.Tensor, Skeleton], torch.Tensor]] = {
 
 
 def encoder(name: str, skeleton: Skeleton) -> Encoder:
-    """A descriptor in the place of a network, for `simmc.methods.matching.encode` and `match`.
+    """A descriptor in the place of a network, for `simmc.scoring.match.encode` and `match`.
 
     Args:
         name: key of `DESCRIPTORS`.

@@ -4,12 +4,12 @@ from typing import TypeVar
 
 import numpy as np
 
-from simmc.config import GraphSettings
-from simmc.data.loaders import Experiment
-from simmc.methods.pretext import PretextTraining
+from simmc.data.experiment.load import Experiment
+from simmc.engine.pretext import PretextTraining
 from simmc.models.source import SourceNetwork
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import Seeds
+from simmc.settings import GraphSettings
 
 G = TypeVar("G", bound=GraphSettings)
 

@@ -14,22 +14,22 @@ import numpy as np
 import torch
 
 from simmc.clustering import cluster_means
-from simmc.config import HiMPCSettings
-from simmc.data.levels import body_levels
-from simmc.data.loaders import Experiment, Split
+from simmc.data.body_levels import body_levels
+from simmc.data.experiment.load import Experiment, Split
 from simmc.data.skeletons import Skeleton
+from simmc.engine.pseudo_labels import ClusterTraining, load_weights
 from simmc.evaluation.ranking import Retrieval
 from simmc.losses import hard_skeleton_contrast, meta_prototype_contrast
-from simmc.methods.matching import (
+from simmc.models.himpc import HierarchicalNetwork
+from simmc.runs.runtime import Runtime
+from simmc.runs.seeds import Seeds
+from simmc.scoring.match import (
     ENCODE_BATCH,
     match_features,
     retrieval_outcome,
     retrieval_record,
 )
-from simmc.methods.training import ClusterTraining, load_weights
-from simmc.models.levels import HierarchicalNetwork
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import Seeds
+from simmc.settings import HiMPCSettings
 
 MSMR = "msmr"  # the joined representation of all levels, beside the levels themselves
 FOCUS = {"hard": 1, "easy": -1, "none": 0}

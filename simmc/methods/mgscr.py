@@ -12,17 +12,16 @@ from typing import Any
 
 import torch
 
-from simmc.config import MGSCRSettings
-from simmc.data.loaders import Experiment
+from simmc.data.experiment.load import Experiment
 from simmc.data.skeletons import Skeleton
 from simmc.errors import UserError
 from simmc.losses import sparse_prediction
 from simmc.methods.graphs import GraphTraining
 from simmc.methods.sources import Source
-from simmc.models.encoder import count_parameters
 from simmc.models.graph_layers import CHANNELS
 from simmc.models.graph_size import IDENTITIES, UNUSED, mgscr_flops, mgscr_head
 from simmc.models.mgscr import MGSCRNetwork
+from simmc.models.simmc import count_parameters
 from simmc.models.subsequences import (
     Subsequences,
     encode,
@@ -31,6 +30,7 @@ from simmc.models.subsequences import (
 )
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import Seeds
+from simmc.settings import MGSCRSettings
 
 
 class MGSCRTraining(GraphTraining[MGSCRSettings]):

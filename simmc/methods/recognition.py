@@ -14,26 +14,26 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
-from simmc.config import RecognitionSettings
-from simmc.config.recognition import MATCH
-from simmc.data.loaders import Experiment
+from simmc.data.experiment.load import Experiment
+from simmc.engine.fixed import FixedTraining
+from simmc.engine.pretext import retrieve
+from simmc.engine.pseudo_labels import load_weights
 from simmc.errors import UserError
 from simmc.evaluation.ranking import Retrieval
-from simmc.methods.classification import (
+from simmc.models.recognition import RecognitionNetwork
+from simmc.models.source import SourceNetwork
+from simmc.runs.runtime import Runtime
+from simmc.runs.seeds import Seeds
+from simmc.scoring.classify import (
     SEPARATE,
     classification_outcome,
     classification_record,
     classify,
     view,
 )
-from simmc.methods.fixed import FixedTraining
-from simmc.methods.matching import retrieval_outcome, retrieval_record, tensor_of
-from simmc.methods.pretext import retrieve
-from simmc.methods.training import load_weights
-from simmc.models.recognition import RecognitionNetwork
-from simmc.models.source import SourceNetwork
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import Seeds
+from simmc.scoring.match import retrieval_outcome, retrieval_record, tensor_of
+from simmc.settings import RecognitionSettings
+from simmc.settings.recognition import MATCH
 
 CLASSIFIED = ("supervised", "fixed_epochs")  # protocols; the first is chosen by the test Rank-1
 MATCHED = ("paper", "fixed_epochs")

@@ -16,23 +16,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from simmc.config import AgeSettings, GaitSettings, SgelaSettings
-from simmc.config.sgela import PLUS
-from simmc.data.loaders import Experiment
+from simmc.data.experiment.load import Experiment
 from simmc.data.skeletons import Skeleton
+from simmc.engine.pretext import PretextTraining
 from simmc.losses import locality_alignment, neighbor_contrast, reconstruction
-from simmc.methods.pretext import PretextTraining
 from simmc.methods.sources import Source
-from simmc.models.gait_encoder import GaitShape
-from simmc.models.gait_network import (
+from simmc.models.sgela import (
     AXES,
     GaitNetwork,
     coordinates,
     step_flops,
     stored_parameters,
 )
+from simmc.models.sgela_encoder import GaitShape
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import Seeds
+from simmc.settings import AgeSettings, GaitSettings, SgelaSettings
+from simmc.settings.sgela import PLUS
 
 CLIP = 5.0
 SHARE = 2 / 3  # of BIWI's windows, from the first on, on which the public program trains

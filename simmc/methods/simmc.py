@@ -12,23 +12,23 @@ from typing import Any
 import torch
 
 from simmc.clustering import cluster_means
-from simmc.config import SimMCSettings
-from simmc.data.loaders import Experiment
+from simmc.data.experiment.load import Experiment
+from simmc.engine.masks import draw_masks
+from simmc.engine.pseudo_labels import ClusterTraining, load_weights
 from simmc.evaluation import diagnostics
 from simmc.evaluation.ranking import Retrieval
 from simmc.losses import intra_sequence_contrast, prototype_contrast
-from simmc.methods.masks import draw_masks
-from simmc.methods.matching import (
+from simmc.models.simmc import SimMCNetwork
+from simmc.runs.runtime import Runtime, few_threads
+from simmc.runs.seeds import Seeds
+from simmc.scoring.match import (
     encode,
     match,
     retrieval_outcome,
     retrieval_record,
     tensor_of,
 )
-from simmc.methods.training import ClusterTraining, load_weights
-from simmc.models.encoder import SimMCNetwork
-from simmc.runs.runtime import Runtime, few_threads
-from simmc.runs.seeds import Seeds
+from simmc.settings import SimMCSettings
 
 
 class SimMC(ClusterTraining[SimMCSettings]):

@@ -10,22 +10,22 @@ from typing import Any
 
 import torch
 
-from simmc.config import SMSGESettings
-from simmc.data.graphs import GRAPH_LEVELS
-from simmc.data.loaders import Experiment
+from simmc.data.experiment.load import Experiment
+from simmc.data.graph_levels import GRAPH_LEVELS
 from simmc.data.skeletons import Skeleton
 from simmc.losses import scale_reconstruction
 from simmc.methods.graphs import GraphTraining
 from simmc.methods.sources import Source
-from simmc.models.encoder import count_parameters
 from simmc.models.graph_layers import CHANNELS
 from simmc.models.graph_size import IDENTITIES, UNUSED, smsge_flops, smsge_head
 from simmc.models.shared_adam import SharedAdam
+from simmc.models.simmc import count_parameters
 from simmc.models.skeleton_graphs import Levels, by_frame
 from simmc.models.smsge import SMSGENetwork, coarser
 from simmc.models.subsequences import encode, subsequences
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import Seeds
+from simmc.settings import SMSGESettings
 
 NAMES = ("hyper", "joint", "part", "body")  # of the losses, in the order of GRAPH_LEVELS
 

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from simmc.config import SourceSettings, resolve
+from simmc.data.experiment.load import Split
 from simmc.data.features import FRAMES
-from simmc.data.loaders import Split
 from simmc.data.skeletons import Skeleton
 from simmc.data.specs import DATASETS
+from simmc.engine.pretext import ENCODE_BATCH
+from simmc.engine.pseudo_labels import load_weights
 from simmc.errors import UserError
-from simmc.methods.matching import tensor_of
-from simmc.methods.pretext import ENCODE_BATCH
-from simmc.methods.training import load_weights
 from simmc.models.source import SourceNetwork
 from simmc.runs.runtime import Runtime
+from simmc.scoring.match import tensor_of
+from simmc.settings import SourceSettings, resolve
 
 
 @dataclass(frozen=True)

@@ -14,25 +14,25 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
-from simmc.config import SupervisedSettings
-from simmc.data.loaders import Experiment, Split
+from simmc.data.experiment.load import Experiment, Split
 from simmc.data.skeletons import Skeleton
+from simmc.engine.fixed import FixedTraining
+from simmc.engine.pseudo_labels import load_weights
 from simmc.errors import UserError
 from simmc.evaluation.ranking import Retrieval
 from simmc.losses import center_loss, moved_centers
 from simmc.methods.descriptors import pose_gait
-from simmc.methods.fixed import FixedTraining
-from simmc.methods.matching import (
+from simmc.models.identities import EncoderClassifier
+from simmc.models.posegait import PoseGaitNetwork
+from simmc.runs.runtime import Runtime, few_threads
+from simmc.runs.seeds import Seeds
+from simmc.scoring.match import (
     match_encoded,
     retrieval_outcome,
     retrieval_record,
     tensor_of,
 )
-from simmc.methods.training import load_weights
-from simmc.models.identities import EncoderClassifier
-from simmc.models.posegait import PoseGaitNetwork
-from simmc.runs.runtime import Runtime, few_threads
-from simmc.runs.seeds import Seeds
+from simmc.settings import SupervisedSettings
 
 PROTOCOLS = ("paper", "fixed_epochs")
 D_PG_WIDTH = 81

@@ -26,27 +26,27 @@ from simmc.clustering import (
     part_means,
     shared_targets,
 )
-from simmc.config import TrackMCSettings
-from simmc.config.trackmc import IGNORE, MERGE, OFF
-from simmc.data.loaders import Experiment, Split
+from simmc.data.experiment.load import Experiment, Split
 from simmc.data.times import overlapping
+from simmc.engine.fixed import FixedTraining
+from simmc.engine.masks import draw_masks
+from simmc.engine.pseudo_labels import clustered, load_weights
 from simmc.errors import UserError
 from simmc.evaluation import diagnostics
 from simmc.evaluation.ranking import Retrieval
 from simmc.losses import shared_prototype_contrast
-from simmc.methods.fixed import FixedTraining
-from simmc.methods.masks import draw_masks
-from simmc.methods.matching import (
+from simmc.models.trackmc import TrackEncoder
+from simmc.runs.runtime import Runtime, few_threads
+from simmc.runs.seeds import Seeds
+from simmc.scoring.match import (
     ENCODE_BATCH,
     match_encoded,
     retrieval_outcome,
     retrieval_record,
     tensor_of,
 )
-from simmc.methods.training import clustered, load_weights
-from simmc.models.track_encoder import TrackEncoder
-from simmc.runs.runtime import Runtime, few_threads
-from simmc.runs.seeds import Seeds
+from simmc.settings import TrackMCSettings
+from simmc.settings.trackmc import IGNORE, MERGE, OFF
 
 
 class TrackMC(FixedTraining[TrackMCSettings]):

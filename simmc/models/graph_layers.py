@@ -15,10 +15,10 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn.functional import elu, leaky_relu
 
 from simmc.compiled import over_rows
-from simmc.models.collaborative_loops import collaborative, collaborative_back
-from simmc.models.lane_loops import LANES
-from simmc.models.structural_loops import SLOPE, structural, structural_back
-from simmc.models.structural_loops import C as CHANNELS
+from simmc.models.kernels.collaborative import collaborative, collaborative_back
+from simmc.models.kernels.lanes import LANES
+from simmc.models.kernels.structural import SLOPE, structural, structural_back
+from simmc.models.kernels.structural import C as CHANNELS
 
 HEADS = 8
 MASKED = -1e9

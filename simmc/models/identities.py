@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from simmc.models.levels import LevelNetwork
+from simmc.models.himpc import LevelNetwork
 
 
 class EncoderClassifier(nn.Module):

@@ -6,7 +6,7 @@ Gates stand in the order i, f, o, j of `simmc.models.lstm`; rows are windows.
 
 import torch
 
-from simmc.models import lstm_loops
+from simmc.models.kernels import lstm_steps as lstm_loops
 
 
 def cell(

@@ -5,7 +5,7 @@ Shape letters: B windows, f frames, F = f B, J joints, H units.
 
 import torch
 
-from simmc.data.graphs import GraphLevel, containing
+from simmc.data.graph_levels import GraphLevel, containing
 from simmc.data.skeletons import Skeleton
 from simmc.models.graph_layers import CHANNELS, collaborative_relation
 from simmc.models.lstm import StackedLSTM

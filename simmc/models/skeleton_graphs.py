@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.functional import relu
 
-from simmc.data.graphs import GraphLevel, skeleton_graph
+from simmc.data.graph_levels import GraphLevel, skeleton_graph
 from simmc.data.skeletons import Skeleton
 from simmc.models.graph_layers import CHANNELS, StructuralRelations
 

@@ -6,7 +6,7 @@ Shape letters: B windows, f frames, F = f B, n nodes of a level, H units.
 import torch
 from torch import nn
 
-from simmc.data.graphs import GRAPH_LEVELS, GraphLevel
+from simmc.data.graph_levels import GRAPH_LEVELS, GraphLevel
 from simmc.data.skeletons import Skeleton
 from simmc.models.graph_layers import CHANNELS, collaborative_relation
 from simmc.models.lstm import StackedLSTM

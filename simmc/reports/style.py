@@ -6,9 +6,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from simmc import files as atomic
 from simmc.errors import UserError
 from simmc.reports.results import Run
-from simmc.runs import atomic
 
 # told apart in grey and by the colour-blind
 BLUE, ORANGE, GREEN, PURPLE = "#0067a5", "#d1600a", "#1b8a5a", "#8a4fa3"

@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
+from simmc import files as atomic
 from simmc.errors import UserError
-from simmc.runs import atomic
 
 SCHEMA = "simmc checkpoint"
 VERSION = 1

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from simmc import files as atomic
 from simmc.errors import UserError
 from simmc.evaluation.ranking import Retrieval
-from simmc.runs import atomic
 
 _KINDS = {"first_match_rank": "i", "average_precision": "f", "identity": "i", "recording": "i"}
 # what numpy raises over a file that is torn or foreign, holds pickles or a mere array

@@ -8,8 +8,8 @@ import pytest
 from simmc import cli
 from simmc.benchmarks import epoch, measure, worker
 from simmc.cli import benchmark
-from simmc.config import SimMCSettings, resolve
 from simmc.errors import UserError
+from simmc.settings import SimMCSettings, resolve
 from tests.benchmarks import make
 from tests.methods import make as trainings
 

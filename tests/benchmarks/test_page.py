@@ -5,7 +5,7 @@ from pathlib import Path
 
 from simmc.benchmarks.contestants import CONTESTANTS
 from simmc.cli.benchmark import INPUTS, BenchmarkSettings
-from simmc.config import options_of, resolve
+from simmc.settings import options_of, resolve
 
 PAGE = (Path(__file__).parents[2] / "docs" / "benchmark.md").read_text(encoding="utf-8")
 

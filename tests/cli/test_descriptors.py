@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from simmc import cli, fidelity
-from simmc.cli.training import load
-from simmc.config import DescriptorSettings, options_of, resolve
-from simmc.config.descriptors import NAMES
+from simmc import cli
+from simmc.engine.run import load
 from simmc.methods.descriptors import d13
 from simmc.reports import render, results, tables
 from simmc.runs.directory import RunDirectory
+from simmc.settings import DescriptorSettings, options_of, resolve
+from simmc.settings import switches as fidelity
+from simmc.settings.descriptors import NAMES
 from tests.cli.conftest import LENGTHS, contents, read_json, run
 
 BATCH = {"KGBD": 10}  # the tiny sets hold fewer windows than a batch of 256

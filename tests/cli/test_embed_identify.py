@@ -7,20 +7,20 @@ import numpy as np
 import pytest
 import torch
 
-from simmc.cli import training
-from simmc.clustering.tracks import SURE
-from simmc.config import HiMPCSettings, SimMCSettings, TrackMCSettings, resolve
-from simmc.data.loaders import load_stored
+from simmc.clustering.tracklets import SURE
+from simmc.data.experiment.load import load_stored
 from simmc.data.skeletons import Skeleton
 from simmc.data.specs import DATASETS
 from simmc.data.store import write_dataset
+from simmc.engine import run as training
+from simmc.engine.pseudo_labels import load_weights
 from simmc.evaluation.ranking import evaluate
 from simmc.methods import trackmc
-from simmc.methods.matching import retrieval_record
-from simmc.methods.training import load_weights
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import start
 from simmc.runs.seeds import generators
+from simmc.scoring.match import retrieval_record
+from simmc.settings import HiMPCSettings, SimMCSettings, TrackMCSettings, resolve
 from tests.cli.conftest import QUICK, contents, read_json, run, words_for
 from tests.cli.test_trackmc import BONES, JOINTS, own_data
 

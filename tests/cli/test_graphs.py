@@ -4,9 +4,9 @@ from functools import partial
 
 import pytest
 
-from simmc.config import MGSCRSettings, SMSGESettings, resolve
 from simmc.reports import results, tables
 from simmc.runs.directory import RunDirectory
+from simmc.settings import MGSCRSettings, SMSGESettings, resolve
 from tests.cli import conftest
 from tests.cli.conftest import SMALL, TWIN, assert_same_run, latest, metrics_of, run
 from tests.conftest import ROOT

@@ -2,7 +2,8 @@
 
 import pytest
 
-from simmc.config import ExportSettings, SimMCSettings, arguments
+from simmc.settings import ExportSettings, SimMCSettings
+from simmc.settings import parser as arguments
 from tests.cli.conftest import SMALL, contents, run, words_for
 
 
@@ -55,7 +56,7 @@ def test_a_continued_run_has_its_epochs_behind_it(command, prepared, refused, tm
 def test_a_place_where_nothing_can_be_written(refused, tmp_path, monkeypatch):
     """It is found out before any walker is made."""
     (tmp_path / "a file").touch()
-    monkeypatch.setattr("simmc.data.walkers.walks", None)
+    monkeypatch.setattr("simmc.data.synthetic.walkers.walks", None)
     refused("generate", "--raw_root", tmp_path / "a file", said=["a file", "--raw_root"])
     run_flags = ["--mode", "Eval", "--run", "mine", "--model_root", tmp_path / "runs"]
     refused("simmc", *run_flags, said=["--run mine", "--model_root", "train first"])

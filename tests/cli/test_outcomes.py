@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from simmc.data.loaders import load_experiment
+from simmc.data.experiment.load import load_experiment
 from simmc.runs.directory import RunDirectory
 from simmc.runs.outcomes import ProbeOutcomes
 from tests.cli.conftest import QUICK, TWIN, contents, run, words_for

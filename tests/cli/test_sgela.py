@@ -5,10 +5,10 @@ import csv
 import numpy as np
 import pytest
 
-from simmc.config import AgeSettings, SgelaSettings, resolve
 from simmc.reports import results, tables
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
+from simmc.settings import AgeSettings, SgelaSettings, resolve
 from tests.cli.conftest import SMALL, TWIN, assert_same_run, latest, metrics_of, run, words_for
 from tests.conftest import ROOT
 

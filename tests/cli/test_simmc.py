@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 
-from simmc.cli import training as command
+from simmc.engine import run as command
 from simmc.methods import simmc as method
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory

@@ -2,9 +2,9 @@
 
 import pytest
 
-from simmc.config import SupervisedSettings, resolve
 from simmc.reports import results, tables
 from simmc.runs.directory import RunDirectory
+from simmc.settings import SupervisedSettings, resolve
 from tests.cli.conftest import BATCH, LENGTHS, QUICK, assert_same_run, run
 from tests.conftest import ROOT
 

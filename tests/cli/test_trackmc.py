@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from simmc.cli import console
-from simmc.config import TrackMCSettings, resolve
 from simmc.data.skeletons import Skeleton
 from simmc.data.store import write_dataset
 from simmc.runs.directory import RunDirectory
+from simmc.settings import TrackMCSettings, resolve
 from tests.cli.conftest import LENGTHS, QUICK, assert_same_run, latest, run, words_for
 from tests.conftest import ROOT
 

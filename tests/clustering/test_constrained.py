@@ -6,15 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simmc.clustering import (
-    Apart,
-    ClusterSettings,
-    as_arrays,
-    dbscan,
-    dbscan_apart,
-    on_device,
-    pseudo_labels,
-)
+from simmc.clustering import Apart, ClusterSettings, as_arrays, dbscan, dbscan_apart, pseudo_labels
+from simmc.clustering import gpu as on_device
 from tests.clustering.make import graph_of
 
 

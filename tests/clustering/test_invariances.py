@@ -11,10 +11,10 @@ from simmc.clustering import (
     Threads,
     dbscan,
     jaccard_graph,
-    on_device,
     pseudo_labels,
     unit_rows,
 )
+from simmc.clustering import gpu as on_device
 from tests.clustering import make
 from tests.clustering.make import EPS, K1, K2, MIN_SAMPLES
 from tests.reference import jaccard as literal

@@ -13,10 +13,10 @@ from simmc.clustering import (
     graph_from_neighbors,
     k_nearest,
     neighbor_weights,
-    on_device,
     pseudo_labels,
     radius_graph,
 )
+from simmc.clustering import gpu as on_device
 from simmc.clustering.locality import near_order, twins
 from tests.clustering import make
 

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import simmc.clustering as compiled
-from simmc.clustering import ClusterSettings, on_device
-from simmc.clustering.on_device import neighbors as neighbors_module
-from simmc.clustering.on_device import tiles
+from simmc.clustering import ClusterSettings
+from simmc.clustering import gpu as on_device
+from simmc.clustering.gpu import neighbors as neighbors_module
+from simmc.clustering.gpu import tiles
 from tests.reference.jaccard import nearest
 
 DEVICE = torch.device(os.environ.get("SIMMC_TEST_DEVICE", "cpu"))

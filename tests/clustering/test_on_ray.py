@@ -20,8 +20,8 @@ import pytest
 from simmc.clustering import ClusterSettings, Threads, k_nearest, on_ray, pseudo_labels
 from simmc.clustering.neighbors import search_rows
 from simmc.clustering.on_ray import RayExecutor, _flushes_denormals
-from simmc.config import SimMCSettings
 from simmc.errors import UserError
+from simmc.settings import SimMCSettings
 from tests.conftest import ROOT
 
 HOW = ClusterSettings(eps=0.6, min_samples=3, k1=30)

@@ -13,12 +13,12 @@ from simmc.clustering import (
     ClusterSettings,
     JaccardGraph,
     draw_parts,
-    on_device,
     part_means,
     pseudo_labels,
     shared_targets,
 )
-from simmc.clustering.tracks import rival_clusters
+from simmc.clustering import gpu as on_device
+from simmc.clustering.tracklets import rival_clusters
 
 
 def graph_of(distance):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from simmc.data import preprocess, specs, store
+from simmc.data.experiment.load import load_experiment, load_stored
 from simmc.data.features import FeatureFiles
 from simmc.data.foreign import closer_neighbours, read_foreign
-from simmc.data.loaders import load_experiment, load_stored
 from simmc.data.specs import splits_of
 from simmc.data.store import StoredSplit
 from simmc.errors import UserError

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from simmc.data.graphs import GRAPH_LEVELS, containing, skeleton_graph
-from simmc.data.levels import body_levels
+from simmc.data.body_levels import body_levels
+from simmc.data.graph_levels import GRAPH_LEVELS, containing, skeleton_graph
 from simmc.data.skeletons import CASIA_14, KGBD_FILE, KINECT_V1, KINECT_V2, SKELETONS, permutation
 
 BOTH = "8-9 9-10 10-11 4-5 5-6 6-7 1-0 0-16 0-12 16-17 17-18 18-19 12-13 13-14 14-15"

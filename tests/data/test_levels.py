@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from simmc.data import preprocess, store
-from simmc.data.levels import BODY_LEVELS, body_levels
-from simmc.data.loaders import load_experiment
+from simmc.data.body_levels import BODY_LEVELS, body_levels
+from simmc.data.experiment.load import load_experiment
 from simmc.data.skeletons import CASIA_14, KINECT_V1, KINECT_V2, Skeleton
 from tests.data import make
 

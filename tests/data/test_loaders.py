@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simmc.data import preprocess, specs, store
-from simmc.data.loaders import Experiment, load_experiment
+from simmc.data.experiment.load import Experiment, load_experiment
+from simmc.data.experiment.sampling import class_sample
 from simmc.data.raw import kgbd
 from simmc.data.recordings import Recording
-from simmc.data.sampling import class_sample
 from simmc.data.skeletons import KGBD_FILE, KINECT_V1, Skeleton
 from simmc.errors import UserError
 from tests.data import make

@@ -13,7 +13,8 @@ import pytest
 
 from simmc import cli
 from simmc.cli import preprocess as command
-from simmc.data import loaders, preprocess, specs, store, windows
+from simmc.data import preprocess, specs, store, windows
+from simmc.data.experiment import load as loaders
 from simmc.data.raw import kgbd, write
 from simmc.data.recordings import ReadOptions, Recording
 from simmc.errors import UserError

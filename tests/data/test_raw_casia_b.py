@@ -6,8 +6,8 @@ import pickle
 import numpy as np
 import pytest
 
-from simmc.data import walkers
 from simmc.data.raw import casia_b, write
+from simmc.data.synthetic import walkers
 from simmc.errors import UserError
 from tests.data.test_raw_ias import put
 

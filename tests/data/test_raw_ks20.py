@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from scipy.io import loadmat, savemat
 from scipy.sparse import csr_array
 
-from simmc.data import splits, walkers
+from simmc.data import splits
 from simmc.data.raw import ks20, mat, write
 from simmc.data.recordings import ReadOptions, Recording
+from simmc.data.synthetic import walkers
 from simmc.errors import UserError
 from tests.data.test_raw_ias import put
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from simmc.data.store import StoredSplit
-from simmc.data.stress import ALLOWED, STRESSES, Sets, stressed
+from simmc.data.synthetic.perturbations import ALLOWED, STRESSES, Sets, stressed
 from simmc.errors import UserError
 
 

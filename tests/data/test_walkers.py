@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from simmc import cli
-from simmc.data import gait, specs, splits, walkers, windows
+from simmc.data import specs, splits, windows
 from simmc.data.raw import biwi, casia_b, ias, kgbd, ks20, write
 from simmc.data.recordings import ReadOptions
-from simmc.data.takes import SIZES
+from simmc.data.synthetic import gait, walkers
+from simmc.data.synthetic.recording_plan import SIZES
 from simmc.errors import UserError
 
 READERS = {"IAS": ias, "BIWI": biwi, "KGBD": kgbd, "KS20": ks20, "CASIA_B": casia_b}

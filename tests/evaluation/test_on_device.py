@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
-from simmc.evaluation import counting, on_device, ranking
-from simmc.evaluation.on_device import rank_on_device, squared_distances
+from simmc.evaluation import counting, ranking
+from simmc.evaluation import gpu as on_device
+from simmc.evaluation.gpu import rank_on_device, squared_distances
 from simmc.evaluation.ranking import evaluate
 from tests.evaluation.test_ranking import identical, integer_squares, near_ties, problems
 

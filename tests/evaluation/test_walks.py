@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from simmc.evaluation.walks import of_walks, pooled, walks_of
+from simmc.evaluation.tracklets import of_walks, pooled, walks_of
 
 #      recording 7 is cut in two by 3, as joined sets may be
 RECORDING = np.array([7, 7, 3, 3, 3, 7, 7, 7, 0])

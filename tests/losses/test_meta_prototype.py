@@ -8,8 +8,8 @@ from simmc.losses import (
     hard_skeleton_contrast,
     meta_prototype,
     meta_prototype_contrast,
-    mined_contrast,
 )
+from simmc.losses import hard_mining as mined_contrast
 from tests.reference import hierarchical as literal
 
 # Windows, frames, clusters, heads, width: few clusters, whose prototypes are mapped; and many,

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from simmc.config import SimMCSettings
-from simmc.data.loaders import Experiment, Split
+from simmc.data.experiment.load import Experiment, Split
 from simmc.data.skeletons import Skeleton
-from simmc.methods.epochs import EpochTraining
-from simmc.methods.loop import train
+from simmc.engine.epochs import EpochTraining
+from simmc.engine.loop import train
 from simmc.methods.simmc import SimMC
 from simmc.models.optimizer import FlatAdam
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import generators
+from simmc.settings import SimMCSettings
 
 LENGTH, JOINTS = 6, 5
 NAMES = ("hip", "left_hand", "right_hand", "left_foot", "right_foot")

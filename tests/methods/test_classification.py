@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from simmc.config import RecognitionSettings
 from simmc.evaluation.classification import evaluate_classes
-from simmc.methods.classification import classification_outcome, scored_windows
+from simmc.scoring.classify import classification_outcome, scored_windows
+from simmc.settings import RecognitionSettings
 
 BATCH = 16
 

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from simmc.config.descriptors import NAMES
 from simmc.data.skeletons import CASIA_14, KGBD_FILE, KINECT_V1, KINECT_V2, Skeleton, permutation
 from simmc.errors import UserError
 from simmc.methods import descriptors
 from simmc.methods.descriptors import DESCRIPTORS, d13, d16, encoder, pose_gait
-from simmc.methods.matching import encode
+from simmc.scoring.match import encode
+from simmc.settings.descriptors import NAMES
 from tests.reference import descriptors as literal
 
 SENSORS = (KINECT_V1, KINECT_V2, CASIA_14)
@@ -154,7 +154,7 @@ def test_raw_coordinates():
 @pytest.mark.parametrize("name", NAMES)
 def test_in_the_place_of_a_network(name, monkeypatch):
     made = windows(KINECT_V1, n=7).float()
-    monkeypatch.setattr("simmc.methods.matching.ENCODE_BATCH", 3)
+    monkeypatch.setattr("simmc.scoring.match.ENCODE_BATCH", 3)
     found = encode(encoder(name, KINECT_V1), made.flatten(2))
     assert found.dtype == torch.float32 and found.shape[:2] == (7, 1)
     expected = descriptors.DESCRIPTORS[name](made.double(), KINECT_V1).float()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from simmc.config import SupervisedSettings
-from simmc.methods.fixed import FixedTraining
+from simmc.engine.fixed import FixedTraining
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import generators
+from simmc.settings import SupervisedSettings
 from tests.methods import make
 
 SCORES = [0.9, 0.3, 0.2, 0.5, 0.4]  # of the epochs 0 to 4

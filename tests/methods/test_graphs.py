@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from simmc.config import MGSCRSettings, SMSGESettings
-from simmc.data.graphs import GRAPH_LEVELS, skeleton_graph
-from simmc.data.loaders import Experiment, Split
+from simmc.data.experiment.load import Experiment, Split
+from simmc.data.graph_levels import GRAPH_LEVELS, skeleton_graph
 from simmc.data.skeletons import CASIA_14, KINECT_V1, KINECT_V2
 from simmc.errors import UserError
 from simmc.methods import mgscr, smsge
@@ -21,6 +20,7 @@ from simmc.models.smsge import coarser
 from simmc.models.subsequences import misplaced_subsequences
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import generators
+from simmc.settings import MGSCRSettings, SMSGESettings
 from tests.reference import graphs as literal
 
 CPU = Runtime(torch.device("cpu"), 1)

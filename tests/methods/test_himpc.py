@@ -8,19 +8,19 @@ import pytest
 import torch
 
 from simmc.clustering import cluster_means
-from simmc.config import HiMPCSettings
-from simmc.data.levels import BODY_LEVELS, body_levels
-from simmc.data.loaders import Experiment, Split
+from simmc.data.body_levels import BODY_LEVELS, body_levels
+from simmc.data.experiment.load import Experiment, Split
 from simmc.data.skeletons import KINECT_V1
+from simmc.engine.loop import train, weights_path
 from simmc.errors import UserError
 from simmc.losses import hard_skeleton_contrast, meta_prototype_contrast
 from simmc.methods import himpc as method
-from simmc.methods.loop import train, weights_path
 from simmc.models.optimizer import FlatAdam
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import generators
+from simmc.settings import HiMPCSettings
 from tests.methods import make
 
 CPU = Runtime(torch.device("cpu"), 1)

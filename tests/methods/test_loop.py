@@ -6,13 +6,13 @@ from itertools import count
 
 import torch
 
-from simmc.config import SupervisedSettings
-from simmc.methods import epochs, loop
+from simmc.engine import epochs, loop
 from simmc.methods.supervised import PROTOCOLS, Supervised
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import generators
+from simmc.settings import SupervisedSettings
 from tests.methods import make
 
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from simmc.methods import matching
-from simmc.methods.matching import tensor_of
 from simmc.runs.runtime import Runtime
+from simmc.scoring import match as matching
+from simmc.scoring.match import tensor_of
 from tests.methods import make
 
 ELSEWHERE = torch.device("meta")  # a device that every machine has

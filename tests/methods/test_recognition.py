@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from simmc.config import RecognitionSettings
 from simmc.errors import UserError
 from simmc.methods import recognition
 from simmc.methods.recognition import CLASSIFIED, MATCHED, Recognition
 from simmc.models.optimizer import FlatAdam
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import generators
+from simmc.settings import RecognitionSettings
 from tests.methods import make
 from tests.methods.dummy_source import DummySource
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from simmc.config import SimMCSettings, TrackMCSettings
 from simmc.errors import UserError
 from simmc.evaluation.expansion import expanded, unit_length
 from simmc.evaluation.ranking import evaluate
 from simmc.evaluation.reranking import rerank
-from simmc.methods.matching import match, match_features, retrieval_record
-from simmc.methods.rematching import check_matching, rematched
 from simmc.runs.runtime import Runtime
+from simmc.scoring.match import match, match_features, retrieval_record
+from simmc.scoring.rematch import check_matching, rematched
+from simmc.settings import SimMCSettings, TrackMCSettings
 from tests.methods import make
 
 CPU = Runtime(torch.device("cpu"), 1)

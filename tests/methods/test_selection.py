@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simmc.methods.selection import Selector, label_free_score
+from simmc.engine.selection import Selector, label_free_score
 
 
 def public_rule(scores, patience):

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from simmc.config import AgeSettings, SgelaSettings
-from simmc.data.loaders import Experiment, Split
+from simmc.data.experiment.load import Experiment, Split
 from simmc.data.skeletons import CASIA_14, KINECT_V2, Skeleton
 from simmc.methods import sgela as method
 from simmc.methods.sources import find_source
-from simmc.models.gait_network import coordinates
 from simmc.models.optimizer import FlatAdam
+from simmc.models.sgela import coordinates
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import generators
+from simmc.settings import AgeSettings, SgelaSettings
 from tests.methods import make
 from tests.reference import sgela as literal
 

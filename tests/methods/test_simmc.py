@@ -8,15 +8,15 @@ from torch.overrides import TorchFunctionMode
 
 from simmc.cli import console
 from simmc.cli.simmc import METHOD
-from simmc.cli.training import outcome
 from simmc.clustering import ClusterSettings, cluster_means, pseudo_labels
+from simmc.engine.loop import train, weights_path
+from simmc.engine.run import outcome
 from simmc.errors import UserError
 from simmc.evaluation import diagnostics
-from simmc.methods import matching
-from simmc.methods.loop import train, weights_path
-from simmc.methods.matching import encode, match
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
+from simmc.scoring import match as matching
+from simmc.scoring.match import encode, match
 from tests.methods import make
 from tests.reference import training as literal
 

@@ -8,8 +8,8 @@ import torch
 
 from simmc.errors import UserError
 from simmc.methods import simmc as method
-from simmc.methods.matching import encode
 from simmc.runs import checkpoints
+from simmc.scoring.match import encode
 from tests.methods import make
 
 # the label-free protocol and what it must not see

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from simmc.config import FinetuneSettings
-from simmc.config.finetune import SOURCES
 from simmc.errors import UserError
-from simmc.fidelity import switch
 from simmc.methods import sources
 from simmc.methods.sources import find_source
+from simmc.settings import FinetuneSettings
+from simmc.settings.finetune import SOURCES
+from simmc.settings.switches import switch
 
 
 @pytest.mark.parametrize("name", SOURCES)

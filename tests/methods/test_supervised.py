@@ -7,19 +7,19 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from simmc.config import SupervisedSettings
-from simmc.data.loaders import Experiment, Split
+from simmc.data.experiment.load import Experiment, Split
 from simmc.data.skeletons import KINECT_V1
+from simmc.engine.loop import train, weights_path
 from simmc.errors import UserError
 from simmc.methods import supervised as method
 from simmc.methods.descriptors import pose_gait
-from simmc.methods.loop import train, weights_path
-from simmc.methods.matching import match_features
 from simmc.models.optimizer import FlatAdam
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import generators
+from simmc.scoring.match import match_features
+from simmc.settings import SupervisedSettings
 from tests.methods import make
 from tests.reference import center
 

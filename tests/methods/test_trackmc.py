@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from simmc.clustering import Threads
-from simmc.config import TrackMCSettings
 from simmc.errors import UserError
 from simmc.losses import shared_prototype_contrast
 from simmc.methods.trackmc import TrackMC, encode, retrieve
 from simmc.models.optimizer import FlatAdam
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import generators
+from simmc.settings import TrackMCSettings
 from tests.methods import make
 
 CPU = Runtime(torch.device("cpu"), 1)

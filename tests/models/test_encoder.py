@@ -1,6 +1,6 @@
 import torch
 
-from simmc.models.encoder import SimMCNetwork, count_parameters, training_flops
+from simmc.models.simmc import SimMCNetwork, count_parameters, training_flops
 
 
 def network(width=6, hidden=8, layers=1, seed=0):

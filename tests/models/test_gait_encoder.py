@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from simmc.losses import locality_mask
-from simmc.models.gait_encoder import ATTENTIONS, GaitModels, GaitShape
+from simmc.models.sgela_encoder import ATTENTIONS, GaitModels, GaitShape
 from tests.reference import sgela as literal
 
 MODELS, LENGTH, BATCH = 2, 3, 2

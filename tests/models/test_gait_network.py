@@ -2,14 +2,14 @@ import pytest
 import torch
 
 from simmc.losses import locality_mask
-from simmc.models.gait_encoder import GaitModels, GaitShape
-from simmc.models.gait_network import (
+from simmc.models.sgela import (
     FRAMES_AT_ONCE,
     GaitNetwork,
     coordinates,
     step_flops,
     stored_parameters,
 )
+from simmc.models.sgela_encoder import GaitModels, GaitShape
 
 SHAPE = GaitShape(joints=4, hidden=5)
 WINDOWS, LENGTH = 3, 6
@@ -58,7 +58,7 @@ def test_features_by_name(tasks):
 def test_windows_do_not_touch_each_other(monkeypatch):
     network, windows = make()
     together = network.frames(windows)
-    monkeypatch.setattr("simmc.models.gait_network.FRAMES_AT_ONCE", LENGTH)
+    monkeypatch.setattr("simmc.models.sgela.FRAMES_AT_ONCE", LENGTH)
     torch.testing.assert_close(network.frames(windows), together)
     assert FRAMES_AT_ONCE >= 60
 

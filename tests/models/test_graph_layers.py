@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from simmc.data.graphs import GRAPH_LEVELS, skeleton_graph
+from simmc.data.graph_levels import GRAPH_LEVELS, skeleton_graph
 from simmc.data.skeletons import CASIA_14, KINECT_V1, KINECT_V2
-from simmc.models.encoder import count_parameters
 from simmc.models.graph_layers import (
     BLOCK,
     StructuralRelations,
     collaborative_relation,
     structural_relations,
 )
-from simmc.models.lane_loops import exponential
+from simmc.models.kernels.lanes import exponential
+from simmc.models.simmc import count_parameters
 from tests.reference import graphs as literal
 
 # more than a block of frames, the last lanes not full

@@ -1,7 +1,7 @@
 import torch
 
-from simmc.models.encoder import SimMCNetwork, count_parameters
 from simmc.models.identities import EncoderClassifier
+from simmc.models.simmc import SimMCNetwork, count_parameters
 
 
 def test_the_encoder_is_simmcs():

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from simmc.models.encoder import count_parameters
-from simmc.models.levels import HierarchicalNetwork, LevelNetwork, hierarchical_flops
+from simmc.models.himpc import HierarchicalNetwork, LevelNetwork, hierarchical_flops
 from simmc.models.optimizer import FlatAdam
+from simmc.models.simmc import count_parameters
 from tests.reference import hierarchical as literal
 
 LEVELS = {"joint": 12, "component": 9, "limb": 6}

@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from simmc.data.graphs import containing, skeleton_graph
+from simmc.data.graph_levels import containing, skeleton_graph
 from simmc.data.skeletons import CASIA_14, KINECT_V1, KINECT_V2
-from simmc.models.encoder import count_parameters
 from simmc.models.mgscr import LEVELS, MGSCRNetwork
+from simmc.models.simmc import count_parameters
 from tests.reference import graphs as literal
 
 UNITS, LENGTH, BATCH = 5, 4, 3

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from simmc.models.encoder import count_parameters
 from simmc.models.posegait import FEATURES, PoseGaitNetwork
+from simmc.models.simmc import count_parameters
 
 
 def network(rows=9, length=4, classes=5, seed=0, **more):

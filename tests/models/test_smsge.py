@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from simmc.data.graphs import GRAPH_LEVELS, skeleton_graph
+from simmc.data.graph_levels import GRAPH_LEVELS, skeleton_graph
 from simmc.data.skeletons import CASIA_14, KINECT_V1, KINECT_V2
-from simmc.models.encoder import count_parameters
+from simmc.models.simmc import count_parameters
 from simmc.models.smsge import SMSGENetwork, coarser
 from tests.reference import graphs as literal
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from simmc.models.track_encoder import FLOOR, TrackEncoder
+from simmc.models.trackmc import FLOOR, TrackEncoder
 
 
 def network(pooling, layers=1, width=6, hidden=5):

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from simmc import cli
+from simmc import files as atomic
 from simmc.errors import UserError
 from simmc.reports import confusion, results
 from simmc.reports.style import wrapped
-from simmc.runs import atomic
 
 CELLS = [[3, 3, 5], [3, 7, 1], [7, 7, 2], [9, 3, 4]]
 

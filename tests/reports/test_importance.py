@@ -7,9 +7,9 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from simmc.data import walkers
-from simmc.data.levels import BODY_LEVELS, body_levels
+from simmc.data.body_levels import BODY_LEVELS, body_levels
 from simmc.data.skeletons import CASIA_14, KGBD_FILE, KINECT_V1, KINECT_V2, Skeleton
+from simmc.data.synthetic import walkers
 from simmc.reports import importance as picture
 from simmc.reports.body_view import level_bones, projected, shown_frames, view
 

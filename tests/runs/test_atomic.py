@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simmc import files as atomic
 from simmc.errors import UserError
-from simmc.runs import atomic
 
 
 def names(folder):

@@ -17,7 +17,7 @@ from scipy.io import savemat
 
 from simmc.data.raw import kgbd, mat
 from simmc.data.recordings import MARKER, Recording
-from simmc.runs.atomic import cannot_write, write_json
+from simmc.files import cannot_write, write_json
 
 SEEN, LOST = 2, 0  # tracking states
 _FOCAL, _CENTRE = 525.0, (320.0, 240.0)  # pixels, of a Kinect v1's images

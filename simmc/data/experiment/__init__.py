@@ -1,0 +1,1 @@
+"""From stored splits to what a method trains on."""

@@ -1,0 +1,224 @@
+"""What a method sees of a frame: its joints, turned joints, and what can be measured on them.
+
+The papers feed root-relative camera coordinates, which hold the direction of walking as much as the
+person. `turned` takes that direction out; lengths, distances and angles never had it. All are
+defined by joint name or bone, so they exist for every sensor. Shape letters: N windows, f frames,
+J joints, d values a frame.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+
+from simmc.data.experiment.load import Experiment, Split
+from simmc.data.experiment.scaling import scale_of, standardised
+from simmc.data.skeletons import Skeleton
+from simmc.errors import UserError
+
+JOINTS, TURNED = "joints", "turned"
+COORDINATES = (JOINTS, TURNED)  # inputs that are still coordinates of joints, in metres
+# lines across the body, left end first: they lie across the direction of walking
+ACROSS = (("left_shoulder", "right_shoulder"), ("left_hip", "right_hip"))
+_CHUNK = 4096  # windows worked on at a time, so that float64 never exists for a whole set
+
+
+def turn(windows: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """Every window turned about the vertical so that its body faces one way.
+
+    One angle for all frames of a window, so that turning within it stays.
+
+    Args:
+        windows: (N, f, J, 3) metres, y up, relative to a joint of each frame or not.
+        skeleton: names the joint axis.
+
+    Returns:
+        The same shape and dtype.
+    """
+    parts = [windows[low : low + _CHUNK] for low in range(0, len(windows), _CHUNK)]
+    angle = np.concatenate([heading(part, skeleton) for part in parts])[:, None, None]
+    cosine, sine = np.cos(angle), np.sin(angle)
+    turned = np.empty_like(windows)
+    x, z = windows[..., 0].astype(np.float64), windows[..., 2].astype(np.float64)
+    turned[..., 0] = cosine * x + sine * z
+    turned[..., 1] = windows[..., 1]
+    turned[..., 2] = cosine * z - sine * x
+    return turned
+
+
+def heading(windows: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """The angle in the ground plane from the x axis to the line across the body.
+
+    Taken from all frames and both lines (shoulders, hips): the mean of the lines that lie within
+    45 degrees of their medoid, the line nearest to all others. Frames in which a sensor has lost a
+    joint, or taken the back for the front, do not count as long as they are few.
+
+    Args:
+        windows: (N, f, J, 3).
+        skeleton: names the joint axis; has both shoulders or both hips.
+
+    Returns:
+        (N,) float64 radians.
+    """
+    lines = [pair for pair in ACROSS if set(pair) <= set(skeleton.joints)]
+    if not lines:
+        wanted = " or ".join(" and ".join(pair) for pair in ACROSS)
+        raise UserError(
+            f"--input {TURNED} needs the joints {wanted}; {skeleton.name} has "
+            f"{', '.join(skeleton.joints)}. Give the joints these names, or use another --input."
+        )
+    left, right = (skeleton.indices([pair[side] for pair in lines]) for side in (0, 1))
+    across = windows[:, :, left].astype(np.float64) - windows[:, :, right]
+    across = across[..., [0, 2]].reshape(len(windows), -1, 2)  # (N, f * lines, 2)
+    length = np.linalg.norm(across, axis=2, keepdims=True)
+    unit = np.divide(across, length, out=np.zeros_like(across), where=length > 0)
+    seen = length[..., 0] > 0  # lines of no length have no direction and no say
+    cosine = np.einsum("nik,njk->nij", unit, unit).clip(-1, 1)
+    apart = np.where(seen[:, None], np.arccos(cosine), 0.0).sum(2)
+    medoid = np.where(seen, apart, np.inf).argmin(1)
+    near = cosine[np.arange(len(windows)), medoid] > math.cos(math.pi / 4)
+    mean = (unit * near[..., None]).sum(1)
+    return np.arctan2(mean[:, 1], mean[:, 0])
+
+
+def bone_lengths(windows: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """(N, f, E) lengths of the bones, in metres."""
+    start, end = _edges(skeleton, "bones")
+    return _norm(windows[:, :, start] - windows[:, :, end])
+
+
+def distances(windows: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """(N, f, J (J - 1) / 2) distances of all pairs of joints, in metres."""
+    one, other = np.triu_indices(skeleton.n_joints, 1)
+    return _norm(windows[:, :, one] - windows[:, :, other])
+
+
+def angles(windows: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """(N, f, A) cosines of the angles between bones that meet, A pairs of them."""
+    start, end = _edges(skeleton, "angles")
+    pairs = []
+    for joint in range(skeleton.n_joints):
+        far = [*end[start == joint], *start[end == joint]]
+        pairs += [(joint, a, b) for a, b in combinations(sorted(far), 2)]
+    joint, a, b = np.array(pairs).T
+    one = windows[:, :, a] - windows[:, :, joint]
+    other = windows[:, :, b] - windows[:, :, joint]
+    size = _norm(one) * _norm(other)
+    product = (one * other).sum(-1)
+    return np.divide(product, size, out=np.zeros_like(product), where=size > 0)
+
+
+def motion(windows: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """(N, f, 3 J) metres a frame that each turned joint moves; the last frame repeats the step."""
+    turned = turn(windows, skeleton)
+    steps = np.diff(turned, axis=1)
+    if steps.shape[1] == 0:
+        return np.zeros((*windows.shape[:2], 3 * windows.shape[2]))
+    return _flat(np.concatenate([steps, steps[:, -1:]], 1))
+
+
+# name -> (N, f, J, 3) float64 windows to (N, f, d)
+INPUTS: dict[str, Callable[[np.ndarray, Skeleton], np.ndarray]] = {
+    JOINTS: lambda windows, skeleton: _flat(windows),
+    TURNED: lambda windows, skeleton: _flat(turn(windows, skeleton)),
+    "bones": bone_lengths,
+    "distances": distances,
+    "angles": angles,
+    "motion": motion,
+}
+
+
+def parts_of(text: str) -> tuple[str, ...]:
+    """The inputs that a text such as "turned+distances" joins.
+
+    Raises:
+        UserError: an unknown name, or one twice.
+    """
+    names = tuple(word.strip().casefold() for word in text.split("+"))
+    if not set(names) <= set(INPUTS) or len(set(names)) != len(names):
+        raise UserError(
+            f"--input {text!r} is not possible; allowed: {', '.join(INPUTS)}, or several of them "
+            "joined by +, such as turned+distances."
+        )
+    return names
+
+
+def is_measured(names: Sequence[str]) -> bool:
+    """Whether values are measured and brought to one scale: inputs that are no coordinates."""
+    return tuple(names) not in ((JOINTS,), (TURNED,))
+
+
+def described(
+    data: Experiment, names: Sequence[str], deviation: float, like: Experiment | None = None
+) -> Experiment:
+    """An experiment with other inputs in place of its root-relative joints.
+
+    Turned joints alone stay coordinates in metres, (N, f, J, 3). Whatever is measured has units of
+    its own, so that every value gets the same deviation over the training frames.
+
+    Args:
+        data: windows (N, f, J, 3).
+        names: keys of `INPUTS`.
+        deviation: of every value, where something is measured.
+        like: joints of the experiment whose training frames set the scale; None: these.
+    """
+    if tuple(names) == (JOINTS,):
+        return data
+    alone = not is_measured(names)
+    scale = None
+    if like is not None and not alone:
+        scale = scale_of(frames(like.train.windows, like.skeleton, names), deviation)
+
+    def apply(split: Split) -> Split:
+        if alone:
+            return replace(split, windows=turn(split.windows, data.skeleton))
+        return replace(split, windows=frames(split.windows, data.skeleton, names))
+
+    train, probe = apply(data.train), apply(data.probe)
+    gallery = probe if data.same_windows else apply(data.gallery)
+    made = replace(data, train=train, probe=probe, gallery=gallery)
+    return made if alone else standardised(made, deviation, scale)
+
+
+def width(skeleton: Skeleton, names: Sequence[str]) -> int:
+    """Values a frame."""
+    return frames(np.zeros((1, 2, skeleton.n_joints, 3), np.float32), skeleton, names).shape[2]
+
+
+def frames(windows: np.ndarray, skeleton: Skeleton, names: Sequence[str]) -> np.ndarray:
+    """The inputs of every frame side by side, (N, f, d) float32.
+
+    Args:
+        windows: (N, f, J, 3) float32, metres.
+        skeleton: names the joint axis.
+        names: keys of `INPUTS`, in the order wanted.
+    """
+    blocks = []
+    for low in range(0, len(windows), _CHUNK):
+        part = windows[low : low + _CHUNK].astype(np.float64)
+        found = [INPUTS[name](part, skeleton) for name in names]
+        blocks.append(np.concatenate(found, axis=2).astype(np.float32))
+    return np.concatenate(blocks)
+
+
+def _edges(skeleton: Skeleton, name: str) -> tuple[np.ndarray, np.ndarray]:
+    if not skeleton.edges:
+        raise UserError(
+            f"--input {name} needs bones, and {skeleton.name} has none. Name them in its Skeleton, "
+            f"or use --input {TURNED} or distances."
+        )
+    start, end = skeleton.edge_indices().T
+    return start, end
+
+
+def _flat(windows: np.ndarray) -> np.ndarray:
+    return windows.reshape(*windows.shape[:2], -1)
+
+
+def _norm(vectors: np.ndarray) -> np.ndarray:
+    """(..., 3) to (...): lengths."""
+    return np.sqrt(np.einsum("...k,...k->...", vectors, vectors))

@@ -1,0 +1,1 @@
+"""Synthetic walkers and perturbations of real data."""

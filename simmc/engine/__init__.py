@@ -1,0 +1,1 @@
+"""The engine: how any method is trained, continued and evaluated."""

@@ -1,0 +1,139 @@
+"""What a training and its run folder have to agree on: names, settings, the frame of results.json.
+
+simmc/runs/directory.py knows where the files of a run lie, and nothing of settings.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from simmc.data.experiment.load import Experiment
+from simmc.errors import UserError
+from simmc.evaluation.ranking import Retrieval
+from simmc.runs.directory import RunDirectory
+from simmc.runs.outcomes import ProbeOutcomes
+from simmc.runs.runtime import Runtime, versions
+from simmc.scoring.match import RETRIEVAL
+from simmc.settings import MATCHING_NAMES, DataSettings, EpochSettings, Resolved, options_of
+from simmc.settings.layers import STORED
+
+AGREEMENT = 1e-3  # by which figures of the same weights may differ between machines
+TWIN = "label_free"  # folder of the second training, where the first one used identities
+PROTOCOLS = ("paper", "label_free")
+# from a run to its continuation
+MAY_CHANGE = (
+    *("epochs", "patience", "checkpoint_every", "checkpoint_seconds"),
+    *("save_model", "tensorboard", "data_root"),
+)
+
+
+def default_name(settings: EpochSettings) -> str:
+    """Name of a run that the user did not name."""
+    parts = [f"f{settings.length}", settings.fidelity, f"seed{settings.seed}"]
+    if settings.COMMAND != "simmc":
+        parts.insert(0, settings.recipe)
+    return "_".join([*parts, settings.save_flag] if settings.save_flag else parts)
+
+
+def pointer(settings: EpochSettings) -> str:
+    """The file that names a recipe's newest run, beside its runs."""
+    return "latest" if settings.COMMAND == "simmc" else f"latest_{settings.recipe}"
+
+
+def home_of(run: RunDirectory, protocol: str) -> RunDirectory:
+    """Where a run keeps the training that serves a protocol."""
+    twin = run.path / TWIN
+    return RunDirectory(twin) if protocol == TWIN and twin.is_dir() else run
+
+
+def refuse_changes(stored: dict[str, Any], settings: EpochSettings, run: RunDirectory) -> None:
+    """UserError where a continued run would become a mixture of two recipes."""
+    for entry in options_of(type(settings)):
+        new = getattr(settings, entry.name)
+        old = stored["settings"].get(entry.key, new)
+        if new != old and not entry.transient and entry.name not in MAY_CHANGE:
+            raise UserError(
+                f"--{entry.key} {new}: {run.last} comes from a training with {old}. A continued "
+                f"run may change {', '.join(f'--{name}' for name in MAY_CHANGE)} and the machine, "
+                f"nothing else: leave --{entry.key} out, or start a new run without --resume."
+            )
+
+
+def continued(stored: dict[str, Any], resolved: Resolved) -> dict[str, Any]:
+    """The config.json of a continued run: what counts now, with the origin it first had."""
+    new = resolved.to_dict()
+    first = stored.get("origin", {})
+    new["origin"] = {k: first.get(k, o) if o == STORED else o for k, o in new["origin"].items()}
+    return new
+
+
+def new_results(
+    title: str, settings: DataSettings, data: Experiment, runtime: Runtime
+) -> dict[str, Any]:
+    """The frame of results.json, without results."""
+    return {
+        "method": title,
+        "dataset": settings.dataset,
+        "probe": settings.probe,
+        "length": settings.length,
+        "seed": settings.seed,
+        "fidelity": settings.fidelity,
+        "protocols": dict.fromkeys(PROTOCOLS),
+        "counts": {
+            "train": len(data.train.windows),
+            "probe": len(data.probe.windows),
+            "gallery": len(data.gallery.windows),
+            "identities": len(np.unique(data.probe.identity)),
+        },
+        "timing": {},
+        "peak_rss_bytes": None,
+        "versions": versions() | {"threads": str(runtime.threads), "device": str(runtime.device)},
+        "data": {"manifest_sha256": data.checksum, "generated": data.generated},
+        "settings": {
+            k.rstrip("_"): v for k, v in vars(settings).items() if k not in MATCHING_NAMES
+        },
+    }
+
+
+def take_retrievals(results: dict[str, Any]) -> dict[str, Retrieval]:
+    """Take out of results, which then hold figures only, what each protocol retrieved."""
+    found: dict[str, Retrieval] = {}
+    for protocol, outcome in results["protocols"].items():
+        if outcome and RETRIEVAL in outcome:
+            found[protocol] = outcome[RETRIEVAL]
+            figures = {key: value for key, value in outcome.items() if key != RETRIEVAL}
+            results["protocols"][protocol] = figures
+    return found
+
+
+def keep_probes(run: RunDirectory, found: Mapping[str, Retrieval], data: Experiment) -> None:
+    """Write how every probe window fared under each protocol."""
+    identity = np.array(data.test_identities, np.int64)[data.probe.identity]
+    for protocol, retrieval in found.items():
+        outcomes = ProbeOutcomes.of(retrieval, identity, data.probe.recording)
+        outcomes.write(run.probes_path(protocol))
+
+
+def as_stored(results: dict[str, Any], run: RunDirectory) -> list[str]:
+    """The protocols whose figures in a run's results.json are these: same data, same numbers.
+
+    A run may be scored with other settings than it was trained with, or with other data.
+    """
+    if not run.results_path.is_file():
+        return []
+    stored = run.read_results()
+    for part, key in (("data", "manifest_sha256"), ("counts", "probe")):
+        if (stored.get(part) or {}).get(key) != results[part][key]:
+            return []
+    return [
+        protocol
+        for protocol, new in results["protocols"].items()
+        if new and _alike(new, (stored.get("protocols") or {}).get(protocol) or {})
+    ]
+
+
+def _alike(new: dict[str, Any], old: dict[str, Any]) -> bool:
+    figures = ("top1", "top5", "top10", "mAP")
+    these, those = (np.array([one.get(key) for key in figures], float) for one in (new, old))
+    return np.allclose(these, those, rtol=0, atol=AGREEMENT, equal_nan=True)

@@ -1,0 +1,23 @@
+"""What a trained AGE or SGELA attends to, as Figure 4 of the SGELA paper shows it."""
+
+import numpy as np
+import torch
+
+from simmc.engine.pretext import ENCODE_BATCH
+from simmc.models.sgela import AXES, GaitNetwork
+
+
+@torch.no_grad()
+def mean_alignments(network: GaitNetwork, windows: torch.Tensor) -> np.ndarray:
+    """Mean alignment scores a_t(j) over windows, (T, 3, f, f) float64: task, axis, step, frame.
+
+    Args:
+        network: with attention.
+        windows: (N, f, 3 J), one or more.
+    """
+    network.eval()
+    length = windows.shape[1]
+    total = torch.zeros(AXES * network.tasks, length, length, dtype=torch.float64)
+    for part in windows.split(ENCODE_BATCH):
+        total += network.decode(part).alignments.double().sum(dim=2).cpu()
+    return (total / len(windows)).unflatten(0, (network.tasks, AXES)).numpy()

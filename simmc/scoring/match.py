@@ -1,0 +1,154 @@
+"""From windows to a retrieval: features of probe and gallery, matched by Euclidean distance."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+
+from simmc.data.experiment.load import Experiment, Split
+from simmc.evaluation.ranking import Retrieval, evaluate
+from simmc.runs.runtime import Runtime
+
+RETRIEVAL = "retrieval"  # the entry of an outcome that is no figure but what was retrieved
+ENCODE_BATCH = 4096  # windows encoded at once: bounds the memory of the hidden layer
+# (B, f, K) windows and (B, q, f) frame weights to (B, q, H) features; None: the frames themselves
+Encoder = Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None
+# What is on a GPU stays there as long as its split is in use: every evaluation needs it again.
+_moved: WeakKeyDictionary[Split, dict[torch.device, torch.Tensor]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class Matched(Retrieval):
+    """What was retrieved, and by which features.
+
+    Attributes:
+        probe: (Np, d) features of the probe windows.
+        gallery: (Ng, d) features of the gallery windows.
+    """
+
+    probe: torch.Tensor = field(kw_only=True, repr=False)
+    gallery: torch.Tensor = field(kw_only=True, repr=False)
+
+    def same_features(self, other: "Matched") -> bool:
+        """Whether the same was matched."""
+        pairs = ((self.probe, other.probe), (self.gallery, other.gallery))
+        return all(torch.equal(one, two) for one, two in pairs)
+
+
+def tensor_of(split: Split, device: torch.device) -> torch.Tensor:
+    """(N, f, K) float32 of a split's windows, K = 3 J joint-major; on the CPU their own memory."""
+    tensor = torch.from_numpy(split.windows.reshape(*split.windows.shape[:2], -1))
+    if device.type == "cpu":
+        return tensor
+    there = _moved.setdefault(split, {})
+    if device not in there:
+        there[device] = tensor.to(device)
+    return there[device]
+
+
+@torch.no_grad()
+def encode(
+    network: Encoder, windows: torch.Tensor, masks: torch.Tensor | None = None
+) -> torch.Tensor:
+    """(N, q, H) masked features, or (N, 1, H) means over all frames where no masks are given.
+
+    Without a network the frames themselves are averaged: the raw-coordinate baseline.
+    """
+    n, length, _ = windows.shape
+    if masks is None:
+        masks = torch.full((1, 1, length), 1.0 / length, device=windows.device).expand(n, -1, -1)
+    apply = network if network is not None else lambda x, w: w @ x
+    parts = zip(windows.split(ENCODE_BATCH), masks.split(ENCODE_BATCH), strict=True)
+    return torch.cat([apply(x, w) for x, w in parts])
+
+
+def match(
+    network: Encoder,
+    data: Experiment,
+    runtime: Runtime,
+    *,
+    same_condition: str = "remove_self",
+    negative_squared: str = "clamp",
+) -> Matched:
+    """CMC and mAP of the probe windows against the gallery windows, by Euclidean distance.
+
+    Args:
+        network: the encoder, or None for raw coordinates.
+        data: whose probe and gallery.
+        runtime: device and threads.
+        same_condition: the rule where probe and gallery are one list (Q8).
+        negative_squared: "clamp", or "nan" as the released evaluation mode (Q13).
+    """
+    return match_encoded(
+        lambda split: encode(network, tensor_of(split, runtime.device))[:, 0],
+        data,
+        runtime,
+        same_condition=same_condition,
+        negative_squared=negative_squared,
+    )
+
+
+def match_encoded(
+    encoded: Callable[[Split], torch.Tensor],
+    data: Experiment,
+    runtime: Runtime,
+    *,
+    same_condition: str = "remove_self",
+    negative_squared: str = "clamp",
+) -> Matched:
+    """As `match`, where `encoded` gives the (N, d) features of a split's windows."""
+    return match_features(
+        encoded(data.probe),
+        encoded(data.gallery),
+        data,
+        runtime,
+        same_condition=same_condition,
+        negative_squared=negative_squared,
+    )
+
+
+def match_features(
+    probe: torch.Tensor,
+    gallery: torch.Tensor,
+    data: Experiment,
+    runtime: Runtime,
+    *,
+    same_condition: str = "remove_self",
+    negative_squared: str = "clamp",
+) -> Matched:
+    """As `match`, of features (Np, d) and (Ng, d) of the probe and gallery windows."""
+    same = data.same_windows
+    found = evaluate(
+        probe,
+        data.probe.identity,
+        gallery,
+        data.gallery.identity,
+        self_index=np.arange(len(probe)) if same else None,
+        same_condition=same_condition if same else None,
+        negative_squared=negative_squared,
+        threads=runtime.threads,
+    )
+    return Matched(**vars(found), probe=probe, gallery=gallery)
+
+
+def retrieval_record(found: Retrieval) -> dict[str, float]:
+    """The figures of a retrieval, fractions of 1."""
+    return {
+        "top1": found.top(1),
+        "top5": found.top(5),
+        "top10": found.top(10),
+        "mAP": found.map,
+        "mINP": found.minp,
+    }
+
+
+def retrieval_outcome(found: Retrieval, epoch: int, ranks: int) -> dict[str, Any]:
+    """What results.json holds of a protocol: figures, epoch, CMC curve up to a rank.
+
+    Under RETRIEVAL lies all that was found, which goes into a file of its own.
+    """
+    curve = found.cmc(ranks).tolist()
+    return retrieval_record(found) | {"epoch": epoch, "cmc": curve, RETRIEVAL: found}

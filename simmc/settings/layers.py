@@ -1,0 +1,184 @@
+"""Settings from layers: defaults, fidelity level, preset, stored run, file, command line.
+
+The later layer wins. Works for any settings class; nothing here knows a method.
+"""
+
+import json
+import sysconfig
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import simmc
+from simmc.errors import UserError
+from simmc.settings import parser as arguments
+from simmc.settings import switches as fidelity
+from simmc.settings.options import Option, Settings, options_of
+
+S = TypeVar("S", bound=Settings)
+TYPED, STORED = "command line", "stored run"
+
+
+@dataclass(frozen=True)
+class Resolved(Generic[S]):
+    """Settings and where each value came from.
+
+    Attributes:
+        settings: the checked settings.
+        origin: setting name -> layer, such as "default", "preset KGBD_probe.toml", "command line";
+            "derived" for a default that follows another setting.
+    """
+
+    settings: S
+    origin: dict[str, str]
+
+    def describe(self) -> str:
+        """A table of name, value and origin."""
+        rows = [
+            (entry.key, _shown(getattr(self.settings, entry.name)), self.origin[entry.name])
+            for entry in options_of(type(self.settings))
+        ]
+        wide = [max(len(row[column]) for row in rows) for column in (0, 1)]
+        return "\n".join(f"{key:<{wide[0]}}  {value:<{wide[1]}}  {o}" for key, value, o in rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What config.json holds; `resolve` takes it back as `stored`."""
+        names = [entry.name for entry in options_of(type(self.settings))]
+        return {
+            "command": self.settings.COMMAND,
+            "settings": {name.rstrip("_"): getattr(self.settings, name) for name in names},
+            "origin": {name.rstrip("_"): self.origin[name] for name in names},
+        }
+
+
+def resolve(
+    settings: type[S],
+    argv: Sequence[str],
+    preset_dir: Path | None = None,
+    stored: Mapping[str, Any] | None = None,
+) -> Resolved[S]:
+    """Settings of a command from everything that has a say.
+
+    Args:
+        settings: the command's settings class.
+        argv: the words after the command's name.
+        preset_dir: folder of presets; None: the project's own for this command.
+        stored: `Resolved.to_dict()` of an earlier run that is continued or evaluated. It ranks
+            above the preset and below what is given now; settings of the machine are not taken
+            from it.
+
+    Raises:
+        UserError: an unknown name or an impossible value, with flag or file and what is allowed.
+    """
+    options = {entry.name: entry for entry in options_of(settings)}
+    typed = {
+        name: options[name].convert(text, flag)
+        for name, (flag, text) in arguments.typed(settings, argv).items()
+    }
+    above = [(TYPED, typed)]
+    if typed.get("config"):
+        path = Path(typed["config"])
+        above.insert(0, (f"file {path}", read_file(path, options.values())))
+    if stored is not None:
+        above.insert(0, (STORED, _stored(stored, options.values(), typed)))
+    defaults = {name: entry.default for name, entry in options.items()}
+    layers = [("default", defaults), *above]
+    known = _merged(layers)[0]
+    layers[1:1] = _fidelity_and_preset(settings, known, preset_dir, options)
+    values, origin = _merged(layers)
+    built = settings(**values)
+    for name, value in values.items():
+        if origin[name] == "default" and getattr(built, name) != value:
+            origin[name] = "derived"  # such as the probe, from --probe_type
+    return Resolved(built, origin)
+
+
+def read_file(path: Path, options: Any) -> dict[str, Any]:
+    """A flat TOML file of settings: name -> value. Names may be any of a setting's flag names."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"--config: there is no file {path}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {path}: {error}.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path} is not valid TOML: {error}.") from error
+    by_key = {key: entry for entry in options for key in entry.keys if entry.key != "config"}
+    result: dict[str, Any] = {}
+    for key, value in content.items():
+        entry = by_key.get(key.replace("-", "_"))
+        if entry is None:
+            raise UserError(f"{path}: there is no setting {key!r}{arguments.nearest(key, by_key)}")
+        if entry.name in result:
+            raise UserError(f"{path}: {key} sets {entry.key} a second time; keep one of the two.")
+        result[entry.name] = entry.convert(value, f"{path}: {key} =")
+    return result
+
+
+def preset_root() -> Path:
+    """The folder `configs`: of the checkout, or of the installed package."""
+    checkout = Path(simmc.__file__).resolve().parents[1] / "configs"
+    schemes = [sysconfig.get_path("data"), sysconfig.get_path("data", _user_scheme())]
+    installed = [Path(base) / "share" / "simmc" / "configs" for base in schemes if base]
+    return next((path for path in [checkout, *installed] if (path / "simmc").is_dir()), checkout)
+
+
+def _fidelity_and_preset(
+    settings: type[Settings],
+    known: Mapping[str, Any],
+    preset_dir: Path | None,
+    options: Mapping[str, Option],
+) -> list[tuple[str, dict[str, Any]]]:
+    """The layers just above the defaults; which ones they are, the other layers decide."""
+    layers: list[tuple[str, dict[str, Any]]] = []
+    source, values = settings.other_defaults(known)
+    if other := {n: v for n, v in values.items() if n in options and v != options[n].default}:
+        layers.append((source, other))
+    if "fidelity" in options:
+        switches = fidelity.values(settings.COMMAND, known["fidelity"])
+        admitted = {name: value for name, value in switches.items() if name in options}
+        layers.append((f"fidelity {known['fidelity']}", admitted))
+    folder = preset_dir or preset_root() / (settings.PRESETS or settings.COMMAND)
+    for name in settings.preset_names(known):
+        path = folder / f"{name}.toml"
+        if path.is_file():
+            layers.append((f"preset {path.name}", read_file(path, options.values())))
+            break
+    return layers
+
+
+def _stored(stored: Mapping[str, Any], options: Any, typed: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of an earlier run; unknown names (of another version) are passed over."""
+    kept = stored.get("settings")
+    if not isinstance(kept, Mapping):
+        raise UserError("the stored run has no settings in its config.json; start a new run.")
+    result = {}
+    for entry in options:
+        # a level typed now outranks the switches of the stored run
+        outranked = entry.is_switch and "fidelity" in typed
+        if entry.key in kept and not entry.transient and not outranked:
+            result[entry.name] = entry.convert(kept[entry.key], f"config.json: {entry.key} =")
+    return result
+
+
+def _merged(
+    layers: Sequence[tuple[str, Mapping[str, Any]]],
+) -> tuple[dict[str, Any], dict[str, str]]:
+    values: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    for layer, content in layers:
+        values.update(content)
+        origin.update(dict.fromkeys(content, layer))
+    return values, origin
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "auto"
+    return json.dumps(value) if isinstance(value, bool) else str(value)
+
+
+def _user_scheme() -> str:
+    return sysconfig.get_preferred_scheme("user")

@@ -1,0 +1,223 @@
+"""What a setting is: type, flags, allowed values, and how text or TOML becomes its value."""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from simmc.errors import UserError
+from simmc.settings import switches as fidelity
+
+_TRUE = ("1", "true", "on", "yes")
+_FALSE = ("0", "false", "off", "no")
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers between two bounds; an exclusive bound is not itself allowed."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    exclusive: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        """Whether `value` lies inside; NaN never does."""
+        if self.exclusive:
+            return self.low < value < self.high
+        return self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        """The range in words."""
+        if math.isinf(self.high):
+            return f"above {self.low:g}" if self.exclusive else f"{self.low:g} or more"
+        middle = "strictly between" if self.exclusive else "from"
+        return f"{middle} {self.low:g} {'and' if self.exclusive else 'to'} {self.high:g}"
+
+
+@dataclass(frozen=True)
+class Option:
+    """One setting as the user meets it.
+
+    Attributes:
+        name: attribute of the settings class; a trailing underscore avoids a Python keyword.
+        default: value when nobody says anything.
+        kind: str, int, float or bool.
+        help: one sentence.
+        group: heading under which `--help` lists it.
+        aliases: further flag names.
+        choices: allowed values of a text, matched without regard to case; empty: any.
+        limits: allowed numbers.
+        words: texts that stand for a value of a numeric setting.
+        is_switch: set by `--fidelity`.
+        transient: belongs to one call (mode, machine), so a stored run does not pass it on.
+    """
+
+    name: str
+    default: Any
+    kind: type
+    help: str
+    group: str
+    aliases: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    limits: Range | None = None
+    words: Mapping[str, Any] = field(default_factory=dict)
+    is_switch: bool = False
+    transient: bool = False
+
+    @property
+    def key(self) -> str:
+        """Name in files and, after two dashes, on the command line."""
+        return self.name.rstrip("_")
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """All names that mean this setting."""
+        return (self.key, *self.aliases)
+
+    @property
+    def allowed(self) -> str:
+        """The allowed values in words."""
+        words = [*self.choices, *self.words]
+        if self.kind is bool:
+            words += ["0", "1"]
+        elif self.kind is int:
+            words.append(f"a whole number{f' {self.limits}' if self.limits else ''}")
+        elif self.kind is float:
+            words.append(f"a number{f' {self.limits}' if self.limits else ''}")
+        return " or ".join(filter(None, (", ".join(words[:-1]), *words[-1:]))) or "any text"
+
+    def convert(self, value: Any, where: str) -> Any:
+        """`value` (text from the command line, or a TOML value) in this setting's type.
+
+        Args:
+            value: what the user gave.
+            where: flag or file and key, for the message.
+        """
+        if value is None and None in self.words.values():
+            return None
+        if isinstance(value, str) and value.casefold() in self.words:
+            return self.words[value.casefold()]
+        result: Any
+        try:
+            result = _CONVERTERS[self.kind](value)
+        except (ValueError, OverflowError):
+            result = None
+        if result is not None and self.choices:
+            result = {choice.casefold(): choice for choice in self.choices}.get(result.casefold())
+        if result is None or (self.limits is not None and result not in self.limits):
+            shown = repr(value) if isinstance(value, str) else str(value)
+            raise UserError(f"{where} {shown} is not possible; allowed: {self.allowed}.")
+        return result
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    group: str,
+    kind: type | None = None,
+    aliases: Iterable[str] = (),
+    choices: Iterable[str] = (),
+    limits: Range | None = None,
+    words: Mapping[str, Any] | None = None,
+    transient: bool = False,
+) -> Any:
+    """A dataclass field that carries an `Option`; the arguments are its attributes."""
+    details = {
+        "kind": kind or type(default),
+        "help": help,
+        "group": group,
+        "aliases": tuple(aliases),
+        "choices": tuple(choices),
+        "limits": limits,
+        "words": dict(words or {}),
+        "transient": transient,
+    }
+    return field(default=default, metadata=details)
+
+
+def switch(name: str, group: str, command: str = "") -> Any:
+    """A dataclass field for a row of the fidelity table, with the released value of a command."""
+    row = fidelity.SWITCHES[name]
+    details = {
+        "kind": str,
+        "help": f"{row.help} [{row.quirk}]",
+        "group": group,
+        "choices": () if row.open else row.choices,
+        "is_switch": True,
+    }
+    return field(default=row.released_by(command), metadata=details)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Base of every command's settings; the fields are made by `option` or `switch`.
+
+    A value that is set in code is checked like one that was typed.
+    """
+
+    COMMAND: ClassVar[str] = ""
+    SUMMARY: ClassVar[str] = ""
+    PRESETS: ClassVar[str] = ""  # folder of configs; the command's name where left out
+    LACKS: ClassVar[tuple[str, ...]] = ()  # inherited settings that this command does not have
+    GROUPS: ClassVar[tuple[str, ...]] = ()  # order of the headings of `--help`; others follow
+
+    def __post_init__(self) -> None:
+        for entry in options_of(type(self)):
+            value = entry.convert(getattr(self, entry.name), f"--{entry.key}")
+            object.__setattr__(self, entry.name, value)
+        self.check()
+
+    def check(self) -> None:
+        """Refuses values that do not go together; the message names the flags."""
+
+    @classmethod
+    def preset_names(cls, values: Mapping[str, Any]) -> list[str]:
+        """Presets that fit these values, best first, without folder and ending."""
+        return []
+
+    @classmethod
+    def other_defaults(cls, values: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Defaults that follow these values, and the name of what they come from."""
+        return "", {}
+
+
+def options_of(settings: type[Settings]) -> list[Option]:
+    """The settings of a command, in the order of the class."""
+    return [
+        Option(name=entry.name, default=entry.default, **entry.metadata)
+        for entry in dataclasses.fields(settings)
+        if entry.name not in settings.LACKS
+    ]
+
+
+def _to_text(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ValueError
+    return str(value)
+
+
+def _to_int(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ValueError
+    return int(value)
+
+
+def _to_float(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
+
+
+def _to_bool(value: Any) -> bool:
+    text = str(value).casefold()
+    if text not in _TRUE + _FALSE:
+        raise ValueError
+    return text in _TRUE
+
+
+_CONVERTERS = {str: _to_text, int: _to_int, float: _to_float, bool: _to_bool}
