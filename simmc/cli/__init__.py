@@ -1,10 +1,9 @@
 """The commands, each imported only when it is called, and what becomes of their errors.
 
-Exit codes: 0 done; 1 a fault of this program; 2 the user's input is wrong; 130 interrupted.
+Exit codes: 0 done; 1 a bug in this program; 2 the user's input is wrong; 130 interrupted.
 """
 
 import difflib
-import importlib
 import os
 import sys
 import traceback
@@ -13,55 +12,74 @@ from collections.abc import Callable, Sequence
 # names, not the package: `simmc` is also the name of a module of this folder
 from simmc import __doc__ as about
 from simmc import __version__ as version
+from simmc.cli.light import without_libraries
 from simmc.errors import UserError
-from simmc.settings.switches import EPOCHS
 
-# name -> ("module:function", what it does)
-COMMANDS: dict[str, tuple[str, str]] = {
-    "preprocess": ("simmc.cli.preprocess:main", "cut raw recordings into windows of equal length"),
-    "simmc": ("simmc.cli.simmc:main", "train SimMC without labels, or score a trained run"),
-    "descriptors": (
-        "simmc.cli.descriptors:main",
-        "score hand-crafted descriptors, which learn nothing",
-    ),
-    "himpc": ("simmc.cli.himpc:main", "train Hi-MPC without labels, or score a trained run"),
-    "trackmc": (
-        "simmc.cli.trackmc:main",
-        "train TrackMC, our own method, without labels, or score a trained run",
-    ),
-    "supervised": (
-        "simmc.cli.supervised:main",
-        "train with identity labels, as the upper reference and for PoseGait",
-    ),
-    "age": ("simmc.cli.sgela:age", "train AGE without labels, or score a trained run"),
-    "sgela": ("simmc.cli.sgela:main", "train SGELA without labels, or score a trained run"),
-    "mgscr": ("simmc.cli.graphs:mgscr", "train MG-SCR's pretext task, or score a trained run"),
-    "smsge": ("simmc.cli.graphs:smsge", "train SM-SGE without labels, or score a trained run"),
-    "finetune": (
-        "simmc.cli.finetune:main",
-        "SimMC-UF: train SimMC on the features of a source model",
-    ),
-    "export-features": (
-        "simmc.cli.export:main",
-        "write a source model's features, or take in some made elsewhere",
-    ),
-    "recognition": (
-        "simmc.cli.recognition:main",
-        "train a head on a source model with identity labels: classification, and + DF",
-    ),
-    "embed": ("simmc.cli.embed:main", "write the features that a trained run gives every window"),
-    "identify": (
-        "simmc.cli.identify:main",
-        "who is who by a trained run: people, and the recordings nearest to each probe's",
-    ),
-    "generate": ("simmc.cli.generate:main", "make raw data of invented walkers to try things on"),
-    "report": ("simmc.cli.report:main", "tables and figures of finished runs against the papers"),
-    "benchmark": (
-        "simmc.cli.benchmark:main",
-        "time and memory of the clustering beside the published routine",
-    ),
-    "doctor": ("simmc.cli.doctor:main", "look over this machine, its packages and its data"),
+Command = Callable[[list[str]], int]
+# Trained methods (simmc.methods.registry) come before these in the overview.
+OTHERS = {
+    "preprocess": "cut raw recordings into windows of equal length",
+    "descriptors": "score hand-crafted descriptors, which learn nothing",
+    "export-features": "write a source model's features, or take in some made elsewhere",
+    "embed": "write the features that a trained run gives every window",
+    "identify": "who is who by a trained run: people, and the recordings nearest to each probe's",
+    "generate": "make raw data of synthetic walkers to try things on",
+    "report": "tables and figures of finished runs against the papers",
+    "benchmark": "time and memory of the clustering beside the published routine",
+    "doctor": "check this machine, its packages and its data",
 }
+
+
+def find(command: str) -> Command:
+    """The function behind a command; only its modules are imported."""
+    match command:
+        case "preprocess":
+            from simmc.cli import preprocess
+
+            return preprocess.main
+        case "descriptors":
+            from simmc.cli import descriptors
+
+            return descriptors.main
+        case "export-features":
+            from simmc.cli import export
+
+            return export.main
+        case "embed":
+            from simmc.cli import embed
+
+            return embed.main
+        case "identify":
+            from simmc.cli import identify
+
+            return identify.main
+        case "generate":
+            from simmc.cli import generate
+
+            return generate.main
+        case "report":
+            from simmc.cli import report
+
+            return report.main
+        case "benchmark":
+            from simmc.cli import benchmark
+
+            return benchmark.main
+        case "doctor":
+            from simmc.cli import doctor
+
+            return doctor.main
+    from simmc.cli.console import CONSOLE
+    from simmc.engine import run as engine
+    from simmc.methods.registry import METHODS
+
+    if command in METHODS:
+        return lambda argv: engine.main(METHODS[command], argv, CONSOLE)
+    known = [*METHODS, *OTHERS]
+    close = difflib.get_close_matches(command, known, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]}?" if close else f"commands: {', '.join(known)}."
+    raise UserError(f"there is no command {command!r}; {hint}")
+
 
 DONE, FAULT, USER_FAULT, BROKEN_PIPE, INTERRUPTED = 0, 1, 2, 141, 130
 
@@ -88,7 +106,10 @@ def run(command: str, argv: Sequence[str]) -> int:
     try:
         if sys.version_info < (3, 11):  # noqa: UP036 - a checkout can be run without installing
             raise UserError("Python 3.11 or later is needed; this is " + sys.version.split()[0])
-        code = _function(command)(list(argv))
+        if {"-h", "--help"} & set(argv):
+            with without_libraries():
+                return find(command)(list(argv))
+        code = find(command)(list(argv))
         sys.stdout.flush()
         return code
     except UserError as error:
@@ -117,8 +138,11 @@ def run(command: str, argv: Sequence[str]) -> int:
 
 def overview() -> str:
     """The page of `simmc --help`."""
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {summary}" for name, (_, summary) in COMMANDS.items()]
+    with without_libraries():
+        from simmc.methods.registry import METHODS
+    summaries = {name: method.summary for name, method in METHODS.items()} | OTHERS
+    width = max(map(len, summaries))
+    lines = [f"  {name:<{width}}  {summary}" for name, summary in summaries.items()]
     return "\n".join(
         [
             "usage: simmc COMMAND [--name value ...]",
@@ -128,26 +152,16 @@ def overview() -> str:
             "commands:",
             *lines,
             "",
-            "simmc COMMAND --help tells what a command accepts; simmc --version the version.",
+            "simmc COMMAND --help shows what a command accepts; simmc --version the version.",
         ]
     )
 
 
-def _function(command: str) -> Callable[[list[str]], int]:
-    if command not in COMMANDS:
-        close = difflib.get_close_matches(command, COMMANDS, n=1, cutoff=0.5)
-        hint = f"did you mean {close[0]}?" if close else f"commands: {', '.join(COMMANDS)}."
-        raise UserError(f"there is no command {command!r}; {hint}")
-    module, _, name = COMMANDS[command][0].partition(":")
-    function: Callable[[list[str]], int] = getattr(importlib.import_module(module), name)
-    return function
-
-
 def _interrupted(command: str) -> str:
     again = (
-        "A training continues from its last checkpoint: the same command with --resume."
-        if command in EPOCHS
-        else "Run the same command again to finish."
+        "Run the same command again to finish."
+        if command in OTHERS
+        else "A training continues from its last checkpoint: the same command with --resume."
     )
     return f"\ninterrupted. Every file that was written is whole. {again}"
 
@@ -155,7 +169,7 @@ def _interrupted(command: str) -> str:
 def _fault() -> int:
     traceback.print_exc()
     return _say(
-        f"\nThis is a fault of simmc {version}, not of your input. Please report it with "
+        f"\nThis is a bug in simmc {version}, not in your input. Please report it with "
         "the lines above, the command you typed and the output of: simmc doctor",
         FAULT,
     )

@@ -5,21 +5,20 @@ from typing import Any
 import torch
 
 from simmc.cli import trained
-from simmc.cli.sgela import TASK_TITLES, title
-from simmc.engine.pseudo_labels import load_weights
+from simmc.engine.training import load_weights
 from simmc.errors import UserError
 from simmc.losses import locality_mask
-from simmc.methods import sgela as method
+from simmc.methods import sgela
+from simmc.methods.sgela import TASK_TITLES, GaitSettings
 from simmc.reports import attention as picture
 from simmc.reports import results, style
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import start
 from simmc.scoring.attention import mean_alignments
 from simmc.scoring.match import tensor_of
-from simmc.settings import AgeSettings, GaitSettings, SgelaSettings
 
 POINTER = "latest_[as]g*"  # names the newest runs of AGE and SGELA beside those of other methods
-METHODS: dict[str, type[GaitSettings]] = {"age": AgeSettings, "sgela": SgelaSettings}
+METHODS = [sgela.AGE_METHOD, sgela.METHOD]
 KINDS = {
     "locality": "Locality-aware attention (the mask is taught by a loss)",
     "masked": "Masked attention (the mask then scales these scores)",
@@ -33,23 +32,24 @@ def main(words: Any) -> int:
     out = words.out or run.path / "attention.png"
     style.require_drawable(out)
     settings = trained.settings_of(run, METHODS, "has no such attention", words.data_root)
-    if settings.attention == "none":
+    if settings.gait.attention == "none":
         raise UserError(
             f"{run.path} was trained with --attention none: there is nothing to draw. Give a run "
             "with another attention."
         )
     runtime = start()
-    data = trained.data_of(run, settings)
-    network = method.new_network(settings, data.skeleton, torch.Generator())
+    data = trained.data_of(run, sgela.METHOD, settings)
+    network = sgela.new_network(settings, data.skeleton, torch.Generator())
     epoch = load_weights(network, run.best, "settings")
     windows = chosen_windows(tensor_of(data.probe, runtime.device), words.window)
+    length = settings.place.length
     found = mean_alignments(network.to(runtime.device), windows)
-    mask = locality_mask(settings.length, settings.D or settings.length).numpy()
+    mask = locality_mask(length, settings.gait.D or length).numpy()
     tasks = [
         picture.Task(name, TASK_TITLES[name], matrices, mask if name == "rev_rec" else None)
         for name, matrices in zip(settings.tasks, found, strict=True)
     ]
-    heading = trained.heading(title(settings), settings, data)
+    heading = trained.heading(sgela.title(settings), settings, data)
     text = said(settings, words.window, len(windows), epoch)
     for file in style.save_with_numbers(
         lambda file: picture.draw(tasks, heading, text, file), picture.as_csv(tasks), out
@@ -75,6 +75,6 @@ def said(settings: GaitSettings, window: int | None, count: int, epoch: int) -> 
     if "rev_rec" not in settings.tasks:
         return f"Basic attention, {over}, weights of epoch {epoch}."
     return (
-        f"{KINDS[settings.attention]}, {over}, weights of epoch {epoch}.\n"
+        f"{KINDS[settings.gait.attention]}, {over}, weights of epoch {epoch}.\n"
         "Reverse reconstruction decodes frame f - t + 1 at step t: the rising diagonal."
     )

@@ -10,13 +10,13 @@ from simmc.benchmarks import epoch, machine, measure, plots, record, tables
 from simmc.benchmarks.contestants import CONTESTANTS
 from simmc.benchmarks.inputs import GENERATED, untrained_features
 from simmc.benchmarks.measure import Plan, Source
-from simmc.cli import console
+from simmc.cli.console import CONSOLE
 from simmc.data.experiment.load import Experiment
 from simmc.engine.run import load
 from simmc.errors import UserError
 from simmc.runs import runtime
 from simmc.settings import Range, Settings, SimMCSettings, option, resolve
-from simmc.settings.common import THREADS
+from simmc.settings.groups import THREADS
 
 WHAT, HOW, WHERE = "what to measure", "how", "files and machine"
 KGBD = "KGBD"
@@ -127,9 +127,9 @@ def take(settings: BenchmarkSettings, out: Path) -> dict[str, Any]:
     for name in chosen("--inputs", settings.inputs, INPUTS) if sizes else ():
         source = kgbd(settings, here, kept) if name == KGBD else generated(name, settings.seed)
         if source is not None:
-            measure.measure(source, sizes, plan, out, kept, console.say)
+            measure.measure(source, sizes, plan, out, kept, CONSOLE.say)
     if settings.epoch and not kept["epoch"] and find_kgbd(settings, kept) is not None:
-        console.say(f"training on {KGBD}, {settings.epochs} epochs")
+        CONSOLE.say(f"training on {KGBD}, {settings.epochs} epochs")
         kept["epoch"] = epoch.run_training(
             str(Path(settings.data_root).resolve()), settings.epochs, here.threads, out
         )
@@ -145,10 +145,10 @@ def render(kept: dict[str, Any], out: Path) -> None:
     atomic.write_text(file, tables.document(kept))
     files = [file]
     if importlib.util.find_spec("matplotlib") is None:
-        console.notes(["no pictures: matplotlib is not installed (requirements.txt lists it)"])
+        CONSOLE.notes(["no pictures: matplotlib is not installed (requirements.txt lists it)"])
     else:
         files += plots.draw(kept, out)
-    console.say("\n".join(map(str, files)))
+    CONSOLE.say("\n".join(map(str, files)))
 
 
 def generated(name: str, seed: int) -> Source:
@@ -181,7 +181,7 @@ def find_kgbd(
     except UserError as error:
         sentence = f"{KGBD} left out: {error}"
         record.note(kept, sentence)
-        console.notes([sentence])
+        CONSOLE.notes([sentence])
         return None
 
 

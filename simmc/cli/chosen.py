@@ -7,29 +7,51 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 
-from simmc.cli import console, himpc, trackmc, trained
-from simmc.cli import simmc as simmc_command
+from simmc.cli import trained
+from simmc.cli.console import CONSOLE
 from simmc.data.experiment.load import Experiment, Split
-from simmc.engine import run as training
-from simmc.engine.loop import weights_path
-from simmc.engine.stored_run import TWIN, home_of
+from simmc.engine.load import load_whole, with_stored_names
+from simmc.engine.method import LABEL_FREE, PAPER, Embedder, Method
+from simmc.engine.stored_run import home_of
+from simmc.engine.training import weights_path
 from simmc.errors import UserError
+from simmc.methods.registry import METHODS
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import Runtime, start
-from simmc.scoring.embed import Embedder, embedder
-from simmc.settings import EpochSettings, Resolved, TrainedSettings, UnlabelledSettings
-from simmc.settings.layers import TYPED
-from simmc.settings.trained import POINTERS
+from simmc.settings.groups import MACHINE, MAIN
+from simmc.settings.layers import TYPED, Resolved
+from simmc.settings.options import Settings, option
 
-S = TypeVar("S", bound=TrainedSettings)
-METHODS = {
-    method.settings.COMMAND: method
-    for method in (trackmc.METHOD, simmc_command.METHOD, himpc.METHOD)
+# command of a method -> the files that name its newest run: of several kinds, the first there is
+POINTERS = {
+    "trackmc": tuple(f"latest_trackmc_{tier}" for tier in ("merge", "positives", "off")),
+    "simmc": ("latest",),
+    "himpc": ("latest_himpc",),
 }
+
+
+@dataclass(frozen=True)
+class Asked(Settings):
+    """Which run, and which of its weights."""
+
+    method: str = option(
+        "trackmc",
+        "Method of the run: trackmc, simmc or himpc.",
+        choices=tuple(POINTERS),
+        group=MAIN,
+    )
+    run: str = option("", "Name of the run; default: the method's newest.", group=MAIN)
+    protocol: str = option(
+        "label_free",
+        "Weights that were chosen without looking at identities or tests, or by the probe's top-1.",
+        choices=("label_free", "paper"),
+        group=MAIN,
+    )
+    model_root: str = option("ReID_Models", "Folder of the runs.", group=MACHINE)
 
 
 @dataclass(frozen=True)
@@ -38,31 +60,33 @@ class Chosen:
 
     Attributes:
         run: its folder.
+        method: its row in the registry.
         settings: of the training that the weights come from.
         weights: their file.
         runtime: device and threads.
     """
 
     run: RunDirectory
-    settings: EpochSettings
+    method: Method[Any]
+    settings: Any
     weights: Path
     runtime: Runtime
 
     @property
     def title(self) -> str:
         """The method's name in tables."""
-        title = METHODS[self.settings.COMMAND].title
-        return title if isinstance(title, str) else title(self.settings)
+        return self.method.title(self.settings)
 
     @cached_property
     def data(self) -> Experiment:
         """All stored windows, in the order of the files; inputs have the scale of the training."""
-        return training.load_whole(self.settings)
+        return load_whole(self.settings)
 
     @cached_property
     def embedder(self) -> Embedder:
         """The trained network."""
-        return embedder(self.weights, self.settings, self.data, self.runtime)
+        assert self.method.embedder is not None
+        return self.method.embedder(self.weights, self.settings, self.data, self.runtime)
 
     @property
     def checksum(self) -> str:
@@ -89,10 +113,10 @@ class Chosen:
 
     def tell(self) -> None:
         """Say what was chosen, and whether it learned from other data than are found now."""
-        console.say(f"{self.title}, epoch {self.embedder.epoch}: {self.weights}")
-        console.data_summary(self.data)
+        CONSOLE.say(f"{self.title}, epoch {self.embedder.epoch}: {self.weights}")
+        CONSOLE.data(self.data)
         if self.trained_on and self.trained_on != self.data.checksum:
-            console.notes(
+            CONSOLE.notes(
                 [
                     f"{self.run.path} learned from other data than are found now. Its features "
                     "are of use where the skeleton is the same and, for inputs that are measured, "
@@ -101,39 +125,44 @@ class Chosen:
             )
 
 
-def choose(resolved: Resolved[S]) -> Chosen:
-    """The run and weights that are asked for; UserError where there are none of this kind."""
-    asked = resolved.settings
-    home = Path(asked.model_root) / asked.dataset / asked.probe
+def choose(resolved: Resolved[Any]) -> Chosen:
+    """The run and weights that are asked for; UserError where there are none of this kind.
+
+    Args:
+        resolved: settings with `place`, `machine` and `asked`.
+    """
+    settings = with_stored_names(resolved.settings)
+    place, asked, machine = settings.place, settings.asked, settings.machine
+    home = Path(asked.model_root) / place.dataset / place.probe
     pointers = POINTERS[asked.method]
     pointer = next((name for name in pointers if (home / name).is_file()), pointers[0])
     run = RunDirectory.find(
-        asked.model_root, asked.dataset, asked.probe, asked.run or None, pointer=pointer
+        asked.model_root, place.dataset, place.probe, asked.run or None, pointer=pointer
     )
-    kind = {asked.method: METHODS[asked.method].settings}
+    method = METHODS[asked.method]
     typed = resolved.origin["data_root"] == TYPED
     lack = f"is none of --method {asked.method}"
-    settings = trained.settings_of(run, kind, lack, Path(asked.data_root) if typed else None)
-    if resolved.origin["length"] == TYPED and asked.length != settings.length:
+    how = trained.settings_of(run, [method], lack, Path(place.data_root) if typed else None)
+    if resolved.origin["length"] == TYPED and place.length != how.place.length:
         raise UserError(
-            f"--length {asked.length}: {run.path} learned from windows of {settings.length} "
+            f"--length {place.length}: {run.path} learned from windows of {how.place.length} "
             "frames. Leave --length out, or name another run with --run."
         )
-    if settings.stress:
+    if how.windows.stress:
         raise UserError(
-            f"{run.path} was trained with --stress {settings.stress}, so that its windows are not "
-            "those of the files. Name a run without it with --run."
+            f"{run.path} was trained with --stress {how.windows.stress}, so that its windows are "
+            "not those of the files. Name a run without it with --run."
         )
-    place = home_of(run, asked.protocol)
-    if place is not run and isinstance(settings, UnlabelledSettings):
-        settings = settings.without_identities()
-    weights = weights_path(place, asked.protocol)
+    inner = home_of(run, asked.protocol)
+    if inner is not run:
+        how = method.label_free(how) or how
+    weights = weights_path(inner, asked.protocol)
     if not weights.is_file():
-        other = "paper" if asked.protocol == TWIN else TWIN
+        other = PAPER if asked.protocol == LABEL_FREE else LABEL_FREE
         raise UserError(
             f"--protocol {asked.protocol}: {run.path} kept no weights for it (no {weights.name}). "
             f"Use --protocol {other}, or train again, to the end and without --label_free_run off."
         )
-    runtime = start(asked.device, asked.gpu or None, asked.threads)
-    console.notes(runtime.notes)
-    return Chosen(run, settings, weights, runtime)
+    runtime = start(machine.device, machine.gpu or None, machine.threads)
+    CONSOLE.notes(runtime.notes)
+    return Chosen(run, method, how, weights, runtime)

@@ -1,14 +1,16 @@
 """`simmc descriptors`: score hand-crafted descriptors, one run folder each."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 
-from simmc.cli import console
+from simmc.cli.console import CLASSIFIED, CONSOLE, MATCHED, counted
 from simmc.data.experiment.load import Experiment, Split
-from simmc.engine.run import CMC_RANKS, load
-from simmc.engine.stored_run import PROTOCOLS, keep_probes, new_results, take_retrievals
+from simmc.engine.load import load, with_stored_names
+from simmc.engine.method import LABEL_FREE, PAPER
+from simmc.engine.stored_run import keep_probes, new_results
 from simmc.errors import UserError
 from simmc.evaluation.classification import Classification, evaluate_classes
 from simmc.methods.descriptors import encoder
@@ -16,10 +18,21 @@ from simmc.runs.clock import Clock
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import Runtime, peak_rss_bytes, start
 from simmc.scoring.classifiers import TITLES, class_scores
-from simmc.scoring.match import Encoder, encode, match, retrieval_outcome, tensor_of
-from simmc.settings import DescriptorSettings, Resolved, resolve
-from simmc.settings.descriptors import ALL, NAMES
+from simmc.scoring.match import (
+    Encoder,
+    MatchRule,
+    encode,
+    match,
+    retrieval_outcome,
+    tensor_of,
+)
+from simmc.settings import groups
+from simmc.settings.groups import COUNT, MACHINE, MAIN, TRAINING
+from simmc.settings.layers import Resolved, resolve
+from simmc.settings.options import Settings, group_of, option
 
+ALL = "all"
+NAMES = ("D13", "D16", "D_PG", "raw_flat", "raw_mean")
 SUPERVISED = "supervised"
 POINTER = "latest_descriptors"  # SimMC's own pointer is where --mode Eval looks
 OUR_D_PG = "D_PG is our definition of PoseGait's 81 features: the published one is not known."
@@ -33,38 +46,110 @@ _SUPERVISED_NOTE = (
 )
 
 
+@dataclass(frozen=True)
+class DescriptorSettings(Settings):
+    """Which descriptor, and what is done with it."""
+
+    COMMAND: ClassVar[str] = "descriptors"
+    SUMMARY: ClassVar[str] = (
+        "Score hand-crafted descriptors by matching probe against gallery windows, which takes no "
+        "training and no label; or, with --classifier, by a classifier trained on identities."
+    )
+    HEADINGS = groups.HEADINGS
+
+    place: groups.Place = group_of(groups.Place)
+    machine: groups.Machine = group_of(groups.Machine)
+    common: groups.Common = group_of(groups.Common)
+    windows: groups.Windows = group_of(groups.Windows)
+    joints: groups.Joints = group_of(groups.Joints)
+    descriptor: str = option(
+        ALL,
+        "D13, D16, D_PG (our definition), raw_flat or raw_mean; or all, one run each.",
+        choices=(ALL, *NAMES),
+        group=MAIN,
+    )
+    classifier: str = option(
+        "none",
+        "Match windows (none), or train a classifier on the identities of the training windows.",
+        choices=("none", "knn", "svm", "adaboost"),
+        group=MAIN,
+    )
+    train_on: str = option(
+        "train",
+        "Windows that a classifier learns: the training set, or the gallery as well (SGELA's "
+        "division of KGBD and KS20).",
+        choices=("train", "train_gallery"),
+        group=TRAINING,
+    )
+    unit: str = option(
+        "window",
+        "What a classifier learns and judges: windows, or single frames, whose mean score is their "
+        "window's (what SGELA calls average prediction).",
+        choices=("window", "frame"),
+        group=TRAINING,
+    )
+    scaling: str = option(
+        "none",
+        "Features of --classifier knn as they are, or over their standard deviation in training. "
+        "svm always has the latter, trees do not care.",
+        choices=("none", "deviation"),
+        group=TRAINING,
+    )
+    neighbors: int = option(1, "Votes of --classifier knn.", limits=COUNT, group=TRAINING)
+    depth: int = option(
+        10, "Depth of the trees of --classifier adaboost.", limits=COUNT, group=TRAINING
+    )
+    model_root: str = option("ReID_Models", "Folder of the runs.", transient=True, group=MACHINE)
+    save_flag: str = option("", "Suffix of the run's name.", group=MACHINE)
+
+    other_defaults = staticmethod(groups.length_of_dataset)
+
+    @classmethod
+    def preset_names(cls, values: Mapping[str, Any]) -> list[str]:
+        """One preset a descriptor: what its published rows were scored on."""
+        return [values["descriptor"]]
+
+    def check(self) -> None:
+        """Coordinates of joints."""
+        self.joints.require_coordinates(self.COMMAND)
+
+
 def main(argv: list[str]) -> int:
     """Run the command; UserError for whatever the user can mend."""
     settings = resolve(DescriptorSettings, argv).settings
-    runtime = start(settings.device, settings.gpu or None, settings.threads)
-    console.notes(runtime.notes)
+    machine = settings.machine
+    runtime = start(machine.device, machine.gpu or None, machine.threads)
+    CONSOLE.notes(runtime.notes)
     names = NAMES if settings.descriptor == ALL else (settings.descriptor,)
     data, batches = None, ""
     for name in names:
         # each has a preset of its own, which says on what its published rows were scored
         resolved = resolve(DescriptorSettings, [*argv, "--descriptor", name])
-        if data is None or batches != resolved.settings.part_batches:
-            data, batches = load(resolved.settings), resolved.settings.part_batches
-            console.say(f"\n{circumstances(resolved.settings)}")
-            console.data_summary(data)
-            refuse(resolved.settings, data)
-            columns = console.MATCHED if settings.classifier == "none" else console.CLASSIFIED
-            console.say(line("", list(columns.values())))
-        results, run = score(resolved, data, runtime)
-        console.say(summary(results, run))
-    console.say("")
+        s = with_stored_names(resolved.settings)
+        if data is None or batches != s.windows.part_batches:
+            data = load(s.place, s.windows, s.joints, s.common.seed)
+            batches = s.windows.part_batches
+            CONSOLE.say(f"\n{circumstances(s)}")
+            CONSOLE.data(data)
+            refuse(s, data)
+            columns = MATCHED if s.classifier == "none" else CLASSIFIED
+            CONSOLE.say(line("", list(columns.values())))
+        results, run = score(replace(resolved, settings=s), data, runtime)
+        CONSOLE.say(summary(results, run))
+    CONSOLE.say("")
     if "D_PG" in names:
-        console.say(OUR_D_PG)
-    console.say(_UNSUPERVISED_NOTE if settings.classifier == "none" else _SUPERVISED_NOTE)
+        CONSOLE.say(OUR_D_PG)
+    CONSOLE.say(_UNSUPERVISED_NOTE if settings.classifier == "none" else _SUPERVISED_NOTE)
     return 0
 
 
 def circumstances(settings: DescriptorSettings) -> str:
     """What the rows below share, in one line."""
-    parts = [settings.dataset, f"probe {settings.probe}", f"f = {settings.length}"]
-    parts += [settings.fidelity, f"part batches: {settings.part_batches}", f"root: {settings.root}"]
-    if settings.dataset == "KGBD":
-        parts.append(f"joints: {settings.kgbd_order}")
+    place, joints = settings.place, settings.joints
+    parts = [place.dataset, f"probe {place.probe}", f"f = {place.length}", settings.common.fidelity]
+    parts += [f"part batches: {settings.windows.part_batches}", f"root: {joints.root}"]
+    if place.dataset == "KGBD":
+        parts.append(f"joints: {joints.kgbd_order}")
     return ", ".join(parts)
 
 
@@ -72,10 +157,19 @@ def refuse(settings: DescriptorSettings, data: Experiment) -> None:
     """UserError where a classifier cannot know the probe's persons, or has seen its windows."""
     if settings.classifier == "none":
         return
+    what = f"--classifier {settings.classifier} --train_on {settings.train_on}"
+    data.require_labels(what, "leave --classifier out")
+    if settings.train_on == "train_gallery" and (data.gallery.identity < 0).any():
+        raise UserError(
+            f"{what}: gallery windows with a label below 0 show no identity that could be "
+            "learned; use --train_on train."
+        )
+    if not (data.probe.identity >= 0).any():
+        raise UserError(f"{what}: every probe window has a label below 0: there is nobody to name.")
     if data.test_identities != data.identities:
         raise UserError(
-            f"--classifier {settings.classifier}: the persons of probe {settings.probe} of "
-            f"{settings.dataset} are not those of the training set, so no classifier can name "
+            f"--classifier {settings.classifier}: the persons of probe {settings.place.probe} of "
+            f"{settings.place.dataset} are not those of the training set, so no classifier can name "
             "them. Leave --classifier out to match windows instead."
         )
     if settings.train_on == "train_gallery" and data.same_windows:
@@ -93,31 +187,35 @@ def score(
     describe = encoder(settings.descriptor, data.skeleton)
     clock = Clock()
     results = new_results(title(settings), settings, data, runtime)
+    outcomes = {}
     if settings.classifier == "none":
         with clock("evaluation"):
-            found = match(describe, data, runtime, same_condition=settings.same_condition_map)
-        outcome = retrieval_outcome(found, 0, CMC_RANKS)
-        results["protocols"] = dict.fromkeys(PROTOCOLS, outcome)
+            rule = MatchRule(settings.windows.same_condition_map)
+            found = match(describe, data, runtime, rule)
+        outcomes = dict.fromkeys((PAPER, LABEL_FREE), retrieval_outcome(found, 0))
+        results["protocols"] = {name: one.to_dict() for name, one in outcomes.items()}
     else:
         judged = classify(describe, settings, data, runtime, clock)
+        results["protocols"] = {PAPER: None, LABEL_FREE: None}
         results["protocols"][SUPERVISED] = {
             **{f"top{k}": judged.top(k) for k in (1, 5, 10)},
             **{"nauc_roc": judged.nauc_roc, "nauc_cmc": judged.nauc_cmc},
             "cmc": judged.cmc(judged.n_classes).tolist(),
+            **{"probes": judged.probes, "unmatched": judged.unmatched},
         }
     if settings.descriptor == "D_PG":
         results["note"] = OUR_D_PG
     results |= {"timing": clock.take(), "peak_rss_bytes": peak_rss_bytes()}
     run = RunDirectory.create(
         settings.model_root,
-        settings.dataset,
-        settings.probe,
+        settings.place.dataset,
+        settings.place.probe,
         None,
         run_name(settings),
         pointer=POINTER,
     )
     run.write_config(resolved.to_dict())
-    keep_probes(run, take_retrievals(results), data)
+    keep_probes(run, outcomes, data)
     run.write_results(results)
     return results, run
 
@@ -131,7 +229,9 @@ def classify(
 ) -> Classification:
     """Train a classifier on identities and judge it on the probe windows."""
     learned = [data.train] + [data.gallery] * (settings.train_on == "train_gallery")
-    each = settings.length if settings.unit == "frame" else 1  # rows that a window is cut into
+    each = (
+        settings.place.length if settings.unit == "frame" else 1
+    )  # rows that a window is cut into
 
     def features(split: Split) -> np.ndarray:
         windows = tensor_of(split, runtime.device)
@@ -140,22 +240,24 @@ def classify(
 
     with clock("features"):
         train, probe = np.concatenate([features(split) for split in learned]), features(data.probe)
+        identity = np.concatenate([split.identity for split in learned])
     with clock("classifier"):
         scores = class_scores(
             settings.classifier,
             train,
-            np.concatenate([split.identity.repeat(each) for split in learned]),
+            identity.repeat(each),
             probe,
             len(data.identities),
             neighbors=settings.neighbors,
             scaled=settings.scaling == "deviation",
             depth=settings.depth,
-            seed=settings.seed,
+            seed=settings.common.seed,
             threads=runtime.threads,
         )
     with clock("evaluation"):
         scores = scores.reshape(len(data.probe), each, -1).mean(1)
-        return evaluate_classes(scores, data.probe.identity)
+        known = data.probe.identity >= 0
+        return evaluate_classes(scores[known], data.probe.identity[known], learned=identity)
 
 
 def title(settings: DescriptorSettings) -> str:
@@ -167,10 +269,9 @@ def title(settings: DescriptorSettings) -> str:
 
 def run_name(settings: DescriptorSettings) -> str:
     """Name of the run's folder."""
-    parts = [title(settings).replace(" ", ""), f"f{settings.length}", settings.fidelity]
-    return "_".join(
-        [*parts, f"seed{settings.seed}"] + [settings.save_flag] * bool(settings.save_flag)
-    )
+    parts = [title(settings).replace(" ", ""), f"f{settings.place.length}"]
+    parts += [settings.common.fidelity, f"seed{settings.common.seed}"]
+    return "_".join([*parts, settings.save_flag] if settings.save_flag else parts)
 
 
 def line(name: str, cells: Sequence[str], end: str = "") -> str:
@@ -181,6 +282,10 @@ def line(name: str, cells: Sequence[str], end: str = "") -> str:
 def summary(results: dict[str, Any], run: RunDirectory) -> str:
     """The printed row of a run."""
     found = results["protocols"].get(SUPERVISED)
-    columns = console.MATCHED if found is None else console.CLASSIFIED
-    figures = found or results["protocols"]["paper"]
-    return line(results["method"], [f"{100 * figures[key]:.2f}" for key in columns], str(run.path))
+    columns = MATCHED if found is None else CLASSIFIED
+    figures = found or results["protocols"][PAPER]
+    if figures.get("no_rates"):
+        return line(results["method"], [], f"none: {figures['no_rates']}  {run.path}")
+    cells = [f"{100 * figures[key]:.2f}" for key in columns]
+    more = counted(figures, results["counts"]["probe"])
+    return "\n  ".join([line(results["method"], cells, str(run.path)), *more])

@@ -15,7 +15,7 @@ from simmc.data import specs
 from simmc.errors import UserError
 from simmc.runs import checkpoints, runtime, seeds
 from simmc.settings import Settings, option, resolve
-from simmc.settings.common import THREADS
+from simmc.settings.groups import THREADS
 
 _GIB = 2**30
 

@@ -1,17 +1,38 @@
 """`simmc embed`: the features of every stored window of a trained run, as plain arrays."""
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from simmc import files as atomic
-from simmc.cli import console
-from simmc.cli.chosen import Chosen, choose
+from simmc.cli.chosen import Asked, Chosen, choose
+from simmc.cli.console import CONSOLE
 from simmc.data import arrays
-from simmc.settings import EmbedSettings, resolve
+from simmc.settings import groups, resolve
+from simmc.settings.groups import MACHINE
+from simmc.settings.options import Settings, group_of, option
 
 FOLDER, ABOUT = "embeddings", "embed.json"
 ORDER = "rows are windows in the order of the stored files, all of them"
+
+
+@dataclass(frozen=True)
+class EmbedSettings(Settings):
+    """Settings of `simmc embed`."""
+
+    COMMAND: ClassVar[str] = "embed"
+    SUMMARY: ClassVar[str] = (
+        "Write the features that a trained run gives every stored window, as .npy files."
+    )
+    HEADINGS = groups.HEADINGS
+
+    place: groups.Place = group_of(groups.Place)
+    machine: groups.Machine = group_of(groups.Machine)
+    asked: Asked = group_of(Asked)
+    out: str = option(
+        "", "Folder of the files; default: 'embeddings' in the run folder.", group=MACHINE
+    )
 
 
 def main(argv: list[str]) -> int:
@@ -20,7 +41,7 @@ def main(argv: list[str]) -> int:
     chosen = choose(resolved)
     chosen.tell()
     out = Path(resolved.settings.out or chosen.run.path / FOLDER)
-    write(chosen, resolved.settings.protocol, out)
+    write(chosen, resolved.settings.asked.protocol, out)
     return 0
 
 
@@ -40,9 +61,9 @@ def write(chosen: Chosen, protocol: str, out: Path) -> None:
             "dtype": str(features.dtype),
             "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         }
-        console.say(f"{path}  {len(features):,} x {features.shape[1]}")
+        CONSOLE.say(f"{path}  {len(features):,} x {features.shape[1]}")
     atomic.write_json(about, described(chosen, protocol, made))
-    console.say(f"{about}")
+    CONSOLE.say(f"{about}")
 
 
 def remove(path: Path) -> None:
@@ -56,6 +77,7 @@ def remove(path: Path) -> None:
 def described(chosen: Chosen, protocol: str, splits: dict[str, Any]) -> dict[str, Any]:
     """What embed.json says of the features."""
     settings, data = chosen.settings, chosen.data
+    place = settings.place
     return {
         "method": chosen.title,
         "command": settings.COMMAND,
@@ -64,12 +86,12 @@ def described(chosen: Chosen, protocol: str, splits: dict[str, Any]) -> dict[str
         "epoch": chosen.embedder.epoch,
         "weights": str(chosen.weights.relative_to(chosen.run.path)),
         "weights_sha256": chosen.checksum,
-        "dataset": settings.dataset,
-        "probe": settings.probe,
-        "length": settings.length,
+        "dataset": place.dataset,
+        "probe": place.probe,
+        "length": place.length,
         "data": {"manifest_sha256": data.checksum, "generated": data.generated},
         "trained_on": {"manifest_sha256": chosen.trained_on},
-        "unit_length": settings.unit_features,
+        "unit_length": chosen.method.unit(settings),
         "rows": ORDER,
         "probe_is_gallery": data.same_windows,
         "splits": splits,

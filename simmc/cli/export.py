@@ -5,29 +5,114 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 from tqdm import tqdm
 
-from simmc.cli import console
-from simmc.cli.sources import pretext_settings
+from simmc.cli.console import CONSOLE
 from simmc.data import store
 from simmc.data.experiment import inputs
 from simmc.data.experiment.load import load_stored
+from simmc.data.features import FRAMES, FeatureFiles
 from simmc.data.foreign import read_foreign
+from simmc.data.manifest import spec_of
 from simmc.data.specs import skeleton_of, splits_of
 from simmc.data.store import StoredSplit
-from simmc.engine.loop import weights_path
-from simmc.engine.stored_run import TWIN
+from simmc.engine.load import with_stored_names
+from simmc.engine.method import LABEL_FREE
+from simmc.engine.training import weights_path
 from simmc.errors import UserError
-from simmc.methods.sources import features, find_source, load_trained
+from simmc.methods.pretext import features, load_trained, pretext_settings
+from simmc.methods.recognition import RecognitionSettings
+from simmc.methods.registry import METHODS
+from simmc.methods.simmc_uf import UNLABELLED, feature_name
+from simmc.methods.sources import SOURCES
 from simmc.models.source import SourceNetwork
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import Runtime, start
-from simmc.settings import ExportSettings, RecognitionSettings, SourceSettings, resolve
-from simmc.settings.finetune import SOURCES, UNLABELLED
+from simmc.settings import groups, resolve
+from simmc.settings.groups import MACHINE, MAIN
+from simmc.settings.options import Settings, group_of, option
 
 BLOCK = 4096  # rows copied at a time
+
+
+KINDS = (FRAMES, "mean", "sc", "last", "lstm", "prefix")
+
+
+@dataclass(frozen=True)
+class ExportSettings(Settings):
+    """Whose features, of which windows, and where they go."""
+
+    COMMAND: ClassVar[str] = "export-features"
+    SUMMARY: ClassVar[str] = (
+        "Write the features that a trained source model gives the windows of a dataset, for "
+        "SimMC-UF.py; or take in features that were made elsewhere (--from)."
+    )
+    HEADINGS = groups.HEADINGS
+
+    place: groups.Place = group_of(groups.Place)
+    machine: groups.Machine = group_of(groups.Machine)
+    source: str = option(
+        "SM-SGE",
+        "Source model: SM-SGE, MG-SCR, SGELA or AGE.",
+        choices=tuple(SOURCES),
+        group=MAIN,
+    )
+    kind: str = option(
+        FRAMES,
+        "frames (what SimMC-UF learns from), or a pooled feature: mean, sc, last, lstm, prefix.",
+        choices=KINDS,
+        group=MAIN,
+    )
+    stage: str = option(
+        "auto",
+        "Weights of the pretext training, or of a recognition stage that trained the whole network "
+        "(simmc recognition --score match --train all). auto: the latter for MG-SCR, if there is.",
+        choices=("auto", "pretext", "recognition"),
+        group=MAIN,
+    )
+    protocol: str = option(
+        "all",
+        "Which trainings: the first (paper), the one in which no label has a part (label_free), "
+        "or all that there are.",
+        choices=("all", "paper", "label_free"),
+        group=MAIN,
+    )
+    name: str = option(
+        "", "Name of the files; default: the source's. SimMC-UF.py has --features.", group=MAIN
+    )
+    from_: str = option(
+        "",
+        "Folder of features made elsewhere, in the layout of the preprocessed sets, with the "
+        "frame_id or ids file of each split.",
+        group=MAIN,
+    )
+    labels: str = option(
+        "used",
+        "With --from: whether identity labels had a part in making them: used or none.",
+        choices=("used", "none"),
+        group=MAIN,
+    )
+    features_root: str = option(
+        "", "Folder that the features go to; default: --data_root.", group=MACHINE
+    )
+    model_root: str = option("ReID_Models", "Folder of the runs.", group=MACHINE)
+    run: str = option("", "Name of the run; default: the source's newest.", group=MACHINE)
+
+    def check(self) -> None:
+        """A name for the files."""
+        object.__setattr__(self, "name", self.name or feature_name(self.source, self.place.probe))
+        if not self.name.replace("-", "").replace(".", "").replace("_", "").isalnum():
+            raise UserError(f"--name {self.name!r}: use letters, digits, '-', '_' and '.'.")
+
+    def files(self, name: str) -> FeatureFiles:
+        """Where features of a name go."""
+        place = self.place
+        spec = spec_of(Path(place.data_root), place.dataset, place.length, place.probe)
+        root = Path(self.features_root or place.data_root)
+        return FeatureFiles(root, spec, place.length, name, self.kind)
 
 
 @dataclass(frozen=True)
@@ -43,7 +128,7 @@ class Trained:
     """
 
     name: str
-    settings: SourceSettings
+    settings: Any
     weights: Path
     run: str
     labels: str
@@ -51,11 +136,12 @@ class Trained:
 
 def main(argv: list[str]) -> int:
     """Run the command; UserError for whatever the user can mend."""
-    settings = resolve(ExportSettings, argv).settings
+    settings = with_stored_names(resolve(ExportSettings, argv).settings)
     if settings.from_:
         return take_in(settings)
-    runtime = start(settings.device, settings.gpu or None, settings.threads)
-    console.notes(runtime.notes)
+    machine = settings.machine
+    runtime = start(machine.device, machine.gpu or None, machine.threads)
+    CONSOLE.notes(runtime.notes)
     for trained in trainings(settings):
         export(settings, trained, runtime)
     return 0
@@ -63,9 +149,9 @@ def main(argv: list[str]) -> int:
 
 def trainings(settings: ExportSettings) -> list[Trained]:
     """The trainings that are asked for; UserError where there is none."""
-    command = SOURCES[settings.source]
+    command, place = SOURCES[settings.source].command, settings.place
     further = f"latest_{settings.source}_DF"
-    home = Path(settings.model_root) / settings.dataset / settings.probe
+    home = Path(settings.model_root) / place.dataset / place.probe
     tuned = settings.stage == "recognition" or (
         settings.stage == "auto"
         and settings.source == "MG-SCR"
@@ -74,8 +160,8 @@ def trainings(settings: ExportSettings) -> list[Trained]:
     )
     run = RunDirectory.find(
         settings.model_root,
-        settings.dataset,
-        settings.probe,
+        place.dataset,
+        place.probe,
         settings.run or None,
         pointer=further if tuned else f"latest_{command}",
     )
@@ -101,7 +187,7 @@ def trainings(settings: ExportSettings) -> list[Trained]:
 def fine_tuned(settings: ExportSettings, run: RunDirectory) -> tuple[Trained, RunDirectory]:
     """The network of a recognition stage, and the run that it was built upon."""
     stage = resolve(
-        RecognitionSettings, ["--data_root", settings.data_root], stored=run.read_config()
+        RecognitionSettings, ["--data_root", settings.place.data_root], stored=run.read_config()
     ).settings
     if stage.train != "all" or stage.with_gallery or stage.source != settings.source:
         raise UserError(
@@ -109,26 +195,28 @@ def fine_tuned(settings: ExportSettings, run: RunDirectory) -> tuple[Trained, Ru
             "alone. Name another run with --run, or make one with simmc recognition --score match "
             "--train all."
         )
-    pretext = RunDirectory(Path(stage.encoder_run))
-    how = pretext_settings(settings.source, pretext, settings.data_root, "--run")
+    source, pretext = SOURCES[settings.source], RunDirectory(Path(stage.encoder_run))
+    how = pretext_settings(source, pretext, settings.place.data_root, "--run")
     labels = "the network was trained on identities"
     return Trained(settings.name, how, run.require(run.best), run.path.name, labels), pretext
 
 
 def pretrained(settings: ExportSettings, run: RunDirectory) -> list[Trained]:
     """The pretext trainings of a run; where the first one used identities, its twin as well."""
-    how = pretext_settings(settings.source, run, settings.data_root, "--run")
-    if how.with_gallery:
+    source = SOURCES[settings.source]
+    how = pretext_settings(source, run, settings.place.data_root, "--run")
+    if how.pretext.with_gallery:
         raise UserError(
             f"{run.path} learned the gallery's windows as well (--train_on train_gallery), so its "
             "features may not be matched against them. Name another run with --run, or train one "
             "with --train_on train."
         )
-    labels = "identities chose the training windows" if how.uses_identities else ""
+    plain = METHODS[source.command].label_free(how)
+    labels = "" if plain == how else "identities chose the training windows"
     found = [Trained(settings.name, how, run.require(run.best), run.path.name, labels)]
-    twin = run.path / TWIN
-    if labels and twin.is_dir():
-        weights, plain = weights_path(RunDirectory(twin), TWIN), how.without_identities()
+    inner = run.path / LABEL_FREE
+    if labels and inner.is_dir():
+        weights = weights_path(RunDirectory(inner), LABEL_FREE)
         found.append(Trained(settings.name + UNLABELLED, plain, weights, run.path.name, ""))
     return found
 
@@ -136,27 +224,32 @@ def pretrained(settings: ExportSettings, run: RunDirectory) -> list[Trained]:
 def export(settings: ExportSettings, trained: Trained, runtime: Runtime) -> None:
     """Write the features of all splits, then the manifest."""
     files = settings.files(trained.name)
-    source, how = find_source(settings.source), trained.settings
-    kinds = how.KINDS
+    source, how, place = SOURCES[settings.source], trained.settings, settings.place
+    kinds = source.kinds
     if settings.kind not in ("frames", *kinds):
         raise UserError(
             f"--kind {settings.kind}: {settings.source} has frames, {', '.join(kinds)}; choose one."
         )
     network: SourceNetwork | None = None
     epoch, said = -1, {}
-    root = Path(settings.data_root)
-    for split in splits_of(files.spec, settings.probe):
+    root = Path(settings.place.data_root)
+    for split in splits_of(files.spec, settings.place.probe):
         windows, stored = load_stored(
-            root, files.spec, settings.length, split, kgbd_order=how.kgbd_order, root=how.root
+            root,
+            files.spec,
+            place.length,
+            split,
+            kgbd_order=how.joints.kgbd_order,
+            root=how.joints.root,
         )
-        shape = skeleton_of(how.spec)
+        shape = skeleton_of(how.place.read_spec())
         if network is None:
             network, epoch = load_trained(source, how, shape, trained.weights, runtime)
-        if how.input == inputs.TURNED:
+        if how.joints.input == inputs.TURNED:
             windows = replace(windows, windows=inputs.turn(windows.windows, shape))
         blocks = features(network, windows, settings.kind, runtime)
         said[split] = files.write_split(split, stored, shown(blocks, split, len(stored)))
-        console.say(f"{files.path(split)}  {len(stored):,} x {said[split]['shape']}")
+        CONSOLE.say(f"{files.path(split)}  {len(stored):,} x {said[split]['shape']}")
     files.write_manifest(
         {
             "source": settings.source,
@@ -164,21 +257,21 @@ def export(settings: ExportSettings, trained: Trained, runtime: Runtime) -> None
             "weights_sha256": hashlib.sha256(trained.weights.read_bytes()).hexdigest(),
             "epoch": epoch,
             "labels": trained.labels,
-            "settings": {k.rstrip("_"): v for k, v in vars(how).items()},
+            "settings": {k.rstrip("_"): v for k, v in how.flat().items()},
             "data": {"manifest_sha256": checksum(settings)},
         },
         said,
     )
-    console.say(f"{files.manifest}")
+    CONSOLE.say(f"{files.manifest}")
 
 
 def take_in(settings: ExportSettings) -> int:
     """Check features that were made elsewhere against the windows, and write them as ours."""
     files, folder = settings.files(settings.name), Path(settings.from_)
-    root, said = Path(settings.data_root), {}
+    root, said = Path(settings.place.data_root), {}
     checked: list[tuple[str, StoredSplit, np.ndarray]] = []
-    for split in splits_of(files.spec, settings.probe):
-        stored = store.read_split(root, files.spec, settings.length, split)
+    for split in splits_of(files.spec, settings.place.probe):
+        stored = store.read_split(root, files.spec, settings.place.length, split)
         checked.append((split, stored, read_foreign(folder, files, split, stored)))
     widths = {features.shape[2] for _, _, features in checked}
     if len(widths) > 1:
@@ -186,18 +279,19 @@ def take_in(settings: ExportSettings) -> int:
     for split, stored, made in checked:
         blocks = (made[low : low + BLOCK] for low in range(0, len(made), BLOCK))
         said[split] = files.write_split(split, stored, shown(blocks, split, len(stored)))
-        console.say(f"{files.path(split)}  {len(stored):,} x {said[split]['shape']}")
+        CONSOLE.say(f"{files.path(split)}  {len(stored):,} x {said[split]['shape']}")
     labels = "identity labels may have had a part" if settings.labels == "used" else ""
     about = {"source": settings.source, "made_by": "made elsewhere", "labels": labels}
     files.write_manifest(about | {"data": {"manifest_sha256": checksum(settings)}}, said)
-    console.say(f"{files.manifest}")
+    CONSOLE.say(f"{files.manifest}")
     return 0
 
 
 def checksum(settings: ExportSettings) -> str | None:
     """The data's."""
     files = settings.files(settings.name)
-    base = store.dataset_folder(Path(settings.data_root), files.spec, settings.length)
+    root = Path(settings.place.data_root)
+    base = store.dataset_folder(root, files.spec, settings.place.length)
     return store.read_manifest(base)[1]
 
 

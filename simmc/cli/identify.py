@@ -3,22 +3,44 @@
 import csv
 import io
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from simmc import files as atomic
-from simmc.cli import console
-from simmc.cli.chosen import Chosen, choose
+from simmc.cli.chosen import Asked, Chosen, choose
+from simmc.cli.console import CONSOLE
 from simmc.data.experiment.load import Experiment
-from simmc.engine import run as training
 from simmc.errors import UserError
-from simmc.scoring.identify import Sides, nearest, people, recordings_of
-from simmc.settings import IdentifySettings, TrackMCSettings, resolve
-from simmc.settings.trackmc import OFF
+from simmc.methods.trackmc import OFF, TrackMCSettings, people
+from simmc.scoring.identify import Sides, nearest, recordings_of
+from simmc.settings import groups, resolve
+from simmc.settings.groups import COUNT, MACHINE, MAIN
+from simmc.settings.options import Settings, group_of, option
 
 PEOPLE, MATCHES = "people.csv", "matches.csv"
+
+
+@dataclass(frozen=True)
+class IdentifySettings(Settings):
+    """Settings of `simmc identify`."""
+
+    COMMAND: ClassVar[str] = "identify"
+    SUMMARY: ClassVar[str] = (
+        "Write who is who by a trained run, recording by recording: people among the training "
+        "recordings (TrackMC), and the gallery recordings nearest to every probe recording."
+    )
+    HEADINGS = groups.HEADINGS
+
+    place: groups.Place = group_of(groups.Place)
+    machine: groups.Machine = group_of(groups.Machine)
+    asked: Asked = group_of(Asked)
+    top: int = option(
+        5, "Gallery recordings that are named for a probe recording.", limits=COUNT, group=MAIN
+    )
+    out: str = option("", "Folder of the files; default: the run folder.", group=MACHINE)
 
 
 def main(argv: list[str]) -> int:
@@ -35,12 +57,12 @@ def main(argv: list[str]) -> int:
 
 def require_recordings(chosen: Chosen) -> None:
     """UserError where probe or gallery windows do not say which recording they come from."""
-    data, settings = chosen.data, chosen.settings
+    data, place = chosen.data, chosen.settings.place
     sides = {"probe": data.probe, "gallery": data.gallery}
     lacking = [name for name, split in sides.items() if split.recording is None]
     if lacking or not data.recordings:
         raise UserError(
-            f"{settings.data_root} does not say which windows of {settings.dataset} come from one "
+            f"{place.data_root} does not say which windows of {place.dataset} come from one "
             f"recording ({' and '.join(lacking) or 'no manifest.json'}). Cut them again with "
             "Preprocess.py, which writes recording_*.npy; your own: tell "
             "write_dataset(recordings=...) of them."
@@ -51,12 +73,12 @@ def write_people(chosen: Chosen, out: Path) -> None:
     """people.csv: whom each training recording shows, where the method looks for people."""
     settings = chosen.settings
     if not isinstance(settings, TrackMCSettings) or settings.recordings == OFF:
-        console.say(
+        CONSOLE.say(
             f"\n{PEOPLE} is for TrackMC with recordings: {chosen.title} does not ask who its "
             "training recordings show"
         )
         return
-    data = training.load(settings)  # as it was learned from
+    data = chosen.method.load(settings)  # as it was learned from
     found = people(chosen.weights, settings, data, chosen.runtime)
     head = ("recording", "windows", "person", "share", "sure", "may_also_be")
     rows = [
@@ -71,7 +93,7 @@ def write_people(chosen: Chosen, out: Path) -> None:
         for one in found.recordings
     ]
     path = write_csv(out / PEOPLE, head, rows)
-    console.say(
+    CONSOLE.say(
         f"\n{len(rows)} recordings of at least {found.fewest}, likely {found.likely} people; "
         f"unsure of {found.unsure}\n{path}"
     )
@@ -79,7 +101,7 @@ def write_people(chosen: Chosen, out: Path) -> None:
 
 def write_matches(chosen: Chosen, count: int, out: Path) -> None:
     """matches.csv: the gallery recordings nearest to each probe recording."""
-    data, unit = chosen.data, chosen.settings.unit_features
+    data, unit = chosen.data, chosen.method.unit(chosen.settings)
     probe = recordings_of(data.probe, chosen.features(data.probe), unit=unit)
     gallery = probe
     if not data.same_windows:
@@ -98,7 +120,7 @@ def write_matches(chosen: Chosen, count: int, out: Path) -> None:
         for rank, place in enumerate(row)
     ]
     path = write_csv(out / MATCHES, head, rows)
-    console.say(
+    CONSOLE.say(
         f"\n{len(places)} probe recordings, the {places.shape[1]} nearest of "
         f"{len(gallery.recording)} gallery recordings each\n{path}"
     )
@@ -109,7 +131,7 @@ def write_matches(chosen: Chosen, count: int, out: Path) -> None:
 def say_check(probe: Sides, gallery: Sides, places: np.ndarray) -> None:
     """How often the nearest recording has the probe's label; nothing else looks at that."""
     right = gallery.identity[places[:, 0]] == probe.identity
-    console.say(
+    CONSOLE.say(
         "check against the identity labels of the data, whole recordings: top-1 "
         f"{100 * right.mean():.2f} ({right.sum()} of {len(right)} probe recordings)"
     )

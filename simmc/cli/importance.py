@@ -1,26 +1,133 @@
 """`simmc report importance`: the frames that a Hi-MPC run's hard skeleton mining weighs most."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from simmc.cli import console, trained
+from simmc.cli import trained
+from simmc.cli.console import CONSOLE
+from simmc.clustering import cluster_means
 from simmc.data.body_levels import body_levels
-from simmc.data.experiment.load import Experiment
+from simmc.data.experiment.load import Experiment, labels_of
 from simmc.data.skeletons import KGBD_FILE, Skeleton
 from simmc.errors import UserError
+from simmc.losses import frame_importance
+from simmc.methods.himpc import FOCUS, METHOD, HiMPC, HiMPCSettings, encode, load_network
+from simmc.models.himpc import HierarchicalNetwork
 from simmc.reports import importance as picture
 from simmc.reports import results, style
+from simmc.runs import seeds
 from simmc.runs.directory import RunDirectory
-from simmc.runs.runtime import start
-from simmc.scoring.importance import Clustered, cluster_trained, one_of_each, window_importance
-from simmc.settings import HiMPCSettings
+from simmc.runs.runtime import Runtime, start
 
 POINTER = "latest_himpc"  # names the newest run of Hi-MPC beside those of other methods
 _MINED = {
     "hard": "Hard skeleton mining: darker frames are harder and weigh more.",
     "easy": "Easy mining: darker frames are easier and weigh more.",
 }
+
+
+@dataclass(frozen=True, eq=False)
+class Clustered:
+    """A trained network and its clustering of the training windows.
+
+    Attributes:
+        network: encoders and heads.
+        windows: level -> (N, f, K) float32, the training windows.
+        labels: level -> (N,) int64 pseudo labels, -1 = outlier.
+        epoch: the one that the weights come from; these are the pseudo labels of that epoch.
+    """
+
+    network: HierarchicalNetwork
+    windows: Mapping[str, torch.Tensor]
+    labels: Mapping[str, torch.Tensor]
+    epoch: int
+
+    @property
+    def everywhere(self) -> np.ndarray:
+        """(N,) bool: the windows that are clustered at all levels."""
+        return np.logical_and.reduce([y.cpu().numpy() >= 0 for y in self.labels.values()])
+
+
+def cluster_trained(
+    path: Path, settings: HiMPCSettings, data: Experiment, runtime: Runtime
+) -> Clustered:
+    """Cluster each level of the training windows at the weights in a file, as training does.
+
+    Raises:
+        UserError: weights of another shape.
+    """
+    network, epoch = load_network(path, settings, data, runtime)
+    training = HiMPC(settings, data, seeds.generators(settings.common.seed), runtime, ("paper",))
+    instances = encode(network, training.train_windows)
+    labels = training.pseudo.of(list(instances.values()), list(instances))
+    return Clustered(
+        network, training.train_windows, dict(zip(instances, labels, strict=True)), epoch
+    )
+
+
+@torch.no_grad()
+def window_importance(
+    found: Clustered, settings: HiMPCSettings, chosen: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Importance delta of the frames of some windows, mean over the heads (H10), at each level.
+
+    Args:
+        found: network and pseudo labels.
+        settings: temperature, mining and mining_scale of the training.
+        chosen: (n,) int64, which of the training windows.
+
+    Returns:
+        Level -> (n, f) float32. A row sums to 1; it is NaN where the window is an outlier.
+
+    Raises:
+        ValueError: the training did not mine.
+    """
+    if settings.mining == "none":
+        raise ValueError("without mining frames have no importance")
+    instances = encode(found.network, found.windows)
+    result = {}
+    for level, labels in found.labels.items():
+        rows = torch.from_numpy(chosen).to(labels.device)
+        inside = labels[rows] >= 0
+        rows = rows[inside]
+        delta = torch.full((len(chosen), found.windows[level].shape[1]), torch.nan)
+        if len(rows):
+            delta[inside.cpu()] = frame_importance(
+                found.network[level](found.windows[level][rows]),
+                labels[rows],
+                cluster_means(instances[level], labels),
+                found.network[level].heads,
+                settings.temperature,
+                focus=FOCUS[settings.mining],
+                weights_over_temperature=settings.mining_scale == "tau",
+            ).cpu()
+        result[level] = delta.numpy()
+    return result
+
+
+def one_of_each(
+    identity: np.ndarray, allowed: np.ndarray, count: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Draws windows, each of another person as long as there are persons.
+
+    Args:
+        identity: (N,) int64 persons; they only decide what is looked at.
+        allowed: (N,) bool, the windows to draw from.
+        count: how many are wanted; fewer are drawn where fewer are allowed.
+        rng: source of the draw.
+
+    Returns:
+        (n,) int64 places, n <= count, ordered by person.
+    """
+    drawn = rng.permutation(np.flatnonzero(allowed))
+    first = np.sort(np.unique(identity[drawn], return_index=True)[1])
+    chosen = np.concatenate([drawn[first], np.delete(drawn, first)])[:count]
+    return chosen[np.lexsort((chosen, identity[chosen]))]
 
 
 def main(words: Any) -> int:
@@ -32,17 +139,15 @@ def main(words: Any) -> int:
         raise UserError(
             f"--count {words.count} must be at least 1, and --seed {words.seed} at least 0."
         )
-    settings = trained.settings_of(
-        run, {HiMPCSettings.COMMAND: HiMPCSettings}, "does not weigh frames", words.data_root
-    )
+    settings = trained.settings_of(run, [METHOD], "does not weigh frames", words.data_root)
     if settings.mining == "none":
         raise UserError(
             f"{run.path} was trained with --mining none: its frames have no importance. Give a run "
             "with --mining hard or easy."
         )
     runtime = start()
-    console.notes(runtime.notes)
-    data = trained.data_of(run, settings)
+    CONSOLE.notes(runtime.notes)
+    data = trained.data_of(run, METHOD, settings)
     named = None if words.windows is None else named_windows(words.windows, len(data.train))
     found = cluster_trained(run.best, settings, data, runtime)
     chosen = drawn_windows(words.count, words.seed, found, data) if named is None else named
@@ -50,7 +155,7 @@ def main(words: Any) -> int:
     pictured = windows_of(chosen, importance, settings, data)
     skeleton = drawn_skeleton(settings, data)
     heading, text = trained.heading("Hi-MPC", settings, data), said(settings, found)
-    persons = np.array(data.identities)[data.train.identity[chosen]]
+    persons = labels_of(data.train.identity[chosen], data.identities)
     clusters = {level: y.cpu().numpy()[chosen] for level, y in found.labels.items()}
     numbers = picture.as_csv(chosen, persons, clusters, importance)
     for file in style.save_with_numbers(
@@ -82,13 +187,13 @@ def drawn_windows(count: int, seed: int, found: Clustered, data: Experiment) -> 
             "--windows to see the levels at which they are."
         )
     if len(chosen) < count:
-        console.notes([f"--count {count}: only {len(chosen)} windows are clustered at all levels."])
+        CONSOLE.notes([f"--count {count}: only {len(chosen)} windows are clustered at all levels."])
     return chosen
 
 
 def drawn_skeleton(settings: HiMPCSettings, data: Experiment) -> Skeleton:
     """The true names of the joint axis; KGBD in raw order is learned from under other names."""
-    if settings.spec.skeleton is KGBD_FILE and settings.kgbd_order == "raw":
+    if settings.place.read_spec().skeleton is KGBD_FILE and settings.joints.kgbd_order == "raw":
         return KGBD_FILE
     return data.skeleton
 
@@ -103,11 +208,12 @@ def windows_of(
     joints = data.train.windows[chosen]
     points = body_levels(joints, data.skeleton, settings.level_names)
     windows = []
-    for i, (window, person) in enumerate(zip(chosen, data.train.identity[chosen], strict=True)):
+    persons = labels_of(data.train.identity[chosen], data.identities)
+    for i, (window, person) in enumerate(zip(chosen, persons, strict=True)):
         outlier_at = [level for level, rows in importance.items() if np.isnan(rows[i]).any()]
         windows.append(
             picture.Window(
-                f"person {data.identities[person]}, window {window}",
+                f"person {person}, window {window}",
                 note(outlier_at, settings),
                 joints[i],
                 {level: rows[i] for level, rows in points.items()},

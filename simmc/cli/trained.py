@@ -1,34 +1,34 @@
 """What the reports on trained weights share: a run's settings, its data, the picture's heading."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 from simmc.data.experiment.load import Experiment
-from simmc.engine import run as training
+from simmc.engine.load import with_stored_names
+from simmc.engine.method import Method
 from simmc.errors import UserError
 from simmc.reports import results, style
 from simmc.runs.directory import RunDirectory
-from simmc.settings import EpochSettings, resolve
-
-S = TypeVar("S", bound=EpochSettings)
+from simmc.settings.layers import resolve
 
 
 def settings_of(
-    run: RunDirectory, methods: Mapping[str, type[S]], lack: str, data_root: Path | None
-) -> S:
+    run: RunDirectory, methods: Sequence[Method[Any]], lack: str, data_root: Path | None
+) -> Any:
     """The settings of a run that kept its weights.
 
     Args:
         run: as the user named it.
-        methods: settings class of each command whose runs have what is wanted.
+        methods: those whose runs have what is wanted.
         lack: what is said of a run of another command: "has no such attention".
         data_root: where the data are now; None: as trained.
 
     Raises:
         UserError: a run of another command, or without settings or weights.
     """
-    wanted = " or ".join(f"simmc {command}" for command in methods)
+    kinds = {method.settings.COMMAND: method.settings for method in methods}
+    wanted = " or ".join(f"simmc {command}" for command in kinds)
     for file in (run.config_path, run.best):
         if not file.is_file():
             raise UserError(
@@ -37,18 +37,18 @@ def settings_of(
             )
     stored = run.read_config()
     command = str(stored.get("command"))
-    if command not in methods:
+    if command not in kinds:
         raise UserError(
             f"{run.path} is a run of simmc {command}, which {lack}. Give the folder of a run of "
             f"{wanted}."
         )
     typed = [] if data_root is None else ["--data_root", str(data_root)]
-    return resolve(methods[command], typed, stored=stored).settings
+    return with_stored_names(resolve(kinds[command], typed, stored=stored).settings)
 
 
-def data_of(run: RunDirectory, settings: EpochSettings) -> Experiment:
+def data_of(run: RunDirectory, method: Method[Any], settings: Any) -> Experiment:
     """The data of a run; UserError where it is known to have learned from other windows."""
-    data = training.load(settings)
+    data = method.load(settings)
     trained_on = results.load(run.path).checksum if run.results_path.is_file() else ""
     if trained_on and data.checksum and trained_on != data.checksum:
         raise UserError(
@@ -58,8 +58,9 @@ def data_of(run: RunDirectory, settings: EpochSettings) -> Experiment:
     return data
 
 
-def heading(method: str, settings: EpochSettings, data: Experiment) -> str:
+def heading(method: str, settings: Any, data: Experiment) -> str:
     """The heading of a picture; a run that has no results yet has one too."""
     names = ("dataset", "probe", "fidelity", "seed")
-    known = {"method": method, **{name: getattr(settings, name) for name in names}}
+    values = settings.flat()
+    known = {"method": method, **{name: values[name] for name in names}}
     return style.title_of(results.Run(Path(), {**known, "data": {"generated": data.generated}}))

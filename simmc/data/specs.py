@@ -182,10 +182,22 @@ def splits_of(spec: DatasetSpec, probe: str) -> list[str]:
     return [train_view(view) for view in views] + pair
 
 
+def known(name: str) -> bool:
+    """Whether a dataset of the table has that name or alias, whatever its case."""
+    return _find(name) is not None
+
+
 def get(name: str) -> DatasetSpec:
     """The dataset of that name or alias, whatever its case; UserError with the list otherwise."""
+    spec = _find(name)
+    if spec is None:
+        raise UserError(f"--dataset {name}: no such dataset; choose one of {', '.join(DATASETS)}")
+    return spec
+
+
+def _find(name: str) -> DatasetSpec | None:
     wanted = name.casefold()
     for spec in DATASETS.values():
         if wanted in (known.casefold() for known in (spec.name, *spec.aliases)):
             return spec
-    raise UserError(f"--dataset {name}: no such dataset; choose one of {', '.join(DATASETS)}")
+    return None

@@ -1,80 +1,45 @@
-"""What trainings by clustering share: pseudo labels, batches, the choice of the best epochs.
+"""Pseudo labels of a training: features clustered anew in each epoch."""
 
-A recipe derives from `ClusterTraining` and says what an epoch is.
-"""
-
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
-from simmc.clustering import Clustering, ClusterSettings, Threads, pseudo_labels
+from simmc.clustering import Clustering as Clustered
+from simmc.clustering import ClusterSettings, Threads, pseudo_labels
 from simmc.clustering.options import Timer
-from simmc.data.experiment.load import Experiment
-from simmc.engine.epochs import EpochTraining
-from simmc.engine.loop import first_line
-from simmc.engine.selection import Selector, label_free_score
-from simmc.errors import UserError
+from simmc.engine.selection import label_free_score
 from simmc.evaluation import diagnostics
-from simmc.runs import checkpoints
 from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import Seeds
-from simmc.settings import ClusteredSettings, TrainingSettings
-
-S = TypeVar("S", bound=TrainingSettings)
+from simmc.settings.groups import Clustering
 
 
-class ClusterTraining(EpochTraining[S]):
-    """A training by pseudo labels in progress.
+class PseudoLabels:
+    """The clusterings of a training, from epoch to epoch.
 
     Args:
-        settings: of the method.
-        data: what it learns from and is scored on.
-        seeds: of every random draw.
+        settings: how to cluster.
         runtime: device and threads.
-        protocols: those that this training serves.
-        network: what is trained.
+        timer: context manager by stage.
+        normalise: unit-length features first (Q1).
 
     Attributes:
-        previous_labels: (q, N) int64 pseudo labels of the epoch before.
+        previous: (q, N) int64 pseudo labels of the epoch before.
         candidates: of the last clustering of each kind of features; saves time, decides nothing.
         recall: lowest share of true neighbours in the last clustering; 1 where exact.
     """
 
-    OTHER_REMEDY = " or a larger --t"
-
     def __init__(
-        self,
-        settings: S,
-        data: Experiment,
-        seeds: Seeds,
-        runtime: Runtime,
-        protocols: tuple[str, ...],
-        network: torch.nn.Module,
+        self, settings: Clustering, runtime: Runtime, timer: Timer, *, normalise: bool
     ) -> None:
-        selectors = {name: Selector(settings.patience) for name in protocols}
-        super().__init__(settings, data, seeds, runtime, selectors, network)
-        self.previous_labels: np.ndarray | None = None
+        self.settings, self.runtime, self.timer = settings, runtime, timer
+        self.normalise = normalise
+        self.previous: np.ndarray | None = None
         self.candidates: dict[str, np.ndarray | None] = {}
         self.recall = 1.0
 
-    @property
-    def done(self) -> bool:
-        """Whether no protocol that has a say waits for more epochs, or the cap is reached."""
-        if super().done:
-            return True
-        waited_for = [
-            selector
-            for name, selector in self.selectors.items()
-            if name == "label_free" or self.settings.selection == "probe"
-        ]
-        return all(selector.done for selector in waited_for or self.selectors.values())
-
-    def cluster(
-        self, sets: Sequence[torch.Tensor], kinds: Sequence[str] | None = None
-    ) -> torch.Tensor:
+    def of(self, sets: Sequence[torch.Tensor], kinds: Sequence[str] | None = None) -> torch.Tensor:
         """(q, N) pseudo labels: each of the q sets of features is clustered on its own.
 
         Args:
@@ -89,8 +54,8 @@ class ClusterTraining(EpochTraining[S]):
                 features,
                 self.settings,
                 self.runtime,
-                self.clock,
-                normalise=self.settings.jaccard_input == "normalised",
+                self.timer,
+                normalise=self.normalise,
                 guess=self.candidates.get(kind),
             )
             self.candidates[kind] = found.candidates
@@ -99,72 +64,63 @@ class ClusterTraining(EpochTraining[S]):
         self.recall = min(recalls)
         return torch.stack(labels)
 
-    def batches(self, kept: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Places 0, 1, 2, ... and the windows that stand there, batch by batch, in stored order."""
-        size = self.settings.batch_size
-        end = len(kept) if self.settings.part_batches == "keep" else len(kept) // size * size
-        places = torch.arange(end, device=kept.device)
-        return zip(places.split(size), kept[:end].split(size), strict=True) if end else iter(())
+    def record(self, labels: torch.Tensor, identity: np.ndarray) -> dict[str, Any]:
+        """Numbers of a clustering; those from identities are diagnostics that nothing uses.
 
-    def cluster_record(self, labels: torch.Tensor) -> dict[str, Any]:
-        """Numbers of the clustering; those from `identity` are diagnostics, nothing uses them."""
+        Args:
+            labels: (q, N) pseudo labels.
+            identity: (N,) int64 of the training windows; below 0: unknown.
+        """
         y = labels.cpu().numpy()
         kept = (y >= 0).all(0)
-        truth = self.data.train.identity
         record: dict[str, Any] = {
             "outliers": int((~kept).sum()),
             "kept": int(kept.sum()),
-            "label_free_score": label_free_score(y, self.previous_labels),
+            "label_free_score": label_free_score(y, self.previous),
         }
         if self.settings.neighbors == "approximate":
             record["recall"] = self.recall
-        self.previous_labels = y
+        self.previous = y
         for i, labelling in enumerate(y, start=1):
             record[f"clusters_{i}"] = int(labelling.max(initial=-1)) + 1
             record[f"outliers_{i}"] = int((labelling < 0).sum())
+        kept &= identity >= 0
         if kept.any():
-            record["mi"] = diagnostics.mutual_information(truth[kept], y[0][kept])
-            record["ami"] = diagnostics.adjusted_mutual_information(truth[kept], y[0][kept])
+            record["mi"] = diagnostics.mutual_information(identity[kept], y[0][kept])
+            record["ami"] = diagnostics.adjusted_mutual_information(identity[kept], y[0][kept])
         return record
 
-    def offer(self, record: dict[str, Any]) -> list[str]:
-        """Show the epoch to every protocol; the names of those that like it best so far."""
-        return self.choose({"paper": record.get("top1"), "label_free": record["label_free_score"]})
-
     def state(self) -> dict[str, Any]:
-        """Everything needed to go on bit for bit, as plain values."""
-        labels = self.previous_labels
-        return super().state() | {
-            "previous_labels": None if labels is None else torch.from_numpy(labels)
-        }
+        """What a checkpoint holds."""
+        previous = self.previous
+        return {"previous_labels": None if previous is None else torch.from_numpy(previous)}
 
-    def take_up(self, state: dict[str, Any]) -> None:
-        """Go on from a state; the errors are those of `EpochTraining.take_up`."""
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Continue from a checkpoint; KeyError or AttributeError where it has another content."""
         labels = state["previous_labels"]
-        super().take_up(state)
-        self.previous_labels = None if labels is None else labels.numpy()
+        self.previous = None if labels is None else labels.numpy()
 
 
 def clustered(
     features: torch.Tensor,
-    settings: ClusteredSettings,
+    settings: Clustering,
     runtime: Runtime,
     timer: Timer,
     *,
     normalise: bool,
     guess: np.ndarray | None,
     reach: float | None = None,
-) -> Clustering:
+) -> Clustered:
     """(N, H) features clustered as the settings say, where the runtime says.
 
     Args:
         features: (N, H) finite floats.
-        settings: of the training.
+        settings: how to cluster.
         runtime: device and threads, or what works in their place.
         timer: context manager by stage.
         normalise: unit-length features first (Q1).
         guess: `candidates` of an earlier clustering; changes the time only.
-        reach: Jaccard distance up to which pairs are told beside the labels; None: eps.
+        reach: Jaccard distance up to which pairs are returned beside the labels; None: eps.
     """
     s = settings
     return pseudo_labels(
@@ -183,30 +139,3 @@ def clustered(
         timer=timer,
         executor=runtime.executor or Threads(runtime.threads),
     )
-
-
-def load_weights(network: torch.nn.Module, path: Path, flags: str, part: str = "") -> int:
-    """Fill a network with the weights that a file holds; the epoch they come from.
-
-    Args:
-        network: of the right shape.
-        path: a checkpoint of the best weights.
-        flags: what decides the shape, for the message to the user.
-        part: where the file holds a larger network with entries that begin so, these are taken.
-    """
-    state = checkpoints.load(path)
-    try:
-        weights = state["network"]
-        if part and any(name.startswith(part) for name in weights):
-            weights = {
-                name.removeprefix(part): value
-                for name, value in weights.items()
-                if name.startswith(part)
-            }
-        network.load_state_dict(weights)
-        return int(state["epoch"])
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{path} holds a network of another shape ({first_line(error)}). Use the {flags} that "
-            "it was trained with, or train again."
-        ) from error

@@ -1,369 +1,381 @@
-"""What the commands of all trained methods do: train, continue a run, or score a trained one."""
+"""Train a method, continue a run, or score a trained one.
 
-from collections.abc import Callable, Iterator, Mapping
+    run_method(METHOD, resolve(SimMCSettings, ["--dataset", "KS20", "--epochs", "60"]))
+
+Nothing is printed unless a reporter is passed in.
+"""
+
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
-from simmc import files as atomic
-from simmc.cli import console
+from simmc import files
 from simmc.clustering import Executor
 from simmc.clustering.on_ray import RayExecutor
-from simmc.data.experiment.inputs import described, is_measured
-from simmc.data.experiment.load import Experiment, load_experiment
-from simmc.data.experiment.split_selection import Features
-from simmc.engine.epochs import EpochTraining
-from simmc.engine.loop import train, weights_path
+from simmc.data.experiment.load import Experiment
+from simmc.engine.load import with_stored_names
+from simmc.engine.method import LABEL_FREE, Method, MethodSettings
+from simmc.engine.reporter import Reporter
 from simmc.engine.stored_run import (
-    PROTOCOLS,
-    TWIN,
     as_stored,
     continued,
     default_name,
+    frame,
     home_of,
     keep_probes,
-    new_results,
     pointer,
     refuse_changes,
-    take_retrievals,
 )
+from simmc.engine.training import Training, train, weights_path
 from simmc.errors import UserError
-from simmc.evaluation.ranking import Retrieval
 from simmc.runs import checkpoints, seeds
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import Runtime, peak_rss_bytes, start
-from simmc.scoring.match import Matched
+from simmc.scoring.match import Matched, MatchRule, Outcome, unscored
 from simmc.scoring.rematch import check_matching, rematched
-from simmc.settings import (
-    MATCHING_NAMES,
-    ClusteredSettings,
-    DataSettings,
-    EpochSettings,
-    Resolved,
-    TrainingSettings,
-    UnlabelledSettings,
-    resolve,
-)
+from simmc.settings.groups import Clustering, Rematch
+from simmc.settings.layers import Resolved, resolve
 
-CMC_RANKS = 50
+QUIET = Reporter()
 
 
-@dataclass(frozen=True)
-class Method:
-    """What tells one trained method from another.
+def main(method: Method[Any], argv: list[str], reporter: Reporter = QUIET) -> int:
+    """Run a method's command; UserError for what the user can fix.
 
-    Attributes:
-        title: its name in tables, or a function of the settings that gives it.
-        settings: its settings class.
-        training: its recipe.
-        score: weights file (None: raw coordinates), settings, data, runtime, CMC ranks and rule
-            for negative squared distances to what results.json holds of a protocol.
-        size: one sentence on parameters and operations.
-        protocols: under which its epochs are chosen.
-        labels: what it uses identity labels for, if it does: said before and after a training
-            and in results.json, where "supervised" is then true.
-        load: the experiment that settings describe.
-        explained: what each protocol is, in words.
-        remarks: sentences for the user before a training.
+    Args:
+        method: its row in the registry.
+        argv: the words after the command's name.
+        reporter: prints.
     """
-
-    title: str | Callable[..., str]
-    settings: type[EpochSettings]
-    training: Callable[..., EpochTraining]
-    score: Callable[..., dict[str, Any]]
-    size: Callable[..., str]
-    protocols: tuple[str, ...] = PROTOCOLS
-    labels: str = ""
-    load: Callable[[Any], Experiment] = field(default_factory=lambda: load)
-    explained: Mapping[str, str] = field(default_factory=lambda: console.EXPLAINED)
-    remarks: Callable[[Resolved, Experiment], list[str]] = lambda resolved, data: []
-
-
-def main(method: Method, argv: list[str]) -> int:
-    """Run a method's command; UserError for whatever the user can mend."""
     resolved = resolve(method.settings, argv)
-    settings = resolved.settings
-    if settings.model_size:
-        console.say(method.size(settings))
+    settings = with_stored_names(resolved.settings)
+    if settings.training.model_size:
+        reporter.say(method.size(settings))
         return 0
     run = None
-    if settings.mode == "Eval" or settings.resume:
-        run = RunDirectory.find(
-            settings.model_root,
-            settings.dataset,
-            settings.probe,
-            settings.run or None,
-            pointer=pointer(settings),
-        )
+    if settings.training.mode == "Eval" or settings.training.resume:
+        run = find_run(method, settings)
         stored = run.read_config()
         resolved = resolve(method.settings, argv, stored=stored)
-        settings = resolved.settings
-        if settings.resume:
+        settings = with_stored_names(resolved.settings)
+        if settings.training.resume:
             refuse_changes(stored, settings, run)
-    runtime = start(settings.device, settings.gpu or None, settings.threads)
-    console.notes(runtime.notes)
-    if settings.mode == "Eval":
+    else:
+        settings = method.prepared(settings)
+    given, kept = resolved.settings.flat(), settings.flat()
+    derived = {name: "derived" for name, value in kept.items() if value != given[name]}
+    resolved = replace(resolved, settings=settings, origin=resolved.origin | derived)
+    run_method(method, resolved, run, reporter)
+    return 0
+
+
+def find_run(method: Method[Any], settings: MethodSettings) -> RunDirectory:
+    """The run that settings name, or the newest of the method."""
+    return RunDirectory.find(
+        settings.training.model_root,
+        settings.place.dataset,
+        settings.place.probe,
+        settings.training.run or None,
+        pointer=pointer(method, settings),
+    )
+
+
+def run_method(
+    method: Method[Any],
+    resolved: Resolved[Any],
+    run: RunDirectory | None = None,
+    reporter: Reporter = QUIET,
+) -> dict[str, Any]:
+    """Train a method, or score a run (`--mode Eval`).
+
+    Args:
+        method: its row in the registry.
+        resolved: its settings, with their origins.
+        run: the run to continue or to score; None: a new one.
+        reporter: receives messages.
+
+    Returns:
+        What results.json holds.
+    """
+    settings = resolved.settings
+    machine = settings.machine
+    runtime = start(machine.device, machine.gpu or None, machine.threads)
+    reporter.notes(runtime.notes)
+    if settings.training.mode == "Eval":
         assert run is not None
-        return evaluate_run(method, settings, run, runtime)
-    with workers(settings, runtime) as executor:
-        return train_run(method, resolved, run, replace(runtime, executor=executor))
+        return evaluate_run(method, settings, run, runtime, reporter)
+    with workers(settings, runtime, reporter) as executor:
+        return train_run(method, resolved, run, replace(runtime, executor=executor), reporter)
 
 
 @contextmanager
-def workers(settings: EpochSettings, runtime: Runtime) -> Iterator[Executor | None]:
+def workers(
+    settings: MethodSettings, runtime: Runtime, reporter: Reporter
+) -> Iterator[Executor | None]:
     """What clusters for a run: None for this process, or the connection to a Ray cluster."""
-    if not isinstance(settings, ClusteredSettings) or settings.executor == "local":
+    clustering: Clustering | None = getattr(settings, "clustering", None)
+    if clustering is None or clustering.executor == "local":
         yield None
         return
-    with RayExecutor(settings.address, runtime.threads) as executor:
-        console.say(f"ray: {executor}")
+    with RayExecutor(clustering.address, runtime.threads) as executor:
+        reporter.say(f"ray: {executor}")
         yield executor
 
 
 def train_run(
-    method: Method, resolved: Resolved, run: RunDirectory | None, runtime: Runtime
-) -> int:
-    """Train a run, or go on with `run`; no other process may train in its folder meanwhile."""
+    method: Method[Any],
+    resolved: Resolved[Any],
+    run: RunDirectory | None,
+    runtime: Runtime,
+    reporter: Reporter,
+) -> dict[str, Any]:
+    """Train a new run, or continue `run`; its folder is locked meanwhile."""
     settings = resolved.settings
     if run is not None:
-        with run.hold():  # before the data are read: who is refused need not wait for them
-            return train_held(method, resolved, run, method.load(settings), runtime)
+        with run.lock():  # before the data are read: who is refused need not wait for them
+            return train_locked(method, resolved, run, method.load(settings), runtime, reporter)
     data = method.load(settings)  # before there is a folder: data that cannot be read leave none
     run = RunDirectory.create(
-        settings.model_root,
-        settings.dataset,
-        settings.probe,
-        settings.run or None,
-        default_name(settings),
-        pointer=pointer(settings),
+        settings.training.model_root,
+        settings.place.dataset,
+        settings.place.probe,
+        settings.training.run or None,
+        default_name(method, settings),
+        pointer=pointer(method, settings),
     )
     run.write_config(resolved.to_dict())
-    with run.hold():
-        return train_held(method, resolved, run, data, runtime)
+    with run.lock():
+        return train_locked(method, resolved, run, data, runtime, reporter)
 
 
-def train_held(
-    method: Method, resolved: Resolved, run: RunDirectory, data: Experiment, runtime: Runtime
-) -> int:
-    """Train every leg of a run that is held, then score it under its protocols."""
+def train_locked(
+    method: Method[Any],
+    resolved: Resolved[Any],
+    run: RunDirectory,
+    data: Experiment,
+    runtime: Runtime,
+    reporter: Reporter,
+) -> dict[str, Any]:
+    """Train every stage of a run that is locked, then score it under its protocols."""
     settings = resolved.settings
-    console.settings(resolved)
-    console.say(f"\nrun folder: {run.path}")
-    console.data_summary(data)
+    reporter.settings(resolved)
+    reporter.say(f"\nrun folder: {run.path}")
+    reporter.data(data)
     for sentence in method.remarks(resolved, data):
-        console.say(sentence)
+        reporter.say(sentence)
     if method.labels:
-        console.supervised(method.labels)
+        reporter.supervised(method.labels)
     results = frame(method, settings, data, runtime)
-    if not settings.is_trained:
-        outcome = method.score(None, settings, data, runtime, CMC_RANKS)
-        results["protocols"] = dict.fromkeys(method.protocols, outcome)
+    outcomes: dict[str, Outcome | None] = {}
+    if method.baseline(settings):
+        outcome = method.score(None, settings, data, runtime, rule_of(settings))
+        outcomes = dict.fromkeys(method.protocols(settings), outcome)
     else:
-        for folder, leg, protocols in plan_legs(method, settings):
+        for folder, stage, protocols in plan_stages(method, settings):
             here = run if not folder else run.child(folder)
-            leg_data = data if leg is settings else method.load(leg)
-            training = begin(method, leg, leg_data, here, runtime, protocols)
-            if settings.resume and here is run:  # not before its checkpoint has proved sound
+            stage_data = data if stage is settings else method.load(stage)
+            training = begin(method, stage, stage_data, here, runtime, protocols, reporter)
+            if settings.training.resume and here is run:  # only once its checkpoint is read
                 run.write_config(continued(run.read_config(), resolved))
-            results = train_leg(method, training, here, results)
+            outcomes |= train_stage(method, training, here, results, reporter)
+    fill(results, outcomes)
     results["peak_rss_bytes"] = peak_rss_bytes()
-    keep_probes(run, take_retrievals(results), data)
+    keep_probes(run, outcomes, data)
     run.write_results(results)
-    console.results(results, run, method.explained)
-    return 0
+    reporter.results(results, method.explained, run.path)
+    return results
 
 
-def plan_legs(
-    method: Method, settings: EpochSettings
-) -> list[tuple[str, EpochSettings, tuple[str, ...]]]:
+def rule_of(settings: MethodSettings) -> MatchRule:
+    """How features are matched in a training."""
+    return MatchRule(settings.windows.same_condition_map)
+
+
+def fill(results: dict[str, Any], outcomes: Mapping[str, Outcome | None]) -> None:
+    """Enter the outcome of each protocol into what results.json holds."""
+    for protocol, outcome in outcomes.items():
+        results["protocols"][protocol] = outcome and outcome.to_dict()
+
+
+def plan_stages(method: Method[Any], settings: Any) -> list[tuple[str, Any, tuple[str, ...]]]:
     """The trainings of a run: (subfolder, settings, protocols that they serve).
 
     Where identities decide what is learned from, as in class sampling, the numbers cannot be
     label-free, and a second training without them serves that protocol.
     """
-    if not isinstance(settings, UnlabelledSettings) or not settings.uses_identities:
-        return [("", settings, method.protocols)]
-    rest = tuple(name for name in method.protocols if name != TWIN)
-    legs: list[tuple[str, EpochSettings, tuple[str, ...]]] = [("", settings, rest)]
-    if settings.label_free_run == "on" and settings.label_free_possible:
-        legs.append((TWIN, settings.without_identities(), (TWIN,)))
-    return legs
+    protocols = method.protocols(settings)
+    plain = method.label_free(settings)
+    if plain == settings or LABEL_FREE not in protocols:
+        return [("", settings, protocols)]
+    rest = tuple(name for name in protocols if name != LABEL_FREE)
+    stages = [("", settings, rest)]
+    if settings.labels.label_free_run == "on" and plain is not None:
+        stages.append((LABEL_FREE, plain, (LABEL_FREE,)))
+    return stages
 
 
 def begin(
-    method: Method,
-    settings: EpochSettings,
+    method: Method[Any],
+    settings: Any,
     data: Experiment,
     run: RunDirectory,
     runtime: Runtime,
     protocols: tuple[str, ...],
-) -> EpochTraining:
+    reporter: Reporter,
+) -> Training[Any]:
     """A training from its checkpoint or from scratch; its log ends where it begins."""
-    training = method.training(settings, data, seeds.generators(settings.seed), runtime, protocols)
-    training.progress = console.bar
-    if settings.resume and run.last.is_file():
+    generators = seeds.generators(settings.common.seed)
+    training = method.training(settings, data, generators, runtime, protocols)
+    training.bar = reporter.bar
+    if settings.training.resume and run.last.is_file():
         training.restore(checkpoints.load(run.last), run.last)
-        if training.epoch > settings.epochs:
+        if training.epoch > settings.training.epochs:
             raise UserError(
-                f"--epochs {settings.epochs}: {run.last} has {training.epoch} epochs behind it. "
-                "Give as many or more, or score its weights with --mode Eval."
+                f"--epochs {settings.training.epochs}: {run.last} has {training.epoch} epochs "
+                "behind it. Give as many or more, or score its weights with --mode Eval."
             )
-        console.say(f"continuing at epoch {training.epoch}")
+        reporter.say(f"continuing at epoch {training.epoch}")
     run.truncate_metrics(training.epoch - 1)
     return training
 
 
-def train_leg(
-    method: Method, training: EpochTraining, run: RunDirectory, results: dict[str, Any]
-) -> dict[str, Any]:
-    """One training to its end; `results` with its protocols filled in."""
+def train_stage(
+    method: Method[Any],
+    training: Training[Any],
+    run: RunDirectory,
+    results: dict[str, Any],
+    reporter: Reporter,
+) -> dict[str, Outcome | None]:
+    """One training to its end; its counts and times go into `results`, the first one's stay."""
     settings, protocols = training.settings, training.protocols
-    console.say(console.leg_title(protocols, method.explained))
-    with console.board(run.path, settings.tensorboard) as board:
-        train(training, run, lambda record: console.epoch(record, training, board))
-    scored: dict[int, dict[str, Any] | None] = {}  # protocols that agree are scored once
+    reporter.stage(protocols, method.explained)
+    with reporter.board(run.path, settings.training.tensorboard) as board:
+        train(training, run, lambda record: reporter.epoch(record, training, board))
+    scored: dict[int, Outcome | None] = {}  # protocols that agree are scored once
     for protocol in protocols:
         epoch = training.selectors[protocol].best_epoch
         if epoch not in scored:
-            scored[epoch] = outcome(method, training, run, protocol)
+            scored[epoch] = score_stage(method, training, run, protocol)
     outcomes = {p: scored[training.selectors[p].best_epoch] for p in protocols}
-    if not settings.save_model:
+    if not settings.training.save_model:
         for protocol in protocols:
             weights_path(run, protocol).unlink(missing_ok=True)
-    records = run.read_metrics()
-    last = records[-1] if records else {}  # none: the log of a finished run was deleted
-    counts = {"epochs": training.epoch - 1 if not last else last["epoch"]}
-    if isinstance(settings, TrainingSettings):
+    if not results["timing"]:
+        records = run.read_metrics()
+        results["counts"] |= final_counts(records, training.epoch - 1)
+        results["timing"] = mean_seconds(records)
+    return outcomes
+
+
+def final_counts(records: list[dict[str, Any]], last_epoch: int) -> dict[str, Any]:
+    """Epochs and clusters of the last epoch; what is known of people comes with the last steps."""
+    last = records[-1] if records else {"epoch": last_epoch}  # the log may have been deleted
+    counts = {"epochs": last["epoch"]}
+    if "label_free_score" in last:
         counts |= {"clusters": last.get("clusters_1"), "outliers": last.get("outliers")}
-    told: dict[str, Any] = next((record for record in reversed(records) if "people" in record), {})
+    people: dict[str, Any] = next((r for r in reversed(records) if "people" in r), {})
     names = ("people", "people_at_least", "tracks", "unsure", "seen_at_once")
-    counts |= {name: told[name] for name in names if name in told}
-    return results | {
-        "protocols": results["protocols"] | outcomes,
-        "counts": results["counts"] | (counts if not results["timing"] else {}),
-        "timing": results["timing"] or console.mean_seconds(records),
-    }
+    return counts | {name: people[name] for name in names if name in people}
 
 
-def outcome(
-    method: Method, training: EpochTraining, run: RunDirectory, protocol: str
-) -> dict[str, Any] | None:
+def mean_seconds(records: list[dict[str, Any]]) -> dict[str, float]:
+    """Mean seconds an epoch by stage, over the epochs in which the stage ran; and their total."""
+    stages: dict[str, list[float]] = {}
+    for record in records:
+        for stage, seconds in record["seconds"].items():
+            stages.setdefault(stage, []).append(seconds)
+    means = {stage: sum(values) / len(values) for stage, values in stages.items()}
+    return means | {"total_run": sum(sum(r["seconds"].values()) for r in records)}
+
+
+def score_stage(
+    method: Method[Any], training: Training[Any], run: RunDirectory, protocol: str
+) -> Outcome | None:
     """Score the weights that a protocol chose; None where no epoch could be chosen.
 
-    For `label_free` this is the one time that probe and gallery are looked at.
+    For `label_free` this is the only use of probe and gallery.
     """
+    settings = training.settings
     if training.selectors[protocol].best_epoch < 0:
-        return None
+        return unscored(training.data)
     path = weights_path(run, protocol)
-    return method.score(path, training.settings, training.data, training.runtime, CMC_RANKS)
+    return method.score(path, settings, training.data, training.runtime, rule_of(settings))
 
 
 def evaluate_run(
-    method: Method, settings: EpochSettings, run: RunDirectory, runtime: Runtime
-) -> int:
+    method: Method[Any],
+    settings: Any,
+    run: RunDirectory,
+    runtime: Runtime,
+    reporter: Reporter,
+) -> dict[str, Any]:
     """Score the weights that a run kept, under every protocol that has some."""
     data = method.load(settings)
-    check_matching(settings, data)
-    console.data_summary(data)
+    rematch: Rematch | None = getattr(settings, "rematch", None)
+    if rematch is not None:
+        check_matching(rematch, settings.windows.same_condition_map, data, settings.place)
+    reporter.data(data)
     results = frame(method, settings, data, runtime)
-    for protocol in method.protocols:
+    rule = replace(rule_of(settings), negative_squared=settings.training.eval_sqrt)
+    baseline = method.baseline(settings)
+    outcomes: dict[str, Outcome | None] = {}
+    for protocol in method.protocols(settings):
         path = weights_path(home_of(run, protocol), protocol)
-        if path.is_file() or not settings.is_trained:
-            results["protocols"][protocol] = method.score(
-                path if settings.is_trained else None,
-                settings,
-                data,
-                runtime,
-                CMC_RANKS,
-                negative_squared=settings.eval_sqrt,
+        if path.is_file() or baseline:
+            outcomes[protocol] = method.score(
+                None if baseline else path, settings, data, runtime, rule
             )
-    if not any(results["protocols"].values()):
+    if not any(outcomes.values()):
         run.require(run.best)
-    found = take_retrievals(results)
+    fill(results, outcomes)
     same = as_stored(results, run)
-    keep_probes(run, {protocol: found[protocol] for protocol in found if protocol in same}, data)
-    if others := sorted(found.keys() - same):
-        console.notes(
+    keep_probes(run, {name: outcomes.get(name) for name in same}, data)
+    found = {name for name, one in outcomes.items() if one and one.retrieval}
+    if others := sorted(found - set(same)):
+        reporter.notes(
             [
                 f"{run.results_path} holds other numbers than these, or none: its probes_*.npz, "
                 f"the outcome of every probe, are left as they are for {', '.join(others)}"
             ]
         )
-    console.results(results, run, method.explained)
-    if settings.other_matching:
-        match_further(settings, data, found, results, run, runtime)
-    return 0
+    reporter.results(results, method.explained, run.path)
+    if rematch is not None and rematch.flags:
+        match_further(method, settings, data, outcomes, results, run, runtime, reporter)
+    return results
 
 
 def match_further(
-    settings: EpochSettings,
+    method: Method[Any],
+    settings: Any,
     data: Experiment,
-    found: Mapping[str, Retrieval],
+    outcomes: Mapping[str, Outcome | None],
     results: dict[str, Any],
     run: RunDirectory,
     runtime: Runtime,
+    reporter: Reporter,
 ) -> None:
     """Match in the further ways that are asked for: a table and a file of their own."""
+    matched = {
+        name: one.retrieval
+        for name, one in outcomes.items()
+        if one and isinstance(one.retrieval, Matched)
+    }
     tables: dict[str, dict[str, Any]] = {}
-    matched = {name: one for name, one in found.items() if isinstance(one, Matched)}
     for name, one in matched.items():
         alike = [tables[other] for other in tables if matched[other].same_features(one)]
-        tables[name] = alike[0] if alike else rematched(one, settings, data, runtime, CMC_RANKS)
+        tables[name] = (
+            alike[0]
+            if alike
+            else rematched(
+                one, settings.rematch, rule_of(settings), data, runtime, unit=method.unit(settings)
+            )
+        )
     epochs = {name: {"epoch": results["protocols"][name]["epoch"]} for name in tables}
     further = results | {
         "protocols": {name: epochs[name] | tables[name] for name in tables},
-        "matching": {name: getattr(settings, name) for name in MATCHING_NAMES},
+        "matching": settings.rematch.flat(),
         "peak_rss_bytes": peak_rss_bytes(),
     }
-    atomic.write_json(run.matching_path, further)
-    console.further_matching(tables, run)
-
-
-def load(settings: DataSettings, features: Features | None = None) -> Experiment:
-    """The experiment that the settings describe; with a source model's features, if given."""
-    data = joints_of(settings, features)
-    return described(data, settings.input_parts, settings.input_scale)
-
-
-def load_whole(settings: DataSettings) -> Experiment:
-    """All stored windows in the order of the files, described as `load` describes them."""
-    data = joints_of(settings, whole=True)
-    like = joints_of(settings) if is_measured(settings.input_parts) else None
-    return described(data, settings.input_parts, settings.input_scale, like)
-
-
-def joints_of(
-    settings: DataSettings, features: Features | None = None, *, whole: bool = False
-) -> Experiment:
-    """The experiment before its frames are described; whole: no window left out, drawn or moved."""
-    return load_experiment(
-        Path(settings.data_root),
-        settings.dataset,
-        settings.length,
-        settings.probe,
-        kgbd_order=settings.kgbd_order,
-        root=settings.root,
-        class_sampling="off" if whole else settings.class_sampling,
-        part_batches="keep" if whole else settings.part_batches,
-        double_load=settings.double_load,
-        cve_diagonal=settings.cve_diagonal,
-        batch_size=settings.batch_size,
-        shuffle=settings.shuffles and not whole,
-        with_gallery=settings.with_gallery,
-        stress=settings.stress,
-        rng=seeds.generators(settings.seed).data,
-        features=features,
-    )
-
-
-def frame(
-    method: Method, settings: EpochSettings, data: Experiment, runtime: Runtime
-) -> dict[str, Any]:
-    """The frame of a training's results.json; says whether identity labels were used."""
-    title = method.title if isinstance(method.title, str) else method.title(settings)
-    found = new_results(title, settings, data, runtime)
-    found["protocols"] = dict.fromkeys(method.protocols)
-    if method.labels:
-        found |= {"supervised": True, "note": method.labels}
-    return found
+    files.write_json(run.matching_path, further)
+    reporter.further_matching(tables, run.matching_path)

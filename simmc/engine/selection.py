@@ -33,8 +33,8 @@ class Selector:
         """Whether the patience is used up."""
         return self.waited >= self.patience
 
-    def offer(self, epoch: int, score: float | None) -> bool:
-        """Take an epoch's score, None where it has none; True where it is the best so far.
+    def update(self, epoch: int, score: float | None) -> bool:
+        """Compare an epoch's score (None: it has none) with the best; True where it is better.
 
         Patience counts epochs, also those that were not scored.
 

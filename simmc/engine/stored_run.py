@@ -8,19 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from simmc.data.experiment.load import Experiment
+from simmc.data.experiment.load import Experiment, labels_of
+from simmc.engine.method import LABEL_FREE, Method, MethodSettings
 from simmc.errors import UserError
-from simmc.evaluation.ranking import Retrieval
 from simmc.runs.directory import RunDirectory
 from simmc.runs.outcomes import ProbeOutcomes
 from simmc.runs.runtime import Runtime, versions
-from simmc.scoring.match import RETRIEVAL
-from simmc.settings import MATCHING_NAMES, DataSettings, EpochSettings, Resolved, options_of
-from simmc.settings.layers import STORED
+from simmc.scoring.match import RATES, Outcome
+from simmc.settings.groups import Rematch
+from simmc.settings.layers import STORED, Resolved
+from simmc.settings.options import options_of
 
 AGREEMENT = 1e-3  # by which figures of the same weights may differ between machines
-TWIN = "label_free"  # folder of the second training, where the first one used identities
-PROTOCOLS = ("paper", "label_free")
 # from a run to its continuation
 MAY_CHANGE = (
     *("epochs", "patience", "checkpoint_every", "checkpoint_seconds"),
@@ -28,29 +27,31 @@ MAY_CHANGE = (
 )
 
 
-def default_name(settings: EpochSettings) -> str:
+def default_name(method: Method[Any], settings: MethodSettings) -> str:
     """Name of a run that the user did not name."""
-    parts = [f"f{settings.length}", settings.fidelity, f"seed{settings.seed}"]
+    common = settings.common
+    parts = [f"f{settings.place.length}", common.fidelity, f"seed{common.seed}"]
     if settings.COMMAND != "simmc":
-        parts.insert(0, settings.recipe)
-    return "_".join([*parts, settings.save_flag] if settings.save_flag else parts)
+        parts.insert(0, method.recipe(settings))
+    flag = settings.training.save_flag
+    return "_".join([*parts, flag] if flag else parts)
 
 
-def pointer(settings: EpochSettings) -> str:
+def pointer(method: Method[Any], settings: MethodSettings) -> str:
     """The file that names a recipe's newest run, beside its runs."""
-    return "latest" if settings.COMMAND == "simmc" else f"latest_{settings.recipe}"
+    return "latest" if settings.COMMAND == "simmc" else f"latest_{method.recipe(settings)}"
 
 
 def home_of(run: RunDirectory, protocol: str) -> RunDirectory:
     """Where a run keeps the training that serves a protocol."""
-    twin = run.path / TWIN
-    return RunDirectory(twin) if protocol == TWIN and twin.is_dir() else run
+    inner = run.path / LABEL_FREE
+    return RunDirectory(inner) if protocol == LABEL_FREE and inner.is_dir() else run
 
 
-def refuse_changes(stored: dict[str, Any], settings: EpochSettings, run: RunDirectory) -> None:
+def refuse_changes(stored: dict[str, Any], settings: Any, run: RunDirectory) -> None:
     """UserError where a continued run would become a mixture of two recipes."""
     for entry in options_of(type(settings)):
-        new = getattr(settings, entry.name)
+        new = settings.get(entry)
         old = stored["settings"].get(entry.key, new)
         if new != old and not entry.transient and entry.name not in MAY_CHANGE:
             raise UserError(
@@ -60,7 +61,7 @@ def refuse_changes(stored: dict[str, Any], settings: EpochSettings, run: RunDire
             )
 
 
-def continued(stored: dict[str, Any], resolved: Resolved) -> dict[str, Any]:
+def continued(stored: dict[str, Any], resolved: Resolved[Any]) -> dict[str, Any]:
     """The config.json of a continued run: what counts now, with the origin it first had."""
     new = resolved.to_dict()
     first = stored.get("origin", {})
@@ -68,51 +69,52 @@ def continued(stored: dict[str, Any], resolved: Resolved) -> dict[str, Any]:
     return new
 
 
-def new_results(
-    title: str, settings: DataSettings, data: Experiment, runtime: Runtime
+def frame(
+    method: Method[Any], settings: MethodSettings, data: Experiment, runtime: Runtime
 ) -> dict[str, Any]:
+    """The frame of a training's results.json, without numbers."""
+    found = new_results(method.title(settings), settings, data, runtime)
+    found["protocols"] = dict.fromkeys(method.protocols(settings))
+    if method.labels:
+        found |= {"supervised": True, "note": method.labels}
+    return found
+
+
+def new_results(title: str, settings: Any, data: Experiment, runtime: Runtime) -> dict[str, Any]:
     """The frame of results.json, without results."""
+    place, common = settings.place, settings.common
+    further = Rematch.of().flat()
     return {
         "method": title,
-        "dataset": settings.dataset,
-        "probe": settings.probe,
-        "length": settings.length,
-        "seed": settings.seed,
-        "fidelity": settings.fidelity,
-        "protocols": dict.fromkeys(PROTOCOLS),
+        "dataset": place.dataset,
+        "probe": place.probe,
+        "length": place.length,
+        "seed": common.seed,
+        "fidelity": common.fidelity,
+        "protocols": {},
         "counts": {
             "train": len(data.train.windows),
             "probe": len(data.probe.windows),
             "gallery": len(data.gallery.windows),
-            "identities": len(np.unique(data.probe.identity)),
+            "identities": len(np.unique(data.probe.identity[data.probe.identity >= 0])),
         },
         "timing": {},
         "peak_rss_bytes": None,
         "versions": versions() | {"threads": str(runtime.threads), "device": str(runtime.device)},
         "data": {"manifest_sha256": data.checksum, "generated": data.generated},
-        "settings": {
-            k.rstrip("_"): v for k, v in vars(settings).items() if k not in MATCHING_NAMES
-        },
+        "settings": {k.rstrip("_"): v for k, v in settings.flat().items() if k not in further},
     }
 
 
-def take_retrievals(results: dict[str, Any]) -> dict[str, Retrieval]:
-    """Take out of results, which then hold figures only, what each protocol retrieved."""
-    found: dict[str, Retrieval] = {}
-    for protocol, outcome in results["protocols"].items():
-        if outcome and RETRIEVAL in outcome:
-            found[protocol] = outcome[RETRIEVAL]
-            figures = {key: value for key, value in outcome.items() if key != RETRIEVAL}
-            results["protocols"][protocol] = figures
-    return found
-
-
-def keep_probes(run: RunDirectory, found: Mapping[str, Retrieval], data: Experiment) -> None:
-    """Write how every probe window fared under each protocol."""
-    identity = np.array(data.test_identities, np.int64)[data.probe.identity]
-    for protocol, retrieval in found.items():
-        outcomes = ProbeOutcomes.of(retrieval, identity, data.probe.recording)
-        outcomes.write(run.probes_path(protocol))
+def keep_probes(
+    run: RunDirectory, outcomes: Mapping[str, Outcome | None], data: Experiment
+) -> None:
+    """Write the result of every probe window under each protocol."""
+    identity = labels_of(data.probe.identity, data.test_identities)
+    for protocol, outcome in outcomes.items():
+        if outcome and outcome.retrieval:
+            found = ProbeOutcomes.of(outcome.retrieval, identity, data.probe.recording)
+            found.write(run.probes_path(protocol))
 
 
 def as_stored(results: dict[str, Any], run: RunDirectory) -> list[str]:
@@ -134,6 +136,5 @@ def as_stored(results: dict[str, Any], run: RunDirectory) -> list[str]:
 
 
 def _alike(new: dict[str, Any], old: dict[str, Any]) -> bool:
-    figures = ("top1", "top5", "top10", "mAP")
-    these, those = (np.array([one.get(key) for key in figures], float) for one in (new, old))
+    these, those = (np.array([one.get(key) for key in RATES[:4]], float) for one in (new, old))
     return np.allclose(these, those, rtol=0, atol=AGREEMENT, equal_nan=True)

@@ -6,39 +6,142 @@ Where the public program differs from the paper, a setting decides (docs/fidelit
 letters: N windows, f frames, h embedding, M heads, C clusters, B batch.
 """
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
 from simmc.clustering import cluster_means
-from simmc.data.body_levels import body_levels
+from simmc.data.body_levels import BODY_LEVELS, BodyLevel, body_levels
 from simmc.data.experiment.load import Experiment, Split
 from simmc.data.skeletons import Skeleton
-from simmc.engine.pseudo_labels import ClusterTraining, load_weights
+from simmc.engine.load import load
+from simmc.engine.method import Embedder, Method, without_class_balance
+from simmc.engine.pseudo_labels import PseudoLabels
+from simmc.engine.training import Record, Training, batches, load_weights
+from simmc.errors import UserError
 from simmc.evaluation.ranking import Retrieval
 from simmc.losses import hard_skeleton_contrast, meta_prototype_contrast
-from simmc.models.himpc import HierarchicalNetwork
+from simmc.models.himpc import HierarchicalNetwork, hierarchical_flops
+from simmc.models.simmc import count_parameters
+from simmc.runs import seeds
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import Seeds
 from simmc.scoring.match import (
     ENCODE_BATCH,
+    MatchRule,
+    Outcome,
     match_features,
     retrieval_outcome,
     retrieval_record,
 )
-from simmc.settings import HiMPCSettings
+from simmc.settings import groups
+from simmc.settings.groups import COUNT, EVALUATION, FIDELITY, POSITIVE, TRAINING
+from simmc.settings.options import Range, Settings, group_of, option, switch
 
 MSMR = "msmr"  # the joined representation of all levels, beside the levels themselves
 FOCUS = {"hard": 1, "easy": -1, "none": 0}
 Levels = Mapping[str, torch.Tensor]
 
 
-class HiMPC(ClusterTraining[HiMPCSettings]):
-    """A training in progress; the arguments are those of `ClusterTraining`, less the network."""
+@dataclass(frozen=True)
+class HiMPCSettings(Settings):
+    """Everything that a training or evaluation of Hi-MPC takes."""
 
+    COMMAND: ClassVar[str] = "himpc"
+    SUMMARY: ClassVar[str] = (
+        "Train Hi-MPC with hard skeleton mining on unlabelled skeleton windows and score it by "
+        "matching probe against gallery windows, or score a trained run (--mode Eval)."
+    )
+    HEADINGS = groups.HEADINGS
+
+    place: groups.Place = group_of(groups.Place)
+    machine: groups.Machine = group_of(groups.Machine)
+    common: groups.Common = group_of(groups.Common)
+    windows: groups.Windows = group_of(groups.Windows)
+    joints: groups.Joints = group_of(groups.Joints)
+    training: groups.Training = group_of(groups.Training)
+    stopping: groups.Stopping = group_of(groups.Stopping, patience=50)
+    clustering: groups.Clustering = group_of(groups.Clustering)
+    labels: groups.LabelFree = group_of(groups.LabelFree)
+    rematch: groups.Rematch = group_of(groups.Rematch)
+    H: int = option(256, "Width of the encoder.", aliases=("hidden",), limits=COUNT, group=TRAINING)
+    jaccard_input: str = switch("jaccard_input", FIDELITY)
+    levels: str = option(
+        ",".join(BODY_LEVELS),
+        "Body levels to learn from, of joint, component, limb; joined by commas.",
+        group=TRAINING,
+    )
+    M: int = option(
+        8,
+        "Meta-transformation heads of a level; 0: contrast without any (Table 6, DPC).",
+        aliases=("heads",),
+        limits=Range(0),
+        group=TRAINING,
+    )
+    t: float | None = option(
+        None,
+        "Temperature of the contrast, or 'auto': the root of --H.",
+        kind=float,
+        aliases=("tau",),
+        limits=POSITIVE,
+        words={"auto": None},
+        group=TRAINING,
+    )
+    D: int = option(1, "Hidden layers of each encoder.", limits=COUNT, group=TRAINING)
+    mining: str = option(
+        "hard",
+        "Weigh frames by hard skeleton mining (Eq. 6-9), by its opposite, or not at all (Eq. 5).",
+        choices=("hard", "easy", "none"),
+        group=TRAINING,
+    )
+    level_scores: str = option(
+        "last",
+        "Score single levels with the chosen weights only, or in every evaluated epoch as well.",
+        choices=("last", "epoch"),
+        group=EVALUATION,
+    )
+    level_reduction: str = switch("level_reduction", FIDELITY)
+    mining_scale: str = switch("mining_scale", FIDELITY)
+    unmined_loss: str = switch("unmined_loss", FIDELITY)
+    mining_gradient: str = switch("mining_gradient", FIDELITY)
+    outlier_rule: str = switch("outlier_rule", FIDELITY)
+
+    preset_names = staticmethod(groups.presets_of_probe)
+    other_defaults = staticmethod(groups.length_of_dataset)
+
+    @property
+    def level_names(self) -> tuple[BodyLevel, ...]:
+        """The chosen levels, in the paper's order."""
+        return tuple(name for name in BODY_LEVELS if name in self.levels.split(","))
+
+    @property
+    def temperature(self) -> float:
+        """Tau."""
+        return math.sqrt(self.H) if self.t is None else self.t
+
+    def check(self) -> None:
+        """Levels that exist, in the paper's order; coordinates of joints."""
+        self.joints.require_coordinates(self.COMMAND)
+        wanted = {name.strip().casefold() for name in self.levels.split(",")}
+        if unknown := wanted - set(BODY_LEVELS):
+            raise UserError(
+                f"--levels {self.levels}: there is no level {sorted(unknown)[0]!r}; allowed: "
+                f"{', '.join(BODY_LEVELS)}, joined by commas."
+            )
+        names = [name for name in BODY_LEVELS if name in wanted]
+        object.__setattr__(self, "levels", ",".join(names))
+
+
+class HiMPC(Training[HiMPCSettings]):
+    """A training in progress; the arguments are those of `Training`, less the network."""
+
+    CHOSEN_BY: ClassVar = {"paper": "top1", "label_free": "label_free_score"}
+    OTHER_REMEDY = " or a larger --t"
     network: HierarchicalNetwork
 
     def __init__(
@@ -50,28 +153,26 @@ class HiMPC(ClusterTraining[HiMPCSettings]):
         protocols: tuple[str, ...],
     ) -> None:
         self.train_windows = level_tensors(data.train, data, settings, runtime)
-        network = new_network(settings, data.skeleton, seeds.weights).to(runtime.device)
-        super().__init__(settings, data, seeds, runtime, protocols, network)
+        network = new_network(settings, data.skeleton, seeds.weights)
+        super().__init__(
+            settings, data, seeds, runtime, protocols, network, stopping=settings.stopping
+        )
+        normalise = settings.jaccard_input == "normalised"
+        self.pseudo = PseudoLabels(settings.clustering, runtime, self.clock, normalise=normalise)
 
-    def run_epoch(self) -> tuple[dict[str, Any], list[str]]:
-        """One epoch: encode, evaluate, cluster each level, contrast."""
-        record: dict[str, Any] = {"epoch": self.epoch}
+    def look(self) -> Record:
+        """Encode each level and cluster it."""
         with self.clock("features"):
-            instances = encode(self.network, self.train_windows)
-        for features in instances.values():
+            self.instances = encode(self.network, self.train_windows)
+        for features in self.instances.values():
             self.require_finite(features)
-        if self.is_evaluated():
-            record |= self.evaluate()
-        labels = self.cluster(list(instances.values()), kinds=list(instances))
-        record |= self.cluster_record(labels)
-        best = self.offer(record)
-        self.keep_weights(best)
-        if self.epoch < self.settings.epochs:
-            with self.clock("steps"):
-                record |= self.contrast(instances, labels)
-        record["seconds"] = self.clock.take()
-        self.epoch += 1
-        return record, best
+        self.pseudo_labels = self.pseudo.of(list(self.instances.values()), list(self.instances))
+        return self.pseudo.record(self.pseudo_labels, self.data.train.identity)
+
+    def learn(self) -> Record:
+        """The steps of an epoch."""
+        with self.clock("steps"):
+            return self.contrast(self.instances, self.pseudo_labels)
 
     def contrast(self, instances: Levels, labels: torch.Tensor) -> dict[str, float]:
         """Prototypes (Eq. 2), then one step a batch on the mean of the levels' losses (Eq. 9)."""
@@ -81,7 +182,7 @@ class HiMPC(ClusterTraining[HiMPCSettings]):
         kept = inside.all(0) if s.outlier_rule == "any_level" else inside.any(0)
         sums = torch.zeros(len(labels), device=labels.device)
         steps = 0
-        for _, rows in self.progress(list(self.batches(torch.nonzero(kept).flatten()))):
+        for _, rows in self.bar(list(batches(torch.nonzero(kept).flatten(), s.windows))):
             terms = []
             for i, level in enumerate(instances):
                 own = rows if s.outlier_rule == "any_level" else rows[inside[i, rows]]
@@ -124,17 +225,26 @@ class HiMPC(ClusterTraining[HiMPCSettings]):
             reduction="sum" if summed else "mean",
         )
 
-    def evaluate(self) -> dict[str, Any]:
+    def evaluate(self) -> Record:
         """Probe against gallery with the present weights: all levels joined, and one by one."""
-        with self.clock("evaluation"):
-            single = self.settings.level_scores == "epoch"
-            found = retrieve(
-                self.network, self.settings, self.data, self.runtime, single_levels=single
-            )
-        record: dict[str, Any] = retrieval_record(found.pop(MSMR))
+        single = self.settings.level_scores == "epoch"
+        rule = MatchRule(self.settings.windows.same_condition_map)
+        found = retrieve(
+            self.network, self.settings, self.data, self.runtime, rule, single_levels=single
+        )
+        record = retrieval_record(found.pop(MSMR))
         if single:
             record["levels"] = {name: retrieval_record(one) for name, one in found.items()}
         return record
+
+    def state(self) -> dict[str, Any]:
+        """Everything needed to continue bit for bit, as plain values."""
+        return super().state() | self.pseudo.state()
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Continue from a state."""
+        super().load_state(state)
+        self.pseudo.load_state(state)
 
 
 def new_network(
@@ -178,9 +288,9 @@ def retrieve(
     settings: HiMPCSettings,
     data: Experiment,
     runtime: Runtime,
+    rule: MatchRule,
     *,
     single_levels: bool,
-    negative_squared: str = "clamp",
 ) -> dict[str, Retrieval]:
     """Probe against gallery by MSMR (Eq. 10), and by each level's instances without heads."""
     probe, gallery = (
@@ -190,34 +300,23 @@ def retrieve(
     pairs = {MSMR: (network.represent(probe), network.represent(gallery))}
     if single_levels:
         pairs |= {level: (probe[level], gallery[level]) for level in probe}
-    return {
-        name: match_features(
-            *pair,
-            data,
-            runtime,
-            same_condition=settings.same_condition_map,
-            negative_squared=negative_squared,
-        )
-        for name, pair in pairs.items()
-    }
+    return {name: match_features(*pair, data, runtime, rule) for name, pair in pairs.items()}
 
 
 def score(
-    path: Path,
+    path: Path | None,
     settings: HiMPCSettings,
     data: Experiment,
     runtime: Runtime,
-    ranks: int,
-    *,
-    negative_squared: str = "clamp",
-) -> dict[str, Any]:
-    """Figures, epoch and CMC curve of the weights in a file; with the figures of each level."""
+    rule: MatchRule,
+) -> Outcome:
+    """The numbers of the weights in a file; with the figures of each level."""
+    assert path is not None
     network, epoch = load_network(path, settings, data, runtime)
-    found = retrieve(
-        network, settings, data, runtime, single_levels=True, negative_squared=negative_squared
-    )
-    outcome = retrieval_outcome(found.pop(MSMR), epoch, ranks)
-    return outcome | {"levels": {name: retrieval_record(one) for name, one in found.items()}}
+    found = retrieve(network, settings, data, runtime, rule, single_levels=True)
+    joined = found.pop(MSMR)
+    levels = {name: retrieval_record(one) for name, one in found.items()}
+    return retrieval_outcome(joined, epoch, {"levels": levels})
 
 
 def load_network(
@@ -227,3 +326,50 @@ def load_network(
     network = new_network(settings, data.skeleton, torch.Generator())
     epoch = load_weights(network, path, "--dataset, --levels, --M, --H and --D")
     return network.to(runtime.device), epoch
+
+
+def embedder(path: Path, settings: HiMPCSettings, data: Experiment, runtime: Runtime) -> Embedder:
+    """A trained network as a function of windows."""
+    network, epoch = load_network(path, settings, data, runtime)
+
+    @torch.no_grad()
+    def features(split: Split) -> torch.Tensor:
+        return network.represent(encode(network, level_tensors(split, data, settings, runtime)))
+
+    return Embedder(features, epoch)
+
+
+def model_size(settings: HiMPCSettings) -> str:
+    """Parameters, and operations of a training step in the papers' way of counting."""
+    place, batch = settings.place, settings.windows.batch_size
+    skeleton = place.read_spec().skeleton
+    network = new_network(settings, skeleton, seeds.generators(0).weights)
+    parameters, heads = count_parameters(network), settings.M * settings.H**2
+    flops = hierarchical_flops(
+        list(level_widths(settings, skeleton).values()),
+        settings.H,
+        settings.D,
+        settings.M,
+        mining=settings.mining != "none",
+        batch=batch,
+        length=place.length,
+    )
+    return (
+        f"Hi-MPC on {place.dataset}: {parameters:,} parameters ({parameters / 1e6:.2f}M; heads "
+        f"{heads:,} a level), {flops / 1e9:.2f} GFLOP a training step of {batch} "
+        f"windows of {place.length} frames (forward and backward, as the papers count, less the "
+        "products with prototypes)"
+    )
+
+
+METHOD = Method(
+    HiMPCSettings,
+    "train Hi-MPC without labels, or score a trained run",
+    title=lambda settings: "Hi-MPC",
+    load=lambda s: load(s.place, s.windows, s.joints, s.common.seed),
+    training=HiMPC,
+    score=score,
+    size=model_size,
+    label_free=without_class_balance,
+    embedder=embedder,
+)

@@ -8,16 +8,25 @@ frame later (L_k) -> mean of the L_k -> Adam. Shape letters: N windows, f frames
 of the subsequences.
 """
 
-from typing import Any
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
 from simmc.data.experiment.load import Experiment
 from simmc.data.skeletons import Skeleton
+from simmc.engine.training import Record, Training
 from simmc.errors import UserError
 from simmc.losses import sparse_prediction
-from simmc.methods.graphs import GraphTraining
-from simmc.methods.sources import Source
+from simmc.methods.graph_training import KINDS, Positions, graph_size_text, shuffles_graphs
+from simmc.methods.pretext import (
+    CHOSEN_BY,
+    COMMON_TRAINING,
+    Source,
+    check_kind,
+    evaluated,
+    preset_names,
+)
 from simmc.models.graph_layers import CHANNELS
 from simmc.models.graph_size import IDENTITIES, UNUSED, mgscr_flops, mgscr_head
 from simmc.models.mgscr import MGSCRNetwork
@@ -30,10 +39,51 @@ from simmc.models.subsequences import (
 )
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import Seeds
-from simmc.settings import MGSCRSettings
+from simmc.scoring.match import tensor_of
+from simmc.settings import groups
+from simmc.settings.groups import COUNT, FIDELITY, TRAINING
+from simmc.settings.options import Range, Settings, group_of, option, switch
 
 
-class MGSCRTraining(GraphTraining[MGSCRSettings]):
+@dataclass(frozen=True)
+class MGSCRSettings(Settings):
+    """Everything that MG-SCR takes."""
+
+    COMMAND: ClassVar[str] = "mgscr"
+    SUMMARY: ClassVar[str] = (
+        "Train MG-SCR's pretext task, sparse sequential prediction on multi-level skeleton graphs, "
+        "on unlabelled skeleton windows and score its features by matching, or score a trained run "
+        "(--mode Eval). Its supervised stage: simmc recognition --source MG-SCR."
+    )
+    HEADINGS = groups.HEADINGS
+
+    place: groups.Place = group_of(groups.Place)
+    machine: groups.Machine = group_of(groups.Machine)
+    common: groups.Common = group_of(groups.Common)
+    windows: groups.Windows = group_of(groups.Windows)
+    joints: groups.Joints = group_of(groups.Joints)
+    training: groups.Training = group_of(groups.Training, **COMMON_TRAINING, lr=5e-3, epochs=150)
+    pretext: groups.Pretext = group_of(groups.Pretext)
+    labels: groups.LabelFree = group_of(groups.LabelFree)
+    rematch: groups.Rematch = group_of(groups.Rematch)
+    H: int = option(128, "Units of each LSTM layer.", limits=COUNT, group=TRAINING)
+    lambda_: float = option(
+        0.3, "Weight of the coarse levels in the fusion.", limits=Range(0), group=TRAINING
+    )
+    gathering: str = switch("gathering", FIDELITY)
+    last_frame: str = switch("last_frame", FIDELITY)
+    sampled_frames: str = switch("sampled_frames", FIDELITY)
+
+    preset_names = staticmethod(preset_names)
+    other_defaults = staticmethod(groups.length_of_dataset)
+
+    def check(self) -> None:
+        """Coordinates of joints; a pooled feature that exists."""
+        self.joints.require_coordinates(self.COMMAND)
+        check_kind(self, KINDS)
+
+
+class MGSCRTraining(Training[MGSCRSettings]):
     """A training in progress.
 
     Args:
@@ -44,6 +94,7 @@ class MGSCRTraining(GraphTraining[MGSCRSettings]):
         protocols: that it serves.
     """
 
+    CHOSEN_BY = CHOSEN_BY
     network: MGSCRNetwork
 
     def __init__(
@@ -54,18 +105,29 @@ class MGSCRTraining(GraphTraining[MGSCRSettings]):
         runtime: Runtime,
         protocols: tuple[str, ...],
     ) -> None:
-        if settings.length < 2:
+        if settings.place.length < 2:
             raise UserError("--length 1 leaves no frame to predict; give 2 or more.")
         network = new_network(settings, data.skeleton, seeds.weights)
-        frames = settings.length - 1  # the last one is only predicted
-        super().__init__(settings, data, seeds, runtime, protocols, network, frames)
+        super().__init__(settings, data, seeds, runtime, protocols, network)
+        self.windows = tensor_of(data.train, runtime.device)
+        frames = settings.place.length - 1  # the last one is only predicted
+        self.positions = Positions(seeds.masks, frames, once=settings.sampled_frames == "once")
 
-    def learn(self) -> dict[str, Any]:
+    def evaluate(self) -> Record:
+        """Figures of matching."""
+        return evaluated(self)
+
+    def learn(self) -> Record:
+        """The steps of an epoch."""
+        with self.clock("steps"):
+            return self.steps()
+
+    def steps(self) -> Record:
         """One step a batch."""
         total = torch.zeros((), device=self.windows.device)
-        batches = self.windows.split(self.settings.batch_size)
-        for windows in self.progress(batches):  # nothing in here may wait for a GPU
-            loss = self.loss(windows, self.next_positions())
+        batches = self.windows.split(self.settings.windows.batch_size)
+        for windows in self.bar(batches):  # nothing in here may wait for a GPU
+            loss = self.loss(windows, self.positions.next())
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
@@ -97,7 +159,7 @@ def new_network(
         settings.H,
         settings.lambda_,
         last_frame=settings.last_frame == "encode",
-        batch=settings.batch_size if settings.gathering == "published" else None,
+        batch=settings.windows.batch_size if settings.gathering == "published" else None,
         generator=generator,
     )
 
@@ -106,7 +168,7 @@ def size_of(settings: MGSCRSettings, skeleton: Skeleton, dataset: str) -> tuple[
     """Values a frame, and parameters and operations of a step as the papers count."""
     network = new_network(settings, skeleton, torch.Generator())
     classes = IDENTITIES.get(dataset, 0)
-    shape = (settings.H, settings.batch_size, settings.length, classes)
+    shape = (settings.H, settings.windows.batch_size, settings.place.length, classes)
     return (
         CHANNELS * skeleton.n_joints,
         count_parameters(network) + UNUSED + mgscr_head(settings.H, classes),
@@ -114,4 +176,16 @@ def size_of(settings: MGSCRSettings, skeleton: Skeleton, dataset: str) -> tuple[
     )
 
 
-MGSCR = Source("MG-SCR", MGSCRSettings, new_network, size_of)
+def model_size(settings: MGSCRSettings) -> str:
+    """Parameters and operations of a training step."""
+    return graph_size_text("MG-SCR", settings, size_of, new_network)
+
+
+SOURCE = Source("MG-SCR", MGSCRSettings, KINDS, new_network, size_of, shuffles=shuffles_graphs)
+METHOD = SOURCE.method(
+    "train MG-SCR's pretext task, or score a trained run",
+    MGSCRTraining,
+    model_size,
+    # the pretext task alone: the papers' rows of MG-SCR have learned identities as well
+    title=lambda settings: "MG-SCR (SSP)",
+)

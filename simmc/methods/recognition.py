@@ -7,21 +7,26 @@ which say no more of it) trains all of the network and matches its features as S
 Shape letters: N windows, v views of a window, e features of a view, C identities.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch.nn.functional import cross_entropy
 
 from simmc.data.experiment.load import Experiment
-from simmc.engine.fixed import FixedTraining
-from simmc.engine.pretext import retrieve
-from simmc.engine.pseudo_labels import load_weights
+from simmc.data.specs import skeleton_of
+from simmc.engine.load import load as load_data
+from simmc.engine.method import EXPLAINED, Method
+from simmc.engine.training import LAST, Record, Training, load_weights
 from simmc.errors import UserError
-from simmc.evaluation.ranking import Retrieval
+from simmc.methods.pretext import load_trained, pretext_settings, published_settings, retrieve
+from simmc.methods.sources import SOURCES
 from simmc.models.recognition import RecognitionNetwork
+from simmc.models.simmc import count_parameters
 from simmc.models.source import SourceNetwork
+from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import Seeds
 from simmc.scoring.classify import (
@@ -31,15 +36,152 @@ from simmc.scoring.classify import (
     classify,
     view,
 )
-from simmc.scoring.match import retrieval_outcome, retrieval_record, tensor_of
-from simmc.settings import RecognitionSettings
-from simmc.settings.recognition import MATCH
+from simmc.scoring.match import (
+    Matched,
+    MatchRule,
+    Outcome,
+    retrieval_outcome,
+    retrieval_record,
+    tensor_of,
+)
+from simmc.settings import groups
+from simmc.settings.groups import (
+    COUNT,
+    EVALUATION,
+    FIDELITY,
+    MACHINE,
+    MAIN,
+    TRAINING,
+    dataset_and_probe,
+    typed_folders,
+)
+from simmc.settings.options import Range, Settings, group_of, option, switch
 
 CLASSIFIED = ("supervised", "fixed_epochs")  # protocols; the first is chosen by the test Rank-1
 MATCHED = ("paper", "fixed_epochs")
+CLASSIFY, MATCH = "classify", "match"
+GALLERY_DIVISIONS = ("KGBD", "KS20")  # SGELA leaves one recording a person out, and one a view
 
 
-class Recognition(FixedTraining[RecognitionSettings]):
+@dataclass(frozen=True)
+class RecognitionSettings(Settings):
+    """Which source model is built upon, what is trained, and how it is scored."""
+
+    COMMAND: ClassVar[str] = "recognition"
+    SUMMARY: ClassVar[str] = (
+        "SUPERVISED: train a recognition head on a source model, and name the probe's persons "
+        "(SGELA's, MG-SCR's and SM-SGE's own protocol: Rank-1, nAUC) or match its features (+ DF)."
+    )
+    HEADINGS = groups.HEADINGS
+
+    place: groups.Place = group_of(groups.Place)
+    machine: groups.Machine = group_of(groups.Machine)
+    common: groups.Common = group_of(groups.Common)
+    windows: groups.Windows = group_of(groups.Windows)
+    training: groups.Training = group_of(
+        groups.Training,
+        epochs=300,
+        checkpoint_seconds=option(
+            60.0, "Seconds between two checkpoints at least.", limits=Range(0), group=MACHINE
+        ),
+    )
+    source: str = option(
+        "SM-SGE",
+        "Source model: SM-SGE, MG-SCR, SGELA or AGE.",
+        choices=tuple(SOURCES),
+        group=MAIN,
+    )
+    score: str = option(
+        CLASSIFY,
+        "classify: the head names the probe's persons; match: direct fine-tuning, the features are "
+        "matched as SimMC's are.",
+        choices=(CLASSIFY, MATCH),
+        group=MAIN,
+    )
+    encoder_run: str = option(
+        "",
+        "Folder of the source model's run, also one of another dataset with the same joints; "
+        "default: its newest for this dataset and probe.",
+        group=MAIN,
+    )
+    train: str = option(
+        "head",
+        "What learns: the head alone (SGELA, SM-SGE), or the whole network (MG-SCR, + DF).",
+        choices=("head", "all"),
+        group=TRAINING,
+    )
+    train_on: str = option(
+        "auto",
+        "Windows that are learned: the training set, or the gallery as well. auto: what SGELA does "
+        "to classify KGBD and KS20, else the training set.",
+        choices=("auto", "train", "train_gallery"),
+        group=TRAINING,
+    )
+    views: str = option(
+        "",
+        "What the head judges: ap (frames; a window by their mean), sc (all frames at once), or "
+        "prefix (first frames; a window by their sum). Default: the source's own.",
+        group=TRAINING,
+    )
+    kind: str = option(
+        "", "With --score match: the pooled feature. Default: the first.", group=EVALUATION
+    )
+    hidden: int = option(
+        256, "Units of the head; 0: as many as features.", limits=Range(0), group=TRAINING
+    )
+    decay: float = option(
+        0.0,
+        "Weight of half the sum of squares of what is trained.",
+        limits=Range(0),
+        group=TRAINING,
+    )
+    patience: int = option(
+        10000,
+        "Epochs without a better test Rank-1 after which no epoch counts as best.",
+        limits=COUNT,
+        group=TRAINING,
+    )
+    identities: str = option(
+        "all",
+        "all: every training person is a class; test: those of the probe alone (BIWI's 28 of 50).",
+        choices=("all", "test"),
+        group=TRAINING,
+    )
+    order: str = switch("order", FIDELITY)
+    test_batches: str = switch("test_batches", FIDELITY)
+
+    other_defaults = staticmethod(groups.length_of_dataset)
+
+    @classmethod
+    def preset_names(cls, values: Mapping[str, Any]) -> list[str]:
+        """`<SOURCE>_<DATASET>`, then `<SOURCE>`."""
+        dataset, _ = dataset_and_probe(values)
+        return [f"{values['source']}_{dataset}", values["source"]]
+
+    @property
+    def with_gallery(self) -> bool:
+        """Whether the gallery's windows are learned."""
+        if self.train_on != "auto":
+            return self.train_on == "train_gallery"
+        divided = self.place.dataset in GALLERY_DIVISIONS and "." not in self.place.probe
+        return self.score == CLASSIFY and divided
+
+    def check(self) -> None:
+        """A pooled feature that the source has, a gallery that is not learned as well."""
+        kinds = SOURCES[self.source].kinds
+        if self.kind and self.kind not in kinds:
+            raise UserError(
+                f"--kind {self.kind!r} is not possible with --source {self.source}; allowed: "
+                f"{', '.join(kinds)}."
+            )
+        if self.score == MATCH and self.train_on == "train_gallery":
+            raise UserError(
+                "--train_on train_gallery: with --score match the gallery is what probes are "
+                "matched against; leave one of the two out."
+            )
+
+
+class Recognition(Training[RecognitionSettings]):
     """A training in progress.
 
     Args:
@@ -48,10 +190,10 @@ class Recognition(FixedTraining[RecognitionSettings]):
         seeds: `weights` draws the head, `masks` the order of the windows where it is random.
         runtime: device and threads.
         protocols: `CLASSIFIED` or `MATCHED`.
-        source: the trained source network.
+        source: the trained source network; None: it is read from its run.
     """
 
-    LAST_COUNTS = ("fixed_epochs",)
+    CHOSEN_BY: ClassVar = {"supervised": "top1", "paper": "top1", "fixed_epochs": LAST}
     network: RecognitionNetwork
 
     def __init__(
@@ -61,9 +203,10 @@ class Recognition(FixedTraining[RecognitionSettings]):
         seeds: Seeds,
         runtime: Runtime,
         protocols: tuple[str, ...],
-        source: SourceNetwork,
+        source: SourceNetwork | None = None,
     ) -> None:
         require_known(data, settings)
+        source = source or new_source(settings, runtime)
         how = chosen_views(source, settings)
         self.windows = tensor_of(data.train, runtime.device)
         self.identity = torch.from_numpy(data.train.identity).to(runtime.device)
@@ -73,23 +216,34 @@ class Recognition(FixedTraining[RecognitionSettings]):
         self.seen = view(source, data.train, how, runtime) if frozen else None
         self.probe_seen = view(source, data.probe, how, runtime) if frozen else None
         network = new_network(settings, source, self.windows, len(data.identities), seeds.weights)
-        super().__init__(settings, data, seeds, runtime, protocols, network, settings.patience)
+        super().__init__(
+            settings, data, seeds, runtime, protocols, network, patience=settings.patience
+        )
 
-    def evaluate(self) -> dict[str, float]:
+    def evaluate(self) -> Record:
         """Rank-n and nAUC of the probe, or its matching."""
-        if self.settings.score == MATCH:
-            return retrieval_record(matched(self.network, self.settings, self.data, self.runtime))
+        s = self.settings
+        if s.score == MATCH:
+            rule = MatchRule(s.windows.same_condition_map)
+            return retrieval_record(matched(self.network, s, self.data, self.runtime, rule))
         seen = self.probe_seen
-        judged, _ = classify(self.network, self.settings, self.data, self.runtime, seen)
+        judged, _ = classify(
+            self.network, self.data, self.runtime, batch=whole_batches(s), seen=seen
+        )
         return classification_record(judged)
 
-    def learn(self) -> dict[str, Any]:
+    def learn(self) -> Record:
+        """The steps of an epoch."""
+        with self.clock("steps"):
+            return self.steps()
+
+    def steps(self) -> Record:
         """Cross-entropy on identities, of each view or of the sum of a window's scores."""
         s, network = self.settings, self.network
         separate = network.how in SEPARATE
         sums = torch.zeros(2, device=self.windows.device)
         steps = 0
-        for rows, part in self.progress(list(self.batches(separate))):
+        for rows, part in self.bar(list(self.batches(separate))):
             views = self.seen[rows] if self.seen is not None else network.views(self.windows[rows])
             labels = self.identity[rows]
             if separate:
@@ -112,15 +266,16 @@ class Recognition(FixedTraining[RecognitionSettings]):
     def batches(self, separate: bool) -> Iterator[tuple[torch.Tensor, slice]]:
         """Windows of each step, and which of their views take part: batches count views."""
         s, n = self.settings, len(self.windows)
+        size = s.windows.batch_size
         order = torch.arange(n)
         if s.order == "shuffled":
             order = torch.from_numpy(self.seeds.masks.permutation(n))
         order = order.to(self.windows.device)
         each = self.views_of_a_window() if separate else 1
         total = n * each
-        end = total if s.part_batches == "keep" else total // s.batch_size * s.batch_size
-        for low in range(0, end, s.batch_size):
-            high = min(low + s.batch_size, end)
+        end = total if s.windows.part_batches == "keep" else total // size * size
+        for low in range(0, end, size):
+            high = min(low + size, end)
             first, last = low // each, -(-high // each)
             yield order[first:last], slice(low - first * each, high - first * each)
 
@@ -129,17 +284,29 @@ class Recognition(FixedTraining[RecognitionSettings]):
         return self.windows.shape[1] if self.network.how == "ap" else 1
 
 
+def whole_batches(settings: RecognitionSettings) -> int | None:
+    """Size of the batches of which a person's last, incomplete one is not scored (S7); or None."""
+    return None if settings.test_batches == "all" else settings.windows.batch_size
+
+
 def require_known(data: Experiment, settings: RecognitionSettings) -> None:
     """UserError where the head could not name the probe's persons."""
+    place = settings.place
+    data.require_labels(f"--score {settings.score}")
     if len(data.identities) < 2:
         raise UserError(
-            f"--dataset {settings.dataset}: its training windows name one identity only, so there "
-            "is nothing to tell apart."
+            f"--dataset {place.dataset}: its training windows name fewer than two identities, so "
+            "there is nothing to tell apart."
         )
     if settings.score != MATCH and data.test_identities != data.identities:
         raise UserError(
-            f"--probe {settings.probe}: its persons are not those of the training windows of "
-            f"{settings.dataset}, so no head can name them. Use --score match."
+            f"--probe {place.probe}: its persons are not those of the training windows of "
+            f"{place.dataset}, so no head can name them. Use --score match."
+        )
+    if settings.score != MATCH and (data.probe.identity < 0).all():
+        raise UserError(
+            f"--probe {place.probe}: every probe window of {place.dataset} has a label below "
+            "0, so there is nobody to name."
         )
 
 
@@ -182,33 +349,142 @@ def matched(
     settings: RecognitionSettings,
     data: Experiment,
     runtime: Runtime,
-    *,
-    negative_squared: str = "clamp",
-) -> Retrieval:
+    rule: MatchRule,
+) -> Matched:
     """Probe against gallery by the pooled features of the fine-tuned source network."""
     kind = settings.kind or network.source.KINDS[0]
-    return retrieve(
-        network.source, kind, settings, data, runtime, negative_squared=negative_squared
-    )
+    return retrieve(network.source, kind, data, runtime, rule)
 
 
 def score(
-    path: Path,
+    path: Path | None,
     settings: RecognitionSettings,
     data: Experiment,
     runtime: Runtime,
-    ranks: int,
-    source: SourceNetwork,
-    *,
-    negative_squared: str = "clamp",
-) -> dict[str, Any]:
-    """Figures, epoch and CMC curve of the weights in a file."""
+    rule: MatchRule,
+    source: SourceNetwork | None = None,
+) -> Outcome:
+    """The numbers of the weights in a file."""
+    assert path is not None
+    source = (source or new_source(settings, runtime)).cpu()
     windows = tensor_of(data.probe, torch.device("cpu"))
-    network = new_network(settings, source.cpu(), windows, len(data.identities), torch.Generator())
+    network = new_network(settings, source, windows, len(data.identities), torch.Generator())
     epoch = load_weights(network, path, "--source, --encoder_run, --views and --hidden")
     network.to(runtime.device)
     if settings.score == MATCH:
-        found = matched(network, settings, data, runtime, negative_squared=negative_squared)
-        return retrieval_outcome(found, epoch, ranks)
-    judged, pairs = classify(network, settings, data, runtime)
-    return classification_outcome(judged, pairs, data.identities, epoch, ranks)
+        return retrieval_outcome(matched(network, settings, data, runtime, rule), epoch)
+    judged, pairs = classify(network, data, runtime, batch=whole_batches(settings))
+    return classification_outcome(judged, pairs, data.identities, epoch)
+
+
+def source_run(settings: RecognitionSettings) -> RunDirectory:
+    """The run of the source model; UserError with the command that makes one."""
+    command, place = SOURCES[settings.source].command, settings.place
+    if settings.encoder_run:
+        path = Path(settings.encoder_run)
+        if not path.is_dir():
+            raise UserError(f"--encoder_run {path}: there is no such folder.")
+        return RunDirectory(path)
+    root = settings.training.model_root
+    home = Path(root) / place.dataset / place.probe
+    if not (home / f"latest_{command}").is_file():
+        raise UserError(
+            f"there is no run of {settings.source} in {home}. Train it first: python -m simmc "
+            f"{command} --dataset {place.dataset} --probe {place.probe} --length "
+            f"{place.length}{typed_folders(settings, 'data_root', 'model_root')}; or name a run "
+            "with --encoder_run."
+        )
+    return RunDirectory.latest(root, place.dataset, place.probe, pointer=f"latest_{command}")
+
+
+def source_settings(settings: RecognitionSettings) -> Any:
+    """The settings that the source model was trained with."""
+    source, run = SOURCES[settings.source], source_run(settings)
+    return pretext_settings(source, run, settings.place.data_root, "--encoder_run")
+
+
+def new_source(settings: RecognitionSettings, runtime: Runtime) -> SourceNetwork:
+    """The trained source network."""
+    run, source = source_run(settings), SOURCES[settings.source]
+    weights, skeleton = run.require(run.best), skeleton_of(settings.place.read_spec())
+    return load_trained(source, source_settings(settings), skeleton, weights, runtime)[0]
+
+
+def load(settings: RecognitionSettings) -> Experiment:
+    """The experiment, with joints as the source model read them."""
+    trained, place = source_settings(settings), settings.place
+    theirs, ours = trained.place.read_spec(), place.read_spec()
+    if skeleton_of(theirs).joints != skeleton_of(ours).joints:
+        raise UserError(
+            f"--encoder_run {settings.encoder_run}: {settings.source} was trained on "
+            f"{theirs.skeleton.name}, and {place.dataset} has {ours.skeleton.name}: other joints."
+        )
+    return load_data(
+        place,
+        settings.windows,
+        trained.joints,
+        settings.common.seed,
+        shuffle=False,  # the order of an epoch is the switch's
+        with_gallery=settings.with_gallery,
+    )
+
+
+def title(settings: RecognitionSettings) -> str:
+    """The row's name in the papers' tables."""
+    if settings.score != MATCH:
+        return f"{settings.source} (recognition)"
+    return "MG-SCR" if settings.source == "MG-SCR" else f"{settings.source} + DF"
+
+
+def recipe(settings: RecognitionSettings) -> str:
+    """The source, and what is done with it."""
+    return f"{settings.source}_{'DF' if settings.score == MATCH else 'recognition'}"
+
+
+def with_encoder_run(settings: RecognitionSettings) -> RecognitionSettings:
+    """The run of the source model written down, so that a newer one never takes its place."""
+    if settings.encoder_run:
+        return settings
+    return settings.but(encoder_run=str(source_run(settings).path))
+
+
+def model_size(settings: RecognitionSettings) -> str:
+    """Parameters of what learns, and of the source model; the head grows with the identities."""
+    source, place = SOURCES[settings.source], settings.place
+    skeleton = skeleton_of(place.read_spec())
+    known = bool(settings.encoder_run)
+    trained = source_settings(settings) if known else published_settings(source.settings, settings)
+    network = source.new_network(trained, skeleton, torch.Generator())
+    below = count_parameters(network)
+    windows = torch.zeros(1, place.length, 3 * skeleton.n_joints)
+    one, two = (
+        count_parameters(new_network(settings, network, windows, classes, torch.Generator()))
+        for classes in (1, 2)
+    )
+    each = two - one
+    role = "which stay as they are" if settings.train == "head" else "which are among them"
+    return (
+        f"{title(settings)} on {place.dataset}: {one - each:,} parameters "
+        f"({(one - each) / 1e6:.2f}M) learn, and {each:,} more for each training identity; "
+        f"{settings.source} itself has {below:,}, {role}"
+    )
+
+
+METHOD = Method(
+    RecognitionSettings,
+    "train a head on a source model with identity labels: classification, and + DF",
+    title=title,
+    load=load,
+    training=Recognition,
+    score=score,
+    size=model_size,
+    protocols=lambda s: MATCHED if s.score == MATCH else CLASSIFIED,
+    explained=EXPLAINED
+    | {
+        "supervised": "supervised protocol: the epoch with the best test Rank-1, as published (it "
+        "has seen the test)",
+    },
+    recipe=recipe,
+    prepared=with_encoder_run,
+    labels="a head was trained on the identity labels of the training windows.",
+)

@@ -11,16 +11,26 @@ Shape letters: N windows, f frames, B batch, J joints, m models (3 a task).
 """
 
 import math
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
 from simmc.data.experiment.load import Experiment
 from simmc.data.skeletons import Skeleton
-from simmc.engine.pretext import PretextTraining
+from simmc.engine.method import without_class_balance
+from simmc.engine.training import Record, Training
+from simmc.errors import UserError
 from simmc.losses import locality_alignment, neighbor_contrast, reconstruction
-from simmc.methods.sources import Source
+from simmc.methods.pretext import (
+    CHOSEN_BY,
+    COMMON_TRAINING,
+    Source,
+    check_kind,
+    evaluated,
+    preset_names,
+)
 from simmc.models.sgela import (
     AXES,
     GaitNetwork,
@@ -29,16 +39,169 @@ from simmc.models.sgela import (
     stored_parameters,
 )
 from simmc.models.sgela_encoder import GaitShape
+from simmc.models.simmc import count_parameters
+from simmc.runs import seeds
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import Seeds
-from simmc.settings import AgeSettings, GaitSettings, SgelaSettings
-from simmc.settings.sgela import PLUS
+from simmc.scoring.match import tensor_of
+from simmc.settings import groups
+from simmc.settings.groups import COUNT, FIDELITY, MAIN, POSITIVE, TRAINING
+from simmc.settings.options import Range, Settings, group_of, option, switch
 
 CLIP = 5.0
 SHARE = 2 / 3  # of BIWI's windows, from the first on, on which the public program trains
+TASKS = ("rev_rec", "pred", "sort")
+TASK_TITLES = {"rev_rec": "Rev. Rec.", "pred": "Pred.", "sort": "Sort."}
+PLUS = "plus"
+KINDS = ("mean", "sc", "last")
 
 
-class GaitTraining(PretextTraining[GaitSettings]):
+@dataclass(frozen=True)
+class Gait(Settings):
+    """The models of AGE and SGELA."""
+
+    H: int = option(
+        256, "Units of each LSTM layer (paper: K).", aliases=("K",), limits=COUNT, group=TRAINING
+    )
+    attention: str = option(
+        "locality",
+        "Attention of reverse reconstruction: locality (LAS), masked (MBAS), basic (BAS) or none. "
+        "Prediction and sorting have basic attention, or none.",
+        choices=("locality", "masked", "basic", "none"),
+        group=TRAINING,
+    )
+    D: float | None = option(
+        None,
+        "Reach of the locality mask (Eq. 5), or 'auto': --length.",
+        kind=float,
+        limits=POSITIVE,
+        words={"auto": None},
+        group=TRAINING,
+    )
+    lambda_A: float = option(
+        1.0, "Weight of the locality loss L_A (Eq. 16).", limits=Range(0), group=TRAINING
+    )
+    l2: float = option(
+        0.02, "Weight of half the sum of all squared weights.", limits=Range(0), group=TRAINING
+    )
+    decoder_input: str = switch("decoder_input", FIDELITY)
+    attention_form: str = switch("attention_form", FIDELITY)
+    encoder_windows: str = switch("encoder_windows", FIDELITY)
+
+
+@dataclass(frozen=True)
+class AgeSettings(Settings):
+    """Everything that AGE takes."""
+
+    COMMAND: ClassVar[str] = "age"
+    SUMMARY: ClassVar[str] = (
+        "Train AGE, reverse reconstruction with locality-aware attention, on unlabelled skeleton "
+        "windows and score its features by matching, or score a trained run (--mode Eval)."
+    )
+    HEADINGS = groups.HEADINGS
+
+    place: groups.Place = group_of(groups.Place)
+    machine: groups.Machine = group_of(groups.Machine)
+    common: groups.Common = group_of(groups.Common)
+    windows: groups.Windows = group_of(groups.Windows, batch_size=128)
+    joints: groups.Joints = group_of(groups.Joints)
+    training: groups.Training = group_of(groups.Training, **COMMON_TRAINING, lr=5e-4, epochs=400)
+    pretext: groups.Pretext = group_of(groups.Pretext)
+    labels: groups.LabelFree = group_of(groups.LabelFree)
+    rematch: groups.Rematch = group_of(groups.Rematch)
+    gait: Gait = group_of(Gait)
+
+    preset_names = staticmethod(preset_names)
+    other_defaults = staticmethod(groups.length_of_dataset)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The pretext tasks; each has models of its own."""
+        return TASKS[:1]
+
+    def check(self) -> None:
+        """Coordinates of joints; a pooled feature that exists."""
+        self.joints.require_coordinates(self.COMMAND)
+        check_kind(self, KINDS)
+
+
+@dataclass(frozen=True)
+class SgelaSettings(Settings):
+    """Everything that SGELA takes."""
+
+    COMMAND: ClassVar[str] = "sgela"
+    SUMMARY: ClassVar[str] = (
+        "Train SGELA, AGE with the contrast of neighbouring windows and other pretext tasks, on "
+        "unlabelled skeleton windows and score its features (CAGEs) by matching, or score a "
+        "trained run (--mode Eval)."
+    )
+    HEADINGS = groups.HEADINGS
+
+    place: groups.Place = group_of(groups.Place)
+    machine: groups.Machine = group_of(groups.Machine)
+    common: groups.Common = group_of(groups.Common)
+    windows: groups.Windows = group_of(groups.Windows, batch_size=128)
+    joints: groups.Joints = group_of(groups.Joints)
+    training: groups.Training = group_of(groups.Training, **COMMON_TRAINING, lr=5e-4, epochs=400)
+    pretext: groups.Pretext = group_of(groups.Pretext)
+    labels: groups.LabelFree = group_of(groups.LabelFree)
+    rematch: groups.Rematch = group_of(groups.Rematch)
+    gait: Gait = group_of(Gait)
+    task: str = option(
+        "rev_rec",
+        "Pretext task: rev_rec, pred, sort, several joined by + whose features are joined, or plus "
+        "(all three).",
+        group=MAIN,
+    )
+    tau: float = option(
+        0.1,
+        "Temperature of the contrast (Eq. 14).",
+        aliases=("t",),
+        limits=POSITIVE,
+        group=TRAINING,
+    )
+    interval: int = option(
+        1, "Places between windows that are drawn together (Table 6).", limits=COUNT, group=TRAINING
+    )
+    lambda_C: float = option(
+        1.0, "Weight of the contrast L_C (Eq. 16); 0: none.", limits=Range(0), group=TRAINING
+    )
+    lcl_batches: str = switch("lcl_batches", FIDELITY)
+    lcl_same_window: str = switch("lcl_same_window", FIDELITY)
+    plus_data: str = switch("plus_data", FIDELITY)
+
+    preset_names = staticmethod(preset_names)
+    other_defaults = staticmethod(groups.length_of_dataset)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The pretext tasks, reverse reconstruction first; each has models of its own."""
+        return TASKS if self.task == PLUS else tuple(self.task.split("+"))
+
+    def check(self) -> None:
+        """Tasks that exist, each once, in the usual order; pairs that exist."""
+        self.joints.require_coordinates(self.COMMAND)
+        check_kind(self, KINDS)
+        named = [word.strip().casefold() for word in self.task.split("+")]
+        if named != [PLUS] and not (set(named) <= set(TASKS) and len(set(named)) == len(named)):
+            raise UserError(
+                f"--task {self.task!r} is not possible; allowed: {', '.join(TASKS)}, two or three "
+                f"of them joined by +, or {PLUS}."
+            )
+        ordered = [PLUS] if named == [PLUS] else [task for task in TASKS if task in named]
+        object.__setattr__(self, "task", "+".join(ordered))
+        batch = self.windows.batch_size
+        if self.lambda_C and self.interval >= batch:
+            raise UserError(
+                f"--interval {self.interval} leaves no pair in a batch of --batch_size "
+                f"{batch} windows; allowed: 1 to {batch - 1}."
+            )
+
+
+GaitSettings = AgeSettings | SgelaSettings
+
+
+class GaitTraining(Training[Any]):
     """A training of AGE or SGELA in progress.
 
     Args:
@@ -53,6 +216,7 @@ class GaitTraining(PretextTraining[GaitSettings]):
         batches: rows of the windows that each step learns from, the same in every epoch.
     """
 
+    CHOSEN_BY = CHOSEN_BY
     network: GaitNetwork
 
     def __init__(
@@ -65,6 +229,7 @@ class GaitTraining(PretextTraining[GaitSettings]):
     ) -> None:
         network = new_network(settings, data.skeleton, seeds.weights)
         super().__init__(settings, data, seeds, runtime, protocols, network)
+        self.windows = tensor_of(data.train, runtime.device)
         device = self.windows.device
         rows = batch_rows(settings, data, seeds.masks)
         self.batches = [torch.from_numpy(own).to(device) for own in rows]
@@ -76,31 +241,40 @@ class GaitTraining(PretextTraining[GaitSettings]):
         reversed_ = torch.tensor([task == "rev_rec" for task in settings.tasks])
         self.taught = reversed_.repeat_interleave(AXES)[:, None, None].to(device)
 
-    def learn(self) -> dict[str, Any]:
+    def evaluate(self) -> Record:
+        """Figures of matching."""
+        return evaluated(self)
+
+    def learn(self) -> Record:
+        """The steps of an epoch."""
+        with self.clock("steps"):
+            return self.steps()
+
+    def steps(self) -> Record:
         """One step a batch."""
-        s, models = self.settings, self.network.models
+        s, gait, models = self.settings, self.settings.gait, self.network.models
         sums = torch.zeros(3, device=self.windows.device)
-        for rows in self.progress(self.batches):  # nothing in here may wait for a GPU
+        for rows in self.bar(self.batches):  # nothing in here may wait for a GPU
             inputs, targets = self.examples(rows)
             mask = self.network.mask(inputs)
             found = models(inputs, mask, self.taught, targets)
             recovered = reconstruction(found.outputs, targets)
             total, located, contrast = recovered, sums.new_zeros(()), sums.new_zeros(())
-            if s.attention == "locality" and s.tasks[0] == "rev_rec":
+            if gait.attention == "locality" and s.tasks[0] == "rev_rec":
                 located = locality_alignment(found.alignments[:AXES], mask[0])
-                total = total + s.lambda_A * located
-            if isinstance(s, SgelaSettings) and s.contrast:
+                total = total + gait.lambda_A * located
+            if isinstance(s, SgelaSettings) and s.lambda_C:
                 contrast = neighbor_contrast(
                     models.head(found.contexts),
                     s.tau,
                     s.interval,
                     same_window=s.lcl_same_window,
                 )
-                total = total + s.contrast * contrast
+                total = total + s.lambda_C * contrast
             self.optimizer.zero_grad()
             total.backward()
             # half the squared weights, all of them, then element by element as TensorFlow clips
-            self.optimizer.gradient.add_(self.optimizer.vector, alpha=s.l2).clamp_(-CLIP, CLIP)
+            self.optimizer.gradient.add_(self.optimizer.vector, alpha=gait.l2).clamp_(-CLIP, CLIP)
             self.optimizer.step()
             sums += torch.stack([recovered.detach(), located.detach(), contrast.detach()])
         self.require_finite(sums)
@@ -132,7 +306,7 @@ def new_network(
     return GaitNetwork(
         len(settings.tasks),
         shape_of(settings, skeleton),
-        reach=settings.D,
+        reach=settings.gait.D,
         masked=int(settings.tasks[0] == "rev_rec"),
         generator=generator,
     )
@@ -140,13 +314,15 @@ def new_network(
 
 def shape_of(settings: GaitSettings, skeleton: Skeleton) -> GaitShape:
     """What each model is."""
+    gait = settings.gait
+    contrasts = isinstance(settings, SgelaSettings) and settings.lambda_C > 0
     return GaitShape(
         skeleton.n_joints,
-        settings.H,
-        settings.attention,
-        projected=settings.attention_form == "projected",
-        fed=settings.decoder_input == "skeletons",
-        contrast_length=settings.length if settings.contrast else 0,
+        gait.H,
+        gait.attention,
+        projected=gait.attention_form == "projected",
+        fed=gait.decoder_input == "skeletons",
+        contrast_length=settings.place.length if contrasts else 0,
     )
 
 
@@ -169,20 +345,22 @@ def batch_rows(
     each other; its batches may have to end with a person or a recording (S5). Of other batches the
     last, incomplete one is left out, as released.
     """
-    n = len(data.train)
-    if settings.dataset == "BIWI" and settings.encoder_windows == "two_thirds":
+    n, size = len(data.train), settings.windows.batch_size
+    if settings.place.dataset == "BIWI" and settings.gait.encoder_windows == "two_thirds":
         n = math.ceil(SHARE * n)
     rows = np.arange(n)
     if not isinstance(settings, SgelaSettings):
         rows = generator.permutation(n)
-    elif settings.contrast and settings.lcl_batches != "stored":
+    elif settings.lambda_C and settings.lcl_batches != "stored":
         train = data.train
+        if settings.lcl_batches == "person":
+            data.require_labels("--lcl_batches person", "use --lcl_batches recording")
         group = train.identity if settings.lcl_batches == "person" else train.recording
         if group is not None:
             runs = [np.flatnonzero(group[:n] == one) for one in np.unique(group[:n])]
-            return [part for run in runs for part in split(run, settings.batch_size)]
-    whole = split(rows, settings.batch_size)
-    return whole[:-1] if len(whole) > 1 and len(whole[-1]) < settings.batch_size else whole
+            return [part for run in runs for part in split(run, size)]
+    whole = split(rows, size)
+    return whole[:-1] if len(whole) > 1 and len(whole[-1]) < size else whole
 
 
 def split(rows: np.ndarray, size: int) -> list[np.ndarray]:
@@ -196,12 +374,58 @@ def size_of(settings: GaitSettings, skeleton: Skeleton, dataset: str = "") -> tu
     They count no head, so the dataset has no part in it.
     """
     shape, tasks = shape_of(settings, skeleton), len(settings.tasks)
+    length = settings.place.length
     return (
-        AXES * tasks * settings.H,
-        stored_parameters(shape, settings.length, tasks),
-        step_flops(shape, settings.length, settings.batch_size, tasks),
+        AXES * tasks * settings.gait.H,
+        stored_parameters(shape, length, tasks),
+        step_flops(shape, length, settings.windows.batch_size, tasks),
     )
 
 
-AGE = Source("AGE", AgeSettings, new_network, size_of)
-SGELA = Source("SGELA", SgelaSettings, new_network, size_of)
+def label_free(settings: SgelaSettings) -> SgelaSettings:
+    """No class sampling, and batches that end with a recording, not with a person."""
+    plain = without_class_balance(settings)
+    if plain.lambda_C and plain.lcl_batches == "person":
+        return plain.but(lcl_batches="recording")
+    return plain
+
+
+def title(settings: GaitSettings) -> str:
+    """The row's name: SGELA is that of reverse reconstruction; others name their tasks."""
+    if not isinstance(settings, SgelaSettings):
+        return "AGE"
+    if settings.task == "rev_rec":
+        return "SGELA"
+    names = "Rev. Rec. Plus"
+    if settings.task != PLUS:
+        names = " + ".join(TASK_TITLES[task] for task in settings.tasks)
+    return f"SGELA ({names})"
+
+
+def model_size(settings: GaitSettings) -> str:
+    """Parameters and operations of a training step."""
+    place = settings.place
+    skeleton = place.read_spec().skeleton
+    _, stored, flops = size_of(settings, skeleton)
+    network = new_network(settings, skeleton, seeds.generators(0).weights)
+    return (
+        f"{title(settings)} on {place.dataset}: {stored:,} parameters ({stored / 1e6:.2f}M) as "
+        f"the papers count, {count_parameters(network):,} of which do something; "
+        f"{flops / 1e9:.2f} GFLOP a training step of {settings.windows.batch_size} windows of "
+        f"{place.length} frames (forward and backward, products alone)"
+    )
+
+
+AGE = Source("AGE", AgeSettings, KINDS, new_network, size_of)
+SGELA = Source("SGELA", SgelaSettings, KINDS, new_network, size_of)
+AGE_METHOD = AGE.method(
+    "train AGE without labels, or score a trained run", GaitTraining, model_size
+)
+METHOD = SGELA.method(
+    "train SGELA without labels, or score a trained run",
+    GaitTraining,
+    model_size,
+    title=title,
+    label_free=label_free,
+    recipe=lambda s: "sgela" if s.task == TASKS[0] else f"sgela_{s.task}",
+)

@@ -6,101 +6,201 @@ prototypes, contrast. Where the public program differs from the paper, a setting
 C clusters, B batch.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
 from simmc.clustering import cluster_means
+from simmc.data.experiment import inputs
 from simmc.data.experiment.load import Experiment
+from simmc.data.specs import skeleton_of
+from simmc.engine.load import load
 from simmc.engine.masks import draw_masks
-from simmc.engine.pseudo_labels import ClusterTraining, load_weights
+from simmc.engine.method import Embedder, Method, without_class_balance
+from simmc.engine.pseudo_labels import PseudoLabels
+from simmc.engine.training import Record, Training, batches, load_weights
+from simmc.errors import UserError
 from simmc.evaluation import diagnostics
-from simmc.evaluation.ranking import Retrieval
 from simmc.losses import intra_sequence_contrast, prototype_contrast
-from simmc.models.simmc import SimMCNetwork
+from simmc.models.simmc import SimMCNetwork, count_parameters, training_flops
+from simmc.runs import seeds
 from simmc.runs.runtime import Runtime, few_threads
 from simmc.runs.seeds import Seeds
 from simmc.scoring.match import (
+    MatchRule,
+    Outcome,
     encode,
     match,
     retrieval_outcome,
     retrieval_record,
     tensor_of,
 )
-from simmc.settings import SimMCSettings
+from simmc.settings import groups
+from simmc.settings.groups import COUNT, EVALUATION, FIDELITY, FRACTION, POSITIVE, TRAINING
+from simmc.settings.options import Range, Settings, group_of, option, switch
 
 
-class SimMC(ClusterTraining[SimMCSettings]):
-    """A training in progress; the arguments are those of `ClusterTraining`, less the network."""
+@dataclass(frozen=True)
+class Recipe(Settings):
+    """What SimMC itself is: masks, losses, encoder."""
 
+    mask_x: int = option(
+        2, "Frames dropped by the first mask (paper: x).", limits=Range(0), group=TRAINING
+    )
+    mask_x_2: int | str = option(
+        "same",
+        "Frames dropped by the second mask, or 'same'.",
+        kind=int,
+        limits=Range(0),
+        words={"same": "same"},
+        group=TRAINING,
+    )
+    q: int = option(
+        2, "Masks of a window: 2, or 1 (ablation NPC).", limits=Range(1, 2), group=TRAINING
+    )
+    lambda_: float = option(
+        0.5,
+        "Weight of MIC; MPC has the rest (Eq. 7).",
+        aliases=("mask_lambda",),
+        limits=FRACTION,
+        group=TRAINING,
+    )
+    t: float = option(
+        0.08, "Temperature of MPC (Eq. 5).", aliases=("tau",), limits=POSITIVE, group=TRAINING
+    )
+    encoder: str = option(
+        "mlp",
+        "mlp, or none: raw coordinates without training (Table 4, Baseline).",
+        choices=("mlp", "none"),
+        group=TRAINING,
+    )
+    H: int = option(256, "Width of the encoder.", aliases=("hidden",), limits=COUNT, group=TRAINING)
+    D: int = option(1, "Hidden layers of the encoder.", limits=COUNT, group=TRAINING)
+    mact: bool = option(False, "Log mACT and mRCL of the training features.", group=EVALUATION)
+    jaccard_input: str = switch("jaccard_input", FIDELITY)
+    mask_scope: str = switch("mask_scope", FIDELITY)
+    mask_replay: str = switch("mask_replay", FIDELITY)
+    mpc_reduction: str = switch("mpc_reduction", FIDELITY)
+    zero_label_guard: str = switch("zero_label_guard", FIDELITY)
+
+    def check(self) -> None:
+        """MIC needs a second mask."""
+        if self.q == 1 and self.lambda_ > 0:
+            raise UserError(
+                "--q 1 has no second mask for MIC to compare with; add --lambda 0 (the ablation "
+                "NPC is --q 1 --mask_x 0 --lambda 0)."
+            )
+
+    @property
+    def dropped(self) -> tuple[int, ...]:
+        """Frames dropped by each mask."""
+        second = self.mask_x if isinstance(self.mask_x_2, str) else self.mask_x_2
+        return (self.mask_x, second)[: self.q]
+
+    def require_frames(self, length: int) -> None:
+        """UserError where no frame of a window is left."""
+        for flag, dropped in (("--mask_x", self.mask_x), ("--mask_x_2", self.mask_x_2)):
+            if not isinstance(dropped, str) and dropped >= length:
+                raise UserError(
+                    f"{flag} {dropped} leaves no frame of a window of --length {length}; "
+                    f"allowed: 0 to {length - 1}."
+                )
+
+
+@dataclass(frozen=True)
+class SimMCSettings(Settings):
+    """Everything that a training or evaluation of SimMC takes."""
+
+    COMMAND: ClassVar[str] = "simmc"
+    SUMMARY: ClassVar[str] = (
+        "Train SimMC on unlabelled skeleton windows and score it by matching probe against gallery "
+        "windows, or score a trained run (--mode Eval)."
+    )
+    HEADINGS = groups.HEADINGS
+
+    place: groups.Place = group_of(groups.Place)
+    machine: groups.Machine = group_of(groups.Machine)
+    common: groups.Common = group_of(groups.Common)
+    windows: groups.Windows = group_of(groups.Windows)
+    joints: groups.Joints = group_of(groups.Joints)
+    training: groups.Training = group_of(groups.Training)
+    stopping: groups.Stopping = group_of(groups.Stopping)
+    clustering: groups.Clustering = group_of(groups.Clustering)
+    labels: groups.LabelFree = group_of(groups.LabelFree)
+    rematch: groups.Rematch = group_of(groups.Rematch)
+    recipe: Recipe = group_of(Recipe)
+
+    preset_names = staticmethod(groups.presets_of_probe)
+    other_defaults = staticmethod(groups.length_of_dataset)
+
+    def check(self) -> None:
+        """Frames have to be left."""
+        self.recipe.require_frames(self.place.length)
+
+
+class SimMC(Training[Any]):
+    """A training in progress; the arguments are those of `Training`, less the network."""
+
+    CHOSEN_BY: ClassVar = {"paper": "top1", "label_free": "label_free_score"}
+    OTHER_REMEDY = " or a larger --t"
     network: SimMCNetwork
 
     def __init__(
         self,
-        settings: SimMCSettings,
+        settings: Any,
         data: Experiment,
         seeds: Seeds,
         runtime: Runtime,
         protocols: tuple[str, ...],
     ) -> None:
+        recipe: Recipe = settings.recipe
         self.train_windows = tensor_of(data.train, runtime.device)
-        network = SimMCNetwork(
-            self.train_windows.shape[2], settings.H, settings.D, generator=seeds.weights
-        ).to(runtime.device)
-        super().__init__(settings, data, seeds, runtime, protocols, network)
+        network = new_network(recipe, self.train_windows.shape[2], seeds.weights)
+        super().__init__(
+            settings, data, seeds, runtime, protocols, network, stopping=settings.stopping
+        )
+        normalise = recipe.jaccard_input == "normalised"
+        self.pseudo = PseudoLabels(settings.clustering, runtime, self.clock, normalise=normalise)
 
-    def run_epoch(self) -> tuple[dict[str, Any], list[str]]:
-        """One epoch: encode, evaluate, cluster, contrast.
-
-        Returns:
-            The epoch's record, and the protocols for which the weights before this epoch's
-            updates are the best so far.
-        """
-        record: dict[str, Any] = {"epoch": self.epoch}
-        masks = self.draw_masks()
+    def look(self) -> Record:
+        """Encode the masked views and cluster each."""
+        self.masks = self.draw_masks()
         with self.clock("features"):
-            views = encode(self.network, self.train_windows, masks)  # (N, q, H)
-            self.require_finite(views)
-        if self.is_evaluated():
-            record |= retrieval_record(self.evaluate())
-        if self.settings.mact:
-            record |= self.feature_record()
-        labels = self.cluster(views.unbind(1))
-        record |= self.cluster_record(labels)
-        best = self.offer(record)
-        self.keep_weights(best)
-        if self.epoch < self.settings.epochs:
-            # A step of KGBD takes 21 ms on one thread and 13 to 14 on two, and 12 and 9 where
-            # clusters are few; more have too little to do.
-            with self.clock("steps"), few_threads(2):
-                record |= self.contrast(views, masks, labels)
-        record["seconds"] = self.clock.take()
-        self.epoch += 1
-        return record, best
+            self.views = encode(self.network, self.train_windows, self.masks)  # (N, q, H)
+            self.require_finite(self.views)
+        record = self.feature_record() if self.settings.recipe.mact else {}
+        self.pseudo_labels = self.pseudo.of(self.views.unbind(1))  # (q, N)
+        return record | self.pseudo.record(self.pseudo_labels, self.data.train.identity)
+
+    def learn(self) -> Record:
+        """The steps of an epoch."""
+        # A step of KGBD takes 21 ms on one thread and 13 to 14 on two, and 12 and 9 where
+        # clusters are few; more have too little to do.
+        with self.clock("steps"), few_threads(2):
+            return self.contrast(self.views, self.masks, self.pseudo_labels)
 
     def draw_masks(self) -> torch.Tensor:
         """(N, q, f) frame weights of the masked views (Eq. 2)."""
-        s = self.settings
-        masks = draw_masks(
-            self.seeds.masks,
-            len(self.train_windows),
-            self.train_windows.shape[1],
-            (s.mask_x, s.second_mask_x)[: s.q],
-            group=s.batch_size if s.mask_scope == "batch" else 1,
-        )
+        s: Recipe = self.settings.recipe
+        n, length = self.train_windows.shape[:2]
+        group = self.settings.windows.batch_size if s.mask_scope == "batch" else 1
+        masks = draw_masks(self.seeds.masks, n, length, s.dropped, group=group)
         return torch.from_numpy(masks).to(self.runtime.device)
 
     def contrast(
         self, views: torch.Tensor, masks: torch.Tensor, labels: torch.Tensor
     ) -> dict[str, float]:
         """Prototypes (Eq. 4), then one step a batch on lambda MIC + (1 - lambda) MPC (Eq. 7)."""
-        s = self.settings
+        s: Recipe = self.settings.recipe
         prototypes = [cluster_means(v, y) for v, y in zip(views.unbind(1), labels, strict=True)]
         kept = torch.nonzero((labels >= 0).all(0)).flatten()  # outliers of any view are left out
         sums = torch.zeros(2, device=views.device)
         steps = 0
-        for place, rows in self.batches(kept):  # nothing in here may wait for a GPU
+        for place, rows in batches(
+            kept, self.settings.windows
+        ):  # nothing in here may wait for a GPU
             # Q3: the public program takes the masks that belong to the batch's place in the
             # epoch, although the windows have moved up since outliers were removed.
             v = self.network(
@@ -131,51 +231,83 @@ class SimMC(ClusterTraining[SimMCSettings]):
         mpc_mean, mic_mean = (sums / max(steps, 1)).tolist()
         return {"steps": steps, "loss_mpc": mpc_mean, "loss_mic": mic_mean}
 
-    def evaluate(self) -> Retrieval:
-        """Probe against gallery with the present weights."""
-        with self.clock("evaluation"):
-            return match(
-                self.network,
-                self.data,
-                self.runtime,
-                same_condition=self.settings.same_condition_map,
-            )
+    def evaluate(self) -> Record:
+        """Figures of the probe with the present weights."""
+        rule = MatchRule(self.settings.windows.same_condition_map)
+        return retrieval_record(match(self.network, self.data, self.runtime, rule))
 
-    def feature_record(self) -> dict[str, float]:
-        """MACT and mRCL of the unmasked training features; diagnostics, nothing uses them."""
+    def feature_record(self) -> Record:
+        """MACT and mRCL of the unmasked training features; diagnostics that nothing uses."""
         features = encode(self.network, self.train_windows)[:, 0].cpu().numpy()
-        mact, mrcl = diagnostics.tightness_looseness(features, self.data.train.identity)
+        truth = self.data.train.identity
+        if (truth < 0).all():
+            return {}
+        mact, mrcl = diagnostics.tightness_looseness(features[truth >= 0], truth[truth >= 0])
         return {"mACT": mact, "mRCL": mrcl}
+
+    def state(self) -> dict[str, Any]:
+        """Everything needed to continue bit for bit, as plain values."""
+        return super().state() | self.pseudo.state()
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Continue from a state."""
+        super().load_state(state)
+        self.pseudo.load_state(state)
+
+
+def new_network(recipe: Recipe, width: int, generator: torch.Generator) -> SimMCNetwork:
+    """An untrained network for inputs of `width` values a frame."""
+    return SimMCNetwork(width, recipe.H, recipe.D, generator=generator)
 
 
 def score(
-    path: Path | None,
-    settings: SimMCSettings,
-    data: Experiment,
-    runtime: Runtime,
-    ranks: int,
-    *,
-    negative_squared: str = "clamp",
-) -> dict[str, Any]:
-    """Figures, epoch and CMC curve of the weights in a file; None: of raw coordinates."""
-    network, epoch = None, 0
-    if path is not None:
-        network, epoch = load_network(path, settings, data, runtime)
-    found = match(
-        network,
-        data,
-        runtime,
-        same_condition=settings.same_condition_map,
-        negative_squared=negative_squared,
-    )
-    return retrieval_outcome(found, epoch, ranks)
+    path: Path | None, settings: Any, data: Experiment, runtime: Runtime, rule: MatchRule
+) -> Outcome:
+    """The numbers of the weights in a file; None: of raw coordinates."""
+    network, epoch = (None, 0) if path is None else load_network(path, settings, data, runtime)
+    return retrieval_outcome(match(network, data, runtime, rule), epoch)
 
 
 def load_network(
-    path: Path, settings: SimMCSettings, data: Experiment, runtime: Runtime
+    path: Path, settings: Any, data: Experiment, runtime: Runtime
 ) -> tuple[SimMCNetwork, int]:
     """The network that a checkpoint holds and the epoch it comes from."""
     width = data.probe.windows[0, 0].size
-    network = SimMCNetwork(width, settings.H, settings.D, generator=torch.Generator())
+    network = new_network(settings.recipe, width, torch.Generator())
     epoch = load_weights(network, path, "--dataset, --H and --D")
     return network.to(runtime.device), epoch
+
+
+def embedder(path: Path, settings: SimMCSettings, data: Experiment, runtime: Runtime) -> Embedder:
+    """A trained network as a function of windows."""
+    network, epoch = load_network(path, settings, data, runtime)
+    return Embedder(lambda split: encode(network, tensor_of(split, runtime.device))[:, 0], epoch)
+
+
+def model_size(settings: SimMCSettings) -> str:
+    """Parameters, and operations of a training step in the papers' way of counting."""
+    place = settings.place
+    width = inputs.width(skeleton_of(place.read_spec()), settings.joints.parts)
+    s, batch = settings.recipe, settings.windows.batch_size
+    network = new_network(s, width, seeds.generators(0).weights)
+    flops = training_flops(width, s.H, s.D, views=2, batch=batch, length=place.length)
+    parameters = count_parameters(network)
+    return (
+        f"SimMC on {place.dataset}: {parameters:,} parameters ({parameters / 1e6:.2f}M), "
+        f"{flops / 1e9:.2f} GFLOP a training step of {batch} windows of "
+        f"{place.length} frames (forward and backward, as the papers count)"
+    )
+
+
+METHOD = Method(
+    SimMCSettings,
+    "train SimMC without labels, or score a trained run",
+    title=lambda settings: "SimMC",
+    load=lambda s: load(s.place, s.windows, s.joints, s.common.seed),
+    training=SimMC,
+    score=score,
+    size=model_size,
+    label_free=without_class_balance,
+    baseline=lambda settings: settings.recipe.encoder == "none",
+    embedder=embedder,
+)

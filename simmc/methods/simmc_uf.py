@@ -4,14 +4,167 @@ What stands in place of a window's f frames of coordinates is the f features tha
 gave them; masks, clusters, losses and scoring are SimMC's.
 """
 
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from simmc.data.experiment.load import Experiment
+from simmc.data.experiment.scaling import standardised
+from simmc.data.features import FeatureFiles
+from simmc.data.manifest import spec_of
+from simmc.engine.load import load_joints
+from simmc.engine.method import Method, without_class_balance
 from simmc.methods import simmc
+from simmc.methods.sources import SOURCES
+from simmc.models.simmc import training_flops
 from simmc.runs.runtime import Runtime
-from simmc.scoring.match import match, retrieval_record
-from simmc.settings import FinetuneSettings
+from simmc.scoring.match import MatchRule, Outcome, match, retrieval_record
+from simmc.settings import groups
+from simmc.settings.groups import MACHINE, MAIN, TRAINING, typed_folders
+from simmc.settings.layers import Resolved
+from simmc.settings.options import Settings, group_of, option
+
+UNLABELLED = "-label_free"  # ends the name of features in which no label has a part
+
+
+@dataclass(frozen=True)
+class FinetuneSettings(Settings):
+    """Whose features SimMC learns from, and everything that SimMC takes but the joints."""
+
+    COMMAND: ClassVar[str] = "finetune"
+    PRESETS: ClassVar[str] = "simmc"  # the public README gives SimMC's own
+    SUMMARY: ClassVar[str] = (
+        "SimMC-UF: train SimMC on the frame features of a source model and score it beside them, "
+        "or score a trained run (--mode Eval)."
+    )
+    HEADINGS = groups.HEADINGS
+
+    place: groups.Place = group_of(groups.Place)
+    machine: groups.Machine = group_of(groups.Machine)
+    common: groups.Common = group_of(groups.Common)
+    windows: groups.Windows = group_of(groups.Windows)
+    training: groups.Training = group_of(groups.Training)
+    stopping: groups.Stopping = group_of(groups.Stopping)
+    clustering: groups.Clustering = group_of(groups.Clustering)
+    labels: groups.LabelFree = group_of(groups.LabelFree)
+    rematch: groups.Rematch = group_of(groups.Rematch)
+    recipe: simmc.Recipe = group_of(simmc.Recipe)
+    source: str = option(
+        "SM-SGE",
+        "Source model: SM-SGE, MG-SCR, SGELA or AGE.",
+        choices=tuple(SOURCES),
+        group=MAIN,
+    )
+    features: str = option(
+        "",
+        "Name of the feature files (simmc export-features --name); default: the source model's.",
+        group=MAIN,
+    )
+    standardise: str = option(
+        "off",
+        "Features as they are, or shifted and scaled to mean 0 and deviation 1 in training.",
+        choices=("off", "on"),
+        group=TRAINING,
+    )
+    features_root: str = option(
+        "", "Folder of the exported features; default: --data_root.", group=MACHINE
+    )
+
+    preset_names = staticmethod(groups.presets_of_probe)
+    other_defaults = staticmethod(groups.length_of_dataset)
+
+    def check(self) -> None:
+        """Frames have to be left; the features have a name."""
+        self.recipe.require_frames(self.place.length)
+        name = self.features or feature_name(self.source, self.place.probe)
+        object.__setattr__(self, "features", name)
+
+
+def feature_name(source: str, probe: str) -> str:
+    """Name of a source's features: a pair of KS20 views has a source model of its own."""
+    return f"{source}-{probe}" if "." in probe and probe[0].isdecimal() else source
+
+
+def files_of(settings: FinetuneSettings) -> FeatureFiles:
+    """Where the features lie."""
+    place = settings.place
+    spec = spec_of(Path(place.data_root), place.dataset, place.length, place.probe)
+    root = Path(settings.features_root or place.data_root)
+    return FeatureFiles(root, spec, place.length, settings.features)
+
+
+def remedy(settings: FinetuneSettings) -> str:
+    """The commands that make the features, where these settings look for them."""
+    place = settings.place
+    where = f"--dataset {place.dataset} --probe {place.probe} --length {place.length}"
+    where += typed_folders(settings, "data_root", "model_root")
+    command = SOURCES[settings.source].command
+    return (
+        f"make them with: python -m simmc {command} {where}, and then: python -m "
+        f"simmc export-features --source {settings.source} {where}"
+        f"{typed_folders(settings, 'features_root')}"
+    )
+
+
+def manifest_of(settings: FinetuneSettings) -> dict[str, Any]:
+    """The manifest of the features, read from disk."""
+    return files_of(settings).read_manifest(remedy(settings))
+
+
+def load(settings: FinetuneSettings) -> Experiment:
+    """The experiment with features in place of windows."""
+    files, about, advice = files_of(settings), manifest_of(settings), remedy(settings)
+    data = load_joints(
+        settings.place,
+        settings.windows,
+        groups.Joints.of(),
+        settings.common.seed,
+        features=lambda split, stored: files.read_split(split, stored, about, advice),
+    )
+    return standardised(data) if settings.standardise == "on" else data
+
+
+def label_free(settings: FinetuneSettings) -> FinetuneSettings | None:
+    """No class sampling, and features in which no label has a part; None where there are none."""
+    plain = without_class_balance(settings)
+    if not manifest_of(settings)["labels"]:
+        return plain
+    plain = plain.but(features=settings.features + UNLABELLED)
+    return plain if files_of(plain).manifest.is_file() else None
+
+
+def remarks(resolved: Resolved[FinetuneSettings], data: Experiment) -> list[str]:
+    """Whose features they are, and what stands in the way of label-free numbers."""
+    settings = resolved.settings
+    about = manifest_of(settings)
+    found = [f"features: {settings.features}, {about['made_by']}"]
+    if label_free(settings) is None:
+        found.append(
+            f"no label-free numbers: {about['labels']}, and there are no features "
+            f"{settings.features + UNLABELLED} (simmc export-features --protocol "
+            "label_free makes them where the source model has such a training)"
+        )
+    return found
+
+
+def title(settings: FinetuneSettings) -> str:
+    """The row's name in the paper's tables."""
+    return f"{settings.source} + SimMC"
+
+
+def model_size(settings: FinetuneSettings) -> str:
+    """Parameters and operations of the source model and of SimMC on its features."""
+    place, s = settings.place, settings.recipe
+    source, skeleton = SOURCES[settings.source], place.read_spec().skeleton
+    width, parameters, flops = source.size(skeleton, place.dataset)
+    own = width * s.H + (s.D - 1) * s.H**2 + s.D * s.H + 2 * (s.H**2 + s.H)
+    batch = settings.windows.batch_size
+    own_flops = training_flops(width, s.H, s.D, views=2, batch=batch, length=place.length)
+    return (
+        f"{title(settings)} on {place.dataset}: {parameters + own:,} parameters "
+        f"({(parameters + own) / 1e6:.2f}M: {settings.source} {parameters:,}, SimMC on {width} "
+        f"values a frame {own:,}); {(flops + own_flops) / 1e9:.2f} GFLOP as the papers count"
+    )
 
 
 def score(
@@ -19,12 +172,24 @@ def score(
     settings: FinetuneSettings,
     data: Experiment,
     runtime: Runtime,
-    ranks: int,
-    *,
-    negative_squared: str = "clamp",
-) -> dict[str, Any]:
-    """As SimMC's, with the row of the source model alone: means of its features over frames."""
-    how = {"negative_squared": negative_squared}
-    outcome = simmc.score(path, settings, data, runtime, ranks, **how)
-    alone = match(None, data, runtime, same_condition=settings.same_condition_map, **how)
-    return outcome | {"kinds": {f"{settings.source}": retrieval_record(alone)}}
+    rule: MatchRule,
+) -> Outcome:
+    """SimMC's numbers, and the row of the source model alone: means of its features over frames."""
+    outcome = simmc.score(path, settings, data, runtime, rule)
+    alone = retrieval_record(match(None, data, runtime, rule))
+    return replace(outcome, more={"kinds": {settings.source: alone}})
+
+
+METHOD = Method(
+    FinetuneSettings,
+    "SimMC-UF: train SimMC on the features of a source model",
+    title=title,
+    load=load,
+    training=simmc.SimMC,
+    score=score,
+    size=model_size,
+    label_free=label_free,
+    recipe=lambda settings: f"finetune_{settings.features}",
+    baseline=lambda settings: settings.recipe.encoder == "none",
+    remarks=remarks,
+)

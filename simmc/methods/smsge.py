@@ -6,16 +6,25 @@ skeleton of its frame at its own level and all coarser ones (L1, means) -> mean 
 for each level's LSTM. Shape letters: N windows, f frames, B batch, n nodes of a level.
 """
 
-from typing import Any
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
 from simmc.data.experiment.load import Experiment
 from simmc.data.graph_levels import GRAPH_LEVELS
 from simmc.data.skeletons import Skeleton
+from simmc.engine.training import Record, Training
 from simmc.losses import scale_reconstruction
-from simmc.methods.graphs import GraphTraining
-from simmc.methods.sources import Source
+from simmc.methods.graph_training import KINDS, Positions, graph_size_text, shuffles_graphs
+from simmc.methods.pretext import (
+    CHOSEN_BY,
+    COMMON_TRAINING,
+    Source,
+    check_kind,
+    evaluated,
+    preset_names,
+)
 from simmc.models.graph_layers import CHANNELS
 from simmc.models.graph_size import IDENTITIES, UNUSED, smsge_flops, smsge_head
 from simmc.models.shared_adam import SharedAdam
@@ -25,12 +34,49 @@ from simmc.models.smsge import SMSGENetwork, coarser
 from simmc.models.subsequences import encode, subsequences
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import Seeds
-from simmc.settings import SMSGESettings
+from simmc.scoring.match import tensor_of
+from simmc.settings import groups
+from simmc.settings.groups import COUNT, FIDELITY, TRAINING
+from simmc.settings.options import Settings, group_of, option, switch
 
 NAMES = ("hyper", "joint", "part", "body")  # of the losses, in the order of GRAPH_LEVELS
 
 
-class SMSGETraining(GraphTraining[SMSGESettings]):
+@dataclass(frozen=True)
+class SMSGESettings(Settings):
+    """Everything that SM-SGE takes."""
+
+    COMMAND: ClassVar[str] = "smsge"
+    SUMMARY: ClassVar[str] = (
+        "Train SM-SGE, multi-scale skeleton reconstruction on skeleton graphs of four levels, on "
+        "unlabelled skeleton windows and score its features by matching, or score a trained run "
+        "(--mode Eval)."
+    )
+    HEADINGS = groups.HEADINGS
+
+    place: groups.Place = group_of(groups.Place)
+    machine: groups.Machine = group_of(groups.Machine)
+    common: groups.Common = group_of(groups.Common)
+    windows: groups.Windows = group_of(groups.Windows)
+    joints: groups.Joints = group_of(groups.Joints)
+    training: groups.Training = group_of(groups.Training, **COMMON_TRAINING, lr=5e-3, epochs=120)
+    pretext: groups.Pretext = group_of(groups.Pretext)
+    labels: groups.LabelFree = group_of(groups.LabelFree)
+    rematch: groups.Rematch = group_of(groups.Rematch)
+    H: int = option(256, "Units of each LSTM layer.", limits=COUNT, group=TRAINING)
+    extra_prefix: str = switch("extra_prefix", FIDELITY)
+    sampled_frames: str = switch("sampled_frames", FIDELITY)
+
+    preset_names = staticmethod(preset_names)
+    other_defaults = staticmethod(groups.length_of_dataset)
+
+    def check(self) -> None:
+        """Coordinates of joints; a pooled feature that exists."""
+        self.joints.require_coordinates(self.COMMAND)
+        check_kind(self, KINDS)
+
+
+class SMSGETraining(Training[SMSGESettings]):
     """A training in progress.
 
     Args:
@@ -41,6 +87,7 @@ class SMSGETraining(GraphTraining[SMSGESettings]):
         protocols: that it serves.
     """
 
+    CHOSEN_BY = CHOSEN_BY
     network: SMSGENetwork
     optimizer: SharedAdam
 
@@ -53,17 +100,29 @@ class SMSGETraining(GraphTraining[SMSGESettings]):
         protocols: tuple[str, ...],
     ) -> None:
         network = new_network(settings, data.skeleton, seeds.weights)
-        super().__init__(settings, data, seeds, runtime, protocols, network, settings.length)
+        super().__init__(settings, data, seeds, runtime, protocols, network)
+        self.windows = tensor_of(data.train, runtime.device)
+        once = settings.sampled_frames == "once"
+        self.positions = Positions(seeds.masks, settings.place.length, once=once)
         self.optimizer = SharedAdam(
-            self.network, self.network.shared_parameters(), len(GRAPH_LEVELS), settings.lr
+            self.network, self.network.shared_parameters(), len(GRAPH_LEVELS), settings.training.lr
         )
 
-    def learn(self) -> dict[str, Any]:
+    def evaluate(self) -> Record:
+        """Figures of matching."""
+        return evaluated(self)
+
+    def learn(self) -> Record:
+        """The steps of an epoch."""
+        with self.clock("steps"):
+            return self.steps()
+
+    def steps(self) -> Record:
         """One step of all four Adams a batch."""
         total = torch.zeros(len(GRAPH_LEVELS), device=self.windows.device)
-        batches = self.windows.split(self.settings.batch_size)
-        for windows in self.progress(batches):  # nothing in here may wait for a GPU
-            total += self.step(windows, self.next_positions())
+        batches = self.windows.split(self.settings.windows.batch_size)
+        for windows in self.bar(batches):  # nothing in here may wait for a GPU
+            total += self.step(windows, self.positions.next())
         self.require_finite(total)
         means = (total / len(batches)).tolist()
         losses = {f"loss_{name}": value for name, value in zip(NAMES, means, strict=True)}
@@ -96,7 +155,7 @@ class SMSGETraining(GraphTraining[SMSGESettings]):
 
     def losses(self, features: Levels, places: Levels, positions: list[list[int]]) -> torch.Tensor:
         """(4,) losses of the levels from (n, 8, F) features and (n, 3, F) positions of nodes."""
-        length = self.settings.length
+        length = self.settings.place.length
         device = next(iter(features.values())).device
         tree = subsequences(positions).to(device)
         shares = tree.shares(of_length=True)
@@ -128,7 +187,7 @@ def size_of(settings: SMSGESettings, skeleton: Skeleton, dataset: str) -> tuple[
     """Values a frame, and parameters and operations of a step as the papers count."""
     network = new_network(settings, skeleton, torch.Generator())
     classes = IDENTITIES.get(dataset, 0)
-    shape = (settings.H, settings.batch_size, settings.length, classes)
+    shape = (settings.H, settings.windows.batch_size, settings.place.length, classes)
     return (
         CHANNELS * sum(network.graphs.sizes.values()),
         count_parameters(network) + UNUSED + smsge_head(settings.H, classes),
@@ -136,4 +195,14 @@ def size_of(settings: SMSGESettings, skeleton: Skeleton, dataset: str) -> tuple[
     )
 
 
-SMSGE = Source("SM-SGE", SMSGESettings, new_network, size_of)
+def model_size(settings: SMSGESettings) -> str:
+    """Parameters and operations of a training step."""
+    return graph_size_text("SM-SGE", settings, size_of, new_network)
+
+
+SOURCE = Source("SM-SGE", SMSGESettings, KINDS, new_network, size_of, shuffles=shuffles_graphs)
+METHOD = SOURCE.method(
+    "train SM-SGE without labels, or score a trained run",
+    SMSGETraining,
+    model_size,
+)

@@ -7,40 +7,121 @@ SimMC is, by matching features before the classifier. docs/supervised.md says wh
 and what is ours. Shape letters: N windows, f frames, d features, C identities, B batch.
 """
 
+from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch.nn.functional import cross_entropy
 
+from simmc.data.experiment import inputs
 from simmc.data.experiment.load import Experiment, Split
 from simmc.data.skeletons import Skeleton
-from simmc.engine.fixed import FixedTraining
-from simmc.engine.pseudo_labels import load_weights
+from simmc.data.specs import skeleton_of
+from simmc.engine.load import load
+from simmc.engine.method import Method
+from simmc.engine.training import LAST, Record, Training, load_weights
 from simmc.errors import UserError
-from simmc.evaluation.ranking import Retrieval
 from simmc.losses import center_loss, moved_centers
 from simmc.methods.descriptors import pose_gait
 from simmc.models.identities import EncoderClassifier
 from simmc.models.posegait import PoseGaitNetwork
+from simmc.models.simmc import count_parameters
 from simmc.runs.runtime import Runtime, few_threads
 from simmc.runs.seeds import Seeds
 from simmc.scoring.match import (
+    Matched,
+    MatchRule,
+    Outcome,
     match_encoded,
     retrieval_outcome,
     retrieval_record,
     tensor_of,
 )
-from simmc.settings import SupervisedSettings
+from simmc.settings import groups
+from simmc.settings.groups import COUNT, MAIN, TRAINING
+from simmc.settings.options import Range, Settings, group_of, option
 
 PROTOCOLS = ("paper", "fixed_epochs")
 D_PG_WIDTH = 81
 ENCODE_BATCH = 512  # windows encoded at once: the CNN's widest layer holds 31,104 values a window
 Network = EncoderClassifier | PoseGaitNetwork
+MODELS = ("encoder", "posegait")
+SHORTEST = 4  # frames that PoseGait's two poolings need
+TITLES = {
+    "encoder": "SimMC encoder (supervised)",
+    "posegait": "PoseGait (supervised, our reading)",
+}
 
 
-class Supervised(FixedTraining[SupervisedSettings]):
+@dataclass(frozen=True)
+class SupervisedSettings(Settings):
+    """Which network learns the identities of the training windows, and how."""
+
+    COMMAND: ClassVar[str] = "supervised"
+    SUMMARY: ClassVar[str] = (
+        "SUPERVISED references: train a network on the identities of the training windows and "
+        "score its features by matching probe against gallery windows, as SimMC is scored; or "
+        "score a trained run (--mode Eval)."
+    )
+    HEADINGS = groups.HEADINGS
+
+    place: groups.Place = group_of(groups.Place)
+    machine: groups.Machine = group_of(groups.Machine)
+    common: groups.Common = group_of(groups.Common)
+    windows: groups.Windows = group_of(groups.Windows)
+    joints: groups.Joints = group_of(groups.Joints)
+    training: groups.Training = group_of(groups.Training, epochs=200)
+    rematch: groups.Rematch = group_of(groups.Rematch)
+    model: str = option(
+        "encoder",
+        "encoder (SimMC's, with a linear classifier: the upper reference) or posegait (our "
+        "reading of the PoseGait CNN).",
+        choices=MODELS,
+        group=MAIN,
+    )
+    H: int = option(256, "encoder: its width.", aliases=("hidden",), limits=COUNT, group=TRAINING)
+    D: int = option(1, "encoder: hidden layers.", limits=COUNT, group=TRAINING)
+    dropout: float = option(
+        0.5,
+        "posegait: share of units dropped before the last layers.",
+        limits=Range(0, 0.99),
+        group=TRAINING,
+    )
+    center_weight: float = option(
+        0.003, "posegait: weight of the centre loss.", limits=Range(0), group=TRAINING
+    )
+    center_rate: float = option(
+        0.5,
+        "posegait: share of the way that a centre moves towards its batch's features.",
+        limits=Range(0, 1),
+        group=TRAINING,
+    )
+
+    other_defaults = staticmethod(groups.length_of_dataset)
+
+    @classmethod
+    def preset_names(cls, values: Mapping[str, Any]) -> list[str]:
+        """One preset a model."""
+        return [values["model"]]
+
+    def check(self) -> None:
+        """Windows that PoseGait can pool."""
+        if self.model == "posegait" and self.joints.input != "joints":
+            raise UserError(
+                f"--input {self.joints.input}: --model posegait computes its own values from "
+                "--input joints."
+            )
+        if self.model == "posegait" and self.place.length < SHORTEST:
+            raise UserError(
+                f"--length {self.place.length} is too short for --model posegait, which halves the "
+                f"frames twice; allowed: {SHORTEST} or more."
+            )
+
+
+class Supervised(Training[SupervisedSettings]):
     """A training in progress.
 
     Args:
@@ -52,7 +133,7 @@ class Supervised(FixedTraining[SupervisedSettings]):
         protocols: "paper" (best probe top-1) and "fixed_epochs" (the last epoch); no other.
     """
 
-    LAST_COUNTS = ("fixed_epochs",)
+    CHOSEN_BY: ClassVar = {"paper": "top1", "fixed_epochs": LAST}
     network: Network
 
     def __init__(
@@ -63,32 +144,41 @@ class Supervised(FixedTraining[SupervisedSettings]):
         runtime: Runtime,
         protocols: tuple[str, ...],
     ) -> None:
+        data.require_labels(f"--model {settings.model}")
         classes = len(data.identities)
         if classes < 2:
             raise UserError(
-                f"--dataset {settings.dataset}: its training windows name one identity only, so "
-                "there is nothing to tell apart. A supervised training needs the persons' labels; "
-                "SimMC.py and Hi-MPC.py need none."
+                f"--dataset {settings.place.dataset}: its training windows name fewer than two "
+                "identities, so there is nothing to tell apart. A supervised training needs the "
+                "persons' labels; SimMC.py and Hi-MPC.py need none."
             )
         self.inputs = inputs_of(data.train, data.skeleton, settings, runtime)
         self.identity = torch.from_numpy(data.train.identity).to(runtime.device)
         network = new_network(settings, self.inputs.shape[2], classes, seeds.weights)
         super().__init__(settings, data, seeds, runtime, protocols, network)
 
-    def evaluate(self) -> dict[str, float]:
+    def evaluate(self) -> Record:
         """Figures of matching by the features before the classifier."""
-        return retrieval_record(retrieve(self.network, self.settings, self.data, self.runtime))
+        rule = MatchRule(self.settings.windows.same_condition_map)
+        return retrieval_record(
+            retrieve(self.network, self.settings, self.data, self.runtime, rule)
+        )
 
-    def learn(self) -> dict[str, Any]:
+    def learn(self) -> Record:
+        """The steps of an epoch."""
+        with self.clock("steps"):
+            return self.steps()
+
+    def steps(self) -> Record:
         """One step a batch, over all windows in a new order."""
         n = len(self.identity)
         order = torch.from_numpy(self.seeds.masks.permutation(n)).to(self.inputs.device)
         sums = torch.zeros(3, device=self.inputs.device)  # both losses and right decisions
-        batches = order.split(self.settings.batch_size)
+        batches = order.split(self.settings.windows.batch_size)
         self.network.train()
         small = self.settings.model == "encoder"  # more threads have too little to do
         with few_threads(1) if small else nullcontext():
-            for rows in self.progress(batches):
+            for rows in self.bar(batches):
                 sums += self.step(rows)
         self.require_finite(sums)
         identity, pull, right = sums.tolist()
@@ -132,7 +222,7 @@ def new_network(
     """An untrained network for inputs of `width` values a frame."""
     if settings.model == "posegait":
         return PoseGaitNetwork(
-            width, settings.length, classes, settings.dropout, generator=generator
+            width, settings.place.length, classes, settings.dropout, generator=generator
         )
     return EncoderClassifier(width, classes, settings.H, settings.D, generator=generator)
 
@@ -165,32 +255,63 @@ def retrieve(
     settings: SupervisedSettings,
     data: Experiment,
     runtime: Runtime,
-    *,
-    negative_squared: str = "clamp",
-) -> Retrieval:
+    rule: MatchRule,
+) -> Matched:
     """Probe against gallery by the Euclidean distance of features."""
     return match_encoded(
         lambda split: encode(network, inputs_of(split, data.skeleton, settings, runtime)),
         data,
         runtime,
-        same_condition=settings.same_condition_map,
-        negative_squared=negative_squared,
+        rule,
     )
 
 
 def score(
-    path: Path,
+    path: Path | None,
     settings: SupervisedSettings,
     data: Experiment,
     runtime: Runtime,
-    ranks: int,
-    *,
-    negative_squared: str = "clamp",
-) -> dict[str, Any]:
-    """Figures, epoch and CMC curve of the weights in a file."""
+    rule: MatchRule,
+) -> Outcome:
+    """The numbers of the weights in a file."""
+    assert path is not None
     width = D_PG_WIDTH if settings.model == "posegait" else data.probe.windows[0, 0].size
     network = new_network(settings, width, len(data.identities), torch.Generator())
     epoch = load_weights(network, path, "--dataset, --length, --model, --H and --D")
     network.to(runtime.device)
-    found = retrieve(network, settings, data, runtime, negative_squared=negative_squared)
-    return retrieval_outcome(found, epoch, ranks)
+    return retrieval_outcome(retrieve(network, settings, data, runtime, rule), epoch)
+
+
+def title(settings: SupervisedSettings) -> str:
+    """The model's name in tables."""
+    return TITLES[settings.model]
+
+
+def model_size(settings: SupervisedSettings) -> str:
+    """Parameters of the network; the classifier grows with the identities."""
+    posegait = settings.model == "posegait"
+    own = inputs.width(skeleton_of(settings.place.read_spec()), settings.joints.parts)
+    width = D_PG_WIDTH if posegait else own
+    sizes = [
+        count_parameters(new_network(settings, width, classes, torch.Generator()))
+        for classes in (1, 2)
+    ]
+    own = sizes[1] - sizes[0]
+    return (
+        f"{title(settings)} on {settings.place.dataset}: {sizes[0] - own:,} parameters "
+        f"({(sizes[0] - own) / 1e6:.2f}M), and {own:,} more for each training identity"
+    )
+
+
+METHOD = Method(
+    SupervisedSettings,
+    "train with identity labels, as the upper reference and for PoseGait",
+    title=title,
+    load=lambda s: load(s.place, s.windows, s.joints, s.common.seed),
+    training=Supervised,
+    score=score,
+    size=model_size,
+    protocols=lambda settings: PROTOCOLS,
+    recipe=lambda settings: f"supervised_{settings.model}",
+    labels="this network was trained on the identity labels of the training windows.",
+)

@@ -8,9 +8,11 @@ letters: N windows, f frames, K values a frame, H features, T tracks, P parts.
 """
 
 import math
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -26,30 +28,167 @@ from simmc.clustering import (
     part_means,
     shared_targets,
 )
+from simmc.data.experiment import inputs
 from simmc.data.experiment.load import Experiment, Split
+from simmc.data.specs import skeleton_of
 from simmc.data.times import overlapping
-from simmc.engine.fixed import FixedTraining
+from simmc.engine.load import load
 from simmc.engine.masks import draw_masks
-from simmc.engine.pseudo_labels import clustered, load_weights
+from simmc.engine.method import Embedder, Method, without_class_balance
+from simmc.engine.pseudo_labels import clustered
+from simmc.engine.training import LAST, Record, Training, load_weights
 from simmc.errors import UserError
 from simmc.evaluation import diagnostics
 from simmc.evaluation.ranking import Retrieval
 from simmc.losses import shared_prototype_contrast
+from simmc.models.simmc import count_parameters
 from simmc.models.trackmc import TrackEncoder
+from simmc.runs import seeds
 from simmc.runs.runtime import Runtime, few_threads
 from simmc.runs.seeds import Seeds
 from simmc.scoring.match import (
     ENCODE_BATCH,
+    MatchRule,
+    Outcome,
     match_encoded,
     retrieval_outcome,
     retrieval_record,
     tensor_of,
 )
-from simmc.settings import TrackMCSettings
-from simmc.settings.trackmc import IGNORE, MERGE, OFF
+from simmc.settings import groups
+from simmc.settings.groups import COUNT, EVALUATION, INSIDE, MAIN, POSITIVE, TRAINING
+from simmc.settings.layers import Resolved
+from simmc.settings.options import Range, Settings, group_of, option
+
+OFF, POSITIVES, MERGE = "off", "positives", "merge"
+APART, IGNORE = "apart", "ignore"
+FEWEST = 5  # recordings for each neighbour of a part, below which merging is not safe
+EXPLAINED = {
+    "paper": "paper protocol: the epoch with the best probe top-1 (it has seen the test)",
+    "label_free": "label-free protocol: the last epoch, no identity, probe or gallery decides",
+}
 
 
-class TrackMC(FixedTraining[TrackMCSettings]):
+@dataclass(frozen=True)
+class TrackMCSettings(Settings):
+    """Everything that a training or evaluation of TrackMC takes."""
+
+    COMMAND: ClassVar[str] = "trackmc"
+    SUMMARY: ClassVar[str] = (
+        "Train TrackMC, our own method, without identity labels, and score it by matching probe "
+        "against gallery windows, or score a trained run (--mode Eval)."
+    )
+    HEADINGS = groups.HEADINGS
+
+    place: groups.Place = group_of(groups.Place)
+    machine: groups.Machine = group_of(groups.Machine)
+    common: groups.Common = group_of(
+        groups.Common,
+        fidelity=option(
+            "exact",
+            "Sets the switches of data and evaluation: right, or as the public programs of others.",
+            choices=("released", "exact"),
+            group=MAIN,
+        ),
+    )
+    windows: groups.Windows = group_of(groups.Windows)
+    joints: groups.Joints = group_of(
+        groups.Joints,
+        input=option(
+            "turned+bones+distances",
+            "What a frame is described by: joints, turned, bones, distances, angles, motion; "
+            "several joined by +.",
+            group=TRAINING,
+        ),
+    )
+    training: groups.Training = group_of(
+        groups.Training,
+        lr=option(
+            1e-3,
+            "Learning rate of Adam; falls to 0 along a cosine.",
+            limits=POSITIVE,
+            group=TRAINING,
+        ),
+        epochs=option(
+            20,
+            "Epochs; the last one counts, nothing ends a run earlier.",
+            limits=Range(0),
+            group=TRAINING,
+        ),
+        eval_every=5,
+    )
+    clustering: groups.Clustering = group_of(groups.Clustering, eps=0.5)
+    labels: groups.LabelFree = group_of(groups.LabelFree)
+    rematch: groups.Rematch = group_of(groups.Rematch)
+    H: int = option(256, "Width of the encoder.", aliases=("hidden",), limits=COUNT, group=TRAINING)
+    recordings: str = option(
+        MERGE,
+        "What is made of a recording showing one person: nothing (off); its windows share their "
+        "clusters (positives); it is clustered as a whole (merge).",
+        choices=(OFF, POSITIVES, MERGE),
+        group=MAIN,
+    )
+    overlap: str = option(
+        APART,
+        "What is made of training recordings that overlap in time, where the data tell times: two "
+        "people, never in one cluster (apart), or nothing (ignore).",
+        choices=(APART, IGNORE),
+        group=TRAINING,
+    )
+    parts: int = option(
+        12, "merge: parts that a recording is clustered in, at most.", limits=COUNT, group=TRAINING
+    )
+    part_size: int = option(4, "merge: windows of a part, at least.", limits=COUNT, group=TRAINING)
+    doubt: float | None = option(
+        0.95,
+        "Clusters with parts this near, though not near enough to be joined, may be one person: "
+        "they do not repel each other; 'off': all do.",
+        kind=float,
+        limits=INSIDE,
+        words={"off": None},
+        group=TRAINING,
+    )
+    t: float = option(
+        0.1, "Temperature of the contrast.", aliases=("tau",), limits=POSITIVE, group=TRAINING
+    )
+    mask_x: int = option(
+        0, "Frames dropped from a window when it is learned from.", limits=Range(0), group=TRAINING
+    )
+    D: int = option(1, "Hidden layers of the encoder.", limits=COUNT, group=TRAINING)
+    pooling: str = option(
+        "mean_std",
+        "What is kept of a unit over the frames: its mean, or its deviation as well.",
+        choices=("mean", "mean_std"),
+        group=TRAINING,
+    )
+    matching: str = option(
+        "unit",
+        "Features that are matched: of unit length, as they were learned, or plain.",
+        choices=("unit", "plain"),
+        group=EVALUATION,
+    )
+
+    @classmethod
+    def preset_names(cls, values: Mapping[str, Any]) -> list[str]:
+        """One for each use of recordings, and none for a dataset: nothing is tuned to one."""
+        return [values["recordings"]]
+
+    other_defaults = staticmethod(groups.length_of_dataset)
+
+    def check(self) -> None:
+        """An ambiguity radius beyond eps; frames left over."""
+        eps, length = self.clustering.eps, self.place.length
+        if self.doubt is not None and self.doubt < eps:
+            raise UserError(
+                f"--doubt {self.doubt:g} must not be below --eps {eps:g}; give more, or off."
+            )
+        if self.mask_x >= length:
+            raise UserError(
+                f"--mask_x {self.mask_x} leaves no frame of --length {length}; give less."
+            )
+
+
+class TrackMC(Training[TrackMCSettings]):
     """A training in progress.
 
     Args:
@@ -60,7 +199,7 @@ class TrackMC(FixedTraining[TrackMCSettings]):
         protocols: "paper" (best probe top-1) and "label_free" (the last epoch).
     """
 
-    LAST_COUNTS = ("label_free",)
+    CHOSEN_BY: ClassVar = {"paper": "top1", "label_free": LAST}
     OTHER_REMEDY = " or a larger --t"
     network: TrackEncoder
 
@@ -79,12 +218,21 @@ class TrackMC(FixedTraining[TrackMCSettings]):
         network = new_network(settings, self.windows.shape[2], seeds.weights)
         super().__init__(settings, data, seeds, runtime, protocols, network)
 
-    def evaluate(self) -> dict[str, float]:
+    def evaluate(self) -> Record:
         """Figures of matching with the present weights."""
-        return retrieval_record(retrieve(self.network, self.settings, self.data, self.runtime))
+        rule = MatchRule(self.settings.windows.same_condition_map)
+        return retrieval_record(
+            retrieve(self.network, self.settings, self.data, self.runtime, rule)
+        )
 
-    def prepare(self) -> dict[str, Any]:
-        """The clusters of this epoch, and what they say."""
+    def learn(self) -> Record:
+        """The clusters of an epoch, then its steps."""
+        record = self.find_clusters()
+        with self.clock("steps"):
+            return record | self.contrast()
+
+    def find_clusters(self) -> Record:
+        """The clusters of an epoch, in `targets`, and their numbers."""
         with self.clock("features"):
             features = encode(self.network, self.windows)
             self.require_finite(features)
@@ -107,7 +255,7 @@ class TrackMC(FixedTraining[TrackMCSettings]):
         means = part_means(features, torch.from_numpy(part).to(features.device))
         found = clustered(
             means,
-            s,
+            s.clustering,
             self.runtime,
             self.clock,
             normalise=True,
@@ -131,23 +279,23 @@ class TrackMC(FixedTraining[TrackMCSettings]):
         """
         with self.clock("dbscan"):
             graph = as_arrays(found.graph).whole()
-            near = graph.within(self.settings.eps)
-            labels = dbscan_apart(near, self.settings.min_samples, track, apart)
+            near = graph.within(self.settings.clustering.eps)
+            labels = dbscan_apart(near, self.settings.clustering.min_samples, track, apart)
         return replace(found, labels=torch.from_numpy(labels).to(found.labels.device), graph=graph)
 
-    def learn(self) -> dict[str, Any]:
+    def contrast(self) -> Record:
         """One step a batch, over all windows whose track has a cluster, in a new order."""
         s, targets = self.settings, self.targets
         track = torch.from_numpy(self.track).to(self.windows.device)
         kept = torch.nonzero(targets.known[track]).flatten()
         kept = kept[torch.from_numpy(self.seeds.masks.permutation(len(kept))).to(kept.device)]
         weights = self.draw_weights()
-        batches = kept.split(s.batch_size)
+        batches = kept.split(s.windows.batch_size)
         total = torch.zeros((), device=kept.device)
         with few_threads(2):
-            for i, rows in enumerate(self.progress(batches)):  # nothing in here may wait for a GPU
-                progress = (self.epoch + i / len(batches)) / s.epochs
-                self.optimizer.lr = s.lr * 0.5 * (1 + math.cos(math.pi * progress))
+            for i, rows in enumerate(self.bar(batches)):  # nothing in here may wait for a GPU
+                progress = (self.epoch + i / len(batches)) / s.training.epochs
+                self.optimizer.lr = s.training.lr * 0.5 * (1 + math.cos(math.pi * progress))
                 features = self.network(
                     self.windows[rows], None if weights is None else weights[rows]
                 )
@@ -194,6 +342,7 @@ class TrackMC(FixedTraining[TrackMCSettings]):
             }
         if self.apart is not None:
             record["seen_at_once"] = len(self.apart)
+        of_window &= self.data.train.identity >= 0
         if of_window.any():
             record["ami"] = diagnostics.adjusted_mutual_information(
                 self.data.train.identity[of_window], first[self.track][of_window]
@@ -207,10 +356,10 @@ def tracks_of(split: Split, settings: TrackMCSettings) -> np.ndarray:
         return np.arange(len(split.windows))
     if split.recording is None:
         raise UserError(
-            f"--recordings {settings.recordings}: {settings.data_root} does not say which windows "
-            f"of {settings.dataset} come from one recording. Cut them again with Preprocess.py, "
-            "which writes recording_*.npy (your own: tell write_dataset the recordings), or use "
-            "--recordings off."
+            f"--recordings {settings.recordings}: {settings.place.data_root} does not say which "
+            f"windows of {settings.place.dataset} come from one recording. Cut them again with "
+            "Preprocess.py, which writes recording_*.npy (your own data: pass recordings to "
+            "write_dataset), or use --recordings off."
         )
     return np.unique(split.recording, return_inverse=True)[1].astype(np.int64)
 
@@ -236,12 +385,17 @@ def encode(network: TrackEncoder, windows: torch.Tensor) -> torch.Tensor:
     return torch.cat([network(part) for part in windows.split(ENCODE_BATCH)])
 
 
+def is_unit(settings: TrackMCSettings) -> bool:
+    """Whether features are matched at unit length."""
+    return settings.matching == "unit"
+
+
 def features_of(
     split: Split, network: TrackEncoder, settings: TrackMCSettings, runtime: Runtime
 ) -> torch.Tensor:
     """(N, H) features by which the windows of a split are matched."""
     features = encode(network, tensor_of(split, runtime.device))
-    return normalize(features, dim=1) if settings.unit_features else features
+    return normalize(features, dim=1) if is_unit(settings) else features
 
 
 def retrieve(
@@ -249,32 +403,24 @@ def retrieve(
     settings: TrackMCSettings,
     data: Experiment,
     runtime: Runtime,
-    *,
-    negative_squared: str = "clamp",
+    rule: MatchRule,
 ) -> Retrieval:
     """Probe against gallery by the Euclidean distance of features."""
-    return match_encoded(
-        lambda split: features_of(split, network, settings, runtime),
-        data,
-        runtime,
-        same_condition=settings.same_condition_map,
-        negative_squared=negative_squared,
-    )
+    features = partial(features_of, network=network, settings=settings, runtime=runtime)
+    return match_encoded(features, data, runtime, rule)
 
 
 def score(
-    path: Path,
+    path: Path | None,
     settings: TrackMCSettings,
     data: Experiment,
     runtime: Runtime,
-    ranks: int,
-    *,
-    negative_squared: str = "clamp",
-) -> dict[str, Any]:
-    """Figures, epoch and CMC curve of the weights in a file."""
+    rule: MatchRule,
+) -> Outcome:
+    """The numbers of the weights in a file."""
+    assert path is not None
     network, epoch = load_network(path, settings, data, runtime)
-    found = retrieve(network, settings, data, runtime, negative_squared=negative_squared)
-    return retrieval_outcome(found, epoch, ranks)
+    return retrieval_outcome(retrieve(network, settings, data, runtime, rule), epoch)
 
 
 def load_network(
@@ -284,3 +430,135 @@ def load_network(
     network = new_network(settings, data.probe.windows[0, 0].size, torch.Generator())
     epoch = load_weights(network, path, "--dataset, --input, --H, --D and --pooling")
     return network.to(runtime.device), epoch
+
+
+def embedder(path: Path, settings: TrackMCSettings, data: Experiment, runtime: Runtime) -> Embedder:
+    """A trained network as a function of windows."""
+    network, epoch = load_network(path, settings, data, runtime)
+    features = partial(features_of, network=network, settings=settings, runtime=runtime)
+    return Embedder(features, epoch)
+
+
+@dataclass(frozen=True)
+class Believed:
+    """Whom a training recording shows, as TrackMC sees it.
+
+    Attributes:
+        recording: place in the manifest's list.
+        windows: how many of its windows are learned from.
+        person: number of a cluster; None where the recording has none.
+        share: of its clustered parts that lie in this cluster.
+        sure: whether the share is large and no other cluster may be the same person.
+        others: clusters that it may belong to as well: those of its other parts by falling share,
+            then those that may be the same person as the first, ascending.
+    """
+
+    recording: int
+    windows: int
+    person: int | None
+    share: float
+    sure: bool
+    others: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class People:
+    """What TrackMC believes of its training recordings.
+
+    Attributes:
+        recordings: one for each, in the order of the manifest.
+        fewest: people at least: if all clusters that may be the same person are.
+        likely: people, if none are.
+    """
+
+    recordings: list[Believed]
+    fewest: int
+    likely: int
+
+    @property
+    def unsure(self) -> int:
+        """Recordings that the method is unsure of."""
+        return sum(not one.sure for one in self.recordings)
+
+
+def people(path: Path, settings: TrackMCSettings, data: Experiment, runtime: Runtime) -> People:
+    """Cluster the training recordings at the weights in a file, as an epoch of training does.
+
+    Parts are drawn as in a first epoch: by the seed of the run.
+
+    Args:
+        path: the weights.
+        settings: of the training; it knew recordings.
+        data: with the training windows as they were learned from.
+        runtime: device and threads.
+    """
+    assert data.train.recording is not None  # or it could not have been trained
+    training = TrackMC(
+        settings, data, seeds.generators(settings.common.seed), runtime, ("label_free",)
+    )
+    load_weights(training.network, path, "--dataset, --input, --H, --D and --pooling")
+    record = training.find_clusters()
+    targets = training.targets
+    cluster, share = targets.cluster.cpu().numpy(), targets.share.cpu().numpy()
+    known, sure = targets.known.cpu().numpy(), targets.sure.cpu().numpy()
+    rivals = targets.rivals.cpu().numpy()
+    places, windows = np.unique(data.train.recording, return_counts=True)
+    found = []
+    for t, place in enumerate(places.tolist()):
+        own = cluster[t][share[t] > 0].tolist()
+        near = rivals[own[0]].tolist() if own else []
+        others = tuple(c for c in dict.fromkeys([*own, *near]) if c != own[0])
+        first = own[0] if known[t] else None
+        found.append(
+            Believed(place, int(windows[t]), first, float(share[t, 0]), bool(sure[t]), others)
+        )
+    return People(found, record["people_at_least"], record["people"])
+
+
+def title(settings: TrackMCSettings) -> str:
+    """The name in tables: windows alone and windows with recordings are two tiers."""
+    tier = "windows only" if settings.recordings == OFF else f"recordings: {settings.recordings}"
+    return f"TrackMC ({tier})"
+
+
+def model_size(settings: TrackMCSettings) -> str:
+    """Parameters of the network."""
+    place = settings.place
+    width = inputs.width(skeleton_of(place.read_spec()), settings.joints.parts)
+    network = new_network(settings, width, seeds.generators(0).weights)
+    parameters = count_parameters(network)
+    return f"TrackMC on {place.dataset}: {parameters:,} parameters ({parameters / 1e6:.2f}M)"
+
+
+def remarks(resolved: Resolved[TrackMCSettings], data: Experiment) -> list[str]:
+    """Where there are too few recordings to tell one person's from another's by density."""
+    settings = resolved.settings
+    if settings.recordings != MERGE:
+        return []
+    count = int(tracks_of(data.train, settings).max(initial=-1)) + 1
+    few = FEWEST * settings.clustering.k1
+    if count >= few:
+        return []
+    k1 = settings.clustering.k1
+    return [
+        f"only {count} training recordings: with fewer than about {few} (--k1 {k1}), "
+        "merge takes neighbours for one person that are not; --recordings positives is the safe "
+        "choice (docs/trackmc.md)"
+    ]
+
+
+METHOD = Method(
+    TrackMCSettings,
+    "train TrackMC, our own method, without labels, or score a trained run",
+    title=title,
+    load=lambda s: load(s.place, s.windows, s.joints, s.common.seed),
+    training=TrackMC,
+    score=score,
+    size=model_size,
+    explained=EXPLAINED,
+    label_free=without_class_balance,
+    recipe=lambda settings: f"trackmc_{settings.recordings}",
+    unit=is_unit,
+    remarks=remarks,
+    embedder=embedder,
+)

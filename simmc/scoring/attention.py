@@ -3,8 +3,9 @@
 import numpy as np
 import torch
 
-from simmc.engine.pretext import ENCODE_BATCH
 from simmc.models.sgela import AXES, GaitNetwork
+
+ENCODE_BATCH = 1024  # windows decoded at once
 
 
 @torch.no_grad()

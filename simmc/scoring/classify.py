@@ -9,14 +9,13 @@ import numpy as np
 import torch
 
 from simmc.data.experiment.load import Experiment, Split
-from simmc.engine.pretext import ENCODE_BATCH
 from simmc.evaluation.classification import Classification, evaluate_classes
 from simmc.models.recognition import RecognitionNetwork
 from simmc.models.source import SourceNetwork
 from simmc.runs.runtime import Runtime
-from simmc.scoring.match import tensor_of
-from simmc.settings import RecognitionSettings
+from simmc.scoring.match import CMC_RANKS, Outcome, tensor_of
 
+ENCODE_BATCH = 1024  # windows encoded at once
 SEPARATE = ("ap", "sc")  # views that learn one by one, and whose scores are averaged
 
 
@@ -31,18 +30,19 @@ def view(source: SourceNetwork, split: Split, how: str, runtime: Runtime) -> tor
 @torch.no_grad()
 def classify(
     network: RecognitionNetwork,
-    settings: RecognitionSettings,
     data: Experiment,
     runtime: Runtime,
+    *,
+    batch: int | None = None,
     seen: torch.Tensor | None = None,
 ) -> tuple[Classification, np.ndarray]:
     """Judge the probe's windows that count.
 
     Args:
         network: the source and the head.
-        settings: of the stage.
         data: whose probe.
         runtime: device and threads.
+        batch: windows of a batch, of which only full ones count; None: all windows count.
         seen: (N, v, e) views of the probe, if they are known.
 
     Returns:
@@ -52,48 +52,53 @@ def classify(
         seen = view(network.source, data.probe, network.how, runtime)
     parts = [network.judge(part) for part in seen.split(ENCODE_BATCH)]
     summed = torch.cat([p.mean(1) if network.how in SEPARATE else p.sum(1) for p in parts])
-    kept = scored_windows(data.probe.identity, settings)
+    kept = scored_windows(data.probe.identity, batch)
     scores, true = summed.cpu().numpy()[kept], data.probe.identity[kept]
-    return evaluate_classes(scores, true), np.stack([true, scores.argmax(1)], 1)
+    judged = evaluate_classes(scores, true, learned=data.train.identity)
+    return judged, np.stack([true, scores.argmax(1)], 1)
 
 
-def scored_windows(identity: np.ndarray, settings: RecognitionSettings) -> np.ndarray:
-    """(n,) int64 windows that count (S7): those of a person's full batches; all of small ones."""
-    if settings.test_batches == "all":
-        return np.arange(len(identity))
+def scored_windows(identity: np.ndarray, batch: int | None) -> np.ndarray:
+    """(n,) int64 windows that count (S7): those of a person's full batches; all of small ones.
+
+    A label below 0 names nobody, so these windows never count.
+
+    Args:
+        identity: (N,) int64.
+        batch: windows of a batch; None: all windows count.
+    """
+    known = np.flatnonzero(identity >= 0)
+    if batch is None:
+        return known
+    identity = identity[known]
     order = np.argsort(identity, kind="stable")
     sizes = np.bincount(identity)
     place = np.empty(len(identity), dtype=np.int64)  # of a window among its person's
     place[order] = np.arange(len(identity)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    whole = np.where(
-        sizes < settings.batch_size, sizes, sizes // settings.batch_size * settings.batch_size
-    )
-    return np.flatnonzero(place < whole[identity])
+    whole = np.where(sizes < batch, sizes, sizes // batch * batch)
+    return known[place < whole[identity]]
 
 
-def classification_record(judged: Classification) -> dict[str, float]:
-    """Rank-1, 5 and 10 and both areas, fractions of 1."""
+def classification_record(judged: Classification) -> dict[str, Any]:
+    """Rank-1, 5 and 10 and both areas, fractions of 1; windows scored, and of unlearned classes."""
     ranks = {f"top{k}": judged.top(k) for k in (1, 5, 10)}
-    return ranks | {"nauc_roc": judged.nauc_roc, "nauc_cmc": judged.nauc_cmc}
+    areas = {"nauc_roc": judged.nauc_roc, "nauc_cmc": judged.nauc_cmc}
+    return ranks | areas | {"probes": judged.probes, "unmatched": judged.unmatched}
 
 
 def classification_outcome(
-    judged: Classification, pairs: np.ndarray, identities: list[int], epoch: int, ranks: int
-) -> dict[str, Any]:
-    """What results.json holds of a protocol.
+    judged: Classification, pairs: np.ndarray, identities: list[int], epoch: int
+) -> Outcome:
+    """The numbers of a protocol.
 
     Args:
-        judged: how the head did.
+        judged: the result of the head.
         pairs: (n, 2) int64 true and named persons.
         identities: the persons' numbers in the dataset.
         epoch: that the weights come from.
-        ranks: of the CMC curve, at most.
     """
     cells, counts = np.unique(pairs, axis=0, return_counts=True)
     names = np.array(identities)[cells]
-    return {
-        **classification_record(judged),
-        "epoch": epoch,
-        "cmc": judged.cmc(min(ranks, judged.n_classes)).tolist(),
-        "confusion": np.column_stack([names, counts]).tolist(),  # true person, named one, windows
-    }
+    confusion = np.column_stack([names, counts]).tolist()  # true person, named one, windows
+    curve = judged.cmc(min(CMC_RANKS, judged.n_classes)).tolist()
+    return Outcome(classification_record(judged), epoch, curve, {"confusion": confusion})

@@ -1,6 +1,6 @@
 """From windows to a retrieval: features of probe and gallery, matched by Euclidean distance."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -9,15 +9,30 @@ import numpy as np
 import torch
 
 from simmc.data.experiment.load import Experiment, Split
-from simmc.evaluation.ranking import Retrieval, evaluate
+from simmc.evaluation.ranking import Retrieval, evaluate, why_no_rates
+from simmc.evaluation.spans import has_match
 from simmc.runs.runtime import Runtime
 
-RETRIEVAL = "retrieval"  # the entry of an outcome that is no figure but what was retrieved
+RATES = ("top1", "top5", "top10", "mAP", "mINP")
+CMC_RANKS = 50  # of the curve in results.json
 ENCODE_BATCH = 4096  # windows encoded at once: bounds the memory of the hidden layer
 # (B, f, K) windows and (B, q, f) frame weights to (B, q, H) features; None: the frames themselves
 Encoder = Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None
 # What is on a GPU stays there as long as its split is in use: every evaluation needs it again.
 _moved: WeakKeyDictionary[Split, dict[torch.device, torch.Tensor]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class MatchRule:
+    """How features are matched.
+
+    Attributes:
+        same_condition: the rule where probe and gallery are one list (Q8).
+        negative_squared: "clamp", or "nan" as the released evaluation mode (Q13).
+    """
+
+    same_condition: str = "remove_self"
+    negative_squared: str = "clamp"
 
 
 @dataclass(frozen=True)
@@ -36,6 +51,29 @@ class Matched(Retrieval):
         """Whether the same was matched."""
         pairs = ((self.probe, other.probe), (self.gallery, other.gallery))
         return all(torch.equal(one, two) for one, two in pairs)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The numbers of one protocol.
+
+    Attributes:
+        figures: rates, fractions of 1, and how many probes they are taken over.
+        epoch: that the weights come from; None where no epoch could be chosen.
+        cmc: the curve; None where there are no rates.
+        more: what else results.json holds, such as the figures of each body level.
+        retrieval: the result of every probe, where windows were matched.
+    """
+
+    figures: Mapping[str, Any]
+    epoch: int | None
+    cmc: list[float] | None
+    more: Mapping[str, Any] = field(default_factory=dict)
+    retrieval: Retrieval | None = field(default=None, repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What results.json holds of a protocol."""
+        return {**self.figures, "epoch": self.epoch, "cmc": self.cmc, **self.more}
 
 
 def tensor_of(split: Split, device: torch.device) -> torch.Tensor:
@@ -65,49 +103,25 @@ def encode(
     return torch.cat([apply(x, w) for x, w in parts])
 
 
-def match(
-    network: Encoder,
-    data: Experiment,
-    runtime: Runtime,
-    *,
-    same_condition: str = "remove_self",
-    negative_squared: str = "clamp",
-) -> Matched:
+def match(network: Encoder, data: Experiment, runtime: Runtime, rule: MatchRule) -> Matched:
     """CMC and mAP of the probe windows against the gallery windows, by Euclidean distance.
 
     Args:
         network: the encoder, or None for raw coordinates.
         data: whose probe and gallery.
         runtime: device and threads.
-        same_condition: the rule where probe and gallery are one list (Q8).
-        negative_squared: "clamp", or "nan" as the released evaluation mode (Q13).
+        rule: how.
     """
     return match_encoded(
-        lambda split: encode(network, tensor_of(split, runtime.device))[:, 0],
-        data,
-        runtime,
-        same_condition=same_condition,
-        negative_squared=negative_squared,
+        lambda split: encode(network, tensor_of(split, runtime.device))[:, 0], data, runtime, rule
     )
 
 
 def match_encoded(
-    encoded: Callable[[Split], torch.Tensor],
-    data: Experiment,
-    runtime: Runtime,
-    *,
-    same_condition: str = "remove_self",
-    negative_squared: str = "clamp",
+    encoded: Callable[[Split], torch.Tensor], data: Experiment, runtime: Runtime, rule: MatchRule
 ) -> Matched:
-    """As `match`, where `encoded` gives the (N, d) features of a split's windows."""
-    return match_features(
-        encoded(data.probe),
-        encoded(data.gallery),
-        data,
-        runtime,
-        same_condition=same_condition,
-        negative_squared=negative_squared,
-    )
+    """Probe against gallery by the (N, d) features that `encoded` gives of a split's windows."""
+    return match_features(encoded(data.probe), encoded(data.gallery), data, runtime, rule)
 
 
 def match_features(
@@ -115,11 +129,9 @@ def match_features(
     gallery: torch.Tensor,
     data: Experiment,
     runtime: Runtime,
-    *,
-    same_condition: str = "remove_self",
-    negative_squared: str = "clamp",
+    rule: MatchRule,
 ) -> Matched:
-    """As `match`, of features (Np, d) and (Ng, d) of the probe and gallery windows."""
+    """Probe against gallery by features (Np, d) and (Ng, d) of their windows."""
     same = data.same_windows
     found = evaluate(
         probe,
@@ -127,28 +139,43 @@ def match_features(
         gallery,
         data.gallery.identity,
         self_index=np.arange(len(probe)) if same else None,
-        same_condition=same_condition if same else None,
-        negative_squared=negative_squared,
+        same_condition=rule.same_condition if same else None,
+        negative_squared=rule.negative_squared,
         threads=runtime.threads,
     )
     return Matched(**vars(found), probe=probe, gallery=gallery)
 
 
-def retrieval_record(found: Retrieval) -> dict[str, float]:
-    """The figures of a retrieval, fractions of 1."""
-    return {
-        "top1": found.top(1),
-        "top5": found.top(5),
-        "top10": found.top(10),
-        "mAP": found.map,
-        "mINP": found.minp,
-    }
+def retrieval_record(found: Retrieval) -> dict[str, Any]:
+    """The figures of a retrieval, fractions of 1, and how many probes they are taken over.
 
-
-def retrieval_outcome(found: Retrieval, epoch: int, ranks: int) -> dict[str, Any]:
-    """What results.json holds of a protocol: figures, epoch, CMC curve up to a rank.
-
-    Under RETRIEVAL lies all that was found, which goes into a file of its own.
+    Where there are no rates, they are None, and `no_rates` says why.
     """
-    curve = found.cmc(ranks).tolist()
-    return retrieval_record(found) | {"epoch": epoch, "cmc": curve, RETRIEVAL: found}
+    rates = (*(found.top(k) for k in (1, 5, 10)), found.map, found.minp)
+    return _record(rates, found.probes, found.unmatched, found.averaged, found.no_rates)
+
+
+def retrieval_outcome(found: Retrieval, epoch: int, more: Mapping[str, Any] = {}) -> Outcome:
+    """The numbers of a retrieval by the weights of an epoch."""
+    curve = None if found.no_rates else found.cmc(CMC_RANKS).tolist()
+    return Outcome(retrieval_record(found), epoch, curve, more, found)
+
+
+def unscored(data: Experiment) -> Outcome | None:
+    """The outcome where these data give no rates, whatever the weights; else None."""
+    probe, gallery = data.probe.identity, data.gallery.identity
+    matched = int(has_match(probe, gallery, same=data.same_windows).sum())
+    why = why_no_rates(probe, gallery, any_match=matched > 0)
+    if not why:
+        return None
+    probes = int((probe >= 0).sum())
+    figures = _record((None,) * len(RATES), probes, probes - matched, 0, why)
+    return Outcome(figures, None, None)
+
+
+def _record(
+    rates: tuple[float | None, ...], probes: int, unmatched: int, averaged: int, no_rates: str
+) -> dict[str, Any]:
+    shown = dict(zip(RATES, (None,) * len(RATES) if no_rates else rates, strict=True))
+    counts = {"probes": probes, "unmatched": unmatched, "averaged": averaged}
+    return shown | counts | ({"no_rates": no_rates} if no_rates else {})

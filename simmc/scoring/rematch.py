@@ -17,9 +17,8 @@ from simmc.evaluation.ranking import Retrieval, evaluate
 from simmc.evaluation.reranking import rerank
 from simmc.evaluation.tracklets import of_walks, pooled, walks_of
 from simmc.runs.runtime import Runtime
-from simmc.scoring.match import Matched, retrieval_record
-from simmc.settings import MatchingSettings
-from simmc.settings.matching import WHOLE
+from simmc.scoring.match import CMC_RANKS, Matched, MatchRule, retrieval_record
+from simmc.settings.groups import WHOLE, Place, Rematch
 
 Row = dict[str, Any]
 
@@ -37,15 +36,15 @@ class Side:
     identity: np.ndarray
 
 
-def check_matching(settings: MatchingSettings, data: Experiment) -> None:
-    """Refuse, before anything is worked out, what these data do not allow."""
-    if not settings.other_matching:
+def check_matching(settings: Rematch, same_condition: str, data: Experiment, place: Place) -> None:
+    """Refuse, before anything is computed, what these data do not allow."""
+    if not settings.flags:
         return
-    flags = " ".join(settings.other_matching)
-    if data.same_windows and settings.same_condition_map != "remove_self":
+    flags = " ".join(settings.flags)
+    if data.same_windows and same_condition != "remove_self":
         raise UserError(
             f"{flags}: probe and gallery are the same windows here, and --same_condition_map "
-            f"{settings.same_condition_map} leaves out whatever is at rank 1, which need not be "
+            f"{same_condition} leaves out whatever is at rank 1, which need not be "
             "the probe itself any more. Use --same_condition_map remove_self."
         )
     half_expanded = bool(settings.expand) and settings.expand_gallery == "off"
@@ -56,51 +55,76 @@ def check_matching(settings: MatchingSettings, data: Experiment) -> None:
         )
     if settings.walk and (data.probe.recording is None or data.gallery.recording is None):
         raise UserError(
-            f"--walk {settings.walk}: {settings.data_root} does not say which windows of "
-            f"{settings.dataset} come from one recording. Cut them again with Preprocess.py, which "
+            f"--walk {settings.walk}: {place.data_root} does not say which windows of "
+            f"{place.dataset} come from one recording. Cut them again with Preprocess.py, which "
             "writes recording_*.npy, or leave --walk out."
         )
 
 
+@dataclass(frozen=True)
+class How:
+    """How sides are matched again.
+
+    Attributes:
+        settings: the ways that are asked for.
+        rule: of matching; distances are exact whatever it says of negative ones.
+        same: probe and gallery are one list.
+        unit: features have unit length.
+        threads: of the counting.
+    """
+
+    settings: Rematch
+    rule: MatchRule
+    same: bool
+    unit: bool
+    threads: int
+
+
 def rematched(
-    found: Matched, settings: MatchingSettings, data: Experiment, runtime: Runtime, ranks: int
+    found: Matched,
+    settings: Rematch,
+    rule: MatchRule,
+    data: Experiment,
+    runtime: Runtime,
+    *,
+    unit: bool,
 ) -> dict[str, list[Row]]:
     """Match the features of a retrieval in the further ways that are asked for.
 
     Args:
         found: what was retrieved by plain matching.
         settings: the ways; `check_matching` has passed them.
+        rule: of plain matching.
         data: whose probe and gallery.
         runtime: threads.
-        ranks: length of the CMC curve.
+        unit: whether features have unit length.
 
     Returns:
         Rows by what is matched, "windows" and "walks": `title`, figures, `cmc`, numbers of `probe`
         and `gallery`, and `seconds`.
     """
+    how = How(settings, rule, data.same_windows, unit, runtime.threads)
     windows = (
         Side(_array(found.probe), data.probe.identity),
         Side(_array(found.gallery), data.gallery.identity),
     )
     tables: dict[str, list[Row]] = {}
-    how = _title(settings)
-    if how:
-        tables["windows"] = [_row(how, windows, settings, data, runtime, ranks, plain=False)]
+    title = _title(settings)
+    if title:
+        tables["windows"] = [_row(title, windows, how, plain=False)]
     if settings.walk:
         begin = time.perf_counter()
-        walks = _walks(windows, settings, data)
+        walks = _walks(windows, how, data)
         spent = time.perf_counter() - begin
         length = "whole recordings" if settings.walk == WHOLE else f"walks of {settings.walk}"
-        rows = [_row(length, walks, settings, data, runtime, ranks, plain=True)]
-        if how:
-            rows.append(
-                _row(f"{length}, {how}", walks, settings, data, runtime, ranks, plain=False)
-            )
+        rows = [_row(length, walks, how, plain=True)]
+        if title:
+            rows.append(_row(f"{length}, {title}", walks, how, plain=False))
         tables["walks"] = [row | {"seconds": row["seconds"] + spent} for row in rows]
     return tables
 
 
-def _title(settings: MatchingSettings) -> str:
+def _title(settings: Rematch) -> str:
     """What is done beside pooling, in words; nothing where nothing is."""
     parts = []
     if settings.expand:
@@ -114,96 +138,70 @@ def _title(settings: MatchingSettings) -> str:
     return ", ".join(parts)
 
 
-def _walks(
-    windows: tuple[Side, Side], settings: MatchingSettings, data: Experiment
-) -> tuple[Side, Side]:
+def _walks(windows: tuple[Side, Side], how: How, data: Experiment) -> tuple[Side, Side]:
     """Walks in the place of windows; one object where probe and gallery are one list."""
-    size = None if isinstance(settings.walk, str) else settings.walk
+    size = None if isinstance(how.settings.walk, str) else how.settings.walk
 
     def pool(side: Side, recording: np.ndarray | None) -> Side:
         assert recording is not None  # `check_matching`
         walk = walks_of(recording, size)
-        features = pooled(side.features, walk, unit=settings.unit_features)
+        features = pooled(side.features, walk, unit=how.unit)
         return Side(features, of_walks(side.identity, walk))
 
     probe = pool(windows[0], data.probe.recording)
-    return probe, probe if data.same_windows else pool(windows[1], data.gallery.recording)
+    return probe, probe if how.same else pool(windows[1], data.gallery.recording)
 
 
-def _row(
-    title: str,
-    sides: tuple[Side, Side],
-    settings: MatchingSettings,
-    data: Experiment,
-    runtime: Runtime,
-    ranks: int,
-    *,
-    plain: bool,
-) -> Row:
+def _row(title: str, sides: tuple[Side, Side], how: How, *, plain: bool) -> Row:
     """Match one way; `plain`: neither expanded nor re-ranked."""
     begin = time.perf_counter()
     probe, gallery = sides
-    if settings.expand and not plain:
-        probe, gallery = _expanded(probe, gallery, settings, data.same_windows, runtime)
-    found = _ranked(probe, gallery, settings, data.same_windows, runtime, plain=plain)
+    if how.settings.expand and not plain:
+        probe, gallery = _expanded(probe, gallery, how)
+    found = _ranked(probe, gallery, how, plain=plain)
     return {
         "title": title,
         **retrieval_record(found),
-        "cmc": found.cmc(ranks).tolist(),
+        "cmc": None if found.no_rates else found.cmc(CMC_RANKS).tolist(),
         "probe": len(probe.identity),
         "gallery": len(gallery.identity),
         "seconds": time.perf_counter() - begin,
     }
 
 
-def _expanded(
-    probe: Side, gallery: Side, settings: MatchingSettings, same: bool, runtime: Runtime
-) -> tuple[Side, Side]:
+def _expanded(probe: Side, gallery: Side, how: How) -> tuple[Side, Side]:
     """Both sides after query expansion; the gallery's own only where that is asked for."""
 
     def move(side: Side, own: bool) -> Side:
         features = expanded(
             side.features,
             gallery.features,
-            settings.expand,
-            alpha=settings.expand_alpha,
+            how.settings.expand,
+            alpha=how.settings.expand_alpha,
             own=own,
-            unit=settings.unit_features,
-            threads=runtime.threads,
+            unit=how.unit,
+            threads=how.threads,
         )
         return Side(features, side.identity)
 
-    moved = move(probe, same)
-    if settings.expand_gallery == "off":
+    moved = move(probe, how.same)
+    if how.settings.expand_gallery == "off":
         return moved, gallery
-    return moved, moved if same else move(gallery, True)
+    return moved, moved if how.same else move(gallery, True)
 
 
-def _ranked(
-    probe: Side,
-    gallery: Side,
-    settings: MatchingSettings,
-    same: bool,
-    runtime: Runtime,
-    *,
-    plain: bool,
-) -> Retrieval:
+def _ranked(probe: Side, gallery: Side, how: How, *, plain: bool) -> Retrieval:
     """The gallery ranked for every probe, by exact distances whatever --eval_sqrt is."""
-    how: dict[str, Any] = {
-        "self_index": np.arange(len(probe.identity)) if same else None,
-        "same_condition": settings.same_condition_map if same else None,
-        "threads": runtime.threads,
+    rule: dict[str, Any] = {
+        "self_index": np.arange(len(probe.identity)) if how.same else None,
+        "same_condition": how.rule.same_condition if how.same else None,
+        "threads": how.threads,
     }
     both = (probe.features, probe.identity, gallery.features, gallery.identity)
-    if plain or settings.rerank == "off":
-        return evaluate(*both, **how)
-    return rerank(
-        *both,
-        k1=settings.rerank_k1,
-        k2=settings.rerank_k2,
-        share=settings.rerank_lambda,
-        **how,
-    )
+    s = how.settings
+    if plain or s.rerank == "off":
+        return evaluate(*both, **rule)
+    return rerank(*both, k1=s.rerank_k1, k2=s.rerank_k2, share=s.rerank_lambda, **rule)
 
 
 def _array(features: torch.Tensor) -> np.ndarray:

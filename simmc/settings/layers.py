@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 import simmc
 from simmc.errors import UserError
-from simmc.settings import parser as arguments
+from simmc.settings import parser
 from simmc.settings import switches as fidelity
 from simmc.settings.options import Option, Settings, options_of
 
@@ -37,7 +37,7 @@ class Resolved(Generic[S]):
     def describe(self) -> str:
         """A table of name, value and origin."""
         rows = [
-            (entry.key, _shown(getattr(self.settings, entry.name)), self.origin[entry.name])
+            (entry.key, _shown(self.settings.get(entry)), self.origin[entry.name])
             for entry in options_of(type(self.settings))
         ]
         wide = [max(len(row[column]) for row in rows) for column in (0, 1)]
@@ -45,11 +45,10 @@ class Resolved(Generic[S]):
 
     def to_dict(self) -> dict[str, Any]:
         """What config.json holds; `resolve` takes it back as `stored`."""
-        names = [entry.name for entry in options_of(type(self.settings))]
         return {
             "command": self.settings.COMMAND,
-            "settings": {name.rstrip("_"): getattr(self.settings, name) for name in names},
-            "origin": {name.rstrip("_"): self.origin[name] for name in names},
+            "settings": {n.rstrip("_"): value for n, value in self.settings.flat().items()},
+            "origin": {name.rstrip("_"): layer for name, layer in self.origin.items()},
         }
 
 
@@ -75,7 +74,7 @@ def resolve(
     options = {entry.name: entry for entry in options_of(settings)}
     typed = {
         name: options[name].convert(text, flag)
-        for name, (flag, text) in arguments.typed(settings, argv).items()
+        for name, (flag, text) in parser.typed(settings, argv).items()
     }
     above = [(TYPED, typed)]
     if typed.get("config"):
@@ -88,9 +87,9 @@ def resolve(
     known = _merged(layers)[0]
     layers[1:1] = _fidelity_and_preset(settings, known, preset_dir, options)
     values, origin = _merged(layers)
-    built = settings(**values)
-    for name, value in values.items():
-        if origin[name] == "default" and getattr(built, name) != value:
+    built = settings.of(**values)
+    for name, value in built.flat().items():
+        if origin[name] == "default" and values[name] != value:
             origin[name] = "derived"  # such as the probe, from --probe_type
     return Resolved(built, origin)
 
@@ -110,7 +109,7 @@ def read_file(path: Path, options: Any) -> dict[str, Any]:
     for key, value in content.items():
         entry = by_key.get(key.replace("-", "_"))
         if entry is None:
-            raise UserError(f"{path}: there is no setting {key!r}{arguments.nearest(key, by_key)}")
+            raise UserError(f"{path}: there is no setting {key!r}{parser.nearest(key, by_key)}")
         if entry.name in result:
             raise UserError(f"{path}: {key} sets {entry.key} a second time; keep one of the two.")
         result[entry.name] = entry.convert(value, f"{path}: {key} =")

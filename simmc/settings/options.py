@@ -1,13 +1,18 @@
-"""What a setting is: type, flags, allowed values, and how text or TOML becomes its value."""
+"""Settings: typed values with flags, allowed ranges, and groups that commands share.
+
+A group (`Place`, `Clustering`, ...) and a command's settings are both a `Settings` dataclass.
+Fields are made by `option`, `switch` or, in a command, `group_of`. Flags and files are flat; in
+code a setting is reached through its group: `settings.clustering.eps`.
+"""
 
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from simmc.errors import UserError
-from simmc.settings import switches as fidelity
+from simmc.settings.switches import SWITCHES
 
 _TRUE = ("1", "true", "on", "yes")
 _FALSE = ("0", "false", "off", "no")
@@ -41,7 +46,7 @@ class Option:
 
     Attributes:
         name: attribute of the settings class; a trailing underscore avoids a Python keyword.
-        default: value when nobody says anything.
+        default: value where no layer sets one.
         kind: str, int, float or bool.
         help: one sentence.
         group: heading under which `--help` lists it.
@@ -51,6 +56,7 @@ class Option:
         words: texts that stand for a value of a numeric setting.
         is_switch: set by `--fidelity`.
         transient: belongs to one call (mode, machine), so a stored run does not pass it on.
+        holder: field of the command's settings that holds its group; "" for the command's own.
     """
 
     name: str
@@ -64,6 +70,7 @@ class Option:
     words: Mapping[str, Any] = field(default_factory=dict)
     is_switch: bool = False
     transient: bool = False
+    holder: str = ""
 
     @property
     def key(self) -> str:
@@ -137,9 +144,9 @@ def option(
     return field(default=default, metadata=details)
 
 
-def switch(name: str, group: str, command: str = "") -> Any:
-    """A dataclass field for a row of the fidelity table, with the released value of a command."""
-    row = fidelity.SWITCHES[name]
+def switch(name: str, group: str) -> Any:
+    """A dataclass field for a row of the table of switches; the default depends on the command."""
+    row = SWITCHES[name]
     details = {
         "kind": str,
         "help": f"{row.help} [{row.quirk}]",
@@ -147,49 +154,112 @@ def switch(name: str, group: str, command: str = "") -> Any:
         "choices": () if row.open else row.choices,
         "is_switch": True,
     }
-    return field(default=row.released_by(command), metadata=details)
+    return field(default=row.released, metadata=details)
+
+
+def group_of(kind: type["Settings"], **changes: Any) -> Any:
+    """A field of a command that holds a group of settings.
+
+    Args:
+        kind: the group.
+        changes: setting -> the command's own default, or an `option` with its own help as well.
+    """
+    return field(metadata={"kind": kind, "changes": changes})
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Base of every command's settings; the fields are made by `option` or `switch`.
-
-    A value that is set in code is checked like one that was typed.
-    """
+    """Base of every group and every command's settings; values set in code are checked as well."""
 
     COMMAND: ClassVar[str] = ""
     SUMMARY: ClassVar[str] = ""
-    PRESETS: ClassVar[str] = ""  # folder of configs; the command's name where left out
-    LACKS: ClassVar[tuple[str, ...]] = ()  # inherited settings that this command does not have
-    GROUPS: ClassVar[tuple[str, ...]] = ()  # order of the headings of `--help`; others follow
+    PRESETS: ClassVar[str] = ""  # folder of presets; the command's name where left out
+    HEADINGS: ClassVar[tuple[str, ...]] = ()  # their order in `--help`; others follow
 
     def __post_init__(self) -> None:
         for entry in options_of(type(self)):
-            value = entry.convert(getattr(self, entry.name), f"--{entry.key}")
-            object.__setattr__(self, entry.name, value)
+            if not entry.holder:
+                value = entry.convert(getattr(self, entry.name), f"--{entry.key}")
+                object.__setattr__(self, entry.name, value)
         self.check()
 
     def check(self) -> None:
-        """Refuses values that do not go together; the message names the flags."""
+        """Refuse values that do not go together; the message names the flags."""
+
+    @classmethod
+    def of(cls, **values: Any) -> Self:
+        """Settings from flat values; what is left out has its default.
+
+        Raises:
+            TypeError: a name that is no setting of this class.
+        """
+        entries = options_of(cls)
+        if unknown := values.keys() - {entry.name for entry in entries}:
+            raise TypeError(f"{cls.__name__} has no setting {', '.join(sorted(unknown))}")
+        own: dict[str, Any] = {}
+        held: dict[str, dict[str, Any]] = {name: {} for name in _groups(cls)}
+        for entry in entries:
+            value = values.get(entry.name, entry.default)
+            (held[entry.holder] if entry.holder else own)[entry.name] = value
+        return cls(**{name: _groups(cls)[name](**held[name]) for name in held}, **own)
+
+    def flat(self) -> dict[str, Any]:
+        """Every setting by name, those of the groups included."""
+        return {entry.name: self.get(entry) for entry in options_of(type(self))}
+
+    def get(self, entry: Option) -> Any:
+        """The value of one setting."""
+        return getattr(getattr(self, entry.holder) if entry.holder else self, entry.name)
+
+    def but(self, **changes: Any) -> Self:
+        """The same settings with some values changed."""
+        return type(self).of(**self.flat() | changes)
 
     @classmethod
     def preset_names(cls, values: Mapping[str, Any]) -> list[str]:
-        """Presets that fit these values, best first, without folder and ending."""
+        """Presets that fit these flat values, best first, without folder and ending."""
         return []
 
     @classmethod
     def other_defaults(cls, values: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-        """Defaults that follow these values, and the name of what they come from."""
+        """Defaults that follow these flat values, and the name of what they come from."""
         return "", {}
 
 
 def options_of(settings: type[Settings]) -> list[Option]:
-    """The settings of a command, in the order of the class."""
-    return [
-        Option(name=entry.name, default=entry.default, **entry.metadata)
+    """The settings of a group or command, in the order of the class."""
+    found = []
+    for entry in dataclasses.fields(settings):
+        if "changes" not in entry.metadata:
+            found.append(_option(entry.name, entry, settings.COMMAND))
+            continue
+        changes = entry.metadata["changes"]
+        for inner in dataclasses.fields(entry.metadata["kind"]):
+            changed = changes.get(inner.name, inner)
+            if isinstance(changed, dataclasses.Field):
+                made = _option(inner.name, changed, settings.COMMAND)
+            else:
+                made = _option(inner.name, inner, settings.COMMAND)
+                made = dataclasses.replace(made, default=changed)
+            found.append(dataclasses.replace(made, holder=entry.name))
+    return found
+
+
+def _groups(settings: type[Settings]) -> dict[str, type[Settings]]:
+    """Field -> group that it holds."""
+    return {
+        entry.name: entry.metadata["kind"]
         for entry in dataclasses.fields(settings)
-        if entry.name not in settings.LACKS
-    ]
+        if "changes" in entry.metadata
+    }
+
+
+def _option(name: str, entry: dataclasses.Field, command: str) -> Option:
+    """What a field says; a switch has the released value of its command as default."""
+    default = entry.default
+    if entry.metadata.get("is_switch"):
+        default = SWITCHES[name].released_by(command)
+    return Option(name=name, default=default, **entry.metadata)
 
 
 def _to_text(value: Any) -> str:

@@ -48,7 +48,7 @@ def parser(settings: type[Settings]) -> argparse.ArgumentParser:
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=100),
         usage=f"simmc {settings.COMMAND} [--name value ...]",
     )
-    groups = {name: made.add_argument_group(name) for name in settings.GROUPS}
+    groups = {name: made.add_argument_group(name) for name in settings.HEADINGS}
     for entry in options_of(settings):
         if entry.group not in groups:
             groups[entry.group] = made.add_argument_group(entry.group)

@@ -1,0 +1,97 @@
+"""The data that settings describe."""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+from simmc.data.experiment.inputs import described, is_measured
+from simmc.data.experiment.load import Experiment, load_experiment
+from simmc.data.experiment.split_selection import Features
+from simmc.runs import seeds
+from simmc.settings.groups import Joints, Place, Windows, chosen_probe
+from simmc.settings.options import Settings
+
+S = TypeVar("S", bound=Settings)
+
+
+def with_stored_names(settings: S) -> S:
+    """The same settings, a set of the user's own and its probe named as in its manifest."""
+    place: Place = settings.place  # type: ignore[attr-defined]
+    dataset, probe = chosen_probe(place.read_spec(), place.probe, place.probe_type)
+    if (dataset, probe) == (place.dataset, place.probe):
+        return settings
+    return settings.but(dataset=dataset, probe=probe)
+
+
+def load(
+    place: Place,
+    windows: Windows,
+    joints: Joints,
+    seed: int,
+    **how: Any,
+) -> Experiment:
+    """The experiment, its frames described as `joints` says.
+
+    Args:
+        place: dataset and probe.
+        windows: which windows.
+        joints: how joints are read and frames described.
+        seed: of sampling and order.
+        how: further arguments of `load_joints`.
+    """
+    data = load_joints(place, windows, joints, seed, **how)
+    return described(data, joints.parts, joints.input_scale)
+
+
+def load_whole(settings: Any) -> Experiment:
+    """All stored windows in the order of the files, described as in the training of a method."""
+    place, joints, seed = settings.place, settings.joints, settings.common.seed
+    data = load_joints(
+        place,
+        settings.windows.but(class_sampling="off", part_batches="keep"),
+        joints,
+        seed,
+        shuffle=False,
+    )
+    like = load_joints(place, settings.windows, joints, seed) if is_measured(joints.parts) else None
+    return described(data, joints.parts, joints.input_scale, like)
+
+
+def load_joints(
+    place: Place,
+    windows: Windows,
+    joints: Joints,
+    seed: int,
+    *,
+    shuffle: bool = True,
+    with_gallery: bool = False,
+    features: Features | None = None,
+) -> Experiment:
+    """The experiment before its frames are described.
+
+    Args:
+        place: dataset and probe.
+        windows: which windows.
+        joints: how joints are read.
+        seed: of sampling and order.
+        shuffle: bring the training windows into a random order once.
+        with_gallery: learn the gallery's windows as well.
+        features: a source model's features, in place of the windows.
+    """
+    return load_experiment(
+        Path(place.data_root),
+        place.dataset,
+        place.length,
+        place.probe,
+        kgbd_order=joints.kgbd_order,
+        root=joints.root,
+        class_sampling=windows.class_sampling,
+        part_batches=windows.part_batches,
+        double_load=windows.double_load,
+        cve_diagonal=windows.cve_diagonal,
+        batch_size=windows.batch_size,
+        shuffle=shuffle,
+        with_gallery=with_gallery,
+        stress=windows.stress,
+        rng=seeds.generators(seed).data,
+        features=features,
+    )

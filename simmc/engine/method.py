@@ -1,0 +1,131 @@
+"""What the engine has to know of a method: one row, at the end of the method's file."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
+
+import torch
+
+from simmc.data.experiment.load import Experiment, Split
+from simmc.engine.training import Training
+from simmc.runs.runtime import Runtime
+from simmc.runs.seeds import Seeds
+from simmc.scoring.match import MatchRule, Outcome
+from simmc.settings.groups import Common, Machine, Place, Windows
+from simmc.settings.groups import Training as TrainingGroup
+from simmc.settings.layers import Resolved
+
+PAPER, LABEL_FREE, FIXED_EPOCHS = "paper", "label_free", "fixed_epochs"
+EXPLAINED = {
+    PAPER: "paper protocol: the epoch with the best probe top-1 (it has seen the test)",
+    LABEL_FREE: "label-free protocol: the epoch chosen from pseudo labels alone",
+    FIXED_EPOCHS: "fixed-epochs protocol: the last of a number of epochs set beforehand (it has "
+    "not seen the test)",
+}
+# of trainings whose last epoch is the one that counts
+LAST_EPOCH = {
+    PAPER: "paper protocol: the weights of the last epoch",
+    LABEL_FREE: "label-free protocol: the weights of the last epoch, no identity was used",
+}
+
+
+class MethodSettings(Protocol):
+    """What the settings of every trained method have."""
+
+    COMMAND: ClassVar[str]
+
+    @property
+    def place(self) -> Place:
+        """Dataset, probe, length of a window."""
+
+    @property
+    def machine(self) -> Machine:
+        """Device and threads."""
+
+    @property
+    def common(self) -> Common:
+        """Fidelity and seed."""
+
+    @property
+    def windows(self) -> Windows:
+        """Which windows, and in which batches."""
+
+    @property
+    def training(self) -> TrainingGroup:
+        """Epochs and the run folder."""
+
+    def flat(self) -> dict[str, Any]:
+        """Every setting by name."""
+
+    def but(self, **changes: Any) -> Self:
+        """The same settings with some values changed."""
+
+
+S = TypeVar("S", bound=MethodSettings)
+
+
+@dataclass(frozen=True)
+class Embedder:
+    """A trained network as a function of windows.
+
+    Attributes:
+        features: gives the (N, d) float32 features of a split's windows.
+        epoch: from which the weights come.
+    """
+
+    features: Callable[[Split], torch.Tensor]
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Method(Generic[S]):
+    """A trained method; the functions that are left out have a sensible default.
+
+    Attributes:
+        settings: its settings class; `COMMAND` names the method everywhere.
+        summary: its line in `simmc --help`.
+        title: the name in tables.
+        load: the data that settings describe.
+        training: its recipe: settings, data, seeds, runtime and protocols to a training.
+        score: weights file, settings, data, runtime and match rule to the numbers of a protocol.
+        size: one sentence on parameters and operations.
+        protocols: under which its epochs are chosen.
+        explained: what each protocol is, in words.
+        label_free: the settings of the training in which no identity has a part; the same settings
+            where the first training is one, None where there is none.
+        recipe: what is trained, as it stands in the names of runs.
+        unit: whether features are matched at unit length.
+        baseline: whether the settings ask for an evaluation without any training.
+        labels: what identity labels are used for, if they are: printed before and after a training
+            and stored in results.json, where "supervised" is then true.
+        prepared: settings of a new training with everything written down that is looked up.
+        remarks: sentences for the user before a training.
+        embedder: weights file, settings, data and runtime to a trained network, for `simmc embed`
+            and `simmc identify`; None: these do not take the method.
+    """
+
+    settings: type[S]
+    summary: str
+    title: Callable[[S], str]
+    load: Callable[[S], Experiment]
+    training: Callable[[S, Experiment, Seeds, Runtime, tuple[str, ...]], Training[S]]
+    score: Callable[[Path | None, S, Experiment, Runtime, MatchRule], Outcome]
+    size: Callable[[S], str]
+    protocols: Callable[[S], tuple[str, ...]] = lambda settings: (PAPER, LABEL_FREE)
+    explained: Mapping[str, str] = field(default_factory=lambda: EXPLAINED)
+    label_free: Callable[[S], S | None] = lambda settings: settings
+    recipe: Callable[[S], str] = lambda settings: settings.COMMAND
+    unit: Callable[[S], bool] = lambda settings: False
+    baseline: Callable[[S], bool] = lambda settings: False
+    labels: str = ""
+    prepared: Callable[[S], S] = lambda settings: settings
+    remarks: Callable[[Resolved[Any], Experiment], list[str]] = lambda resolved, data: []
+    embedder: Callable[[Path, S, Experiment, Runtime], Embedder] | None = None
+
+
+def without_class_balance(settings: S) -> S:
+    """The same training without any use of identities, for methods that use them in loading."""
+    if not settings.windows.balances_classes(settings.place.dataset):
+        return settings
+    return settings.but(class_sampling="off")

@@ -1,0 +1,292 @@
+"""A training in progress: epochs, the choice of the best ones, checkpoints. The only loop there is.
+
+A method derives from `Training` and says how an epoch is evaluated and what it learns.
+"""
+
+import time
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+import torch
+
+from simmc.data.experiment.load import Experiment, Split
+from simmc.engine.selection import Selector
+from simmc.errors import UserError
+from simmc.models.optimizer import FlatAdam
+from simmc.runs import checkpoints
+from simmc.runs.clock import Clock
+from simmc.runs.directory import RunDirectory
+from simmc.runs.runtime import Runtime
+from simmc.runs.seeds import Seeds
+from simmc.settings.groups import Stopping, Windows
+
+if TYPE_CHECKING:
+    from simmc.engine.method import MethodSettings
+
+S = TypeVar("S", bound="MethodSettings")
+LAST = "epoch"  # as a rule of choice: the later an epoch, the better
+Record = dict[str, Any]  # the numbers of an epoch, a line of metrics.jsonl
+
+
+class Training(ABC, Generic[S]):
+    """A training in progress: everything that a checkpoint holds.
+
+    Args:
+        settings: of the method.
+        data: what it learns from and is scored on.
+        seeds: of every random draw.
+        runtime: device and threads.
+        protocols: those that this training serves.
+        network: what is trained; it is moved to the device.
+        stopping: when the training may end before its last epoch; None: never.
+        patience: epochs without a better one after which no later one counts as best, without
+            ending the training; None: all may.
+
+    Attributes:
+        epoch: the next one to run.
+        selectors: the best epoch under each protocol.
+        best_weights: those of the epoch just run, if they are the best for some protocol.
+        clock: seconds of the epoch by stage.
+        bar: wraps the batches of an epoch; the command may show them.
+        CHOSEN_BY: protocol -> the number of the record by which its epoch is chosen, or `LAST`.
+        OTHER_REMEDY: what else than --lr may help a training that diverges.
+    """
+
+    CHOSEN_BY: ClassVar[Mapping[str, str]] = {}
+    OTHER_REMEDY: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        settings: S,
+        data: Experiment,
+        seeds: Seeds,
+        runtime: Runtime,
+        protocols: tuple[str, ...],
+        network: torch.nn.Module,
+        *,
+        stopping: Stopping | None = None,
+        patience: int | None = None,
+    ) -> None:
+        self.settings, self.network = settings, network.to(runtime.device)
+        self.data, self.seeds, self.runtime = data, seeds, runtime
+        self.protocols, self.stopping = protocols, stopping
+        waits = stopping.patience if stopping else patience
+        endless = settings.training.epochs + 1
+        self.selectors = {
+            name: Selector(endless if waits is None or self.is_last(name) else waits)
+            for name in protocols
+        }
+        self.epoch = 0
+        self.best_weights: dict[str, torch.Tensor] | None = None
+        self.clock = Clock()
+        self.bar: Callable[[Iterable[Any]], Iterable[Any]] = lambda items: items
+        self.saved_at = time.monotonic()  # of the last checkpoint
+        self.optimizer = FlatAdam(network, settings.training.lr)
+
+    def run_epoch(self) -> tuple[Record, list[str]]:
+        """One epoch.
+
+        Returns:
+            The epoch's record, and the protocols for which the weights before this epoch's
+            updates are the best so far.
+        """
+        record: Record = {"epoch": self.epoch}
+        record |= self.look()
+        if self.is_evaluated():
+            with self.clock("evaluation"):
+                record |= self.evaluate()
+        best = self.choose(record)
+        weights = self.network.state_dict()
+        self.best_weights = {k: v.clone() for k, v in weights.items()} if best else None
+        if self.epoch < self.settings.training.epochs:
+            record |= self.learn()
+        record["seconds"] = self.clock.take()
+        self.epoch += 1
+        return record, best
+
+    def look(self) -> Record:
+        """What has to be known of an epoch before it is chosen, such as its pseudo labels."""
+        return {}
+
+    @abstractmethod
+    def evaluate(self) -> Record:
+        """Figures of the probe with the present weights, `top1` among them."""
+
+    @abstractmethod
+    def learn(self) -> Record:
+        """The steps of an epoch: `steps`, their number, and the mean of each `loss_<name>`."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the last epoch has been run, or no protocol that counts waits for more."""
+        if self.epoch > self.settings.training.epochs:
+            return True
+        if self.stopping is None:
+            return False
+        counting = [
+            selector
+            for name, selector in self.selectors.items()
+            if name == "label_free" or self.stopping.selection == "probe"
+        ]
+        return all(selector.done for selector in counting or self.selectors.values())
+
+    def is_last(self, protocol: str) -> bool:
+        """Whether the last epoch counts under a protocol, whatever its numbers."""
+        return self.CHOSEN_BY[protocol] == LAST
+
+    def is_evaluated(self) -> bool:
+        """Whether probe and gallery are used in this epoch: not for the label-free numbers."""
+        last = self.epoch == self.settings.training.epochs
+        due = last or self.epoch % self.settings.training.eval_every == 0
+        return due and self.protocols != ("label_free",)
+
+    def choose(self, record: Record) -> list[str]:
+        """Show the epoch to every protocol; the names of those for which it is the best so far."""
+        return [
+            name
+            for name, selector in self.selectors.items()
+            if selector.update(self.epoch, record.get(self.CHOSEN_BY[name]))
+        ]
+
+    def require_finite(self, numbers: torch.Tensor) -> None:
+        """UserError where the training has diverged."""
+        if not torch.isfinite(numbers).all():
+            raise UserError(
+                f"the features of epoch {self.epoch} are not finite: the training has diverged. "
+                f"Start a new run with a smaller --lr (it is {self.settings.training.lr:g})"
+                f"{self.OTHER_REMEDY}."
+            )
+
+    def is_checkpoint_due(self) -> bool:
+        """Whether the state before the next epoch is one to continue from.
+
+        The state after the very last epoch is not: that epoch takes no steps, and a continued run
+        with a higher --epochs has to take them.
+        """
+        s = self.settings.training
+        waited = time.monotonic() - self.saved_at >= s.checkpoint_seconds
+        due = (
+            self.done or self.epoch == s.epochs or (self.epoch % s.checkpoint_every == 0 and waited)
+        )
+        return due and self.epoch <= s.epochs
+
+    def is_kept(self, protocol: str, checkpoint_due: bool) -> bool:
+        """Whether the weights of an epoch that is the best so far are to be written.
+
+        Where the last epoch counts, those in between are only written with a checkpoint: a run
+        that is ended after it keeps the weights of the epoch before it.
+        """
+        return not self.is_last(protocol) or self.done or checkpoint_due
+
+    def state(self) -> dict[str, Any]:
+        """Everything needed to continue bit for bit, as plain values."""
+        return {
+            "epoch": self.epoch,
+            "data": fingerprint(self.data.train),
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "seeds": self.seeds.state(),
+            "selectors": {name: s.state() for name, s in self.selectors.items()},
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Continue from a state; KeyError, TypeError, ValueError or RuntimeError if it differs."""
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for name, selector in self.selectors.items():
+            selector.restore(state["selectors"][name])
+        self.epoch = int(state["epoch"])
+        self.seeds.restore(state["seeds"])
+
+    def restore(self, state: dict[str, Any], path: Path) -> None:
+        """Continue from the state that `path` held; UserError if it belongs to other settings."""
+        present = fingerprint(self.data.train)
+        if state.get("data", present) != present:
+            raise UserError(
+                f"{path} comes from other training windows than those of --data_root now. Point "
+                "--data_root to the data that the run was started with, or start a new run "
+                "without --resume."
+            )
+        try:
+            self.load_state(state)
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{path} cannot be continued with these settings ({first_line(error)}). Use the "
+                "settings that the run was started with, or start a new run without --resume."
+            ) from error
+
+
+def train(training: Training[Any], run: RunDirectory, report: Callable[[Record], None]) -> None:
+    """Run epochs until every protocol has ended or the cap is reached, keeping files up to date.
+
+    The order of writes makes a kill at any moment harmless: weights of the epoch if it is the
+    best so far, its line of metrics, then the checkpoint from which the run would continue.
+    """
+    while not training.done:
+        record, best = training.run_epoch()
+        due = training.is_checkpoint_due()  # asked once: it depends on the time
+        for protocol in best:
+            if training.is_kept(protocol, due):
+                state = {"epoch": record["epoch"], "network": training.best_weights}
+                checkpoints.save(weights_path(run, protocol), state)
+        run.append_metrics(record)
+        if due:
+            checkpoints.save(run.last, training.state())
+            training.saved_at = time.monotonic()
+        report(record)
+
+
+def batches(kept: torch.Tensor, windows: Windows) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Places 0, 1, 2, ... and the windows at these places, batch by batch, in stored order."""
+    size = windows.batch_size
+    end = len(kept) if windows.part_batches == "keep" else len(kept) // size * size
+    places = torch.arange(end, device=kept.device)
+    return zip(places.split(size), kept[:end].split(size), strict=True) if end else iter(())
+
+
+def weights_path(run: RunDirectory, protocol: str) -> Path:
+    """Where the weights that a protocol chose are kept."""
+    return run.best if protocol == "paper" else run.path / f"{protocol}.pt"
+
+
+def load_weights(network: torch.nn.Module, path: Path, flags: str, part: str = "") -> int:
+    """Fill a network with the weights that a file holds; the epoch they come from.
+
+    Args:
+        network: of the right shape.
+        path: a checkpoint of the best weights.
+        flags: what decides the shape, for the message to the user.
+        part: where the file holds a larger network with entries that begin so, these are taken.
+    """
+    state = checkpoints.load(path)
+    try:
+        weights = state["network"]
+        if part and any(name.startswith(part) for name in weights):
+            weights = {
+                name.removeprefix(part): value
+                for name, value in weights.items()
+                if name.startswith(part)
+            }
+        network.load_state_dict(weights)
+        return int(state["epoch"])
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path} holds a network of another shape ({first_line(error)}). Use the {flags} that "
+            "it was trained with, or train again."
+        ) from error
+
+
+def fingerprint(split: Split) -> str:
+    """Tells other windows, or the same in another order, from these."""
+    shape = "x".join(map(str, split.windows.shape))
+    return f"{shape}:{zlib.crc32(np.ascontiguousarray(split.windows).data):08x}"
+
+
+def first_line(error: Exception) -> str:
+    """An error's message cut to what fits into a sentence."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1].rstrip(".") if lines else type(error).__name__

@@ -1,0 +1,241 @@
+"""What the source models (AGE, SGELA, MG-SCR, SM-SGE) have in common beside their recipes.
+
+They learn a pretext task for a fixed number of epochs. The public programs use the weights of the
+last epoch, so no label and no probe has an influence on the choice, and both protocols score the
+same weights.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from simmc.data.experiment.load import Experiment, Split
+from simmc.data.features import FRAMES
+from simmc.data.skeletons import Skeleton
+from simmc.data.specs import DATASETS
+from simmc.engine.load import load
+from simmc.engine.method import LAST_EPOCH, Method, without_class_balance
+from simmc.engine.training import LAST, Training, load_weights
+from simmc.errors import UserError
+from simmc.models.source import SourceNetwork
+from simmc.runs.directory import RunDirectory
+from simmc.runs.runtime import Runtime
+from simmc.scoring.match import (
+    Matched,
+    MatchRule,
+    Outcome,
+    match_encoded,
+    retrieval_outcome,
+    retrieval_record,
+    tensor_of,
+)
+from simmc.settings.groups import EVALUATION, MACHINE, dataset_and_probe
+from simmc.settings.layers import Resolved, resolve
+from simmc.settings.options import Range, option
+
+CHOSEN_BY = {"paper": LAST, "label_free": LAST}
+ENCODE_BATCH = 1024  # windows encoded at once: bounds the memory of the layers in between
+# what the group `Training` is in these methods
+COMMON_TRAINING: Mapping[str, Any] = {
+    "eval_every": option(10, "Epochs between two evaluations.", limits=Range(1), group=EVALUATION),
+    "checkpoint_seconds": option(
+        60.0, "Seconds between two checkpoints at least.", limits=Range(0), group=MACHINE
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model whose features are matched, fine-tuned or classified.
+
+    Attributes:
+        name: as the papers and `--source` spell it.
+        settings: its settings class.
+        kinds: the pooled features of the network, the one that tables show first.
+        new_network: an untrained network for settings and a skeleton.
+        size_of: settings, skeleton and name of a dataset to values a frame, parameters, and
+            operations of a training step, the latter two as the papers count.
+        shuffles: whether the training windows are brought into a random order once.
+    """
+
+    name: str
+    settings: type[Any]
+    kinds: tuple[str, ...]
+    new_network: Callable[[Any, Skeleton, torch.Generator], SourceNetwork]
+    size_of: Callable[[Any, Skeleton, str], tuple[int, int, int]]
+    shuffles: Callable[[Any], bool] = lambda settings: False
+
+    @property
+    def command(self) -> str:
+        """The command that trains it."""
+        return str(self.settings.COMMAND)
+
+    def size(self, skeleton: Skeleton, dataset: str) -> tuple[int, int, int]:
+        """`size_of` with the presets of a dataset; the usual settings for an unknown one."""
+        spec = DATASETS.get(dataset)
+        known = ["--dataset", dataset, "--probe", spec.probes[0]] if spec else []
+        return self.size_of(resolve(self.settings, known).settings, skeleton, dataset)
+
+    def load(self, settings: Any) -> Experiment:
+        """The data that settings describe."""
+        s = settings
+        return load(
+            s.place,
+            s.windows,
+            s.joints,
+            s.common.seed,
+            shuffle=self.shuffles(s),
+            with_gallery=s.pretext.with_gallery,
+        )
+
+    def score(
+        self, path: Path | None, settings: Any, data: Experiment, runtime: Runtime, rule: MatchRule
+    ) -> Outcome:
+        """The numbers of the weights in a file, and the figures of every pooled feature."""
+        assert path is not None
+        network = self.new_network(settings, data.skeleton, torch.Generator())
+        epoch = load_weights(network, path, "settings")
+        network.to(runtime.device)
+        found = {kind: retrieve(network, kind, data, runtime, rule) for kind in self.kinds}
+        kinds = {kind: retrieval_record(one) for kind, one in found.items()}
+        return retrieval_outcome(found[settings.pretext.kind], epoch, {"kinds": kinds})
+
+    def method(
+        self,
+        summary: str,
+        training: Callable[..., Training[Any]],
+        size: Callable[[Any], str],
+        title: Callable[[Any], str] | None = None,
+        **more: Any,
+    ) -> Method[Any]:
+        """The row of the registry."""
+        return Method(
+            self.settings,
+            summary,
+            title=title or (lambda settings: self.name),
+            load=self.load,
+            training=training,
+            score=self.score,
+            size=size,
+            explained=LAST_EPOCH,
+            label_free=more.pop("label_free", without_class_balance),
+            remarks=budget,
+            **more,
+        )
+
+
+def check_kind(settings: Any, kinds: tuple[str, ...]) -> None:
+    """A pooled feature that the method has; the first one where none is named."""
+    pretext = settings.pretext
+    found = {kind.casefold(): kind for kind in kinds}.get(pretext.kind.casefold())
+    if pretext.kind and found is None:
+        raise UserError(f"--kind {pretext.kind!r} is not possible; allowed: {', '.join(kinds)}.")
+    object.__setattr__(pretext, "kind", found or kinds[0])
+
+
+def preset_names(values: Mapping[str, Any]) -> list[str]:
+    """`<DATASET>_cpu` for the small budget, else `<DATASET>`: the probe plays no part."""
+    dataset, _ = dataset_and_probe(values)
+    return [f"{dataset}_cpu", "cpu"] if values["budget"] == "cpu" else [dataset]
+
+
+@torch.no_grad()
+def encode(network: SourceNetwork, windows: torch.Tensor, kind: str) -> torch.Tensor:
+    """(N, e) pooled features of (N, f, 3 J) windows."""
+    network.eval()
+    return torch.cat([network.pooled(part, kind) for part in windows.split(ENCODE_BATCH)])
+
+
+def retrieve(
+    network: SourceNetwork, kind: str, data: Experiment, runtime: Runtime, rule: MatchRule
+) -> Matched:
+    """Probe against gallery by the Euclidean distance of one kind of pooled features."""
+    encoded = partial(_encoded, network=network, kind=kind, runtime=runtime)
+    return match_encoded(encoded, data, runtime, rule)
+
+
+def _encoded(split: Split, network: SourceNetwork, kind: str, runtime: Runtime) -> torch.Tensor:
+    return encode(network, tensor_of(split, runtime.device), kind)
+
+
+def evaluated(training: Training[Any]) -> dict[str, Any]:
+    """Figures of matching by the pooled features that tables show."""
+    s, network = training.settings, training.network
+    assert isinstance(network, SourceNetwork)
+    rule = MatchRule(s.windows.same_condition_map)
+    found = retrieve(network, s.pretext.kind, training.data, training.runtime, rule)
+    return retrieval_record(found)
+
+
+def load_trained(
+    source: Source, settings: Any, skeleton: Skeleton, path: Path, runtime: Runtime
+) -> tuple[SourceNetwork, int]:
+    """The network whose weights a file holds, and the epoch they come from.
+
+    Args:
+        source: which model.
+        settings: of its pretext training.
+        skeleton: the names of its joint axis.
+        path: weights of a pretext training, or of a recognition stage that trained it further.
+        runtime: device.
+    """
+    network = source.new_network(settings, skeleton, torch.Generator())
+    epoch = load_weights(network, path, "settings of the source model", part="source.")
+    network.eval()
+    return network.to(runtime.device), epoch
+
+
+@torch.no_grad()
+def features(
+    network: SourceNetwork, split: Split, kind: str, runtime: Runtime
+) -> Iterator[np.ndarray]:
+    """Features of a split's windows, block by block: (n, f, d) frames, or (n, 1, e) pooled."""
+    for part in tensor_of(split, runtime.device).split(ENCODE_BATCH):
+        block = network.frames(part) if kind == FRAMES else network.pooled(part, kind)[:, None]
+        yield block.cpu().numpy()
+
+
+def pretext_settings(source: Source, run: RunDirectory, data_root: str, flag: str) -> Any:
+    """The settings of a run's pretext training; UserError where it trained something else.
+
+    Args:
+        source: the source model.
+        run: its training.
+        data_root: where the data are now: they may have been elsewhere, or another dataset's.
+        flag: that names the run, for the message to the user.
+    """
+    stored = run.read_config()
+    if stored.get("command") != source.command:
+        raise UserError(
+            f"{run.path} is a run of simmc {stored.get('command')}, not of {source.name}. Name a "
+            f"run of simmc {source.command} with {flag}, or train one."
+        )
+    return resolve(source.settings, ["--data_root", data_root], stored=stored).settings
+
+
+def published_settings(kind: type[Any], settings: Any) -> Any:
+    """The presets of a source model for the data of some settings."""
+    place = settings.place
+    where = ["--dataset", place.dataset, "--probe", place.probe]
+    where += ["--length", str(place.length), "--data_root", place.data_root]
+    return resolve(kind, where).settings
+
+
+def budget(resolved: Resolved[Any], data: Experiment) -> list[str]:
+    """What the small budget leaves out."""
+    settings = resolved.settings
+    if settings.pretext.budget == "full":
+        return []
+    epochs = settings.training.epochs
+    full = published_settings(type(settings), settings).training.epochs
+    if epochs >= full:
+        return []
+    return [
+        f"--budget cpu: {epochs} epochs in place of the {full} that were published; the "
+        "numbers below are those of a shorter training."
+    ]

@@ -1,0 +1,459 @@
+"""Groups of settings that commands share, named as the public READMEs and programs name them.
+
+A command's settings hold the groups that it uses, and nothing that it does not use.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+from simmc.data import specs
+from simmc.data.experiment import inputs
+from simmc.data.manifest import find_spec
+from simmc.data.specs import DatasetSpec
+from simmc.data.synthetic import perturbations
+from simmc.errors import UserError
+from simmc.settings.options import Range, Settings, option, switch
+
+MAIN = "main"
+TRAINING = "training"
+EVALUATION = "evaluation"
+MATCHING = "further ways of matching, with --mode Eval (docs/matching.md)"
+FIDELITY = "fidelity switches (released value first, exact second; docs/fidelity.md)"
+MACHINE = "files and machine"
+HEADINGS = (MAIN, TRAINING, EVALUATION, MATCHING, FIDELITY, MACHINE)
+
+COUNT = Range(1)
+FRACTION = Range(0, 1)
+INSIDE = Range(0, 1, exclusive=True)
+POSITIVE = Range(0, exclusive=True)
+THREADS = Range(1, 1024)  # with many more the system refuses, and libraries crash
+WHOLE = "all"  # --walk: recordings as they are
+
+
+@dataclass(frozen=True)
+class Place(Settings):
+    """Which dataset and probe a command works on, and where it lies."""
+
+    dataset: str = option(
+        "KS20", "IAS, KS20, BIWI, KGBD or CASIA_B; or your own (docs/data.md).", group=MAIN
+    )
+    probe: str = option(
+        "probe",
+        "'probe' (KS20, KGBD), A or B (IAS), Walking or Still (BIWI), as --probe_type (CASIA_B).",
+        group=MAIN,
+    )
+    probe_type: str = option(
+        "",
+        "Probe.gallery: nm.nm, bg.bg, cl.cl, cl.nm, bg.nm (CASIA_B; default nm.nm), or views in "
+        "degrees such as 0.30 (KS20) or 90.90 (CASIA_B too).",
+        group=MAIN,
+    )
+    length: int = option(
+        6, "Frames of a window: 4, 6, 8, 10, 12; 40, 50, 60 on CASIA_B.", limits=COUNT, group=MAIN
+    )
+    data_root: str = option("Datasets", "Folder of the preprocessed datasets.", group=MACHINE)
+
+    def read_spec(self) -> DatasetSpec:
+        """The dataset: of the table, or the user's own, whose manifest is read."""
+        return find_spec(Path(self.data_root), self.dataset, self.length)
+
+    def check(self) -> None:
+        """Names of the table's datasets and probes as the table spells them."""
+        if specs.known(self.dataset):
+            dataset, probe = chosen_probe(specs.get(self.dataset), self.probe, self.probe_type)
+            object.__setattr__(self, "dataset", dataset)
+            object.__setattr__(self, "probe", probe)
+            object.__setattr__(self, "probe_type", probe if "." in probe else "")
+
+
+@dataclass(frozen=True)
+class Machine(Settings):
+    """What a command computes on."""
+
+    device: str = option(
+        "auto", "auto, cpu or cuda.", choices=("auto", "cpu", "cuda"), transient=True, group=MACHINE
+    )
+    gpu: str = option(
+        "", "Number of the GPU; without one the CPU is used.", transient=True, group=MACHINE
+    )
+    threads: int | None = option(
+        None,
+        "Worker threads, or 'auto': OMP_NUM_THREADS, else the physical cores.",
+        kind=int,
+        limits=THREADS,
+        words={"auto": None},
+        transient=True,
+        group=MACHINE,
+    )
+
+
+@dataclass(frozen=True)
+class Common(Settings):
+    """How a run is reproduced."""
+
+    fidelity: str = option(
+        "released",
+        "Sets all fidelity switches: as the published numbers were made, or as the paper says.",
+        choices=("released", "exact"),
+        group=MAIN,
+    )
+    seed: int = option(
+        0, "Seed of every random draw of the run.", limits=Range(0, 2**63 - 1), group=MAIN
+    )
+    config: str = option(
+        "", "A TOML file of settings, as in configs/simmc.", transient=True, group=MAIN
+    )
+
+
+@dataclass(frozen=True)
+class Windows(Settings):
+    """Which windows a method sees, and in which batches."""
+
+    cve_diagonal: str = option(
+        "self",
+        "KS20 views matched with themselves (such as 90.90): every window against all others, or "
+        "repetition gc1 against gc2 and gc3.",
+        choices=("self", "settings"),
+        group=EVALUATION,
+    )
+    stress: str = option(
+        "",
+        "Perturb the data, to see where a method fails: " + perturbations.ALLOWED + ".",
+        group=MAIN,
+    )
+    part_batches: str = switch("part_batches", FIDELITY)
+    class_sampling: str = switch("class_sampling", FIDELITY)
+    same_condition_map: str = switch("same_condition_map", FIDELITY)
+    double_load: str = switch("double_load", FIDELITY)
+    batch_size: int = option(256, "Windows of a batch.", limits=COUNT, group=TRAINING)
+
+    def balances_classes(self, dataset: str) -> bool:
+        """Whether identities decide which training windows are learned from, and how often."""
+        spec = specs.DATASETS.get(dataset)
+        released = spec is not None and spec.sampled_by_class
+        return self.class_sampling == "all" or (self.class_sampling == "on" and released)
+
+
+@dataclass(frozen=True)
+class Joints(Settings):
+    """How the joints of a frame are read, and what a frame is described by."""
+
+    input: str = option(
+        inputs.JOINTS,
+        "What a frame is described by: joints (the papers'), turned, or, where the method takes "
+        "any values, bones, distances, angles, motion; several joined by +.",
+        group=TRAINING,
+    )
+    input_scale: float = option(
+        0.3,
+        "Deviation of every value of an --input that is measured, over the training frames.",
+        limits=POSITIVE,
+        group=TRAINING,
+    )
+    kgbd_order: str = switch("kgbd_order", FIDELITY)
+    root: str = switch("root", FIDELITY)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What a frame is described by."""
+        return inputs.parts_of(self.input)
+
+    def check(self) -> None:
+        """Inputs that exist."""
+        object.__setattr__(self, "input", "+".join(self.parts))
+
+    def require_coordinates(self, command: str) -> None:
+        """UserError where a frame is described by more than coordinates of joints."""
+        if len(self.parts) > 1 or self.parts[0] not in inputs.COORDINATES:
+            raise UserError(
+                f"--input {self.input}: simmc {command} needs coordinates of joints; allowed: "
+                f"{', '.join(inputs.COORDINATES)}."
+            )
+
+
+@dataclass(frozen=True)
+class Rematch(Settings):
+    """Further ways to match the features of a trained run (docs/matching.md)."""
+
+    rerank: str = option(
+        "off",
+        "k-reciprocal re-ranking of probe and gallery windows together.",
+        choices=("off", "on"),
+        transient=True,
+        group=MATCHING,
+    )
+    rerank_k1: int = option(
+        20, "rerank: nearest neighbours.", limits=COUNT, transient=True, group=MATCHING
+    )
+    rerank_k2: int = option(
+        6, "rerank: windows averaged.", limits=COUNT, transient=True, group=MATCHING
+    )
+    rerank_lambda: float = option(
+        0.3,
+        "rerank: share of the original distance.",
+        limits=FRACTION,
+        transient=True,
+        group=MATCHING,
+    )
+    expand: int = option(
+        0,
+        "Query expansion by so many gallery windows; 0: none.",
+        limits=Range(0),
+        transient=True,
+        group=MATCHING,
+    )
+    expand_alpha: float = option(
+        3.0,
+        "expand: power of the similarity that weighs them.",
+        limits=Range(0),
+        transient=True,
+        group=MATCHING,
+    )
+    expand_gallery: str = option(
+        "off",
+        "expand: the gallery's windows as well.",
+        choices=("off", "on"),
+        transient=True,
+        group=MATCHING,
+    )
+    walk: int | str = option(
+        0,
+        "Also match means of so many windows of a recording, one after another; 'all': of whole "
+        "recordings; 0: none.",
+        kind=int,
+        limits=Range(0),
+        words={WHOLE: WHOLE},
+        transient=True,
+        group=MATCHING,
+    )
+
+    @property
+    def flags(self) -> list[str]:
+        """The flags of further ways of matching that are asked for."""
+        flags = []
+        if self.rerank == "on":
+            flags.append("--rerank on")
+        if self.expand:
+            flags.append(f"--expand {self.expand}")
+        if self.walk:
+            flags.append(f"--walk {self.walk}")
+        return flags
+
+    def check(self) -> None:
+        """Details only of what is asked for."""
+        for name, needed, there in (
+            ("rerank_k1", "--rerank on", self.rerank == "on"),
+            ("rerank_k2", "--rerank on", self.rerank == "on"),
+            ("rerank_lambda", "--rerank on", self.rerank == "on"),
+            ("expand_alpha", "--expand K", bool(self.expand)),
+            ("expand_gallery", "--expand K", bool(self.expand)),
+        ):
+            value = getattr(self, name)
+            if value != getattr(type(self), name) and not there:
+                raise UserError(f"--{name} {value} needs {needed}.")
+
+
+@dataclass(frozen=True)
+class Training(Settings):
+    """A training in epochs, and the run that keeps it."""
+
+    mode: str = option(
+        "Train",
+        "Train, or score a trained run.",
+        choices=("Train", "Eval"),
+        transient=True,
+        group=MAIN,
+    )
+    lr: float = option(3.5e-4, "Learning rate of Adam.", limits=POSITIVE, group=TRAINING)
+    epochs: int = option(
+        15000, "Epochs; nothing ends a run earlier.", limits=Range(0), group=TRAINING
+    )
+    eval_every: int = option(1, "Epochs between two evaluations.", limits=COUNT, group=EVALUATION)
+    model_size: bool = option(
+        False, "Print parameters and operations of the model.", group=EVALUATION
+    )
+    eval_sqrt: str = switch("eval_sqrt", FIDELITY)
+    model_root: str = option("ReID_Models", "Folder of the runs.", transient=True, group=MACHINE)
+    run: str = option(
+        "",
+        "Name of the run; with Eval and --resume, the run to use (default: latest).",
+        transient=True,
+        group=MACHINE,
+    )
+    save_model: bool = option(True, "Keep the weights of the best epoch.", group=MACHINE)
+    save_flag: str = option("", "Suffix of the run's name.", group=MACHINE)
+    resume: bool = option(
+        False, "Continue a run from its last checkpoint.", transient=True, group=MACHINE
+    )
+    checkpoint_every: int = option(
+        1, "Epochs between two checkpoints.", limits=COUNT, group=MACHINE
+    )
+    checkpoint_seconds: float = option(
+        0.0, "Seconds between two checkpoints at least.", limits=Range(0), group=MACHINE
+    )
+    tensorboard: bool = option(False, "Also write TensorBoard files.", group=MACHINE)
+
+
+@dataclass(frozen=True)
+class LabelFree(Settings):
+    """The second training of a method that learns without labels, where the first used some."""
+
+    label_free_run: str = option(
+        "on",
+        "Where identities decide what is learned from (as in class sampling), train a second time "
+        "without them, for the label-free numbers.",
+        choices=("on", "off"),
+        group=TRAINING,
+    )
+
+
+@dataclass(frozen=True)
+class Stopping(Settings):
+    """When a published training by clustering ends, and which epoch counts."""
+
+    patience: int = option(
+        100, "Epochs without a better one before the run ends.", limits=COUNT, group=TRAINING
+    )
+    selection: str = switch("selection", FIDELITY)
+
+
+@dataclass(frozen=True)
+class Clustering(Settings):
+    """How pseudo labels are found, and on what."""
+
+    eps: float = option(
+        0.8, "DBSCAN: largest Jaccard distance of neighbours.", limits=INSIDE, group=TRAINING
+    )
+    min_samples: int = option(
+        2, "DBSCAN: neighbours of a core point, itself included.", limits=COUNT, group=TRAINING
+    )
+    k1: int = option(
+        20, "Nearest neighbours behind the Jaccard distance.", limits=COUNT, group=TRAINING
+    )
+    k2: int = option(6, "Neighbours averaged in its query expansion.", limits=COUNT, group=TRAINING)
+    neighbors: str = option(
+        "exact",
+        "Neighbour search of the clustering: exact, or approximate for very many windows.",
+        choices=("exact", "approximate"),
+        group=TRAINING,
+    )
+    recall: float = option(
+        0.97,
+        "Share of the true neighbours that an approximate search is to find.",
+        limits=Range(0.01, 1),
+        group=TRAINING,
+    )
+    executor: str = option(
+        "local",
+        "What clusters on the CPU: threads of this process, or Ray (docs/cluster.md).",
+        choices=("local", "ray"),
+        transient=True,
+        group=MACHINE,
+    )
+    address: str = option(
+        "",
+        "Ray cluster: host:port, or auto; without one Ray is started on this machine alone.",
+        transient=True,
+        group=MACHINE,
+    )
+
+    def check(self) -> None:
+        """Neighbour lists long enough, an address that is used."""
+        if self.address and self.executor != "ray":
+            raise UserError(f"--address {self.address} needs --executor ray.")
+        if self.k2 > self.k1:
+            raise UserError(f"--k2 {self.k2} must not exceed --k1 {self.k1}.")
+
+
+@dataclass(frozen=True)
+class Pretext(Settings):
+    """The training of a source model, whose features SimMC-UF fine-tunes."""
+
+    budget: str = option(
+        "full",
+        "Presets with as many epochs as published, or with fewer, for a machine without a GPU.",
+        choices=("full", "cpu"),
+        group=TRAINING,
+    )
+    train_on: str = option(
+        "train",
+        "Windows that are learned: the training set, or the gallery as well (SGELA's division of "
+        "KGBD and KS20 to classify them; nothing may be matched against such a gallery).",
+        choices=("train", "train_gallery"),
+        group=TRAINING,
+    )
+    kind: str = option(
+        "",
+        "Pooled feature that the tables show; the results hold all. Default: the method's first.",
+        group=EVALUATION,
+    )
+
+    @property
+    def with_gallery(self) -> bool:
+        """Whether the gallery's windows are learned as well."""
+        return self.train_on == "train_gallery"
+
+
+def typed_folders(settings: Settings, *names: str) -> str:
+    """Flags of those folders that are not the default ones, for a command to be run next."""
+    values, defaults = settings.flat(), type(settings).of().flat()
+    changed = [name for name in names if values[name] != defaults[name]]
+    return "".join(f" --{name} {quote(values[name])}" for name in changed)
+
+
+def dataset_and_probe(values: Mapping[str, Any]) -> tuple[str, str]:
+    """Dataset and probe of flat values, as the table spells them where it has them."""
+    if not specs.known(values["dataset"]):
+        return values["dataset"], values["probe"]
+    return chosen_probe(specs.get(values["dataset"]), values["probe"], values["probe_type"])
+
+
+def presets_of_probe(values: Mapping[str, Any]) -> list[str]:
+    """`<DATASET>_<probe>`, then `<DATASET>_probe`: the KS20 views have none of their own."""
+    dataset, probe = dataset_and_probe(values)
+    return [f"{dataset}_{probe}", f"{dataset}_probe"]
+
+
+def length_of_dataset(values: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The length of window that a dataset of the table has by default, and its name."""
+    if not specs.known(values["dataset"]):
+        return "", {}
+    spec = specs.get(values["dataset"])
+    return f"dataset {spec.name}", {"length": spec.default_length}
+
+
+def chosen_probe(spec: DatasetSpec, probe: str, probe_type: str) -> tuple[str, str]:
+    """Dataset and probe by their proper names.
+
+    CASIA_B and the view protocol of KS20 name probe and gallery at once ("nm.nm", "0.30"), with
+    `--probe_type` or `--probe`; such a pair is returned as the probe.
+    """
+    pairs = _pairs(spec.name)
+    if probe_type and not pairs:
+        raise UserError(
+            f"--probe_type {probe_type} is for CASIA_B and KS20; with {spec.name} use --probe: "
+            f"{', '.join(spec.probes)}."
+        )
+    plain = probe.casefold() == "probe"
+    if probe_type and not plain and probe != probe_type:
+        raise UserError(
+            f"--probe {probe} and --probe_type {probe_type} disagree; give one of them."
+        )
+    wanted = probe_type or ("nm.nm" if spec.name == "CASIA_B" and plain else probe)
+    allowed = dict.fromkeys((*spec.probes, *pairs))
+    for name in allowed:
+        if name.casefold() == wanted.casefold():
+            return spec.name, name
+    flag = "--probe_type" if probe_type else "--probe"
+    raise UserError(
+        f"{flag} {wanted!r} is not possible with {spec.name}; allowed: {', '.join(allowed)}."
+    )
+
+
+def _pairs(dataset: str) -> tuple[str, ...]:
+    """Probe.gallery pairs of a dataset; none for most."""
+    views = tuple(specs.BY_VIEW[dataset].gallery_of) if dataset in specs.BY_VIEW else ()
+    return (*specs.CASIA_PROBES, *views) if dataset == "CASIA_B" else views
