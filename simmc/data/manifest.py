@@ -1,17 +1,22 @@
-"""The manifest of a preprocessed set, and the folder swap that makes a set whole or absent."""
+"""The manifest of a preprocessed set, and the folder swap that makes a set whole or absent.
+
+The manifest holds the sha256 of every array of the set, so that its own checksum stands for the
+values as well, and files that were damaged or exchanged are refused.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from simmc import schema
 from simmc.data import specs
 from simmc.data.skeletons import SKELETONS, Skeleton
 from simmc.data.specs import DatasetSpec
@@ -21,11 +26,35 @@ from simmc.runs import atomic
 NAME = "manifest.json"
 SCHEMA = 1
 _LEFTOVER_SECONDS = 3600
+_AGAIN = "run Preprocess.py again, or write your own set again with write_dataset"
+_FORM = {
+    "schema": schema.Within(SCHEMA, SCHEMA, whole=True),
+    "dataset?": str,
+    "length?": int,
+    "generated?": bool,
+    "skeleton?": {"name": str, "joints": [str], "root": str, "bones?": [[str]]},
+    "gallery_of?": {str: str},
+    "counts?": {str: {"windows": int}},
+    "files?": {str: str},
+    "recordings?": [
+        {
+            "name": str,
+            "identity?": (None, int),
+            "split?": (None, str),
+            "attributes?": {str: (float, str)},
+        }
+    ],
+}
 
 
 def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
-    """Writes ``manifest.json``, without times or absolute paths: equal sets have equal ones."""
-    atomic.write_json(folder / NAME, {"schema": SCHEMA, **content})
+    """Writes ``manifest.json``, with the checksum of every array that lies in the folder.
+
+    It holds no times and no absolute paths: equal sets have equal ones.
+    """
+    arrays = sorted(folder.rglob("*.npy"))
+    files = {path.relative_to(folder).as_posix(): file_sha256(path) for path in arrays}
+    atomic.write_json(folder / NAME, {"schema": SCHEMA, **content, "files": files})
 
 
 def read_manifest(folder: Path) -> tuple[dict[str, Any] | None, str | None]:
@@ -37,13 +66,56 @@ def read_manifest(folder: Path) -> tuple[dict[str, Any] | None, str | None]:
         return None, None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the file") from error
+    return _parsed(data, str(path)), hashlib.sha256(data).hexdigest()
+
+
+@lru_cache(maxsize=4)
+def _parsed(data: bytes, where: str) -> dict[str, Any]:
+    """The manifest; every split of a set asks for it."""
+    content: dict[str, Any] = schema.parse_json(data, _FORM, where, _AGAIN)
+    return {"recordings": [], "counts": {}, "files": {}, **content}
+
+
+def file_sha256(path: Path) -> str:
+    """Hex digest of a file."""
     try:
-        content = json.loads(data)
-    except ValueError as error:
-        raise UserError(f"{path}: no valid JSON ({error}); run Preprocess.py again") from error
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        raise UserError(f"{path}: not a manifest this version knows; run Preprocess.py again")
-    return content, hashlib.sha256(data).hexdigest()
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check the file") from error
+
+
+def has_checksums(manifest: Mapping[str, Any] | None) -> bool:
+    """Whether the files of a set can be checked; not those of the public program or of old sets."""
+    return bool(manifest and manifest["files"])
+
+
+def check_files(
+    base: Path, manifest: Mapping[str, Any], split: str, count: int, paths: Iterable[Path]
+) -> None:
+    """UserError where a split is not what the manifest describes.
+
+    Args:
+        base: folder of dataset and length, which holds the manifest.
+        manifest: its content.
+        split: name of the split.
+        count: how many windows its files hold.
+        paths: the files that are read.
+    """
+    expected = manifest["counts"].get(split, {}).get("windows", count)
+    if expected != count:
+        raise UserError(
+            f"{base / NAME}: counts {expected} windows in {split}, but its files hold {count}: "
+            f"windows were lost or added; {_AGAIN}"
+        )
+    if not has_checksums(manifest):
+        return
+    for path in paths:
+        if manifest["files"].get(path.relative_to(base).as_posix()) != file_sha256(path):
+            raise UserError(
+                f"{path}: is not the file that {NAME} describes: values were changed, moved or "
+                f"exchanged since the set was written; {_AGAIN}"
+            )
 
 
 def describe_skeleton(skeleton: Skeleton, *, bones: bool = False) -> dict[str, Any]:

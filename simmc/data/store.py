@@ -15,6 +15,7 @@ import numpy as np
 from simmc import __version__
 from simmc.data import arrays, own, specs
 from simmc.data.manifest import (
+    check_files,
     describe_skeleton,
     find_spec,
     read_manifest,
@@ -43,6 +44,8 @@ __all__ = [
     "write_manifest",
     "write_split",
 ]
+
+_MOST_RECORDINGS = 2**31  # where no manifest lists them
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +152,8 @@ def write_split(
 def read_split(data_root: Path, spec: DatasetSpec | str, length: int, split: str) -> StoredSplit:
     """One split, coordinates mapped from disk; UserError naming the file where anything is off."""
     spec = find_spec(data_root, spec, length) if isinstance(spec, str) else spec
-    folder = split_folder(dataset_folder(data_root, spec, length), spec, split)
+    base = dataset_folder(data_root, spec, length)
+    folder = split_folder(base, spec, split)
 
     def target(what: str) -> Path:
         return file_path(folder, spec, length, split, what)
@@ -173,26 +177,54 @@ def read_split(data_root: Path, spec: DatasetSpec | str, length: int, split: str
             found = f"{len(plane)} windows, but x has {len(x)}"
             raise UserError(f"{target(axis)}: {found}; {arrays.AGAIN}")
     labels = read_labels(folder, spec, length, split, len(x))
+    used = [target(what) for what in ("x", "y", "z", label_file(folder, spec, length, split))]
+    manifest, indices = read_manifest(base)[0], None
     recording = target("recording")
-    indices = arrays.read_integers(recording, len(x)) if recording.exists() else None
+    listed = manifest is not None and recording.relative_to(base).as_posix() in manifest["files"]
+    if recording.exists() or listed:
+        known = None if manifest is None else len(manifest["recordings"])
+        indices = read_recordings(recording, len(x), known)
+        used.append(recording)
+    if manifest is not None:
+        check_files(base, manifest, split, len(x), used)
     return StoredSplit((x, y, z), labels, indices, folder)
+
+
+def read_recordings(path: Path, count: int, known: int | None) -> np.ndarray:
+    """Place of every window's recording, (N,) int64, in a list of so many (None: not known)."""
+    places = arrays.read_integers(path, count)
+    most = _MOST_RECORDINGS if known is None else known
+    wrong = places[(places < 0) | (places >= most)]
+    if len(wrong):
+        raise UserError(
+            f"{path}: names recording {wrong[0]}, where there are at most {most:,}, counted from "
+            f"0; {arrays.AGAIN}"
+        )
+    return places
+
+
+def label_file(folder: Path, spec: DatasetSpec, length: int, split: str) -> str:
+    """Which of its two files gives the labels of a split."""
+    exists = file_path(folder, spec, length, split, "frame_id").exists()
+    return "frame_id" if exists else "ids"
 
 
 def read_labels(folder: Path, spec: DatasetSpec, length: int, split: str, count: int) -> np.ndarray:
     """The identity label of every window of a split, (N,) int64, from either of its two files."""
-    frame_id = file_path(folder, spec, length, split, "frame_id")
-    ids = file_path(folder, spec, length, split, "ids")
-    if frame_id.exists():
-        return arrays.read_integers(frame_id, count)
-    labels = np.full(count, -1, dtype=np.int64)
-    covered = 0
-    for label, places in read_ids(ids).items():
-        if not all(0 <= place < count for place in places):
-            raise UserError(f"{ids}: names windows beyond the {count} there are; {arrays.AGAIN}")
-        labels[places] = label
-        covered += len(places)
-    if covered != count:
-        raise UserError(f"{ids}: names {covered} windows, but there are {count}; {arrays.AGAIN}")
+    what = label_file(folder, spec, length, split)
+    ids = file_path(folder, spec, length, split, what)
+    if what == "frame_id":
+        return arrays.read_integers(ids, count)
+    windows_of = read_ids(ids)
+    places = [place for own in windows_of.values() for place in own]
+    if len(places) != count or set(places) != set(range(count)):
+        raise UserError(
+            f"{ids}: names {len(places)} windows, {len(set(places))} different ones, where each of "
+            f"the {count} windows is due once; {arrays.AGAIN}"
+        )
+    labels = np.empty(count, dtype=np.int64)
+    for label, own in windows_of.items():
+        labels[own] = label
     return labels
 
 
@@ -201,9 +233,9 @@ def read_ids(path: Path) -> dict[int, list[int]]:
     if not path.exists():
         raise UserError(f"{path}: the file is missing; {arrays.AGAIN}")
     content = read_object_array(path)
-    if not isinstance(content, dict) or not all(
-        isinstance(label, int) and isinstance(places, list) and all(type(p) is int for p in places)
-        for label, places in content.items()
+    if not isinstance(content, dict) or not all(  # its keys are integers of 64 bits
+        isinstance(places, list) and all(type(p) is int for p in places)
+        for places in content.values()
     ):
         raise UserError(f"{path}: not a dict of window indices by identity; {arrays.AGAIN}")
     return content
