@@ -59,6 +59,12 @@ def data_summary(data: Experiment) -> None:
         for name, split in (("train", data.train), ("probe", data.probe), ("gallery", data.gallery))
     ]
     say(f"windows: {', '.join(parts)}")
+    if any(data.copies.values()):
+        found = ", ".join(f"{count:,} in {name}" for name, count in data.copies.items())
+        say(f"exact copies: probe windows of which there is a copy: {found}")
+    if not data.checked:
+        lack = "holds no checksums of them" if data.checksum else "is missing"
+        say(f"the files of the windows cannot be checked: manifest.json {lack}")
     if data.generated:
         say("generated walkers: the numbers below say nothing about real people")
 

@@ -6,7 +6,13 @@ from typing import Any
 import numpy as np
 
 from simmc.cli import console
-from simmc.cli.run_folder import PROTOCOLS, keep_probes, new_results, take_retrievals
+from simmc.cli.run_folder import (
+    PROTOCOLS,
+    described_data,
+    keep_probes,
+    new_results,
+    take_retrievals,
+)
 from simmc.cli.training import CMC_RANKS, load
 from simmc.config import DescriptorSettings, Resolved, resolve
 from simmc.config.descriptors import ALL, NAMES
@@ -116,7 +122,7 @@ def score(
         run_name(settings),
         pointer=POINTER,
     )
-    run.write_config(resolved.to_dict())
+    run.write_config(resolved.to_dict() | {"data": described_data(data)})
     keep_probes(run, take_retrievals(results), data)
     run.write_results(results)
     return results, run

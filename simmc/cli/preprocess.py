@@ -125,6 +125,7 @@ def table(outcome: Outcome) -> str:
     for done in outcome.done:
         split = ", ".join(f"{name} {count:,}" for name, count in done.windows.items())
         lines += ["", f"{done.dataset}: {split} windows", f"written to {done.folder}"]
+        lines += [f"the same frames, bit by bit: {', '.join(names)}" for names in done.copies]
         if done.generated:
             lines.append(
                 "These are generated walkers: their numbers say nothing about real people."

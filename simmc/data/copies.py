@@ -34,14 +34,13 @@ def count_copies(
     place = np.minimum(np.searchsorted(known, keys, sorter=order), len(known) - 1)
     found = order[place]
     alike = np.flatnonzero(known[found] == keys)
+    count = 0
     for low in range(0, len(alike), _CHUNK):
         rows = alike[low : low + _CHUNK]
         for one, two in zip(probe.planes, other.planes, strict=True):
-            same = (one[probes[rows]] == two[others[found[rows]]]).all((1, 2))
-            keys[rows[~same]] = 0
-            rows = rows[same]
-        keys[rows] = 1
-    return int((keys[alike] == 1).sum())
+            rows = rows[(one[probes[rows]] == two[others[found[rows]]]).all((1, 2))]
+        count += len(rows)
+    return count
 
 
 def _keys(split: StoredSplit) -> np.ndarray:

@@ -16,6 +16,7 @@ import numpy as np
 
 from simmc import __version__
 from simmc.data import specs, splits, store, windows
+from simmc.data.copies import same_recordings
 from simmc.data.manifest import describe_skeleton
 from simmc.data.recordings import MARKER, Progress, ReadOptions, Recording, silent
 from simmc.data.specs import DATASETS, DatasetSpec
@@ -37,6 +38,7 @@ class Summary:
     seconds: float
     generated: bool  # invented walkers, not people
     folder: Path
+    copies: Sequence[Sequence[str]] = ()  # names of recordings with the same frames
 
 
 @dataclass(frozen=True)
@@ -169,10 +171,12 @@ def _write(job: _Job, data_root: Path, began: float) -> Summary:
     """Writes every split and the manifest into a folder that is swapped in at the end."""
     spec, roles = job.spec, _roles(job)
     target = store.dataset_folder(data_root, spec, job.length)
+    copies = same_recordings(job.recordings)
     kept: dict[int, int] = {}  # frames after cutting, by place; CVE uses a recording twice
     with store.staged_folder(target) as stage:
         counts = {role.split: _write_role(job, role, stage, kept) for role in roles}
-        store.write_manifest(stage, _manifest(job, roles, counts))
+        content = _manifest(job, roles, counts) | ({"copies": copies} if copies else {})
+        store.write_manifest(stage, content)
     return Summary(
         dataset=spec.folder if job.protocol == "CVE" else spec.name,
         persons=len({recording.identity for recording in job.recordings}),
@@ -183,6 +187,7 @@ def _write(job: _Job, data_root: Path, began: float) -> Summary:
         seconds=time.perf_counter() - began,
         generated=job.generated,
         folder=target,
+        copies=copies,
     )
 
 

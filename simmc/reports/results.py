@@ -62,6 +62,11 @@ class Run:
         return str(self._data.get("manifest_sha256") or "")
 
     @property
+    def checked(self) -> bool:
+        """Whether the manifest held the checksums of the windows that were scored."""
+        return bool(self._data.get("checked"))
+
+    @property
     def generated(self) -> bool:
         """Whether the data are known to be generated walkers, which no paper's row can match."""
         return bool(self._data.get("generated"))
