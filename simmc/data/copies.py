@@ -5,7 +5,7 @@ Shape letters: N windows, K floats of a window in one of its three planes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -17,19 +17,28 @@ _HALF = np.uint64(32)
 
 
 def count_copies(
-    probe: StoredSplit, probes: np.ndarray, other: StoredSplit, others: np.ndarray
-) -> int:
-    """How many of some probe windows have an exact copy among some windows of another split.
+    probe: StoredSplit, probes: np.ndarray, others: Mapping[str, tuple[StoredSplit, np.ndarray]]
+) -> dict[str, int]:
+    """How many of some probe windows have an exact copy among some windows of other splits.
 
     Args:
         probe: a split.
         probes: indices of its windows that count.
-        other: another split.
-        others: indices of its windows that count.
+        others: name -> another split, and indices of its windows that count.
+
+    Returns:
+        Name -> number of probe windows.
     """
-    if not len(probes) or not len(others) or probe.planes[0].shape[1:] != other.planes[0].shape[1:]:
+    keys = _keys(probe)[probes]
+    return {name: _copied(probe, probes, keys, *other) for name, other in others.items()}
+
+
+def _copied(
+    probe: StoredSplit, probes: np.ndarray, keys: np.ndarray, other: StoredSplit, others: np.ndarray
+) -> int:
+    if not len(probes) or not len(others):
         return 0
-    keys, known = _keys(probe)[probes], _keys(other)[others]
+    known = _keys(other)[others]
     order = np.argsort(known)
     place = np.minimum(np.searchsorted(known, keys, sorter=order), len(known) - 1)
     found = order[place]
@@ -51,7 +60,8 @@ def _keys(split: StoredSplit) -> np.ndarray:
         count = plane[0].size
         weights = rng.integers(0, 2**63, count, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
         for low in range(0, len(plane), _CHUNK):
-            rows = np.ascontiguousarray(plane[low : low + _CHUNK], dtype=np.float64)
+            block = np.asarray(plane)[low : low + _CHUNK]
+            rows = np.ascontiguousarray(block, dtype=np.float64)
             bits = rows.reshape(len(rows), count).view(np.uint64)
             # the low half of a float64 that was a float32 is 0, and a product keeps zeros there
             keys[low : low + _CHUNK] += np.einsum("nk,k->n", bits ^ (bits >> _HALF), weights)

@@ -152,9 +152,9 @@ def load_experiment(
     chosen = chosen[: batches(len(chosen), "training", train.path)]
     probes = np.arange(batches(len(probe_set), "probe", probe_set.path))
     gallery = np.arange(batches(len(gallery_set), "gallery", gallery_set.path))
-    copies = {"train": count_copies(probe_set, probes, train, np.unique(chosen))}
-    if not same:
-        copies["gallery"] = count_copies(probe_set, probes, gallery_set, gallery)
+    others = {"train": (train, np.unique(chosen)), "gallery": (gallery_set, gallery)}
+    if same:
+        del others["gallery"]
     probe_split = _bring(probe_set, probes, view, test_identities)
     return Experiment(
         train=_bring(train, chosen, view, identities),
@@ -168,7 +168,7 @@ def load_experiment(
         checksum=checksum,
         generated=bool(manifest and manifest.get("generated")),
         checked=has_checksums(manifest),
-        copies=copies,
+        copies=count_copies(probe_set, probes, others),
     )
 
 

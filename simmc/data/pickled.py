@@ -5,10 +5,10 @@
 stream is read with stand-ins: none of numpy's or any other library's code runs on its behalf, and
 every name but those of array, dtype and scalar reconstruction is refused.
 
-Memory and time are bounded by the size of the file. Python's own unpickler keeps its memo in a dict,
-where the one in C makes room for the highest number that a file names; operations that make room
-for what a file only announces are refused; and no more items are unfolded than the file has bytes,
-however often its lists refer to each other.
+Memory and time are bounded by the size of the file. Python's own unpickler keeps its memo in a
+dict, where the one in C makes room for the highest number that a file names; operations that make
+room for what a file only announces are refused; and no more items are unfolded than the file has
+bytes, however often its lists refer to each other.
 """
 
 from __future__ import annotations

@@ -216,15 +216,15 @@ def read_labels(folder: Path, spec: DatasetSpec, length: int, split: str, count:
     if what == "frame_id":
         return arrays.read_integers(ids, count)
     windows_of = read_ids(ids)
-    places = [place for own in windows_of.values() for place in own]
+    places = [place for windows in windows_of.values() for place in windows]
     if len(places) != count or set(places) != set(range(count)):
         raise UserError(
             f"{ids}: names {len(places)} windows, {len(set(places))} different ones, where each of "
             f"the {count} windows is due once; {arrays.AGAIN}"
         )
     labels = np.empty(count, dtype=np.int64)
-    for label, own in windows_of.items():
-        labels[own] = label
+    for label, windows in windows_of.items():
+        labels[windows] = label
     return labels
 
 
