@@ -62,6 +62,7 @@ class PreprocessSettings(Settings):
     ias_cut: str = switch("ias_cut", FIDELITY)
     ks20_time: str = switch("ks20_time", FIDELITY)
     ks20_roles: str = switch("ks20_roles", FIDELITY)
+    zero_joints: str = switch("zero_joints", FIDELITY)
     dense_starts: str = switch("dense_starts", FIDELITY)
 
 
