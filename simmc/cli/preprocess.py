@@ -126,6 +126,7 @@ def table(outcome: Outcome) -> str:
     for done in outcome.done:
         split = ", ".join(f"{name} {count:,}" for name, count in done.windows.items())
         lines += ["", f"{done.dataset}: {split} windows", f"written to {done.folder}"]
+        lines += done.notes
         if done.generated:
             lines.append(
                 "These are generated walkers: their numbers say nothing about real people."

@@ -9,13 +9,16 @@ from pathlib import Path
 
 from simmc.errors import UserError
 
+_READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
 
 def read_bytes(path: Path) -> bytes:
     """The whole file; UserError where it cannot be read or is no plain file."""
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - there are very many files
-            raise UserError(f"{path}: no plain file, so it cannot be read; take it away")
-        with path.open("rb", buffering=0) as file:
+        # at the lowest level, since there are very many files; a pipe must not make this wait
+        with open(os.open(path, _READ), "rb", buffering=0) as file:  # noqa: PTH123
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise UserError(f"{path}: no plain file, so it cannot be read; take it away")
             return file.readall()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the file") from error
