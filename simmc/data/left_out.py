@@ -50,12 +50,18 @@ def fill_unseen(
     for recording in recordings:
         frames, own = filled(recording.frames, zeros)
         done.append(replace(recording, frames=frames))
-        extent = np.ptp(frames, axis=1).max(axis=1, initial=0) if frames.size else np.zeros(0)
+        extent = _extent(frames)
         own["tall_frames"] = int(np.count_nonzero(extent > TALL))
         own["small_frames"] = int(np.count_nonzero(extent < SMALL))
         counts.update(recording.counts)
         counts.update(own)
     return done, {name: count for name, count in sorted(counts.items()) if count}
+
+
+def _extent(frames: np.ndarray) -> np.ndarray:
+    """The longest side of the box around each body, (T,) metres."""
+    by_joint = np.ascontiguousarray(np.moveaxis(frames, 1, 0))  # much faster to reduce
+    return np.ptp(by_joint, axis=0).max(axis=1, initial=0)
 
 
 def without_windows(

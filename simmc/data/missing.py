@@ -44,7 +44,8 @@ def filled(frames: np.ndarray, zeros: bool) -> tuple[np.ndarray, dict[str, int]]
     Returns:
         (T', J, 3) and counts of joints and frames.
     """
-    at_zero = ~frames.any(axis=2)  # NaN counts as true
+    x, y, z = np.moveaxis(frames == 0, -1, 0)
+    at_zero = x & y & z
     unknown = np.isnan(frames).any(axis=2) if np.isnan(frames.min(initial=0)) else None
     counts = {
         "zero_joints": int(np.count_nonzero(at_zero)),
