@@ -170,7 +170,7 @@ def _write(job: _Job, data_root: Path, began: float) -> Summary:
     spec, roles = job.spec, _roles(job)
     target = store.dataset_folder(data_root, spec, job.length)
     kept: dict[int, int] = {}  # frames after cutting, by place; CVE uses a recording twice
-    with store.staged_folder(target) as stage:
+    with store.staged_folder(target, store.is_written) as stage:
         counts = {role.split: _write_role(job, role, stage, kept) for role in roles}
         store.write_manifest(stage, _manifest(job, roles, counts))
     return Summary(
