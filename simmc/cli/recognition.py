@@ -77,7 +77,7 @@ def source_settings(settings: RecognitionSettings) -> SourceSettings:
 def load(settings: RecognitionSettings) -> Experiment:
     """The experiment, with joints as the source model read them."""
     trained = source_settings(settings)
-    if skeleton_of(trained.spec) is not skeleton_of(settings.spec):
+    if not skeleton_of(trained.spec).same_body(skeleton_of(settings.spec)):
         raise UserError(
             f"--encoder_run {settings.encoder_run}: {settings.source} was trained on "
             f"{trained.spec.skeleton.name}, and {settings.dataset} has "

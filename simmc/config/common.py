@@ -183,6 +183,7 @@ class DataSettings(PlaceSettings):
                 f"--input {self.input}: simmc {self.COMMAND} needs coordinates of joints; allowed: "
                 f"{', '.join(inputs.COORDINATES)}."
             )
+        inputs.width(specs.skeleton_of(self.spec), parts)  # joints and bones that the input needs
         joints = self.spec.skeleton.joints
         if self.root not in ("first", "sensor", "none", *joints):
             raise UserError(

@@ -20,7 +20,7 @@ from simmc.data.manifest import NAME, has_checksums, spec_of
 from simmc.data.plausible import check_coordinates
 from simmc.data.sampling import class_sample
 from simmc.data.skeletons import KGBD_FILE, KINECT_V1, Skeleton, permutation
-from simmc.data.specs import DatasetSpec, skeleton_of
+from simmc.data.specs import DatasetSpec, reads_by_other_names, skeleton_of
 from simmc.data.store import StoredSplit
 from simmc.data.stress import Sets, stressed
 from simmc.data.times import recording_times
@@ -192,7 +192,7 @@ def _joint_view(spec: DatasetSpec, kgbd_order: str, root: str) -> _View:
     centre.
     """
     named, order, shown = spec.skeleton, None, skeleton_of(spec)
-    if spec.skeleton is KGBD_FILE:
+    if reads_by_other_names(spec):
         if kgbd_order in ("mapped", "mirrored"):
             named = KINECT_V1
             order = permutation(KGBD_FILE, KINECT_V1, mirrored=kgbd_order == "mirrored")

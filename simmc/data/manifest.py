@@ -7,19 +7,20 @@ values as well, and files that were damaged or exchanged are refused.
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from simmc import schema
 from simmc.data import specs
-from simmc.data.skeletons import SKELETONS, Skeleton
+from simmc.data.skeletons import SKELETONS, Part, Skeleton, with_parts
 from simmc.data.specs import DatasetSpec
 from simmc.errors import UserError
 from simmc.runs import atomic
@@ -126,7 +127,7 @@ def check_files(
 
 
 def describe_skeleton(skeleton: Skeleton, *, bones: bool = False) -> dict[str, Any]:
-    """What the manifest says about the joint axis; with its bones, where the table has none."""
+    """What the manifest says about the joint axis; of a user's own with its bones and parts."""
     found: dict[str, Any] = {
         "name": skeleton.name,
         "joints": list(skeleton.joints),
@@ -135,7 +136,31 @@ def describe_skeleton(skeleton: Skeleton, *, bones: bool = False) -> dict[str, A
     if bones and skeleton.edges:
         skeleton.edge_indices()  # all of them joints
         found["bones"] = [list(bone) for bone in skeleton.edges]
+    if bones:
+        for level, table in (("components", skeleton.components), ("limbs", skeleton.limbs)):
+            found |= {level: [[part, list(names)] for part, names in table]} if table else {}
     return found
+
+
+def read_skeleton(said: Mapping[str, Any]) -> Skeleton:
+    """The skeleton that a manifest describes; KeyError, TypeError or ValueError where it is not.
+
+    Its joints count, whatever its name. Where they are those of the table's skeleton of that name,
+    or only the name stands, the table adds what is not said.
+    """
+    name = str(said["name"])
+    known = SKELETONS.get(name)
+    if known is not None and "joints" not in said:
+        return known
+    joints, root = tuple(map(str, said["joints"])), str(said["root"])
+    if known is None or (known.joints, known.root) != (joints, root):
+        known = Skeleton(name, joints, root)
+    bones, parts = known.edges, {"components": known.components, "limbs": known.limbs}
+    if "bones" in said:
+        bones = tuple((str(one), str(other)) for one, other in said["bones"])
+    for level in parts.keys() & said.keys():
+        parts[level] = tuple((str(p), tuple(map(str, names))) for p, names in said[level])
+    return with_parts(Skeleton(name, joints, root, bones, **parts))
 
 
 def find_spec(data_root: Path, dataset: str, length: int) -> DatasetSpec:
@@ -143,32 +168,35 @@ def find_spec(data_root: Path, dataset: str, length: int) -> DatasetSpec:
     try:
         return specs.get(dataset)
     except UserError as unknown:
+        if not dataset.strip(". ") or set(dataset) & set("/\\"):
+            raise  # no folder below the data root
         path = data_root / dataset / str(length) / NAME
         content, _ = read_manifest(path.parent)
         if content is None:
             raise UserError(f"{unknown}, or your own with a {path}") from None
     try:
-        skeleton = content["skeleton"]
-        bones = tuple((str(one), str(other)) for one, other in skeleton.get("bones", ()))
         gallery_of = {str(probe): str(split) for probe, split in content["gallery_of"].items()}
-        return DatasetSpec(
-            name=dataset,
-            skeleton=SKELETONS.get(skeleton["name"])
-            or Skeleton(
-                skeleton["name"], tuple(skeleton["joints"]), skeleton["root"], bones, (), ()
-            ),
-            test_splits=tuple({**gallery_of, **{s: s for s in gallery_of.values()}}),
-            gallery_of=gallery_of,
-            default_length=length,
-            lengths=(length,),
-            train_windows="plain",
-            sampled_by_class=False,  # the released balancing belongs to the published sets
-        )
+        skeleton = read_skeleton(content["skeleton"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
             f"{path}: says no skeleton and gallery_of ({error!r}); "
             "write the set with simmc.data.store.write_dataset"
         ) from error
+    if dotted := [split for split in gallery_of if "." in split]:
+        raise UserError(
+            f"{path}: the split {dotted[0]!r} has a '.', which stands between probe and gallery; "
+            "write the set again with other names"
+        )
+    return DatasetSpec(
+        name=dataset,
+        skeleton=skeleton,
+        test_splits=tuple({**gallery_of, **{s: s for s in gallery_of.values()}}),
+        gallery_of=gallery_of,
+        default_length=length,
+        lengths=(length,),
+        train_windows="plain",
+        sampled_by_class=False,  # the released balancing belongs to the published sets
+    )
 
 
 def spec_of(data_root: Path, dataset: str, length: int, probe: str) -> DatasetSpec:
@@ -178,12 +206,22 @@ def spec_of(data_root: Path, dataset: str, length: int, probe: str) -> DatasetSp
 
 
 @contextmanager
-def staged_folder(target: Path) -> Iterator[Path]:
+def staged_folder(target: Path, own: Callable[[str], bool] | None = None) -> Iterator[Path]:
     """An empty folder beside `target` that takes its place only when the block ends well.
 
     A kill in between leaves the previous `target`, and at worst a hidden folder that nothing loads;
-    the next writer of the same set clears it away.
+    the next writer of the same set clears it away. Where `target` is a symbolic link, the folder
+    that it leads to is replaced and the link stays.
+
+    Args:
+        target: the folder to make or replace.
+        own: whether a file of that name is the writer's, to be replaced. All other files of the
+            previous folder are kept. None: the whole folder is the writer's.
     """
+    if target.is_symlink():
+        target = Path(os.path.realpath(target))
+    if target.exists() and not target.is_dir():
+        raise UserError(f"{target}: is a file, where a folder is due; move it away")
     token = secrets.token_hex(4)
     stage = target.with_name(f".{target.name}.{token}.part")
     previous = target.with_name(f".{target.name}.{token}.old")
@@ -193,6 +231,8 @@ def staged_folder(target: Path) -> Iterator[Path]:
         stage.mkdir()
         yield stage
         if target.exists():
+            if own is not None:
+                _keep_others(target, stage, own)
             target.replace(previous)
         try:
             stage.replace(target)
@@ -206,6 +246,19 @@ def staged_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(stage, ignore_errors=True)
         if target.exists():
             shutil.rmtree(previous, ignore_errors=True)
+
+
+def _keep_others(folder: Path, stage: Path, own: Callable[[str], bool]) -> None:
+    """Files of a folder that are not the writer's, such as features, into the stage as well."""
+    for path in folder.rglob("*"):
+        place = stage / path.relative_to(folder)
+        if own(path.name) or place.exists() or (path.is_dir() and not path.is_symlink()):
+            continue
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError):
+            os.link(path, place, follow_symlinks=False)
+            continue
+        shutil.copy2(path, place, follow_symlinks=False)  # a disk without links
 
 
 def _tidy(target: Path) -> None:

@@ -180,7 +180,7 @@ def _write(job: _Job, data_root: Path, began: float) -> Summary:
     target = store.dataset_folder(data_root, spec, job.length)
     copies = same_recordings(job.recordings)
     kept: dict[int, int] = {}  # frames after cutting, by place; CVE uses a recording twice
-    with store.staged_folder(target) as stage:
+    with store.staged_folder(target, store.is_written) as stage:
         counts = {role.split: _write_role(job, role, stage, kept) for role in roles}
         _note_recordings(job, roles, kept)
         content = _manifest(job, roles, counts) | ({"copies": copies} if copies else {})
