@@ -7,7 +7,7 @@ import numpy as np
 from simmc.cli import console, trained
 from simmc.config import HiMPCSettings
 from simmc.data.levels import body_levels
-from simmc.data.loaders import Experiment
+from simmc.data.loaders import Experiment, labels_of
 from simmc.data.skeletons import KGBD_FILE, Skeleton
 from simmc.errors import UserError
 from simmc.methods.importance import Clustered, cluster_trained, one_of_each, window_importance
@@ -50,7 +50,7 @@ def main(words: Any) -> int:
     pictured = windows_of(chosen, importance, settings, data)
     skeleton = drawn_skeleton(settings, data)
     heading, text = trained.heading("Hi-MPC", settings, data), said(settings, found)
-    persons = np.array(data.identities)[data.train.identity[chosen]]
+    persons = labels_of(data.train.identity[chosen], data.identities)
     clusters = {level: y.cpu().numpy()[chosen] for level, y in found.labels.items()}
     numbers = picture.as_csv(chosen, persons, clusters, importance)
     for file in style.save_with_numbers(
@@ -103,11 +103,12 @@ def windows_of(
     joints = data.train.windows[chosen]
     points = body_levels(joints, data.skeleton, settings.level_names)
     windows = []
-    for i, (window, person) in enumerate(zip(chosen, data.train.identity[chosen], strict=True)):
+    persons = labels_of(data.train.identity[chosen], data.identities)
+    for i, (window, person) in enumerate(zip(chosen, persons, strict=True)):
         outlier_at = [level for level, rows in importance.items() if np.isnan(rows[i]).any()]
         windows.append(
             picture.Window(
-                f"person {data.identities[person]}, window {window}",
+                f"person {person}, window {window}",
                 note(outlier_at, settings),
                 joints[i],
                 {level: rows[i] for level, rows in points.items()},
