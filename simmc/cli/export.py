@@ -12,6 +12,7 @@ from tqdm import tqdm
 from simmc.cli import console
 from simmc.cli.run_folder import TWIN
 from simmc.cli.sources import pretext_settings
+from simmc.cli.trained import weights_of
 from simmc.config import ExportSettings, RecognitionSettings, SourceSettings, resolve
 from simmc.config.finetune import SOURCES, UNLABELLED
 from simmc.data import inputs, store
@@ -111,7 +112,8 @@ def fine_tuned(settings: ExportSettings, run: RunDirectory) -> tuple[Trained, Ru
     pretext = RunDirectory(Path(stage.encoder_run))
     how = pretext_settings(settings.source, pretext, settings.data_root, "--run")
     labels = "the network was trained on identities"
-    return Trained(settings.name, how, run.require(run.best), run.path.name, labels), pretext
+    weights = run.require(weights_of(run))
+    return Trained(settings.name, how, weights, run.path.name, labels), pretext
 
 
 def pretrained(settings: ExportSettings, run: RunDirectory) -> list[Trained]:

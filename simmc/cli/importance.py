@@ -44,7 +44,10 @@ def main(words: Any) -> int:
     console.notes(runtime.notes)
     data = trained.data_of(run, settings)
     named = None if words.windows is None else named_windows(words.windows, len(data.train))
-    found = cluster_trained(run.best, settings, data, runtime)
+    weights = trained.weights_of(run)
+    if weights != run.best:
+        console.notes([f"{run.path} has no {run.best.name}: the weights are those of {weights}"])
+    found = cluster_trained(weights, settings, data, runtime)
     chosen = drawn_windows(words.count, words.seed, found, data) if named is None else named
     importance = window_importance(found, settings, chosen)
     pictured = windows_of(chosen, importance, settings, data)

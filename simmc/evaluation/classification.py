@@ -46,6 +46,7 @@ class Classification:
 
     def cmc(self, max_rank: int) -> np.ndarray:
         """Rank-1, ..., Rank-max_rank, float64."""
+        max_rank = operator.index(max_rank)
         if max_rank < 1:
             raise ValueError(f"the CMC needs a largest rank of at least 1, not {max_rank}")
         hits = np.bincount(self.true_rank, minlength=max_rank + 1)[1 : max_rank + 1]

@@ -115,7 +115,7 @@ def why_no_rates(probe_ids: np.ndarray, gallery_ids: np.ndarray, *, any_match: b
     if persons < 2:
         return (
             f"the gallery has {persons} {'identity' if persons == 1 else 'identities'} (labels "
-            "below 0 are none): with fewer than two there is nothing to tell apart"
+            "below 0 do not count), and rates need two or more"
         )
     if is_junk(probe_ids).all():
         return "every probe window has a label below 0, so none is scored"

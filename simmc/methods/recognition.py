@@ -134,8 +134,8 @@ def require_known(data: Experiment, settings: RecognitionSettings) -> None:
     data.require_labels(f"--score {settings.score}")
     if len(data.identities) < 2:
         raise UserError(
-            f"--dataset {settings.dataset}: its training windows name fewer than two identities, so "
-            "there is nothing to tell apart."
+            f"--dataset {settings.dataset}: its training windows name fewer than two identities, "
+            "so there is nothing to tell apart."
         )
     if settings.score != MATCH and data.test_identities != data.identities:
         raise UserError(
