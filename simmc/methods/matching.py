@@ -160,7 +160,10 @@ def unscored(data: Experiment) -> dict[str, Any] | None:
 def _record(
     rates: tuple[float | None, ...], probes: int, unmatched: int, averaged: int, no_rates: str
 ) -> dict[str, Any]:
-    shown = dict(zip(RATES, (None,) * len(RATES) if no_rates else rates, strict=True))
+    shown = {
+        name: None if rate is None or np.isnan(rate) else rate
+        for name, rate in zip(RATES, rates, strict=True)
+    }
     counts = {"probes": probes, "unmatched": unmatched, "averaged": averaged}
     return shown | counts | ({"no_rates": no_rates} if no_rates else {})
 

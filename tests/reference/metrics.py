@@ -76,7 +76,7 @@ def rates(first, precision, penalty, gallery_ids, ks=(1, 5, 10), left_out=0):
     values = [len([rank for rank in scored if 1 <= rank <= k]) / len(scored) for k in ks]
     for numbers in (precision, penalty):
         counted = [value for value in numbers[left_out:] if value == value]
-        values.append(sum(counted) / len(counted))
+        values.append(sum(counted) / len(counted) if counted else None)
     return found | dict(zip(names, values, strict=True)) | {"averaged": len(counted)}
 
 
