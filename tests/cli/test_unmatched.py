@@ -79,6 +79,11 @@ def made(command, given, tmp_path, code=0):
     return RunDirectory(found[0]) if found else None
 
 
+def nans(out):
+    """Lines with a number that is none; a setting may be called so."""
+    return [line for line in out.splitlines() if " nan" in line and "eval_sqrt" not in line]
+
+
 def literal(kind):
     """The counts that the labels of a set give."""
     probe, gallery = labels(kind, "probe").tolist(), labels(kind, "gallery").tolist()
@@ -92,7 +97,7 @@ def literal(kind):
 def test_probes_without_a_match_are_counted(command, words, tmp_path, capsys):
     folder = made(command, words("shifted"), tmp_path)
     out = capsys.readouterr().out
-    assert COUNTED in out and "nan" not in out
+    assert COUNTED in out and not nans(out)
     epochs = [line for line in out.splitlines() if "| top-1/5/10" in line]
     assert all(COUNTED in line for line in epochs)
     for figures in folder.read_results()["protocols"].values():
@@ -116,7 +121,7 @@ def test_no_rates_where_they_would_say_nothing(command, kind, words, tmp_path, c
     folder = made(command, given, tmp_path)
     out = capsys.readouterr().out
     reason = "match in the gallery" if kind == "disjoint" else "the gallery has"
-    assert reason in out and "nan" not in out and "top-1/5/10" not in out
+    assert reason in out and not nans(out) and "top-1/5/10" not in out
     for figures in folder.read_results()["protocols"].values():
         assert not any(figures[name] is not None for name in (*RATES, "cmc"))
         assert reason in figures["no_rates"]
@@ -128,10 +133,7 @@ def test_no_rates_where_they_would_say_nothing(command, kind, words, tmp_path, c
     assert reason in capsys.readouterr().err
     if command == "descriptors":
         return
-    assert (
-        run(command, *given, "--run", folder.path.name, *COMMANDS[command][:0], "--mode", "Eval")
-        == 0
-    )
+    assert run(command, *given, "--run", folder.path.name, "--mode", "Eval") == 0
     assert reason in capsys.readouterr().out
 
 
@@ -230,8 +232,9 @@ def test_recognition(score, words, tmp_path, capsys):
     assert run("recognition", *given, *flags) == 0
     out = capsys.readouterr().out
     assert "16 of 48 probe windows are not scored" in out
-    folders = [p for p in (tmp_path / "runs").glob("*/*/recognition*/results.json")]
-    for figures in read_json(folders[0])["protocols"].values():
+    found = [read_json(path) for path in (tmp_path / "runs").glob("*/*/*/results.json")]
+    (results,) = (one for one in found if one["method"] != "AGE")
+    for figures in results["protocols"].values():
         assert (figures["probes"], figures["unmatched"]) == (32, 0)
 
 
