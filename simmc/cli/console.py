@@ -58,6 +58,9 @@ def data_summary(data: Experiment) -> None:
     splits = {"train": data.train, "probe": data.probe, "gallery": data.gallery}
     parts = [f"{name} {len(split.windows):,}" for name, split in splits.items()]
     say(f"windows: {', '.join(parts)}")
+    if any(data.dropped.values()):
+        parts = [f"{name} {count:,}" for name, count in data.dropped.items() if count]
+        say(f"left out, as incomplete batches (--part_batches drop): {', '.join(parts)}")
     junk = {name: int((split.identity < 0).sum()) for name, split in splits.items()}
     if any(junk.values()):
         parts = [f"{name} {count:,}" for name, count in junk.items() if count]

@@ -85,6 +85,7 @@ def new_results(
             "probe": len(data.probe.windows),
             "gallery": len(data.gallery.windows),
             "identities": len(np.unique(data.probe.identity[data.probe.identity >= 0])),
+            "dropped": data.dropped,
             "labels_below_0": {
                 name: int((getattr(data, name).identity < 0).sum())
                 for name in ("train", "probe", "gallery")

@@ -7,7 +7,7 @@ same frame, remap joints, balance classes (5.4), one global permutation, full ba
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,8 @@ class Experiment:
     recordings: list[dict[str, Any]]  # the manifest's recordings; empty where there is no manifest
     checksum: str | None  # sha256 of the manifest
     generated: bool = False  # invented walkers, says the manifest
+    # windows of the last incomplete batches that were left out, by role (--part_batches drop)
+    dropped: dict[str, int] = field(default_factory=dict)
 
     def require_labels(self, what: str, remedy: str = "use SimMC.py, which needs none") -> None:
         """UserError where identities are learned and training windows have labels below 0."""
@@ -152,10 +154,14 @@ def load_experiment(
         test_identities = identities
 
     def batches(count: int, name: str, folder: Path) -> int:
-        return _whole_batches(count, batch_size, f"{name} set {folder}") if drop else count
+        if part_batches != "drop":
+            return count
+        whole = _whole_batches(count, batch_size, f"{name} set {folder}")
+        dropped[name] = count - whole
+        return whole
 
-    drop = part_batches == "drop"
-    chosen = chosen[: batches(len(chosen), "training", train.path)]
+    dropped: dict[str, int] = {}
+    chosen = chosen[: batches(len(chosen), "train", train.path)]
     probes = np.arange(batches(len(probe_set), "probe", probe_set.path))
     gallery = np.arange(batches(len(gallery_set), "gallery", gallery_set.path))
     probe_split = _bring(probe_set, probes, view, test_identities)
@@ -170,6 +176,7 @@ def load_experiment(
         recordings=recordings,
         checksum=checksum,
         generated=bool(manifest and manifest.get("generated")),
+        dropped=dropped,
     )
 
 

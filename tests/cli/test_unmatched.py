@@ -267,3 +267,25 @@ def test_training_labels_below_zero_do_not_matter_without_labels(words, tmp_path
     folder = made("simmc", words("junk_train"), tmp_path)
     records = folder.read_metrics()
     assert all("ami" in record and "mACT" in record for record in records)
+
+
+def test_trained_weights_are_of_use_without_rates(words, tmp_path, capsys):
+    """No epoch can be chosen by rates, so the commands take the weights of the label-free one."""
+    given = words("one")
+    folder = made("himpc", given, tmp_path)
+    assert not folder.best.is_file()
+    capsys.readouterr()
+    assert run("embed", *given, "--method", "himpc", "--protocol", "label_free") == 0
+    assert run("report", "importance", folder.path, "--windows", "0") == 0
+    assert "label_free.pt" in capsys.readouterr().err
+
+
+def test_incomplete_batches_are_counted(words, tmp_path, capsys):
+    flags = ["--descriptor", "raw_mean", "--batch_size", 10, "--part_batches"]
+    given = words("full")
+    assert run("descriptors", *given, *flags, "drop") == 0
+    assert "train 8, probe 8, gallery 8" in capsys.readouterr().out
+    (path,) = (tmp_path / "runs").rglob("results.json")
+    assert read_json(path)["counts"]["dropped"] == {"train": 8, "probe": 8, "gallery": 8}
+    assert run("descriptors", *given, *flags, "keep") == 0
+    assert "incomplete batches" not in capsys.readouterr().out
