@@ -10,6 +10,7 @@ import torch
 
 from simmc.config import RecognitionSettings
 from simmc.data.loaders import Experiment, Split
+from simmc.errors import UserError
 from simmc.evaluation.classification import Classification, evaluate_classes
 from simmc.methods.matching import tensor_of
 from simmc.methods.pretext import ENCODE_BATCH
@@ -53,6 +54,11 @@ def classify(
     parts = [network.judge(part) for part in seen.split(ENCODE_BATCH)]
     summed = torch.cat([p.mean(1) if network.how in SEPARATE else p.sum(1) for p in parts])
     kept = scored_windows(data.probe.identity, settings)
+    if not len(kept):
+        raise UserError(
+            f"--probe {settings.probe}: every probe window of {settings.dataset} has a label below "
+            "0, so there is nobody to name. Give the probe windows their labels."
+        )
     scores, true = summed.cpu().numpy()[kept], data.probe.identity[kept]
     judged = evaluate_classes(scores, true, learned=data.train.identity)
     return judged, np.stack([true, scores.argmax(1)], 1)

@@ -142,11 +142,6 @@ def require_known(data: Experiment, settings: RecognitionSettings) -> None:
             f"--probe {settings.probe}: its persons are not those of the training windows of "
             f"{settings.dataset}, so no head can name them. Use --score match."
         )
-    if settings.score != MATCH and (data.probe.identity < 0).all():
-        raise UserError(
-            f"--probe {settings.probe}: every probe window of {settings.dataset} has a label below "
-            "0, so there is nobody to name."
-        )
 
 
 def chosen_views(source: SourceNetwork, settings: RecognitionSettings) -> str:

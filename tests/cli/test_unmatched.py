@@ -33,6 +33,8 @@ def labels(kind, split):
         return np.zeros_like(person)
     if kind == "nobody":
         return np.full_like(person, -1)
+    if kind == "junk_probe" and split == "probe":
+        return -1 - person
     if kind == "junk" and split != "train":
         return np.where(person < 2, -1 - person, person)
     return np.where(person < 2, -1, person) if kind == "junk_train" else person
@@ -289,3 +291,12 @@ def test_incomplete_batches_are_counted(words, tmp_path, capsys):
     assert read_json(path)["counts"]["dropped"] == {"train": 8, "probe": 8, "gallery": 8}
     assert run("descriptors", *given, *flags, "keep") == 0
     assert "incomplete batches" not in capsys.readouterr().out
+
+
+def test_there_is_nobody_to_name(words, tmp_path, refused):
+    given = words("junk_probe")
+    assert run("age", *given, *COMMANDS["age"], "--batch_size", 16) == 0
+    flags = ["--source", "AGE", "--score", "classify", "--epochs", 1, "--batch_size", 16]
+    refused("recognition", *given, *flags, said=["--probe probe", "label below 0"])
+    flags = ["--descriptor", "raw_mean", "--classifier", "knn", "--batch_size", 16]
+    refused("descriptors", *given, *flags, said=["--classifier knn", "label below 0"])
