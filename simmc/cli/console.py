@@ -28,6 +28,7 @@ LAST_EPOCH = {
 }
 AREAS = {"mAP": "mAP", "nauc_roc": "nAUC"}
 MATCHED = {"top1": "top-1", "top5": "top-5", "top10": "top-10", "mAP": "mAP", "mINP": "mINP"}
+COUNTS = ("probes", "unmatched", "averaged")  # of probe windows, beside the rates
 CLASSIFIED = {
     **{"top1": "Rank-1", "top5": "Rank-5", "top10": "Rank-10"},
     **{"nauc_roc": "nAUC ROC", "nauc_cmc": "nAUC CMC"},
@@ -54,10 +55,8 @@ def settings(resolved: Resolved) -> None:
 
 def data_summary(data: Experiment) -> None:
     """How many windows and identities a run works on."""
-    parts = [
-        f"{name} {len(split.windows):,}"
-        for name, split in (("train", data.train), ("probe", data.probe), ("gallery", data.gallery))
-    ]
+    splits = {"train": data.train, "probe": data.probe, "gallery": data.gallery}
+    parts = [f"{name} {len(split.windows):,}" for name, split in splits.items()]
     say(f"windows: {', '.join(parts)}")
     if any(data.copies.values()):
         found = ", ".join(f"{count:,} in {name}" for name, count in data.copies.items())
@@ -65,6 +64,16 @@ def data_summary(data: Experiment) -> None:
     if not data.checked:
         lack = "holds no checksums of them" if data.checksum else "is missing"
         say(f"the files of the windows cannot be checked: manifest.json {lack}")
+    if any(data.dropped.values()):
+        parts = [f"{name} {count:,}" for name, count in data.dropped.items() if count]
+        say(f"left out, as incomplete batches (--part_batches drop): {', '.join(parts)}")
+    junk = {name: int((split.identity < 0).sum()) for name, split in splits.items()}
+    if any(junk.values()):
+        parts = [f"{name} {count:,}" for name, count in junk.items() if count]
+        say(
+            f"of these with a label below 0: {', '.join(parts)} (nobody's match in the gallery, "
+            "not scored as probes)"
+        )
     if data.generated:
         say("generated walkers: the numbers below say nothing about real people")
 
@@ -87,10 +96,11 @@ def bar(items: Iterable[Any]) -> Iterable[Any]:
 def epoch(record: dict[str, Any], training: Any, board: Any) -> None:
     """One line for one epoch, and its figures to TensorBoard where that is asked for."""
     parts = [f"epoch {record['epoch']:>4}"]
-    if "top1" in record:
+    if record.get("top1") is not None:
         top = " / ".join(f"{100 * record[k]:.1f}" for k in ("top1", "top5", "top10"))
         area = "mAP" if "mAP" in record else "nauc_roc"
         parts.append(f"top-1/5/10 {top}  {AREAS[area]} {100 * record[area]:.1f}")
+        parts.append(unmatched(record))
     if "clusters_1" in record:
         parts.append(f"clusters {record['clusters_1']:>4}  outliers {record['outliers']:>5}")
     if "people" in record:
@@ -117,7 +127,7 @@ def epoch(record: dict[str, Any], training: Any, board: Any) -> None:
     say(" | ".join(part for part in parts if part))
     if board is not None:
         for key, value in record.items():
-            if isinstance(value, int | float) and key != "epoch":
+            if isinstance(value, int | float) and key not in ("epoch", *COUNTS):
                 board.add_scalar(key, value, record["epoch"])
 
 
@@ -190,9 +200,17 @@ def results(
         if figures is None:
             say(f"{name:<12}  none: no epoch was chosen under this protocol")
             continue
-        say(f"{name:<12}{_rates(figures, columns)}{figures['epoch']:>8}")
+        if figures.get("no_rates"):
+            say(f"{name:<12}  none: {figures['no_rates']}")
+            continue
+        beside = f"  {unmatched(figures)}".rstrip()
+        say(f"{name:<12}{rates(figures, columns)}{figures['epoch']:>8}{beside}")
         for kind, other in figures.get("kinds", {}).items():
-            say(f"  {kind:<10}{_rates(other, columns)}")
+            say(f"  {kind:<10}{rates(other, columns)}")
+    for sentence in dict.fromkeys(
+        sentence for figures in shown for sentence in counted(figures, found["counts"]["probe"])
+    ):
+        say(sentence)
     for name in found["protocols"]:
         say(f"  {explained[name]}")
     if found.get("supervised"):
@@ -211,10 +229,46 @@ def further_matching(tables: Mapping[str, Mapping[str, Any]], run: RunDirectory)
         heads = "".join(f"{name:>10}" for name in [*MATCHED.values(), "seconds"])
         say(f"{'protocol':<12}{heads}  how")
         for name, row in rows:
-            say(f"{name:<12}{_rates(row, MATCHED)}{row['seconds']:10.1f}  {row['title']}")
+            if row.get("no_rates"):
+                say(f"{name:<12}  none: {row['no_rates']}  {row['title']}")
+                continue
+            how = "; ".join(part for part in (row["title"], unmatched(row)) if part)
+            say(f"{name:<12}{rates(row, MATCHED)}{row['seconds']:10.1f}  {how}")
     say(f"none of these is a plain figure; written to {run.matching_path}")
 
 
-def _rates(figures: dict[str, Any], columns: Mapping[str, str]) -> str:
+def unmatched(figures: Mapping[str, Any]) -> str:
+    """How many probes have no match, in few words; empty where all have one."""
+    if not figures.get("unmatched"):
+        return ""
+    return f"{figures['unmatched']:,} of {figures['probes']:,} probes unmatched"
+
+
+def counted(figures: Mapping[str, Any], available: int) -> list[str]:
+    """What rates leave out or count as misses: sentences; none where there is no such thing.
+
+    Args:
+        figures: of a protocol.
+        available: all probe windows.
+    """
+    found: list[str] = []
+    classified = "nauc_roc" in figures
+    if figures.get("no_rates") or "probes" not in figures:
+        return found
+    if figures["unmatched"]:
+        head = f"{figures['unmatched']:,} of {figures['probes']:,} probe windows "
+        found.append(
+            f"{head}show a person without training windows"
+            if classified
+            else f"{head}have no match in the gallery: misses in top-k; mAP and mINP are means "
+            f"over {figures['averaged']:,} probe windows"
+        )
+    if left := available - figures["probes"]:
+        why = "label below 0, or --test_batches" if classified else "label below 0"
+        found.append(f"{left:,} of {available:,} probe windows are not scored ({why})")
+    return found
+
+
+def rates(figures: Mapping[str, Any], columns: Mapping[str, str]) -> str:
     """Percentages in the columns of a table."""
     return "".join(f"{100 * figures[key]:10.2f}" for key in columns)

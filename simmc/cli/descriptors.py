@@ -90,6 +90,15 @@ def refuse(settings: DescriptorSettings, data: Experiment) -> None:
     """UserError where a classifier cannot know the probe's persons, or has seen its windows."""
     if settings.classifier == "none":
         return
+    what = f"--classifier {settings.classifier} --train_on {settings.train_on}"
+    data.require_labels(what, "leave --classifier out")
+    if settings.train_on == "train_gallery" and (data.gallery.identity < 0).any():
+        raise UserError(
+            f"{what}: gallery windows with a label below 0 show no identity that could be "
+            "learned; use --train_on train."
+        )
+    if not (data.probe.identity >= 0).any():
+        raise UserError(f"{what}: every probe window has a label below 0: there is nobody to name.")
     if data.test_identities != data.identities:
         raise UserError(
             f"--classifier {settings.classifier}: the persons of probe {settings.probe} of "
@@ -122,6 +131,7 @@ def score(
             **{f"top{k}": judged.top(k) for k in (1, 5, 10)},
             **{"nauc_roc": judged.nauc_roc, "nauc_cmc": judged.nauc_cmc},
             "cmc": judged.cmc(judged.n_classes).tolist(),
+            **{"probes": judged.probes, "unmatched": judged.unmatched},
         }
     if settings.descriptor == "D_PG":
         results["note"] = OUR_D_PG
@@ -158,11 +168,12 @@ def classify(
 
     with clock("features"):
         train, probe = np.concatenate([features(split) for split in learned]), features(data.probe)
+        identity = np.concatenate([split.identity for split in learned])
     with clock("classifier"):
         scores = class_scores(
             settings.classifier,
             train,
-            np.concatenate([split.identity.repeat(each) for split in learned]),
+            identity.repeat(each),
             probe,
             len(data.identities),
             neighbors=settings.neighbors,
@@ -173,7 +184,8 @@ def classify(
         )
     with clock("evaluation"):
         scores = scores.reshape(len(data.probe), each, -1).mean(1)
-        return evaluate_classes(scores, data.probe.identity)
+        known = data.probe.identity >= 0
+        return evaluate_classes(scores[known], data.probe.identity[known], learned=identity)
 
 
 def title(settings: DescriptorSettings) -> str:
@@ -201,4 +213,8 @@ def summary(results: dict[str, Any], run: RunDirectory) -> str:
     found = results["protocols"].get(SUPERVISED)
     columns = console.MATCHED if found is None else console.CLASSIFIED
     figures = found or results["protocols"]["paper"]
-    return line(results["method"], [f"{100 * figures[key]:.2f}" for key in columns], str(run.path))
+    if figures.get("no_rates"):
+        return line(results["method"], [], f"none: {figures['no_rates']}  {run.path}")
+    said = console.counted(figures, results["counts"]["probe"])
+    cells = [f"{100 * figures[key]:.2f}" for key in columns]
+    return "\n  ".join([line(results["method"], cells, str(run.path)), *said])

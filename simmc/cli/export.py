@@ -12,6 +12,7 @@ from tqdm import tqdm
 from simmc.cli import console
 from simmc.cli.run_folder import TWIN, learned_from
 from simmc.cli.sources import pretext_settings
+from simmc.cli.trained import weights_of
 from simmc.config import ExportSettings, RecognitionSettings, SourceSettings, resolve
 from simmc.config.finetune import SOURCES, UNLABELLED
 from simmc.data import inputs, store
@@ -113,7 +114,7 @@ def fine_tuned(settings: ExportSettings, run: RunDirectory) -> tuple[Trained, Ru
     pretext = RunDirectory(Path(stage.encoder_run))
     how = pretext_settings(settings.source, pretext, settings.data_root, "--run")
     labels = "the network was trained on identities"
-    weights, learned = run.require(run.best), learned_from(run)
+    weights, learned = run.require(weights_of(run)), learned_from(run)
     return Trained(settings.name, how, weights, run.path.name, labels, learned), pretext
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from simmc.cli import console, trained
 from simmc.config import HiMPCSettings
 from simmc.data.levels import body_levels
-from simmc.data.loaders import Experiment
+from simmc.data.loaders import Experiment, labels_of
 from simmc.data.skeletons import KGBD_FILE, Skeleton
 from simmc.data.specs import reads_by_other_names
 from simmc.errors import UserError
@@ -45,13 +45,16 @@ def main(words: Any) -> int:
     console.notes(runtime.notes)
     data = trained.data_of(run, settings)
     named = None if words.windows is None else named_windows(words.windows, len(data.train))
-    found = cluster_trained(run.best, settings, data, runtime)
+    weights = trained.weights_of(run)
+    if weights != run.best:
+        console.notes([f"{run.path} has no {run.best.name}: the weights are those of {weights}"])
+    found = cluster_trained(weights, settings, data, runtime)
     chosen = drawn_windows(words.count, words.seed, found, data) if named is None else named
     importance = window_importance(found, settings, chosen)
     pictured = windows_of(chosen, importance, settings, data)
     skeleton = drawn_skeleton(settings, data)
     heading, text = trained.heading("Hi-MPC", settings, data), said(settings, found)
-    persons = np.array(data.identities)[data.train.identity[chosen]]
+    persons = labels_of(data.train.identity[chosen], data.identities)
     clusters = {level: y.cpu().numpy()[chosen] for level, y in found.labels.items()}
     numbers = picture.as_csv(chosen, persons, clusters, importance)
     for file in style.save_with_numbers(
@@ -104,11 +107,12 @@ def windows_of(
     joints = data.train.windows[chosen]
     points = body_levels(joints, data.skeleton, settings.level_names)
     windows = []
-    for i, (window, person) in enumerate(zip(chosen, data.train.identity[chosen], strict=True)):
+    persons = labels_of(data.train.identity[chosen], data.identities)
+    for i, (window, person) in enumerate(zip(chosen, persons, strict=True)):
         outlier_at = [level for level, rows in importance.items() if np.isnan(rows[i]).any()]
         windows.append(
             picture.Window(
-                f"person {data.identities[person]}, window {window}",
+                f"person {person}, window {window}",
                 note(outlier_at, settings),
                 joints[i],
                 {level: rows[i] for level, rows in points.items()},

@@ -10,7 +10,7 @@ import numpy as np
 
 from simmc.config import MATCHING_NAMES, DataSettings, EpochSettings, Resolved, options_of
 from simmc.config.layers import STORED
-from simmc.data.loaders import Experiment
+from simmc.data.loaders import Experiment, labels_of
 from simmc.errors import UserError
 from simmc.evaluation.ranking import Retrieval
 from simmc.methods.matching import RETRIEVAL
@@ -118,8 +118,13 @@ def new_results(
             "train": len(data.train.windows),
             "probe": len(data.probe.windows),
             "gallery": len(data.gallery.windows),
-            "identities": len(np.unique(data.probe.identity)),
             **{f"probe_copies_in_{name}": count for name, count in data.copies.items()},
+            "identities": len(np.unique(data.probe.identity[data.probe.identity >= 0])),
+            "dropped": data.dropped,
+            "labels_below_0": {
+                name: int((getattr(data, name).identity < 0).sum())
+                for name in ("train", "probe", "gallery")
+            },
         },
         "timing": {},
         "peak_rss_bytes": None,
@@ -144,7 +149,7 @@ def take_retrievals(results: dict[str, Any]) -> dict[str, Retrieval]:
 
 def keep_probes(run: RunDirectory, found: Mapping[str, Retrieval], data: Experiment) -> None:
     """Write how every probe window fared under each protocol."""
-    identity = np.array(data.test_identities, np.int64)[data.probe.identity]
+    identity = labels_of(data.probe.identity, data.test_identities)
     for protocol, retrieval in found.items():
         outcomes = ProbeOutcomes.of(retrieval, identity, data.probe.recording)
         outcomes.write(run.probes_path(protocol))

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from simmc.cli import training
-from simmc.cli.run_folder import other_data
+from simmc.cli.run_folder import home_of, other_data
 from simmc.config import EpochSettings, resolve
 from simmc.data.loaders import Experiment
 from simmc.errors import UserError
+from simmc.methods.loop import weights_path
 from simmc.reports import results, style
 from simmc.runs.directory import RunDirectory
 
@@ -30,7 +31,7 @@ def settings_of(
         UserError: a run of another command, or without settings or weights.
     """
     wanted = " or ".join(f"simmc {command}" for command in methods)
-    for file in (run.config_path, run.best):
+    for file in (run.config_path, weights_of(run)):
         if not file.is_file():
             raise UserError(
                 f"{run.path} has no {file.name}: it is no run of {wanted}, or it kept no weights. "
@@ -45,6 +46,13 @@ def settings_of(
         )
     typed = [] if data_root is None else ["--data_root", str(data_root)]
     return resolve(methods[command], typed, stored=stored).settings
+
+
+def weights_of(run: RunDirectory) -> Path:
+    """The weights in best.pt; where rates could choose none, those of another protocol."""
+    others = ("label_free", "fixed_epochs")
+    files = [run.best, *(weights_path(home_of(run, name), name) for name in others)]
+    return next((file for file in files if file.is_file()), run.best)
 
 
 def data_of(run: RunDirectory, settings: EpochSettings) -> Experiment:

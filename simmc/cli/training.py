@@ -43,13 +43,14 @@ from simmc.errors import UserError
 from simmc.evaluation.ranking import Retrieval
 from simmc.methods.epochs import EpochTraining
 from simmc.methods.loop import train, weights_path
-from simmc.methods.matching import Matched
+from simmc.methods.matching import Matched, unscored
 from simmc.methods.rematching import check_matching, rematched
 from simmc.runs import atomic, checkpoints, seeds
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import Runtime, peak_rss_bytes, start
 
 CMC_RANKS = 50
+SUPERVISED = "supervised"  # protocol of what classifies, and needs no gallery
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,8 @@ def train_held(
         console.say(sentence)
     if method.labels:
         console.supervised(method.labels)
+    if nothing := unscored_by(method, data):
+        console.say(f"no rates: {nothing['no_rates']}")
     results = frame(method, settings, data, runtime)
     if not settings.is_trained:
         outcome = method.score(None, settings, data, runtime, CMC_RANKS)
@@ -255,14 +258,19 @@ def train_leg(
 def outcome(
     method: Method, training: EpochTraining, run: RunDirectory, protocol: str
 ) -> dict[str, Any] | None:
-    """Score the weights that a protocol chose; None where no epoch could be chosen.
+    """Score the weights that a protocol chose; no rates where no epoch could be chosen.
 
     For `label_free` this is the one time that probe and gallery are looked at.
     """
     if training.selectors[protocol].best_epoch < 0:
-        return None
+        return unscored_by(method, training.data)
     path = weights_path(run, protocol)
     return method.score(path, training.settings, training.data, training.runtime, CMC_RANKS)
+
+
+def unscored_by(method: Method, data: Experiment) -> dict[str, Any] | None:
+    """What stands for the figures where these data allow none; None: they do."""
+    return None if SUPERVISED in method.protocols else unscored(data)
 
 
 def evaluate_run(
@@ -295,6 +303,8 @@ def evaluate_run(
             )
     if not any(results["protocols"].values()):
         run.require(run.best)
+    nothing = unscored_by(method, data)
+    results["protocols"] = {name: one or nothing for name, one in results["protocols"].items()}
     found = take_retrievals(results)
     same = as_stored(results, run)
     keep_probes(run, {protocol: found[protocol] for protocol in found if protocol in same}, data)

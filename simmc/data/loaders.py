@@ -6,7 +6,7 @@ same frame, remap joints, balance classes (5.4), one global permutation, full ba
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,9 @@ class Split:
 
     # (N, f, J, 3) float32, metres, relative to the root joint of each frame; or (N, f, d) features
     windows: np.ndarray
-    identity: np.ndarray  # (N,) int64, place in the sorted list of identities
+    # (N,) int64, place in the sorted list of identities; or, below 0, the label of a window that
+    # shows nobody in the list (junk, a distractor)
+    identity: np.ndarray
     # (N,) int64, place in `Experiment.recordings`; pieces of a stressed set have numbers of theirs
     recording: np.ndarray | None
     # (N, 2) float64 seconds, begin and end of its recording, NaN where unknown; None: all unknown
@@ -52,7 +54,7 @@ class Experiment:
     train: Split
     probe: Split
     gallery: Split
-    identities: list[int]  # labels of the training identities, sorted
+    identities: list[int]  # labels of the training identities, sorted; none is below 0
     test_identities: list[int]  # labels behind probe.identity and gallery.identity
     same_windows: bool  # probe and gallery are the same list: each probe would find itself
     skeleton: Skeleton  # the names by which methods read the joint axis
@@ -62,6 +64,18 @@ class Experiment:
     checked: bool = False  # the files are those that the manifest holds the checksums of
     # probe windows of which there is an exact copy, by the set that holds it: gallery, train
     copies: Mapping[str, int] = field(default_factory=dict)
+    # windows of the last incomplete batches that were left out, by role (--part_batches drop)
+    dropped: dict[str, int] = field(default_factory=dict)
+
+    def require_labels(self, what: str, remedy: str = "use SimMC.py, which needs none") -> None:
+        """UserError where identities are learned and training windows have labels below 0."""
+        junk = int((self.train.identity < 0).sum())
+        if junk:
+            raise UserError(
+                f"{what}: {junk} of {len(self.train)} training windows have a label below 0, "
+                "which is no identity that could be learned. Leave these windows out of the set, "
+                f"or {remedy}."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,16 +154,20 @@ def load_experiment(
         if shuffle:
             chosen = chosen[rng.permutation(len(chosen))]
 
-    identities = np.unique(train.labels)
-    test_identities = np.union1d(probe_set.labels, gallery_set.labels)
+    identities = _identities(train.labels)
+    test_identities = np.union1d(_identities(probe_set.labels), _identities(gallery_set.labels))
     if np.isin(test_identities, identities).all():
         test_identities = identities
 
     def batches(count: int, name: str, folder: Path) -> int:
-        return _whole_batches(count, batch_size, f"{name} set {folder}") if drop else count
+        if part_batches != "drop":
+            return count
+        whole = _whole_batches(count, batch_size, f"{name} set {folder}")
+        dropped[name] = count - whole
+        return whole
 
-    drop = part_batches == "drop"
-    chosen = chosen[: batches(len(chosen), "training", train.path)]
+    dropped: dict[str, int] = {}
+    chosen = chosen[: batches(len(chosen), "train", train.path)]
     probes = np.arange(batches(len(probe_set), "probe", probe_set.path))
     gallery = np.arange(batches(len(gallery_set), "gallery", gallery_set.path))
     others = {"train": (train, np.unique(chosen)), "gallery": (gallery_set, gallery)}
@@ -169,6 +187,7 @@ def load_experiment(
         generated=bool(manifest and manifest.get("generated")),
         checked=has_checksums(manifest),
         copies=count_copies(probe_set, probes, others),
+        dropped=dropped,
     )
 
 
@@ -181,7 +200,20 @@ def load_stored(
     """
     stored = store.read_split(data_root, spec, length, split)
     view = _joint_view(spec, kgbd_order, root)
-    return _bring(stored, np.arange(len(stored)), view, np.unique(stored.labels)), stored
+    return _bring(stored, np.arange(len(stored)), view, _identities(stored.labels)), stored
+
+
+def labels_of(identity: np.ndarray, identities: Sequence[int]) -> np.ndarray:
+    """(N,) int64 labels as in the files, of the identities of a split's windows."""
+    labels = identity.copy()
+    known = identity >= 0
+    labels[known] = np.array(identities, np.int64)[identity[known]]
+    return labels
+
+
+def _identities(labels: np.ndarray) -> np.ndarray:
+    """The different labels of 0 or more, sorted."""
+    return np.unique(labels[labels >= 0])
 
 
 def _joint_view(spec: DatasetSpec, kgbd_order: str, root: str) -> _View:
@@ -223,7 +255,8 @@ def _bring(stored: StoredSplit, chosen: np.ndarray, view: _View, identities: np.
     """The chosen windows (indices, repeats allowed) in float32; arithmetic in float64."""
     recording = None if stored.recording is None else stored.recording[chosen]
     times = None if stored.times is None else stored.times[chosen]
-    identity = np.searchsorted(identities, stored.labels[chosen])
+    labels = stored.labels[chosen]
+    identity = np.where(labels < 0, labels, np.searchsorted(identities, labels))
     if stored.features is not None:
         features = _chosen_features(stored.features, chosen, stored.path)
         return Split(features, identity, recording, times)

@@ -10,6 +10,7 @@ import torch
 
 from simmc.config import RecognitionSettings
 from simmc.data.loaders import Experiment, Split
+from simmc.errors import UserError
 from simmc.evaluation.classification import Classification, evaluate_classes
 from simmc.methods.matching import tensor_of
 from simmc.methods.pretext import ENCODE_BATCH
@@ -53,14 +54,25 @@ def classify(
     parts = [network.judge(part) for part in seen.split(ENCODE_BATCH)]
     summed = torch.cat([p.mean(1) if network.how in SEPARATE else p.sum(1) for p in parts])
     kept = scored_windows(data.probe.identity, settings)
+    if not len(kept):
+        raise UserError(
+            f"--probe {settings.probe}: every probe window of {settings.dataset} has a label below "
+            "0, so there is nobody to name. Give the probe windows their labels."
+        )
     scores, true = summed.cpu().numpy()[kept], data.probe.identity[kept]
-    return evaluate_classes(scores, true), np.stack([true, scores.argmax(1)], 1)
+    judged = evaluate_classes(scores, true, learned=data.train.identity)
+    return judged, np.stack([true, scores.argmax(1)], 1)
 
 
 def scored_windows(identity: np.ndarray, settings: RecognitionSettings) -> np.ndarray:
-    """(n,) int64 windows that count (S7): those of a person's full batches; all of small ones."""
+    """(n,) int64 windows that count (S7): those of a person's full batches; all of small ones.
+
+    A label below 0 names nobody, so these windows never count.
+    """
+    known = np.flatnonzero(identity >= 0)
     if settings.test_batches == "all":
-        return np.arange(len(identity))
+        return known
+    identity = identity[known]
     order = np.argsort(identity, kind="stable")
     sizes = np.bincount(identity)
     place = np.empty(len(identity), dtype=np.int64)  # of a window among its person's
@@ -68,13 +80,14 @@ def scored_windows(identity: np.ndarray, settings: RecognitionSettings) -> np.nd
     whole = np.where(
         sizes < settings.batch_size, sizes, sizes // settings.batch_size * settings.batch_size
     )
-    return np.flatnonzero(place < whole[identity])
+    return known[place < whole[identity]]
 
 
 def classification_record(judged: Classification) -> dict[str, float]:
-    """Rank-1, 5 and 10 and both areas, fractions of 1."""
+    """Rank-1, 5 and 10 and both areas, fractions of 1; windows scored, and of unlearned classes."""
     ranks = {f"top{k}": judged.top(k) for k in (1, 5, 10)}
-    return ranks | {"nauc_roc": judged.nauc_roc, "nauc_cmc": judged.nauc_cmc}
+    areas = {"nauc_roc": judged.nauc_roc, "nauc_cmc": judged.nauc_cmc}
+    return ranks | areas | {"probes": judged.probes, "unmatched": judged.unmatched}
 
 
 def classification_outcome(

@@ -9,9 +9,11 @@ import numpy as np
 import torch
 
 from simmc.data.loaders import Experiment, Split
-from simmc.evaluation.ranking import Retrieval, evaluate
+from simmc.evaluation.ranking import Retrieval, evaluate, why_no_rates
+from simmc.evaluation.spans import has_match
 from simmc.runs.runtime import Runtime
 
+RATES = ("top1", "top5", "top10", "mAP", "mINP")
 RETRIEVAL = "retrieval"  # the entry of an outcome that is no figure but what was retrieved
 ENCODE_BATCH = 4096  # windows encoded at once: bounds the memory of the hidden layer
 # (B, f, K) windows and (B, q, f) frame weights to (B, q, H) features; None: the frames themselves
@@ -134,15 +136,36 @@ def match_features(
     return Matched(**vars(found), probe=probe, gallery=gallery)
 
 
-def retrieval_record(found: Retrieval) -> dict[str, float]:
-    """The figures of a retrieval, fractions of 1."""
-    return {
-        "top1": found.top(1),
-        "top5": found.top(5),
-        "top10": found.top(10),
-        "mAP": found.map,
-        "mINP": found.minp,
+def retrieval_record(found: Retrieval) -> dict[str, Any]:
+    """The figures of a retrieval, fractions of 1, and how many probes they are taken over.
+
+    Where there are no rates, they are None, and `no_rates` says why.
+    """
+    rates = (*(found.top(k) for k in (1, 5, 10)), found.map, found.minp)
+    return _record(rates, found.probes, found.unmatched, found.averaged, found.no_rates)
+
+
+def unscored(data: Experiment) -> dict[str, Any] | None:
+    """What results.json holds where these data give no rates, whatever the weights; else None."""
+    probe, gallery = data.probe.identity, data.gallery.identity
+    matched = int(has_match(probe, gallery, same=data.same_windows).sum())
+    why = why_no_rates(probe, gallery, any_match=matched > 0)
+    if not why:
+        return None
+    probes = int((probe >= 0).sum())
+    found = _record((None,) * len(RATES), probes, probes - matched, 0, why)
+    return found | {"epoch": None, "cmc": None}
+
+
+def _record(
+    rates: tuple[float | None, ...], probes: int, unmatched: int, averaged: int, no_rates: str
+) -> dict[str, Any]:
+    shown = {
+        name: None if rate is None or np.isnan(rate) else rate
+        for name, rate in zip(RATES, rates, strict=True)
     }
+    counts = {"probes": probes, "unmatched": unmatched, "averaged": averaged}
+    return shown | counts | ({"no_rates": no_rates} if no_rates else {})
 
 
 def retrieval_outcome(found: Retrieval, epoch: int, ranks: int) -> dict[str, Any]:
@@ -150,5 +173,5 @@ def retrieval_outcome(found: Retrieval, epoch: int, ranks: int) -> dict[str, Any
 
     Under RETRIEVAL lies all that was found, which goes into a file of its own.
     """
-    curve = found.cmc(ranks).tolist()
+    curve = None if found.no_rates else found.cmc(ranks).tolist()
     return retrieval_record(found) | {"epoch": epoch, "cmc": curve, RETRIEVAL: found}

@@ -131,10 +131,11 @@ class Recognition(FixedTraining[RecognitionSettings]):
 
 def require_known(data: Experiment, settings: RecognitionSettings) -> None:
     """UserError where the head could not name the probe's persons."""
+    data.require_labels(f"--score {settings.score}")
     if len(data.identities) < 2:
         raise UserError(
-            f"--dataset {settings.dataset}: its training windows name one identity only, so there "
-            "is nothing to tell apart."
+            f"--dataset {settings.dataset}: its training windows name fewer than two identities, "
+            "so there is nothing to tell apart."
         )
     if settings.score != MATCH and data.test_identities != data.identities:
         raise UserError(

@@ -149,7 +149,7 @@ def _row(
     return {
         "title": title,
         **retrieval_record(found),
-        "cmc": found.cmc(ranks).tolist(),
+        "cmc": None if found.no_rates else found.cmc(ranks).tolist(),
         "probe": len(probe.identity),
         "gallery": len(gallery.identity),
         "seconds": time.perf_counter() - begin,

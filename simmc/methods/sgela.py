@@ -177,6 +177,8 @@ def batch_rows(
         rows = generator.permutation(n)
     elif settings.contrast and settings.lcl_batches != "stored":
         train = data.train
+        if settings.lcl_batches == "person":
+            data.require_labels("--lcl_batches person", "use --lcl_batches recording")
         group = train.identity if settings.lcl_batches == "person" else train.recording
         if group is not None:
             runs = [np.flatnonzero(group[:n] == one) for one in np.unique(group[:n])]

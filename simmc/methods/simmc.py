@@ -144,7 +144,10 @@ class SimMC(ClusterTraining[SimMCSettings]):
     def feature_record(self) -> dict[str, float]:
         """MACT and mRCL of the unmasked training features; diagnostics, nothing uses them."""
         features = encode(self.network, self.train_windows)[:, 0].cpu().numpy()
-        mact, mrcl = diagnostics.tightness_looseness(features, self.data.train.identity)
+        truth = self.data.train.identity
+        if (truth < 0).all():
+            return {}
+        mact, mrcl = diagnostics.tightness_looseness(features[truth >= 0], truth[truth >= 0])
         return {"mACT": mact, "mRCL": mrcl}
 
 

@@ -63,12 +63,13 @@ class Supervised(FixedTraining[SupervisedSettings]):
         runtime: Runtime,
         protocols: tuple[str, ...],
     ) -> None:
+        data.require_labels(f"--model {settings.model}")
         classes = len(data.identities)
         if classes < 2:
             raise UserError(
-                f"--dataset {settings.dataset}: its training windows name one identity only, so "
-                "there is nothing to tell apart. A supervised training needs the persons' labels; "
-                "SimMC.py and Hi-MPC.py need none."
+                f"--dataset {settings.dataset}: its training windows name fewer than two "
+                "identities, so there is nothing to tell apart. A supervised training needs the "
+                "persons' labels; SimMC.py and Hi-MPC.py need none."
             )
         self.inputs = inputs_of(data.train, data.skeleton, settings, runtime)
         self.identity = torch.from_numpy(data.train.identity).to(runtime.device)

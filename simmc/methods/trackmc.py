@@ -194,6 +194,7 @@ class TrackMC(FixedTraining[TrackMCSettings]):
             }
         if self.apart is not None:
             record["seen_at_once"] = len(self.apart)
+        of_window &= self.data.train.identity >= 0
         if of_window.any():
             record["ami"] = diagnostics.adjusted_mutual_information(
                 self.data.train.identity[of_window], first[self.track][of_window]

@@ -122,6 +122,7 @@ class ClusterTraining(EpochTraining[S]):
         for i, labelling in enumerate(y, start=1):
             record[f"clusters_{i}"] = int(labelling.max(initial=-1)) + 1
             record[f"outliers_{i}"] = int((labelling < 0).sum())
+        kept &= truth >= 0
         if kept.any():
             record["mi"] = diagnostics.mutual_information(truth[kept], y[0][kept])
             record["ami"] = diagnostics.adjusted_mutual_information(truth[kept], y[0][kept])

@@ -23,7 +23,8 @@ class ProbeOutcomes:
     """How each of N probe windows fared, in the order of the probe set.
 
     Attributes:
-        first_match_rank: (N,) int32, 1-based; 0 where the gallery holds no match.
+        first_match_rank: (N,) int32, 1-based; 0 where the gallery holds no match, -1 where the
+            window has a label below 0 and is not scored.
         average_precision: (N,) float64 in [0, 1]; NaN where mAP leaves the probe out.
         identity: (N,) int64, the person's number in the dataset.
         recording: (N,) int64, place in the manifest's list of recordings; None where unknown.
@@ -64,6 +65,12 @@ class ProbeOutcomes:
 
     def __len__(self) -> int:
         return len(self.identity)
+
+    def scored(self) -> "ProbeOutcomes":
+        """Those of the windows that are scored."""
+        kept = self.first_match_rank >= 0
+        found = {name: None if v is None else v[kept] for name, v in vars(self).items()}
+        return ProbeOutcomes(**found)
 
     def write(self, path: Path) -> None:
         """Stores the arrays; the same numbers give the same bytes."""
