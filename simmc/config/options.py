@@ -20,6 +20,7 @@ class Range:
     low: float = -math.inf
     high: float = math.inf
     exclusive: bool = False
+    note: str = ""  # what follows the bounds where they are shown
 
     def __contains__(self, value: float) -> bool:
         """Whether `value` lies inside; NaN never does."""
@@ -32,7 +33,8 @@ class Range:
         if math.isinf(self.high):
             return f"above {self.low:g}" if self.exclusive else f"{self.low:g} or more"
         middle = "strictly between" if self.exclusive else "from"
-        return f"{middle} {self.low:g} {'and' if self.exclusive else 'to'} {self.high:g}"
+        joined = "and" if self.exclusive else "to"
+        return f"{middle} {self.low:g} {joined} {self.high:g}{self.note}"
 
 
 @dataclass(frozen=True)
