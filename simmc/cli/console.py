@@ -179,10 +179,10 @@ def mean_seconds(records: list[dict[str, Any]]) -> dict[str, float]:
     """Mean seconds an epoch by stage, over the epochs in which the stage ran; and their total."""
     stages: dict[str, list[float]] = {}
     for record in records:
-        for stage, seconds in record["seconds"].items():
+        for stage, seconds in record.get("seconds", {}).items():
             stages.setdefault(stage, []).append(seconds)
     means = {stage: sum(values) / len(values) for stage, values in stages.items()}
-    return means | {"total_run": sum(sum(r["seconds"].values()) for r in records)}
+    return means | {"total_run": sum(sum(r.get("seconds", {}).values()) for r in records)}
 
 
 def results(
