@@ -69,7 +69,9 @@ def methods() -> Iterator[training.Method]:
 METHODS = {method.settings.COMMAND: method for method in methods()}
 
 
-def walk(rng: np.random.Generator, persons: int, tracks: int) -> tuple[np.ndarray, ...]:
+def walk(
+    rng: np.random.Generator, persons: int, tracks: int, noise: float
+) -> tuple[np.ndarray, ...]:
     """Windows of persons who swing their limbs, in stored order; their identity and recording."""
     people = np.random.default_rng(7)
     bones, swing = people.normal(size=(2, persons, 1, 20, 3))
@@ -77,19 +79,19 @@ def walk(rng: np.random.Generator, persons: int, tracks: int) -> tuple[np.ndarra
     recording = np.repeat(np.arange(persons * tracks), WINDOWS)
     phase = rng.uniform(0, 6, (len(identity), 1)) + 0.5 * np.arange(LENGTH)
     windows = bones[identity] + 0.3 * swing[identity] * np.sin(phase)[..., None, None]
-    return windows + 0.05 * rng.normal(size=windows.shape), identity, recording
+    return windows + noise * rng.normal(size=windows.shape), identity, recording
 
 
 def sets(changed: bool) -> dict[str, Any]:
     """What `write_dataset` takes; changed: all that a label-free training must not look at."""
     rng = np.random.default_rng(1)
-    windows, identity, recording = walk(rng, PERSONS, TRACKS)
+    windows, identity, recording = walk(rng, PERSONS, TRACKS, 0.05)
     if changed:
         identity = 10 + np.random.default_rng(2).permutation(identity)
     splits, numbers = {"train": (windows, identity)}, {"train": recording}
     for number, split in enumerate(("probe", "gallery"), start=1):
         own = np.random.default_rng(number + 10 * changed)
-        seen, label, track = walk(own, PERSONS + changed, 1 + changed)
+        seen, label, track = walk(own, PERSONS + changed, 1 + changed, 2.0)
         if changed:
             seen, label = seen[::-1] * 1.5 + 0.2, 10 + label % 4
             label = label[track * WINDOWS]  # a recording shows one person
