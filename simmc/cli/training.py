@@ -34,6 +34,7 @@ from simmc.config import (
     Resolved,
     TrainingSettings,
     UnlabelledSettings,
+    options_of,
     resolve,
 )
 from simmc.data.inputs import described, is_measured
@@ -170,6 +171,8 @@ def train_held(
     else:
         for folder, leg, protocols in plan_legs(method, settings):
             here = run if not folder else run.child(folder)
+            if here is not run:
+                here.write_config(leg_config(resolved, leg))
             leg_data = data if leg is settings else method.load(leg)
             training = begin(method, leg, leg_data, here, runtime, protocols)
             if settings.resume and here is run:  # not before its checkpoint has proved sound
@@ -189,15 +192,25 @@ def plan_legs(
     """The trainings of a run: (subfolder, settings, protocols that they serve).
 
     Where identities decide what is learned from, as in class sampling, the numbers cannot be
-    label-free, and a second training without them serves that protocol.
+    label-free, and a second training without them serves that protocol. Where the gallery is
+    learned as well, nothing does.
     """
-    if not isinstance(settings, UnlabelledSettings) or not settings.uses_identities:
-        return [("", settings, method.protocols)]
     rest = tuple(name for name in method.protocols if name != TWIN)
     legs: list[tuple[str, EpochSettings, tuple[str, ...]]] = [("", settings, rest)]
+    if settings.with_gallery:
+        return legs
+    if not isinstance(settings, UnlabelledSettings) or not settings.uses_identities:
+        return [("", settings, method.protocols)]
     if settings.label_free_run == "on" and settings.label_free_possible:
         legs.append((TWIN, settings.without_identities(), (TWIN,)))
     return legs
+
+
+def leg_config(resolved: Resolved, leg: EpochSettings) -> dict[str, Any]:
+    """The config.json of a second training: its settings, with the origin of those that differ."""
+    first, names = resolved.settings, [entry.name for entry in options_of(type(leg))]
+    changed = [name for name in names if getattr(leg, name) != getattr(first, name)]
+    return Resolved(leg, resolved.origin | dict.fromkeys(changed, "label-free run")).to_dict()
 
 
 def begin(
