@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.golden import make
+from tests.golden import make, numbers
+from tests.golden.pieces import Data
 
 AGAIN = (
-    "\nIf the change is meant, look at it with make.py --full before and after, and write the record "
-    "anew: python tests/golden/make.py"
+    "\nIf the change is meant, look at it with make.py --full before and after, and write the "
+    "record anew: python tests/golden/make.py"
 )
 TOLERANCE = 1e-4  # of losses and weights, where processor or libraries round otherwise
 
@@ -26,12 +27,12 @@ def record() -> dict[str, Any]:
 
 @cache
 def rounds_alike() -> bool:
-    return record()["machine"] == make.machine()
+    return record()["machine"] == numbers.machine()
 
 
 @pytest.fixture(scope="session")
-def data(tmp_path_factory: pytest.TempPathFactory) -> make.Data:
-    return make.Data(tmp_path_factory.mktemp("golden"))
+def data(tmp_path_factory: pytest.TempPathFactory) -> Data:
+    return Data(tmp_path_factory.mktemp("golden"))
 
 
 def test_the_record_has_every_piece() -> None:
@@ -39,11 +40,11 @@ def test_the_record_has_every_piece() -> None:
 
 
 @pytest.mark.parametrize("name", make.NAMES)
-def test_the_numbers_are_those_of_the_record(name: str, data: make.Data, tmp_path: Path) -> None:
+def test_the_numbers_are_those_of_the_record(name: str, data: Data, tmp_path: Path) -> None:
     old = record()["pieces"][name]
-    new = make.shortened(make.piece(name, data, tmp_path))
+    new = numbers.shortened(make.piece(name, data, tmp_path))
     if rounds_alike():
-        found = make.differences(old, new)
+        found = numbers.differences(old, new)
         assert not found, "\n".join([*found, AGAIN])
         return
     assert old.keys() <= new.keys()
@@ -52,11 +53,11 @@ def test_the_numbers_are_those_of_the_record(name: str, data: make.Data, tmp_pat
     pytest.skip(f"compared to {TOLERANCE:g} only: this machine rounds otherwise than the record's")
 
 
-def far_apart(old: make.Record, new: make.Record) -> list[str]:
+def far_apart(old: numbers.Record, new: numbers.Record) -> list[str]:
     """Losses and weights that another rounding does not explain; top-1 and mAP move by steps."""
     return [
-        f"{file}: {key}: {numbers[key]} -> {new[file].get(key)}"
-        for file, numbers in old.items()
-        for key, apart in make.distances(numbers, new[file]).items()
+        f"{file}: {key}: {values[key]} -> {new[file].get(key)}"
+        for file, values in old.items()
+        for key, apart in numbers.distances(values, new[file]).items()
         if not key.endswith(("top1", "mAP")) and not apart <= TOLERANCE
     ]
