@@ -26,7 +26,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 if str(ROOT) not in sys.path:  # called as a script
     sys.path.insert(0, str(ROOT))
 
-from tests.golden.numbers import (  # noqa: E402
+from tests.golden.pieces import FIDELITIES, PERSONS, Data, Runs, pieces  # noqa: E402
+from tests.golden.values import (  # noqa: E402
     Record,
     differences,
     machine,
@@ -34,7 +35,6 @@ from tests.golden.numbers import (  # noqa: E402
     of_text,
     shortened,
 )
-from tests.golden.pieces import FIDELITIES, PERSONS, Data, Runs, pieces  # noqa: E402
 
 RECORD = Path(__file__).resolve().parent / "record.json"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.golden import make, numbers
+from tests.golden import make, values
 from tests.golden.pieces import Data
 
 AGAIN = (
@@ -27,7 +27,7 @@ def record() -> dict[str, Any]:
 
 @cache
 def rounds_alike() -> bool:
-    return record()["machine"] == numbers.machine()
+    return record()["machine"] == values.machine()
 
 
 @pytest.fixture(scope="session")
@@ -42,9 +42,9 @@ def test_the_record_has_every_piece() -> None:
 @pytest.mark.parametrize("name", make.NAMES)
 def test_the_numbers_are_those_of_the_record(name: str, data: Data, tmp_path: Path) -> None:
     old = record()["pieces"][name]
-    new = numbers.shortened(make.piece(name, data, tmp_path))
+    new = values.shortened(make.piece(name, data, tmp_path))
     if rounds_alike():
-        found = numbers.differences(old, new)
+        found = values.differences(old, new)
         assert not found, "\n".join([*found, AGAIN])
         return
     assert old.keys() <= new.keys()
@@ -53,11 +53,11 @@ def test_the_numbers_are_those_of_the_record(name: str, data: Data, tmp_path: Pa
     pytest.skip(f"compared to {TOLERANCE:g} only: this machine rounds otherwise than the record's")
 
 
-def far_apart(old: numbers.Record, new: numbers.Record) -> list[str]:
+def far_apart(old: values.Record, new: values.Record) -> list[str]:
     """Losses and weights that another rounding does not explain; top-1 and mAP move by steps."""
     return [
-        f"{file}: {key}: {values[key]} -> {new[file].get(key)}"
-        for file, values in old.items()
-        for key, apart in numbers.distances(values, new[file]).items()
+        f"{file}: {key}: {plain[key]} -> {new[file].get(key)}"
+        for file, plain in old.items()
+        for key, apart in values.distances(plain, new[file]).items()
         if not key.endswith(("top1", "mAP")) and not apart <= TOLERANCE
     ]

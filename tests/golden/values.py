@@ -28,7 +28,7 @@ def summary(values: Any) -> str:
     sha = hashlib.sha256(f"{array.dtype.str} {array.shape}".encode() + array.tobytes())
     flat = array.astype(np.float64).ravel()
     plain = flat if flat.size <= 4 else [np.linalg.norm(flat[np.isfinite(flat)])]
-    return " ".join([sha.hexdigest()[:10], *(f"{value:.8g}" for value in plain)])
+    return " ".join([sha.hexdigest()[:10], *(f"{value:.7g}" for value in plain)])
 
 
 def of_json(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -139,7 +139,10 @@ def judged(file: str, key: str) -> bool:
     """Losses, top-1, mAP, weights and features."""
     last = key.rpartition(".")[2]
     if file.endswith(".pt"):
-        return key.startswith("network") and not key.endswith("by name")
+        last_epoch = file.endswith("last.pt")  # mostly those of another file
+        return not last_epoch and key.startswith("network ") and not key.endswith("by name")
+    if ".kinds." in key:
+        return False
     return last.startswith("loss_") or last in ("top1", "mAP") or key == "array"
 
 
