@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 a bug in this program; 2 the user's input is wrong; 130 in
 """
 
 import difflib
+import errno
 import os
 import sys
 import traceback
@@ -132,6 +133,10 @@ def run(command: str, argv: Sequence[str]) -> int:
             "lists, with the Python that runs this: python -m pip install -r requirements.txt",
             USER_FAULT,
         )
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            return _fault()
+        return _say(f"error: {error.strerror}: {str(error.filename)[:200]}...", USER_FAULT)
     except Exception:
         return _fault()
 

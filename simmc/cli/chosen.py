@@ -16,7 +16,7 @@ from simmc.cli.console import CONSOLE
 from simmc.data.experiment.load import Experiment, Split
 from simmc.engine.load import load_whole, with_stored_names
 from simmc.engine.method import LABEL_FREE, PAPER, Embedder, Method
-from simmc.engine.stored_run import home_of
+from simmc.engine.stored_run import home_of, learned_from, other_data
 from simmc.engine.training import weights_path
 from simmc.errors import UserError
 from simmc.methods.registry import METHODS
@@ -96,10 +96,7 @@ class Chosen:
     @property
     def trained_on(self) -> str | None:
         """sha256 of the manifest of the data that the run learned from; None: not known."""
-        if not self.run.results_path.is_file():
-            return None
-        found = (self.run.read_results().get("data") or {}).get("manifest_sha256")
-        return None if found is None else str(found)
+        return learned_from(self.run)
 
     def features(self, split: Split) -> np.ndarray:
         """(N, d) float32 features of the windows of a split."""
@@ -115,7 +112,7 @@ class Chosen:
         """Say what was chosen, and whether it learned from other data than are found now."""
         CONSOLE.say(f"{self.title}, epoch {self.embedder.epoch}: {self.weights}")
         CONSOLE.data(self.data)
-        if self.trained_on and self.trained_on != self.data.checksum:
+        if other_data(self.run, self.data.checksum):
             CONSOLE.notes(
                 [
                     f"{self.run.path} learned from other data than are found now. Its features "

@@ -108,6 +108,12 @@ class Console(Reporter):
         splits = {"train": data.train, "probe": data.probe, "gallery": data.gallery}
         parts = [f"{name} {len(split.windows):,}" for name, split in splits.items()]
         self.say(f"windows: {', '.join(parts)}")
+        if any(data.copies.values()):
+            found = ", ".join(f"{count:,} in {name}" for name, count in data.copies.items())
+            self.say(f"exact copies: probe windows of which there is a copy: {found}")
+        if not data.checked:
+            lack = "holds no checksums of them" if data.checksum else "is missing"
+            self.say(f"the files of the windows cannot be checked: manifest.json {lack}")
         if any(data.dropped.values()):
             parts = [f"{name} {count:,}" for name, count in data.dropped.items() if count]
             self.say(f"left out, as incomplete batches (--part_batches drop): {', '.join(parts)}")

@@ -8,12 +8,13 @@ import numpy as np
 
 from simmc.cli.console import CLASSIFIED, CONSOLE, MATCHED, counted
 from simmc.data.experiment.load import Experiment, Split
+from simmc.data.specs import skeleton_of
 from simmc.engine.load import load, with_stored_names
 from simmc.engine.method import LABEL_FREE, PAPER
-from simmc.engine.stored_run import keep_probes, new_results
+from simmc.engine.stored_run import described_data, keep_probes, new_results
 from simmc.errors import UserError
 from simmc.evaluation.classification import Classification, evaluate_classes
-from simmc.methods.descriptors import encoder
+from simmc.methods.descriptors import encoder, lacking
 from simmc.runs.clock import Clock
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import Runtime, peak_rss_bytes, start
@@ -104,8 +105,8 @@ class DescriptorSettings(Settings):
 
     other_defaults = staticmethod(groups.length_of_dataset)
 
-    @classmethod
-    def preset_names(cls, values: Mapping[str, Any]) -> list[str]:
+    @staticmethod
+    def preset_names(values: Mapping[str, Any]) -> list[str]:
         """One preset a descriptor: what its published rows were scored on."""
         return [values["descriptor"]]
 
@@ -120,7 +121,7 @@ def main(argv: list[str]) -> int:
     machine = settings.machine
     runtime = start(machine.device, machine.gpu or None, machine.threads)
     CONSOLE.notes(runtime.notes)
-    names = NAMES if settings.descriptor == ALL else (settings.descriptor,)
+    names = possible(with_stored_names(settings))
     data, batches = None, ""
     for name in names:
         # each has a preset of its own, which says on what its published rows were scored
@@ -141,6 +142,17 @@ def main(argv: list[str]) -> int:
         CONSOLE.say(OUR_D_PG)
     CONSOLE.say(_UNSUPERVISED_NOTE if settings.classifier == "none" else _SUPERVISED_NOTE)
     return 0
+
+
+def possible(settings: DescriptorSettings) -> tuple[str, ...]:
+    """The descriptors that are asked for; of all, those that the skeleton has the joints for."""
+    skeleton = skeleton_of(settings.place.read_spec())
+    wanted = NAMES if settings.descriptor == ALL else (settings.descriptor,)
+    lacks = {name: lack for name in wanted if (lack := lacking(name, skeleton))}
+    if lacks and settings.descriptor != ALL:
+        raise UserError(f"--descriptor {settings.descriptor}: {lacks[settings.descriptor]}")
+    CONSOLE.notes([f"{name} is left out: {lack}" for name, lack in lacks.items()])
+    return tuple(name for name in wanted if name not in lacks)
 
 
 def circumstances(settings: DescriptorSettings) -> str:
@@ -214,7 +226,7 @@ def score(
         run_name(settings),
         pointer=POINTER,
     )
-    run.write_config(resolved.to_dict())
+    run.write_config(resolved.to_dict() | {"data": described_data(data)})
     keep_probes(run, outcomes, data)
     run.write_results(results)
     return results, run

@@ -9,6 +9,7 @@ from simmc import files as atomic
 from simmc.cli.chosen import Asked, Chosen, choose
 from simmc.cli.console import CONSOLE
 from simmc.data import arrays
+from simmc.engine.stored_run import described_data
 from simmc.settings import groups, resolve
 from simmc.settings.groups import MACHINE
 from simmc.settings.options import Settings, group_of, option
@@ -89,7 +90,7 @@ def described(chosen: Chosen, protocol: str, splits: dict[str, Any]) -> dict[str
         "dataset": place.dataset,
         "probe": place.probe,
         "length": place.length,
-        "data": {"manifest_sha256": data.checksum, "generated": data.generated},
+        "data": described_data(data),
         "trained_on": {"manifest_sha256": chosen.trained_on},
         "unit_length": chosen.method.unit(settings),
         "rows": ORDER,

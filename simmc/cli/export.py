@@ -21,6 +21,7 @@ from simmc.data.specs import skeleton_of, splits_of
 from simmc.data.store import StoredSplit
 from simmc.engine.load import with_stored_names
 from simmc.engine.method import LABEL_FREE
+from simmc.engine.stored_run import learned_from, weights_of
 from simmc.engine.training import weights_path
 from simmc.errors import UserError
 from simmc.methods.pretext import features, load_trained, pretext_settings
@@ -125,6 +126,7 @@ class Trained:
         weights: the file of its weights.
         run: name of its run.
         labels: why its features are not label-free, or "".
+        trained_on: sha256 of the manifest of the data that it learned from, None if not known.
     """
 
     name: str
@@ -132,6 +134,7 @@ class Trained:
     weights: Path
     run: str
     labels: str
+    trained_on: str | None
 
 
 def main(argv: list[str]) -> int:
@@ -198,7 +201,8 @@ def fine_tuned(settings: ExportSettings, run: RunDirectory) -> tuple[Trained, Ru
     source, pretext = SOURCES[settings.source], RunDirectory(Path(stage.encoder_run))
     how = pretext_settings(source, pretext, settings.place.data_root, "--run")
     labels = "the network was trained on identities"
-    return Trained(settings.name, how, run.require(run.best), run.path.name, labels), pretext
+    weights, learned = run.require(weights_of(run)), learned_from(run)
+    return Trained(settings.name, how, weights, run.path.name, labels, learned), pretext
 
 
 def pretrained(settings: ExportSettings, run: RunDirectory) -> list[Trained]:
@@ -213,11 +217,13 @@ def pretrained(settings: ExportSettings, run: RunDirectory) -> list[Trained]:
         )
     plain = METHODS[source.command].label_free(how)
     labels = "" if plain == how else "identities chose the training windows"
-    found = [Trained(settings.name, how, run.require(run.best), run.path.name, labels)]
+    weights, learned = run.require(run.best), learned_from(run)
+    found = [Trained(settings.name, how, weights, run.path.name, labels, learned)]
     inner = run.path / LABEL_FREE
     if labels and inner.is_dir():
         weights = weights_path(RunDirectory(inner), LABEL_FREE)
-        found.append(Trained(settings.name + UNLABELLED, plain, weights, run.path.name, ""))
+        name = settings.name + UNLABELLED
+        found.append(Trained(name, plain, weights, run.path.name, "", learned))
     return found
 
 
@@ -232,7 +238,14 @@ def export(settings: ExportSettings, trained: Trained, runtime: Runtime) -> None
         )
     network: SourceNetwork | None = None
     epoch, said = -1, {}
-    root = Path(settings.place.data_root)
+    root, present = Path(settings.place.data_root), checksum(settings)
+    if trained.trained_on not in (None, present):
+        CONSOLE.notes(
+            [
+                f"{trained.run} was trained on other data than those exported here: the checksums "
+                "of their manifests differ"
+            ]
+        )
     for split in splits_of(files.spec, settings.place.probe):
         windows, stored = load_stored(
             root,
@@ -258,7 +271,8 @@ def export(settings: ExportSettings, trained: Trained, runtime: Runtime) -> None
             "epoch": epoch,
             "labels": trained.labels,
             "settings": {k.rstrip("_"): v for k, v in how.flat().items()},
-            "data": {"manifest_sha256": checksum(settings)},
+            "data": {"manifest_sha256": present},
+            "trained_on": {"manifest_sha256": trained.trained_on},
         },
         said,
     )

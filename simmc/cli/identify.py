@@ -12,8 +12,10 @@ import numpy as np
 from simmc import files as atomic
 from simmc.cli.chosen import Asked, Chosen, choose
 from simmc.cli.console import CONSOLE
-from simmc.data.experiment.load import Experiment
+from simmc.data.experiment.load import Experiment, labels_of
 from simmc.errors import UserError
+from simmc.evaluation.ranking import why_no_rates
+from simmc.evaluation.spans import has_match
 from simmc.methods.trackmc import OFF, TrackMCSettings, people
 from simmc.scoring.identify import Sides, nearest, recordings_of
 from simmc.settings import groups, resolve
@@ -108,12 +110,13 @@ def write_matches(chosen: Chosen, count: int, out: Path) -> None:
         gallery = recordings_of(data.gallery, chosen.features(data.gallery), unit=unit)
     places, distances = nearest(probe, gallery, count, same=data.same_windows)
     head = ("probe_recording", "rank", "gallery_recording", "gallery_identity", "distance")
+    labels = labels_of(gallery.identity, data.test_identities)
     rows = [
         (
             name_of(data, probe.recording[i]),
             rank + 1,
             name_of(data, gallery.recording[place]),
-            data.test_identities[gallery.identity[place]],
+            labels[place],
             repr(float(distances[i, rank])),
         )
         for i, row in enumerate(places)
@@ -124,26 +127,29 @@ def write_matches(chosen: Chosen, count: int, out: Path) -> None:
         f"\n{len(places)} probe recordings, the {places.shape[1]} nearest of "
         f"{len(gallery.recording)} gallery recordings each\n{path}"
     )
-    if places.shape[1] and len(np.unique(probe.identity)) > 1:
-        say_check(probe, gallery, places)
+    say_check(probe, gallery, places, same=data.same_windows)
 
 
-def say_check(probe: Sides, gallery: Sides, places: np.ndarray) -> None:
+def say_check(probe: Sides, gallery: Sides, places: np.ndarray, *, same: bool) -> None:
     """How often the nearest recording has the probe's label; nothing else looks at that."""
-    right = gallery.identity[places[:, 0]] == probe.identity
-    CONSOLE.say(
-        "check against the identity labels of the data, whole recordings: top-1 "
-        f"{100 * right.mean():.2f} ({right.sum()} of {len(right)} probe recordings)"
-    )
+    scored = probe.identity >= 0
+    matched = has_match(probe.identity, gallery.identity, same=same)
+    head = "check against the identity labels of the data, whole recordings:"
+    why = why_no_rates(probe.identity, gallery.identity, any_match=bool(matched.any()))
+    if why:
+        CONSOLE.say(f"{head} no rate: {why}")
+        return
+    right = gallery.identity[places[scored, 0]] == probe.identity[scored]
+    said = [f"{right.sum()} of {len(right)} probe recordings"]
+    if missing := int((scored & ~matched).sum()):
+        said.append(f"{missing} of them have no match in the gallery: misses")
+    if junk := int((~scored).sum()):
+        said.append(f"{junk} with a label below 0 are not scored")
+    CONSOLE.say(f"{head} top-1 {100 * right.mean():.2f} ({'; '.join(said)})")
 
 
 def name_of(data: Experiment, place: int) -> str:
     """A recording's name in the manifest."""
-    if not 0 <= place < len(data.recordings):
-        raise UserError(
-            f"the windows name recordings beyond the {len(data.recordings)} that manifest.json "
-            "lists; write the set again."
-        )
     return str(data.recordings[place]["name"])
 
 

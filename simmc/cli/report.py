@@ -103,6 +103,8 @@ def curves(words: Any) -> int:
         title = title_of(run) if run else f"{folder} (no results yet)"
         title += " · label-free training" * (leg == twin)
         metrics = RunDirectory(leg).read_metrics()
+        if beside := next((line for line in reversed(metrics) if line.get("unmatched")), None):
+            title += f" · {beside['unmatched']} of {beside['probes']} probes unmatched"
         print(plots.curves(metrics, file, run, protocols=protocols, title=title))
     return 0
 

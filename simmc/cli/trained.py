@@ -7,6 +7,7 @@ from typing import Any
 from simmc.data.experiment.load import Experiment
 from simmc.engine.load import with_stored_names
 from simmc.engine.method import Method
+from simmc.engine.stored_run import other_data, weights_of
 from simmc.errors import UserError
 from simmc.reports import results, style
 from simmc.runs.directory import RunDirectory
@@ -29,7 +30,7 @@ def settings_of(
     """
     kinds = {method.settings.COMMAND: method.settings for method in methods}
     wanted = " or ".join(f"simmc {command}" for command in kinds)
-    for file in (run.config_path, run.best):
+    for file in (run.config_path, weights_of(run)):
         if not file.is_file():
             raise UserError(
                 f"{run.path} has no {file.name}: it is no run of {wanted}, or it kept no weights. "
@@ -49,8 +50,7 @@ def settings_of(
 def data_of(run: RunDirectory, method: Method[Any], settings: Any) -> Experiment:
     """The data of a run; UserError where it is known to have learned from other windows."""
     data = method.load(settings)
-    trained_on = results.load(run.path).checksum if run.results_path.is_file() else ""
-    if trained_on and data.checksum and trained_on != data.checksum:
+    if other_data(run, data.checksum):
         raise UserError(
             f"{run.path} was trained on other windows than those found now. Point --data_root to "
             "the data that the run was started with."

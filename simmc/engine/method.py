@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 import torch
 
 from simmc.data.experiment.load import Experiment, Split
+from simmc.data.skeletons import Skeleton
 from simmc.engine.training import Training
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import Seeds
@@ -87,6 +88,7 @@ class Method(Generic[S]):
         summary: its line in `simmc --help`.
         title: the name in tables.
         load: the data that settings describe.
+        check_body: UserError where a skeleton lacks joints, bones or parts that settings need.
         training: its recipe: settings, data, seeds, runtime and protocols to a training.
         score: weights file, settings, data, runtime and match rule to the numbers of a protocol.
         size: one sentence on parameters and operations.
@@ -114,6 +116,7 @@ class Method(Generic[S]):
     size: Callable[[S], str]
     protocols: Callable[[S], tuple[str, ...]] = lambda settings: (PAPER, LABEL_FREE)
     explained: Mapping[str, str] = field(default_factory=lambda: EXPLAINED)
+    check_body: Callable[[S, Skeleton], None] = lambda settings, skeleton: None
     label_free: Callable[[S], S | None] = lambda settings: settings
     recipe: Callable[[S], str] = lambda settings: settings.COMMAND
     unit: Callable[[S], bool] = lambda settings: False

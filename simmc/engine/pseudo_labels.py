@@ -95,9 +95,12 @@ class PseudoLabels:
         previous = self.previous
         return {"previous_labels": None if previous is None else torch.from_numpy(previous)}
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from a checkpoint; KeyError or AttributeError where it has another content."""
+    def load_state(self, state: dict[str, Any], count: int) -> None:
+        """Continue from a checkpoint of `count` windows; ValueError where it has other content."""
         labels = state["previous_labels"]
+        shape = () if labels is None else (len(labels), count)
+        if labels is not None and (labels.dtype != torch.int64 or labels.shape != shape):
+            raise ValueError(f"pseudo labels: {labels.dtype} of shape {tuple(labels.shape)}")
         self.previous = None if labels is None else labels.numpy()
 
 

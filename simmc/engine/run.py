@@ -14,6 +14,7 @@ from simmc import files
 from simmc.clustering import Executor
 from simmc.clustering.on_ray import RayExecutor
 from simmc.data.experiment.load import Experiment
+from simmc.data.specs import skeleton_of
 from simmc.engine.load import with_stored_names
 from simmc.engine.method import LABEL_FREE, Method, MethodSettings
 from simmc.engine.reporter import Reporter
@@ -21,11 +22,15 @@ from simmc.engine.stored_run import (
     as_stored,
     continued,
     default_name,
+    described_data,
     frame,
     home_of,
     keep_probes,
+    learned_from,
+    other_data,
     pointer,
     refuse_changes,
+    refuse_other_data,
 )
 from simmc.engine.training import Training, train, weights_path
 from simmc.errors import UserError
@@ -34,7 +39,7 @@ from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import Runtime, peak_rss_bytes, start
 from simmc.scoring.match import Matched, MatchRule, Outcome, unscored
 from simmc.scoring.rematch import check_matching, rematched
-from simmc.settings.groups import Clustering, Rematch
+from simmc.settings.groups import Clustering, Pretext, Rematch
 from simmc.settings.layers import Resolved, resolve
 
 QUIET = Reporter()
@@ -50,6 +55,7 @@ def main(method: Method[Any], argv: list[str], reporter: Reporter = QUIET) -> in
     """
     resolved = resolve(method.settings, argv)
     settings = with_stored_names(resolved.settings)
+    method.check_body(settings, skeleton_of(settings.place.read_spec()))
     if settings.training.model_size:
         reporter.say(method.size(settings))
         return 0
@@ -134,7 +140,9 @@ def train_run(
     settings = resolved.settings
     if run is not None:
         with run.lock():  # before the data are read: who is refused need not wait for them
-            return train_locked(method, resolved, run, method.load(settings), runtime, reporter)
+            data = method.load(settings)
+            refuse_other_data(run, data)
+            return train_locked(method, resolved, run, data, runtime, reporter)
     data = method.load(settings)  # before there is a folder: data that cannot be read leave none
     run = RunDirectory.create(
         settings.training.model_root,
@@ -144,7 +152,7 @@ def train_run(
         default_name(method, settings),
         pointer=pointer(method, settings),
     )
-    run.write_config(resolved.to_dict())
+    run.write_config(resolved.to_dict() | {"data": described_data(data)})
     with run.lock():
         return train_locked(method, resolved, run, data, runtime, reporter)
 
@@ -166,6 +174,8 @@ def train_locked(
         reporter.say(sentence)
     if method.labels:
         reporter.supervised(method.labels)
+    if nothing := unscored_by(method, settings, data):
+        reporter.say(f"no rates: {nothing.figures['no_rates']}")
     results = frame(method, settings, data, runtime)
     outcomes: dict[str, Outcome | None] = {}
     if method.baseline(settings):
@@ -174,10 +184,13 @@ def train_locked(
     else:
         for folder, stage, protocols in plan_stages(method, settings):
             here = run if not folder else run.child(folder)
+            if here is not run:
+                here.write_config(stage_config(resolved, stage))
             stage_data = data if stage is settings else method.load(stage)
             training = begin(method, stage, stage_data, here, runtime, protocols, reporter)
             if settings.training.resume and here is run:  # only once its checkpoint is read
-                run.write_config(continued(run.read_config(), resolved))
+                stored = continued(run.read_config(), resolved)
+                run.write_config(stored | {"data": described_data(data)})
             outcomes |= train_stage(method, training, here, results, reporter)
     fill(results, outcomes)
     results["peak_rss_bytes"] = peak_rss_bytes()
@@ -202,17 +215,33 @@ def plan_stages(method: Method[Any], settings: Any) -> list[tuple[str, Any, tupl
     """The trainings of a run: (subfolder, settings, protocols that they serve).
 
     Where identities decide what is learned from, as in class sampling, the numbers cannot be
-    label-free, and a second training without them serves that protocol.
+    label-free, and a second training without them serves that protocol. Where the gallery is
+    learned as well, nothing does.
     """
     protocols = method.protocols(settings)
     plain = method.label_free(settings)
-    if plain == settings or LABEL_FREE not in protocols:
+    if (plain == settings and not learns_gallery(settings)) or LABEL_FREE not in protocols:
         return [("", settings, protocols)]
     rest = tuple(name for name in protocols if name != LABEL_FREE)
     stages = [("", settings, rest)]
+    if learns_gallery(settings):
+        return stages
     if settings.labels.label_free_run == "on" and plain is not None:
         stages.append((LABEL_FREE, plain, (LABEL_FREE,)))
     return stages
+
+
+def learns_gallery(settings: Any) -> bool:
+    """Whether a source model learns the windows that probes are matched against."""
+    pretext: Pretext | None = getattr(settings, "pretext", None)
+    return pretext is not None and pretext.with_gallery
+
+
+def stage_config(resolved: Resolved[Any], stage: Any) -> dict[str, Any]:
+    """The config.json of a second training: its settings, with the origin of those that differ."""
+    first, own = resolved.settings.flat(), stage.flat()
+    changed = [name for name in own if own[name] != first[name]]
+    return Resolved(stage, resolved.origin | dict.fromkeys(changed, "label-free run")).to_dict()
 
 
 def begin(
@@ -292,15 +321,20 @@ def mean_seconds(records: list[dict[str, Any]]) -> dict[str, float]:
 def score_stage(
     method: Method[Any], training: Training[Any], run: RunDirectory, protocol: str
 ) -> Outcome | None:
-    """Score the weights that a protocol chose; None where no epoch could be chosen.
+    """Score the weights that a protocol chose; no rates where no epoch could be chosen.
 
     For `label_free` this is the only use of probe and gallery.
     """
     settings = training.settings
     if training.selectors[protocol].best_epoch < 0:
-        return unscored(training.data)
+        return unscored_by(method, settings, training.data)
     path = weights_path(run, protocol)
     return method.score(path, settings, training.data, training.runtime, rule_of(settings))
+
+
+def unscored_by(method: Method[Any], settings: Any, data: Experiment) -> Outcome | None:
+    """What stands for the numbers where these data allow none; None: they do."""
+    return None if "supervised" in method.protocols(settings) else unscored(data)
 
 
 def evaluate_run(
@@ -317,6 +351,15 @@ def evaluate_run(
         check_matching(rematch, settings.windows.same_condition_map, data, settings.place)
     reporter.data(data)
     results = frame(method, settings, data, runtime)
+    results["trained_on"] = {"manifest_sha256": learned_from(run)}
+    if other_data(run, data.checksum):
+        reporter.notes(
+            [
+                f"{run.path} was trained on other data than those scored here: the checksums of "
+                "their manifests differ. Persons and windows that it learned from may be among "
+                "these"
+            ]
+        )
     rule = replace(rule_of(settings), negative_squared=settings.training.eval_sqrt)
     baseline = method.baseline(settings)
     outcomes: dict[str, Outcome | None] = {}
@@ -328,6 +371,8 @@ def evaluate_run(
             )
     if not any(outcomes.values()):
         run.require(run.best)
+    nothing = unscored_by(method, settings, data)
+    outcomes = {name: outcomes.get(name) or nothing for name in method.protocols(settings)}
     fill(results, outcomes)
     same = as_stored(results, run)
     keep_probes(run, {name: outcomes.get(name) for name in same}, data)

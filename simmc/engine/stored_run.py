@@ -4,12 +4,14 @@ simmc/runs/directory.py knows where the files of a run lie, and nothing of setti
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from simmc.data.experiment.load import Experiment, labels_of
-from simmc.engine.method import LABEL_FREE, Method, MethodSettings
+from simmc.engine.method import FIXED_EPOCHS, LABEL_FREE, Method, MethodSettings
+from simmc.engine.training import weights_path
 from simmc.errors import UserError
 from simmc.runs.directory import RunDirectory
 from simmc.runs.outcomes import ProbeOutcomes
@@ -48,6 +50,13 @@ def home_of(run: RunDirectory, protocol: str) -> RunDirectory:
     return RunDirectory(inner) if protocol == LABEL_FREE and inner.is_dir() else run
 
 
+def weights_of(run: RunDirectory) -> Path:
+    """The weights in best.pt; where rates could choose none, those of another protocol."""
+    others = (LABEL_FREE, FIXED_EPOCHS)
+    files = [run.best, *(weights_path(home_of(run, name), name) for name in others)]
+    return next((file for file in files if file.is_file()), run.best)
+
+
 def refuse_changes(stored: dict[str, Any], settings: Any, run: RunDirectory) -> None:
     """UserError where a continued run would become a mixture of two recipes."""
     for entry in options_of(type(settings)):
@@ -59,6 +68,40 @@ def refuse_changes(stored: dict[str, Any], settings: Any, run: RunDirectory) -> 
                 f"run may change {', '.join(f'--{name}' for name in MAY_CHANGE)} and the machine, "
                 f"nothing else: leave --{entry.key} out, or start a new run without --resume."
             )
+
+
+def described_data(data: Experiment) -> dict[str, Any]:
+    """What config.json, results.json and embed.json hold of the data."""
+    return {
+        "manifest_sha256": data.checksum,
+        "generated": data.generated,
+        "checked": data.checked,
+    }
+
+
+def learned_from(run: RunDirectory) -> str | None:
+    """sha256 of the manifest of the data that a run was started with; None: not known."""
+    finished, started = run.results_path.is_file(), run.config_path.is_file()
+    stored = run.read_results() if finished else run.read_config() if started else {}
+    known = stored.get("data")
+    found = known.get("manifest_sha256") if isinstance(known, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def other_data(run: RunDirectory, checksum: str | None) -> bool:
+    """Whether a run is known to have been started with other data than those of a manifest."""
+    known = learned_from(run)
+    return known is not None and known != checksum
+
+
+def refuse_other_data(run: RunDirectory, data: Experiment) -> None:
+    """UserError where a continued run would learn from, or be scored on, two sets of data."""
+    if other_data(run, data.checksum):
+        raise UserError(
+            f"--resume: {run.path} was started with other data than those of --data_root now: the "
+            "checksums of their manifests differ. Point --data_root to the data that the run was "
+            "started with, or start a new run without --resume."
+        )
 
 
 def continued(stored: dict[str, Any], resolved: Resolved[Any]) -> dict[str, Any]:
@@ -96,12 +139,18 @@ def new_results(title: str, settings: Any, data: Experiment, runtime: Runtime) -
             "train": len(data.train.windows),
             "probe": len(data.probe.windows),
             "gallery": len(data.gallery.windows),
+            **{f"probe_copies_in_{name}": count for name, count in data.copies.items()},
             "identities": len(np.unique(data.probe.identity[data.probe.identity >= 0])),
+            "dropped": data.dropped,
+            "labels_below_0": {
+                name: int((getattr(data, name).identity < 0).sum())
+                for name in ("train", "probe", "gallery")
+            },
         },
         "timing": {},
         "peak_rss_bytes": None,
         "versions": versions() | {"threads": str(runtime.threads), "device": str(runtime.device)},
-        "data": {"manifest_sha256": data.checksum, "generated": data.generated},
+        "data": described_data(data),
         "settings": {k.rstrip("_"): v for k, v in settings.flat().items() if k not in further},
     }
 

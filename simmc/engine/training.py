@@ -194,18 +194,18 @@ class Training(ABC, Generic[S]):
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from a state; KeyError, TypeError, ValueError or RuntimeError if it differs."""
-        self.network.load_state_dict(state["network"])
+        """Continue from a state; one of `checkpoints.MISFIT` if it differs."""
+        self.network.load_state_dict(checkpoints.weights_of(state)[0])
         self.optimizer.load_state_dict(state["optimizer"])
         for name, selector in self.selectors.items():
             selector.restore(state["selectors"][name])
-        self.epoch = int(state["epoch"])
+        self.epoch = checkpoints.epoch_of(state)
         self.seeds.restore(state["seeds"])
 
     def restore(self, state: dict[str, Any], path: Path) -> None:
         """Continue from the state that `path` held; UserError if it belongs to other settings."""
         present = fingerprint(self.data.train)
-        if state.get("data", present) != present:
+        if str(state.get("data", present)) != str(present):
             raise UserError(
                 f"{path} comes from other training windows than those of --data_root now. Point "
                 "--data_root to the data that the run was started with, or start a new run "
@@ -213,7 +213,7 @@ class Training(ABC, Generic[S]):
             )
         try:
             self.load_state(state)
-        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        except checkpoints.MISFIT as error:
             raise UserError(
                 f"{path} cannot be continued with these settings ({first_line(error)}). Use the "
                 "settings that the run was started with, or start a new run without --resume."
@@ -264,7 +264,7 @@ def load_weights(network: torch.nn.Module, path: Path, flags: str, part: str = "
     """
     state = checkpoints.load(path)
     try:
-        weights = state["network"]
+        weights, epoch = checkpoints.weights_of(state)
         if part and any(name.startswith(part) for name in weights):
             weights = {
                 name.removeprefix(part): value
@@ -272,8 +272,8 @@ def load_weights(network: torch.nn.Module, path: Path, flags: str, part: str = "
                 if name.startswith(part)
             }
         network.load_state_dict(weights)
-        return int(state["epoch"])
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        return epoch
+    except checkpoints.MISFIT as error:
         raise UserError(
             f"{path} holds a network of another shape ({first_line(error)}). Use the {flags} that "
             "it was trained with, or train again."

@@ -3,6 +3,7 @@
 A classifier gives every window a score for each of C classes; a larger score means more likely.
 """
 
+import operator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,11 +19,18 @@ class Classification:
         n_classes: C, classes without a test window included.
         nauc_roc: area under the ROC curve of all N C scores against one-hot labels (micro
             average), equal scores halved. What SGELA's program prints as nAUC.
+        unmatched: how many of the N windows show a class without training windows.
     """
 
     true_rank: np.ndarray
     n_classes: int
     nauc_roc: float
+    unmatched: int = 0
+
+    @property
+    def probes(self) -> int:
+        """N, the windows that are scored."""
+        return len(self.true_rank)
 
     @property
     def nauc_cmc(self) -> float:
@@ -31,24 +39,29 @@ class Classification:
 
     def top(self, k: int) -> float:
         """Rank-k: share of windows whose true class is among the k best scored."""
+        k = operator.index(k)
         if k < 1:
             raise ValueError(f"Rank-k needs k of at least 1, not {k}")
         return float(np.mean(self.true_rank <= k))
 
     def cmc(self, max_rank: int) -> np.ndarray:
         """Rank-1, ..., Rank-max_rank, float64."""
+        max_rank = operator.index(max_rank)
         if max_rank < 1:
             raise ValueError(f"the CMC needs a largest rank of at least 1, not {max_rank}")
         hits = np.bincount(self.true_rank, minlength=max_rank + 1)[1 : max_rank + 1]
         return np.cumsum(hits) / len(self.true_rank)
 
 
-def evaluate_classes(scores: np.ndarray, labels: np.ndarray) -> Classification:
+def evaluate_classes(
+    scores: np.ndarray, labels: np.ndarray, *, learned: np.ndarray | None = None
+) -> Classification:
     """Judge the scores of a classifier.
 
     Args:
         scores: (N, C) floats, C of at least 2; -inf for a class that was never trained on.
         labels: (N,) true classes, integers in 0..C-1.
+        learned: classes that have training windows, with repeats; None: all have.
 
     Raises:
         ValueError: on empty or misshapen input, NaN, or labels outside 0..C-1.
@@ -65,7 +78,10 @@ def evaluate_classes(scores: np.ndarray, labels: np.ndarray) -> Classification:
     n_classes = scores.shape[1]
     if labels.min() < 0 or labels.max() >= n_classes:
         raise ValueError(f"labels outside 0..{n_classes - 1}")
-    return Classification(_true_ranks(scores, labels), n_classes, _micro_roc_area(scores, labels))
+    unmatched = 0 if learned is None else int((~np.isin(labels, learned)).sum())
+    return Classification(
+        _true_ranks(scores, labels), n_classes, _micro_roc_area(scores, labels), unmatched
+    )
 
 
 def _true_ranks(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ The ranking of a probe orders the whole gallery by (Euclidean distance, gallery 
 docs/metrics.md for the formulas and the rules at the edges.
 """
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -13,10 +14,11 @@ import numpy as np
 import torch
 
 from simmc.compiled import over_rows
+from simmc.distances import host_array
 from simmc.evaluation.counting import rank_rows
 from simmc.evaluation.gpu import rank_on_device
 from simmc.evaluation.screening import GivenDistances, ReleasedSquares, Screen
-from simmc.evaluation.spans import match_spans
+from simmc.evaluation.spans import is_junk, match_spans
 
 _BUFFER = 32 * 2**20  # bytes of the block of screening values
 Features = np.ndarray | torch.Tensor
@@ -27,46 +29,98 @@ class Retrieval:
     """Outcome of ranking the gallery for every probe.
 
     Attributes:
-        first_match_rank: (Np,) int64, 1-based; 0 where the gallery holds no match.
+        first_match_rank: (Np,) int64, 1-based; 0 where the gallery holds no match, -1 where the
+            probe has an identity below 0 and is not scored.
         average_precision: (Np,) float64 in [0, 1]; NaN where there is no match.
         inverse_negative_penalty: (Np,) float64, matches / rank of the last match; NaN likewise.
         left_out: how many probes at the head of the list the means of average precision and
             inverse negative penalty leave out (1 under the released same-condition rule).
+        no_rates: why there are no rates, a sentence; every rate is then NaN. Empty: there are.
     """
 
     first_match_rank: np.ndarray
     average_precision: np.ndarray
     inverse_negative_penalty: np.ndarray
     left_out: int = 0
+    no_rates: str = ""
+
+    @property
+    def probes(self) -> int:
+        """Probes that are scored: those with an identity of 0 or more."""
+        return int((self.first_match_rank >= 0).sum())
 
     @property
     def unmatched(self) -> int:
-        """Probes whose identity does not occur in (their part of) the gallery."""
-        return int(np.isnan(self.average_precision).sum())
+        """Scored probes without a match in (their part of) the gallery."""
+        return int((self.first_match_rank == 0).sum())
+
+    @property
+    def averaged(self) -> int:
+        """Probes that `map` and `minp` are means over; 0 if there are no rates."""
+        return (
+            0 if self.no_rates else int((~np.isnan(self.average_precision[self.left_out :])).sum())
+        )
 
     @property
     def map(self) -> float:
-        """Mean average precision over the probes with a match; NaN if there are none."""
-        return _mean(self.average_precision[self.left_out :])
+        """Mean average precision over the probes with a match; NaN if there are no rates."""
+        return self._mean(self.average_precision)
 
     @property
     def minp(self) -> float:
-        """Mean inverse negative penalty over the probes with a match; NaN if there are none."""
-        return _mean(self.inverse_negative_penalty[self.left_out :])
+        """Mean inverse negative penalty over the probes with a match; NaN if there are no rates."""
+        return self._mean(self.inverse_negative_penalty)
 
     def top(self, k: int) -> float:
-        """Share of all probes with a match among the k nearest gallery windows."""
+        """Share of all scored probes with a match among the k nearest gallery windows.
+
+        Raises:
+            TypeError: k is no integer.
+            ValueError: k is below 1.
+        """
+        k = operator.index(k)
         if k < 1:
             raise ValueError(f"top-k needs k of at least 1, not {k}")
-        return float(np.mean((self.first_match_rank >= 1) & (self.first_match_rank <= k)))
+        if self.no_rates:
+            return float("nan")
+        ranks = self.first_match_rank[self.first_match_rank >= 0]
+        return float(np.mean((ranks >= 1) & (ranks <= k)))
 
     def cmc(self, max_rank: int) -> np.ndarray:
         """Cumulative matching characteristic: top(1), ..., top(max_rank), float64."""
+        max_rank = operator.index(max_rank)
         if max_rank < 1:
             raise ValueError(f"the CMC needs a largest rank of at least 1, not {max_rank}")
+        if self.no_rates:
+            return np.full(max_rank, np.nan)
         ranks = self.first_match_rank
         hits = np.bincount(ranks[(ranks >= 1) & (ranks <= max_rank)], minlength=max_rank + 1)
-        return np.cumsum(hits[1:]) / len(ranks)
+        return np.cumsum(hits[1:]) / self.probes
+
+    def _mean(self, values: np.ndarray) -> float:
+        """Mean of the numbers among (Np,) values; NaN if there are none, or no rates."""
+        numbers = values[self.left_out :]
+        numbers = numbers[~np.isnan(numbers)]
+        return float(numbers.mean()) if len(numbers) and not self.no_rates else float("nan")
+
+
+def why_no_rates(probe_ids: np.ndarray, gallery_ids: np.ndarray, *, any_match: bool) -> str:
+    """A sentence where rates would say nothing; empty where they do.
+
+    Args:
+        probe_ids: (Np,) identities.
+        gallery_ids: (Ng,) identities.
+        any_match: whether some probe has a match.
+    """
+    persons = len(np.unique(gallery_ids[~is_junk(gallery_ids)]))
+    if persons < 2:
+        return (
+            f"the gallery has {persons} {'identity' if persons == 1 else 'identities'} (labels "
+            "below 0 do not count), and rates need two or more"
+        )
+    if is_junk(probe_ids).all():
+        return "every probe window has a label below 0, so none is scored"
+    return "" if any_match else "no probe window has a match in the gallery"
 
 
 def evaluate(
@@ -88,9 +142,10 @@ def evaluate(
 
     Args:
         probe: (Np, d) features, float32 or float64, an array or a tensor.
-        probe_ids: (Np,) identities of any sortable type.
+        probe_ids: (Np,) identities of any sortable type. Below 0: junk, a probe that is not
+            scored.
         gallery: (Ng, d) features.
-        gallery_ids: (Ng,) identities.
+        gallery_ids: (Ng,) identities. Below 0: a distractor, no match of any probe.
         self_index: (Np,) int64 gallery index of the very same window as probe i, -1 where there
             is none; needed by (and only allowed with) a same-condition rule.
         same_condition: None, or for probes that are gallery windows themselves "remove_self"
@@ -118,7 +173,7 @@ def evaluate(
             _array(probe), probe_ids, _array(gallery), gallery_ids, own,
             Screen if negative_squared == "clamp" else ReleasedSquares, block, threads,
         )  # fmt: skip
-    return _retrieval(ranks, precision, same_condition == "skip_first")
+    return _retrieval(ranks, precision, probe_ids, gallery_ids, same_condition == "skip_first")
 
 
 def evaluate_distances(
@@ -156,7 +211,7 @@ def evaluate_distances(
     order, spans = match_spans(probe_ids, gallery_ids)
     screen = GivenDistances(distances, order)
     ranks, precision = _rank_blocks(screen, probe, gallery, order, spans, own, rows, threads)
-    return _retrieval(ranks, precision, same_condition == "skip_first")
+    return _retrieval(ranks, precision, probe_ids, gallery_ids, same_condition == "skip_first")
 
 
 def _rank_on_cpu(
@@ -213,7 +268,13 @@ def _rank_blocks(
     return ranks, precision
 
 
-def _retrieval(ranks: np.ndarray, precision: np.ndarray, skip_first: bool) -> Retrieval:
+def _retrieval(
+    ranks: np.ndarray,
+    precision: np.ndarray,
+    probe_ids: np.ndarray,
+    gallery_ids: np.ndarray,
+    skip_first: bool,
+) -> Retrieval:
     """Turn (Np, 4) first, second, last rank and number of matches into the public record."""
     first, second, last, matches = ranks.T
     with np.errstate(invalid="ignore"):
@@ -221,12 +282,19 @@ def _retrieval(ranks: np.ndarray, precision: np.ndarray, skip_first: bool) -> Re
     if skip_first:  # ranks 2, 3, ... count as 1, 2, ...
         first = np.where(first == 1, second, first)
         first = np.where(first > 0, first - 1, 0)
-    return Retrieval(np.ascontiguousarray(first), precision, penalty, int(skip_first))
+    reason = why_no_rates(probe_ids, gallery_ids, any_match=bool(first.any()))
+    first = np.where(is_junk(probe_ids), -1, first)
+    return Retrieval(first, precision, penalty, int(skip_first), reason)
 
 
 def _features(name: str, values: Features) -> Features:
     """Features as a contiguous (n, d) float array, or tensor where they lie on a GPU, checked."""
-    array = values.detach() if _on_gpu(values) else np.asarray(values)
+    if isinstance(values, torch.Tensor):
+        array: Features = values.detach() if _on_gpu(values) else host_array(values)
+    else:
+        array = np.asarray(values)
+    if isinstance(array, np.ndarray) and array.dtype.kind == "c":
+        raise ValueError(f"{name} features must be real numbers, not complex ones")
     if array.ndim != 2:
         raise ValueError(f"{name} features must have shape (windows, d), not {tuple(array.shape)}")
     if 0 in array.shape:
@@ -297,9 +365,3 @@ def _own_windows(
     if own.min() < -1 or own.max() >= gallery:
         raise ValueError(f"self_index outside -1..{gallery - 1}")
     return own.astype(np.int64)
-
-
-def _mean(values: np.ndarray) -> float:
-    """Mean of the numbers among the values; NaN if there are none."""
-    numbers = values[~np.isnan(values)]
-    return float(numbers.mean()) if len(numbers) else float("nan")

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from simmc.data.graph_levels import GRAPH_LEVELS, skeleton_graph
+from simmc.data.skeletons import Skeleton
 from simmc.models.graph_size import IDENTITIES
 from simmc.models.simmc import count_parameters
 from simmc.runs import seeds
@@ -36,6 +38,12 @@ def drawn_positions(generator: np.random.Generator, frames: int) -> list[list[in
         np.sort(generator.choice(frames, size=k, replace=False)).tolist()
         for k in range(1, frames + 1)
     ]
+
+
+def require_graphs(skeleton: Skeleton) -> None:
+    """UserError where a skeleton lacks bones or parts that the graphs need."""
+    for level in GRAPH_LEVELS:
+        skeleton_graph(skeleton, level)
 
 
 def shuffles_graphs(settings: Any) -> bool:

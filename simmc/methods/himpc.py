@@ -17,8 +17,9 @@ import torch
 
 from simmc.clustering import cluster_means
 from simmc.data.body_levels import BODY_LEVELS, BodyLevel, body_levels
+from simmc.data.experiment import inputs
 from simmc.data.experiment.load import Experiment, Split
-from simmc.data.skeletons import Skeleton
+from simmc.data.skeletons import Skeleton, require_parts
 from simmc.engine.load import load
 from simmc.engine.method import Embedder, Method, without_class_balance
 from simmc.engine.pseudo_labels import PseudoLabels
@@ -244,7 +245,7 @@ class HiMPC(Training[HiMPCSettings]):
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue from a state."""
         super().load_state(state)
-        self.pseudo.load_state(state)
+        self.pseudo.load_state(state, len(self.data.train))
 
 
 def new_network(
@@ -362,6 +363,14 @@ def model_size(settings: HiMPCSettings) -> str:
     )
 
 
+def check_body(settings: HiMPCSettings, skeleton: Skeleton) -> None:
+    """Parts that the levels need."""
+    inputs.width(skeleton, settings.joints.parts)
+    for level in settings.level_names:
+        if level != "joint":
+            require_parts(skeleton, level)
+
+
 METHOD = Method(
     HiMPCSettings,
     "train Hi-MPC without labels, or score a trained run",
@@ -370,6 +379,7 @@ METHOD = Method(
     training=HiMPC,
     score=score,
     size=model_size,
+    check_body=check_body,
     label_free=without_class_balance,
     embedder=embedder,
 )

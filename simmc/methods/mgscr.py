@@ -14,11 +14,18 @@ from typing import ClassVar
 import torch
 
 from simmc.data.experiment.load import Experiment
+from simmc.data.graph_levels import containing
 from simmc.data.skeletons import Skeleton
 from simmc.engine.training import Record, Training
 from simmc.errors import UserError
 from simmc.losses import sparse_prediction
-from simmc.methods.graph_training import KINDS, Positions, graph_size_text, shuffles_graphs
+from simmc.methods.graph_training import (
+    KINDS,
+    Positions,
+    graph_size_text,
+    require_graphs,
+    shuffles_graphs,
+)
 from simmc.methods.pretext import (
     CHOSEN_BY,
     COMMON_TRAINING,
@@ -181,7 +188,16 @@ def model_size(settings: MGSCRSettings) -> str:
     return graph_size_text("MG-SCR", settings, size_of, new_network)
 
 
-SOURCE = Source("MG-SCR", MGSCRSettings, KINDS, new_network, size_of, shuffles=shuffles_graphs)
+def needs(skeleton: Skeleton) -> None:
+    """Every joint in one part, whose features it gets."""
+    require_graphs(skeleton)
+    containing(skeleton, "component")
+    containing(skeleton, "limb")
+
+
+SOURCE = Source(
+    "MG-SCR", MGSCRSettings, KINDS, new_network, size_of, shuffles=shuffles_graphs, needs=needs
+)
 METHOD = SOURCE.method(
     "train MG-SCR's pretext task, or score a trained run",
     MGSCRTraining,

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from simmc.data.experiment import inputs
 from simmc.data.experiment.load import Experiment, Split
 from simmc.data.features import FRAMES
 from simmc.data.skeletons import Skeleton
@@ -61,6 +62,7 @@ class Source:
         size_of: settings, skeleton and name of a dataset to values a frame, parameters, and
             operations of a training step, the latter two as the papers count.
         shuffles: whether the training windows are brought into a random order once.
+        needs: UserError where a skeleton lacks bones or parts.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Source:
     new_network: Callable[[Any, Skeleton, torch.Generator], SourceNetwork]
     size_of: Callable[[Any, Skeleton, str], tuple[int, int, int]]
     shuffles: Callable[[Any], bool] = lambda settings: False
+    needs: Callable[[Skeleton], None] = lambda skeleton: None
 
     @property
     def command(self) -> str:
@@ -80,6 +83,11 @@ class Source:
         spec = DATASETS.get(dataset)
         known = ["--dataset", dataset, "--probe", spec.probes[0]] if spec else []
         return self.size_of(resolve(self.settings, known).settings, skeleton, dataset)
+
+    def check_body(self, settings: Any, skeleton: Skeleton) -> None:
+        """UserError where a skeleton lacks joints, bones or parts."""
+        inputs.width(skeleton, settings.joints.parts)
+        self.needs(skeleton)
 
     def load(self, settings: Any) -> Experiment:
         """The data that settings describe."""
@@ -123,6 +131,7 @@ class Source:
             score=self.score,
             size=size,
             explained=LAST_EPOCH,
+            check_body=self.check_body,
             label_free=more.pop("label_free", without_class_balance),
             remarks=budget,
             **more,

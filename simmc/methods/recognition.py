@@ -19,6 +19,7 @@ from simmc.data.experiment.load import Experiment
 from simmc.data.specs import skeleton_of
 from simmc.engine.load import load as load_data
 from simmc.engine.method import EXPLAINED, Method
+from simmc.engine.stored_run import other_data
 from simmc.engine.training import LAST, Record, Training, load_weights
 from simmc.errors import UserError
 from simmc.methods.pretext import load_trained, pretext_settings, published_settings, retrieve
@@ -55,6 +56,7 @@ from simmc.settings.groups import (
     dataset_and_probe,
     typed_folders,
 )
+from simmc.settings.layers import Resolved
 from simmc.settings.options import Range, Settings, group_of, option, switch
 
 CLASSIFIED = ("supervised", "fixed_epochs")  # protocols; the first is chosen by the test Rank-1
@@ -152,8 +154,8 @@ class RecognitionSettings(Settings):
 
     other_defaults = staticmethod(groups.length_of_dataset)
 
-    @classmethod
-    def preset_names(cls, values: Mapping[str, Any]) -> list[str]:
+    @staticmethod
+    def preset_names(values: Mapping[str, Any]) -> list[str]:
         """`<SOURCE>_<DATASET>`, then `<SOURCE>`."""
         dataset, _ = dataset_and_probe(values)
         return [f"{values['source']}_{dataset}", values["source"]]
@@ -295,8 +297,8 @@ def require_known(data: Experiment, settings: RecognitionSettings) -> None:
     data.require_labels(f"--score {settings.score}")
     if len(data.identities) < 2:
         raise UserError(
-            f"--dataset {place.dataset}: its training windows name fewer than two identities, so "
-            "there is nothing to tell apart."
+            f"--dataset {place.dataset}: its training windows name fewer than two identities, "
+            "so there is nothing to tell apart."
         )
     if settings.score != MATCH and data.test_identities != data.identities:
         raise UserError(
@@ -306,7 +308,7 @@ def require_known(data: Experiment, settings: RecognitionSettings) -> None:
     if settings.score != MATCH and (data.probe.identity < 0).all():
         raise UserError(
             f"--probe {place.probe}: every probe window of {place.dataset} has a label below "
-            "0, so there is nobody to name."
+            "0, so there is nobody to name. Give the probe windows their labels."
         )
 
 
@@ -414,7 +416,7 @@ def load(settings: RecognitionSettings) -> Experiment:
     """The experiment, with joints as the source model read them."""
     trained, place = source_settings(settings), settings.place
     theirs, ours = trained.place.read_spec(), place.read_spec()
-    if skeleton_of(theirs).joints != skeleton_of(ours).joints:
+    if not skeleton_of(theirs).same_body(skeleton_of(ours)):
         raise UserError(
             f"--encoder_run {settings.encoder_run}: {settings.source} was trained on "
             f"{theirs.skeleton.name}, and {place.dataset} has {ours.skeleton.name}: other joints."
@@ -470,6 +472,17 @@ def model_size(settings: RecognitionSettings) -> str:
     )
 
 
+def remarks(resolved: Resolved[RecognitionSettings], data: Experiment) -> list[str]:
+    """Whether the source model learned from other data than the head does."""
+    run = source_run(resolved.settings)
+    if not other_data(run, data.checksum):
+        return []
+    return [
+        f"source model: {run.path} was trained on other data than these (the checksums of their "
+        "manifests differ); it may have learned from windows that are probes here"
+    ]
+
+
 METHOD = Method(
     RecognitionSettings,
     "train a head on a source model with identity labels: classification, and + DF",
@@ -486,5 +499,6 @@ METHOD = Method(
     },
     recipe=recipe,
     prepared=with_encoder_run,
+    remarks=remarks,
     labels="a head was trained on the identity labels of the training windows.",
 )

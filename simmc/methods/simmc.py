@@ -15,6 +15,7 @@ import torch
 from simmc.clustering import cluster_means
 from simmc.data.experiment import inputs
 from simmc.data.experiment.load import Experiment
+from simmc.data.skeletons import Skeleton
 from simmc.data.specs import skeleton_of
 from simmc.engine.load import load
 from simmc.engine.masks import draw_masks
@@ -252,7 +253,7 @@ class SimMC(Training[Any]):
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue from a state."""
         super().load_state(state)
-        self.pseudo.load_state(state)
+        self.pseudo.load_state(state, len(self.data.train))
 
 
 def new_network(recipe: Recipe, width: int, generator: torch.Generator) -> SimMCNetwork:
@@ -299,6 +300,11 @@ def model_size(settings: SimMCSettings) -> str:
     )
 
 
+def check_body(settings: SimMCSettings, skeleton: Skeleton) -> None:
+    """Joints and bones that --input needs."""
+    inputs.width(skeleton, settings.joints.parts)
+
+
 METHOD = Method(
     SimMCSettings,
     "train SimMC without labels, or score a trained run",
@@ -307,6 +313,7 @@ METHOD = Method(
     training=SimMC,
     score=score,
     size=model_size,
+    check_body=check_body,
     label_free=without_class_balance,
     baseline=lambda settings: settings.recipe.encoder == "none",
     embedder=embedder,

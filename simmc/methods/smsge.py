@@ -16,7 +16,13 @@ from simmc.data.graph_levels import GRAPH_LEVELS
 from simmc.data.skeletons import Skeleton
 from simmc.engine.training import Record, Training
 from simmc.losses import scale_reconstruction
-from simmc.methods.graph_training import KINDS, Positions, graph_size_text, shuffles_graphs
+from simmc.methods.graph_training import (
+    KINDS,
+    Positions,
+    graph_size_text,
+    require_graphs,
+    shuffles_graphs,
+)
 from simmc.methods.pretext import (
     CHOSEN_BY,
     COMMON_TRAINING,
@@ -200,7 +206,15 @@ def model_size(settings: SMSGESettings) -> str:
     return graph_size_text("SM-SGE", settings, size_of, new_network)
 
 
-SOURCE = Source("SM-SGE", SMSGESettings, KINDS, new_network, size_of, shuffles=shuffles_graphs)
+SOURCE = Source(
+    "SM-SGE",
+    SMSGESettings,
+    KINDS,
+    new_network,
+    size_of,
+    shuffles=shuffles_graphs,
+    needs=require_graphs,
+)
 METHOD = SOURCE.method(
     "train SM-SGE without labels, or score a trained run",
     SMSGETraining,

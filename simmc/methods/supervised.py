@@ -25,7 +25,7 @@ from simmc.engine.method import Method
 from simmc.engine.training import LAST, Record, Training, load_weights
 from simmc.errors import UserError
 from simmc.losses import center_loss, moved_centers
-from simmc.methods.descriptors import pose_gait
+from simmc.methods.descriptors import lacking, pose_gait
 from simmc.models.identities import EncoderClassifier
 from simmc.models.posegait import PoseGaitNetwork
 from simmc.models.simmc import count_parameters
@@ -102,8 +102,8 @@ class SupervisedSettings(Settings):
 
     other_defaults = staticmethod(groups.length_of_dataset)
 
-    @classmethod
-    def preset_names(cls, values: Mapping[str, Any]) -> list[str]:
+    @staticmethod
+    def preset_names(values: Mapping[str, Any]) -> list[str]:
         """One preset a model."""
         return [values["model"]]
 
@@ -303,6 +303,13 @@ def model_size(settings: SupervisedSettings) -> str:
     )
 
 
+def check_body(settings: SupervisedSettings, skeleton: Skeleton) -> None:
+    """Joints and bones that the network needs."""
+    inputs.width(skeleton, settings.joints.parts)
+    if settings.model == "posegait" and (lack := lacking("D_PG", skeleton)):
+        raise UserError(f"--model posegait: {lack}")
+
+
 METHOD = Method(
     SupervisedSettings,
     "train with identity labels, as the upper reference and for PoseGait",
@@ -311,6 +318,7 @@ METHOD = Method(
     training=Supervised,
     score=score,
     size=model_size,
+    check_body=check_body,
     protocols=lambda settings: PROTOCOLS,
     recipe=lambda settings: f"supervised_{settings.model}",
     labels="this network was trained on the identity labels of the training windows.",

@@ -30,6 +30,7 @@ from simmc.clustering import (
 )
 from simmc.data.experiment import inputs
 from simmc.data.experiment.load import Experiment, Split
+from simmc.data.skeletons import Skeleton
 from simmc.data.specs import skeleton_of
 from simmc.data.times import overlapping
 from simmc.engine.load import load
@@ -168,8 +169,8 @@ class TrackMCSettings(Settings):
         group=EVALUATION,
     )
 
-    @classmethod
-    def preset_names(cls, values: Mapping[str, Any]) -> list[str]:
+    @staticmethod
+    def preset_names(values: Mapping[str, Any]) -> list[str]:
         """One for each use of recordings, and none for a dataset: nothing is tuned to one."""
         return [values["recordings"]]
 
@@ -547,6 +548,11 @@ def remarks(resolved: Resolved[TrackMCSettings], data: Experiment) -> list[str]:
     ]
 
 
+def check_body(settings: TrackMCSettings, skeleton: Skeleton) -> None:
+    """Joints and bones that --input needs."""
+    inputs.width(skeleton, settings.joints.parts)
+
+
 METHOD = Method(
     TrackMCSettings,
     "train TrackMC, our own method, without labels, or score a trained run",
@@ -556,6 +562,7 @@ METHOD = Method(
     score=score,
     size=model_size,
     explained=EXPLAINED,
+    check_body=check_body,
     label_free=without_class_balance,
     recipe=lambda settings: f"trackmc_{settings.recordings}",
     unit=is_unit,

@@ -3,14 +3,14 @@
 Shape letters: B windows, f frames, J joints, d and e features, v views.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import ClassVar
 
 import torch
 from torch import nn
 
 
-class SourceNetwork(nn.Module, ABC):
+class SourceNetwork(nn.Module):
     """A trained network whose features are matched, fine-tuned by SimMC-UF or classified.
 
     Windows are (B, f, 3 J) float32, joint-major x y z, with the root and the joint order that the

@@ -9,12 +9,21 @@ import numpy as np
 
 from simmc.errors import UserError
 from simmc.evaluation.significance import bootstrap_means, interval, means, paired, sign_flip
-from simmc.reports.render import HEADINGS, page
+from simmc.reports.render import HEADINGS, page, span
 from simmc.reports.sides import FIGURES, Side, remarks, require_pairs
-from simmc.reports.tables import NOTE_GENERATED
+from simmc.reports.tables import NOTE_GENERATED, UNMATCHED
 
 DIFFERENCE = "A - B"
-_DESCRIPTION = ("method", "fidelity", "protocol", "supervised", "seeds", "persons", "windows")
+_DESCRIPTION = (
+    "method",
+    "fidelity",
+    "protocol",
+    "supervised",
+    "seeds",
+    "persons",
+    "windows",
+    "unmatched",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +88,8 @@ def compare(a: Side, b: Side | None, *, resamples: int, seed: int) -> Comparison
         start += len(sums)
         lines.append(_line(name, means(sums, counts), drawn, p if name == DIFFERENCE else None))
     notes = [] if b is None else remarks(a, b)
+    if any(scored.unmatched for side in sides for scored in side.runs):
+        notes.append(UNMATCHED)
     notes += _explained(len(persons), resamples, seed, b is not None)
     if any(scored.run.generated for side in sides for scored in side.runs):
         notes.append(NOTE_GENERATED)
@@ -90,6 +101,7 @@ def render(found: Comparison, form: str) -> str:
     if form == "csv":
         return _csv(found)
     heads = ["Side", "Method", "Fidelity", "Protocol", "Labels", "Seeds", "Persons", "Windows"]
+    heads.append("Unmatched")
     described = []
     for side in found.sides:
         method, fidelity, protocol, supervised, *counts = _description(side)
@@ -125,8 +137,6 @@ def _explained(persons: int, resamples: int, seed: int, with_test: bool) -> list
 
 def _description(side: Side) -> list[str]:
     """What a side is, in the order of `_DESCRIPTION`."""
-    sizes = [len(scored.probes) for scored in side.runs]
-    low, high = min(sizes), max(sizes)
     return [
         side.first.method_name,
         side.first.text("fidelity"),
@@ -134,7 +144,8 @@ def _description(side: Side) -> list[str]:
         str(side.supervised).lower(),
         " ".join(scored.seed for scored in side.runs),
         str(len(side.persons)),
-        str(low) if low == high else f"{low}-{high}",
+        span([len(scored.probes) for scored in side.runs]),
+        span([scored.unmatched for scored in side.runs]),
     ]
 
 

@@ -99,7 +99,10 @@ def cmc(run: Run, out: Path) -> Path:
         if (values := run.protocol(name)) is not None and values.get("cmc")
     }
     if not found:
-        raise UserError(f"{run.path / 'results.json'} holds no CMC curve; evaluate the run again.")
+        reasons = [(run.protocol(name) or {}).get("no_rates") for name in PROTOCOLS]
+        why = next((f", for there are no rates: {reason}" for reason in reasons if reason), "")
+        remedy = "." if why else "; evaluate the run again."
+        raise UserError(f"{run.path / 'results.json'} holds no CMC curve{why}{remedy}")
     longest = max(map(len, found.values()))
     lowest = min(rates[0] for rates in found.values())
     floor = max(0.0, 10 * (lowest // 10) - 10)
@@ -232,12 +235,14 @@ def _draw_panel(axes: Any, metrics: Metrics, panel: _Panel, chosen: dict[str, in
 
 def _series(metrics: Metrics, key: str) -> tuple[list[int], list[float]]:
     """Epochs that have the value, and the values."""
-    pairs = [
-        (int(line["epoch"]), float(line[key]))
-        for line in metrics
-        if line.get(key) is not None and line.get("epoch") is not None
-    ]
-    return [epoch for epoch, _ in pairs], [value for _, value in pairs]
+    found = [line for line in metrics if line.get(key) is not None and "epoch" in line]
+    for line in found:
+        if not isinstance(line[key], int | float):
+            raise UserError(
+                f"metrics.jsonl: {key} of epoch {line['epoch']} is no number. Remove the line or "
+                "start a new run."
+            )
+    return [line["epoch"] for line in found], [float(line[key]) for line in found]
 
 
 def _chosen(run: Run | None, protocols: Sequence[str]) -> dict[str, int]:
@@ -282,6 +287,8 @@ def _label_curves(axes: Any, run: Run, found: dict[str, list[float]], under: boo
             numbers.append(f"mAP {100 * float(values['mAP']):.1f}")
         if values.get("epoch") is not None:
             numbers.append(f"epoch {values['epoch']}")
+        if values.get("unmatched"):
+            numbers.append(f"{values['unmatched']} of {values['probes']} probes unmatched")
         place = len(found) - 1 - index if under else index
         axes.text(
             0.98,

@@ -15,7 +15,7 @@ HEADINGS = {
 _COLUMNS = (
     *("dataset", "probe", "length", "method", "fidelity", "protocol", "settings", "seeds"),
     *(f"{name}_{part}" for name in (*RATES, *AREAS) for part in ("mean", "std")),
-    "epochs",
+    *("epochs", "probes", "unmatched", "no_rates"),
 )
 
 
@@ -42,21 +42,26 @@ def _cells(table: Table) -> tuple[list[str], list[list[str]]]:
     with_settings = any(row.settings for row in table.rows)
     heads = ["Dataset", "Probe", "f", "Method", "Fidelity", "Protocol"]
     shown = [*RATES, *(area for area in AREAS if any(area in row.rates for row in table.rows))]
-    heads += ["Settings"] * with_settings + ["Seeds", *(HEADINGS[name] for name in shown), "Epoch"]
+    with_unmatched = any(any(row.unmatched) for row in table.rows)
+    heads += ["Settings"] * with_settings + ["Seeds", *(HEADINGS[name] for name in shown)]
+    heads += ["Unmatched"] * with_unmatched + ["Epoch"]
     cells = []
     for row in table.rows:
         line = [row.dataset, row.probe, row.length, row.method, row.fidelity, row.protocol]
         line += [row.settings or "-"] if with_settings else []
         line.append(str(len(row.seeds)) if row.seeds else "-")
         line += [str(row.rates[name]) if name in row.rates else "-" for name in shown]
-        cells.append([*line, _span(row.epochs)])
+        if with_unmatched:
+            line.append(f"{span(row.unmatched)} of {span(row.probes)}" if row.probes else "-")
+        cells.append([*line, span(row.epochs)])
     return heads, cells
 
 
-def _span(epochs: Sequence[int]) -> str:
-    if not epochs:
+def span(numbers: Sequence[int]) -> str:
+    """The smallest and the largest of some numbers; one where they are equal."""
+    if not numbers:
         return "-"
-    low, high = min(epochs), max(epochs)
+    low, high = min(numbers), max(numbers)
     return str(low) if low == high else f"{low}-{high}"
 
 
@@ -85,5 +90,6 @@ def _csv(table: Table) -> str:
             value = row.rates.get(name)
             line.append("" if value is None else f"{value.mean / 100:.6g}")
             line.append("" if value is None or value.std is None else f"{value.std / 100:.6g}")
-        writer.writerow([*line, " ".join(map(str, row.epochs))])
+        lists = (row.epochs, row.probes, row.unmatched)
+        writer.writerow([*line, *(" ".join(map(str, one)) for one in lists), row.no_rates])
     return text.getvalue()

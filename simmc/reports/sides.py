@@ -34,7 +34,7 @@ _SAME_TEST = ("dataset", "probe", "length")
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """A run and how its probe windows fared."""
+    """A run and the outcome of each of its probe windows that are scored."""
 
     run: Run
     probes: ProbeOutcomes
@@ -43,6 +43,11 @@ class Scored:
     def seed(self) -> str:
         """Of split and training."""
         return self.run.text("seed")
+
+    @property
+    def unmatched(self) -> int:
+        """Probe windows without a match in the gallery."""
+        return int((self.probes.first_match_rank == 0).sum())
 
     @property
     def values(self) -> np.ndarray:
@@ -155,6 +160,11 @@ def remarks(a: Side, b: Side) -> list[str]:
             "person is compared by the mean of each side's own windows and weighs as much as both "
             "have of it, so that the difference may not be quite that of the two means."
         )
+    if not all(scored.run.checked for side in (a, b) for scored in side.runs):
+        found.append(
+            "Some runs are on windows without checksums in their manifest: persons and counts show "
+            "that both sides were scored on the same windows, not the windows themselves."
+        )
     galleries = [(_gallery(one.run), _gallery(other.run), one.seed) for one, other in both]
     if differing := [f"{g} and {h} (seed {seed})" for g, h, seed in galleries if g != h]:
         found.append(f"The numbers of gallery windows differ: {', '.join(differing)}.")
@@ -170,6 +180,8 @@ def _scored(run: Run, protocol: str) -> Scored:
             f"{run.path} has no numbers under the protocol {protocol}. It has: {having}. Choose "
             "with --protocol, or --with_protocol for the runs after --with."
         )
+    if reason := figures.get("no_rates"):
+        raise UserError(f"{run.path} has no rates under the protocol {protocol}: {reason}.")
     file = RunDirectory(run.path).probes_path(protocol)
     if "mAP" not in figures:
         raise UserError(
@@ -180,7 +192,7 @@ def _scored(run: Run, protocol: str) -> Scored:
             f"{file} is missing: the run was made before it was kept. Score the run again with "
             f"--mode Eval, which writes it: {_evaluation(run)}"
         )
-    scored = Scored(run, ProbeOutcomes.read(file))
+    scored = Scored(run, ProbeOutcomes.read(file).scored())
     identity = scored.probes.identity
     sums, counts = person_sums(scored.values, identity, np.unique(identity))
     for name, mean in zip(FIGURES, means(sums[None], counts[None])[0], strict=True):

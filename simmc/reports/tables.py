@@ -37,6 +37,11 @@ _NOTE_SUPERVISED = (
     "under the micro-averaged ROC curve (SGELA's program, and its printed nAUC); nAUC CMC: area "
     "under the CMC over all ranks (its paper's text). Never to be held against the other protocols."
 )
+UNMATCHED = (
+    "Unmatched: probe windows without a match in the gallery (of a classifier: whose person has no "
+    "training window). They are misses in top-k; mAP and mINP are means over the others "
+    "(docs/metrics.md)."
+)
 _NOTE_D_PG = "D_PG: our definition of PoseGait's 81 features; the published one is not known."
 _NOTE_PUBLISHED = (
     "Published rows: {}; averages of an unstated number of runs, at their own sequence length."
@@ -61,7 +66,11 @@ class Value:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; `rates` misses what is not known."""
+    """One line of the table; `rates` misses what is not known.
+
+    Of each run that says so: `epochs`, `probes` that were scored, and those `unmatched`.
+    `no_rates` says why there are no rates.
+    """
 
     dataset: str
     probe: str
@@ -72,6 +81,9 @@ class Row:
     seeds: tuple[str, ...]
     rates: Mapping[str, Value]
     epochs: tuple[int, ...] = ()
+    probes: tuple[int, ...] = ()
+    unmatched: tuple[int, ...] = ()
+    no_rates: str = ""
     settings: str = ""
     is_published: bool = False
     source: str = ""
@@ -112,6 +124,12 @@ def build(runs: Sequence[Run], with_published: bool = True) -> Table:
             "no results to show: the runs hold no numbers of either protocol. Let a run finish, or "
             "name another one."
         )
+    if any(any(row.unmatched) for row in rows):
+        notes.append(UNMATCHED)
+    for row in rows:
+        if row.no_rates:
+            names_of = (row.dataset, row.probe, row.method, row.fidelity, row.protocol)
+            notes.append(f"No rates for {', '.join(names_of)}: {row.no_rates}.")
     if any(row.protocol == SUPERVISED for row in rows):
         notes.append(_NOTE_SUPERVISED)
     if any(row.method == "D_PG" for row in rows):
@@ -165,9 +183,18 @@ def _row(runs: Sequence[Run], protocol: str, key: tuple[str, str, str]) -> Row |
         protocol=protocol,
         seeds=tuple(run.text("seed") for run, _ in having),
         rates=rates,
-        epochs=tuple(int(f["epoch"]) for _, f in having if _is_number(f.get("epoch"))),
+        epochs=_counts(having, "epoch"),
+        probes=_counts(having, "probes"),
+        unmatched=_counts(having, "unmatched"),
+        no_rates=next((str(f["no_rates"]) for _, f in having if f.get("no_rates")), ""),
         settings=key[2],
     )
+
+
+def _counts(having: Sequence[tuple[Run, Mapping[str, object]]], name: str) -> tuple[int, ...]:
+    """A whole number of each run that has it."""
+    found = (numbers.get(name) for _, numbers in having)
+    return tuple(int(value) for value in found if isinstance(value, int) and _is_number(value))
 
 
 def _published_rows(dataset: str, probe: str, method: str) -> list[Row]:

@@ -11,9 +11,6 @@
 Beside the runs of a probe lies `latest`, a text file with the name of the newest one.
 """
 
-import fcntl
-import json
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,11 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from simmc import files as atomic
 from simmc.errors import UserError
+from simmc.runs import schemas
 
 LATEST = "latest"
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=-]*")
+_LONGEST = 200  # letters of a name; file systems allow 255, and a suffix may follow
+_NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.+=-]{{0,{_LONGEST - 1}}}")
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,8 @@ class RunDirectory:
     ) -> "RunDirectory":
         """The newest run of this dataset and probe."""
         home = Path(model_root) / dataset / probe
-        try:
-            name = (home / pointer).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError):
-            name = ""
-        if _NAME.fullmatch(name) and (home / name).is_dir():
-            return cls(home / name)
+        if (named := pointed(home / pointer)) is not None:
+            return cls(named)
         folders = [path for path in home.iterdir() if path.is_dir()] if home.is_dir() else []
         if not folders:
             raise UserError(
@@ -159,29 +156,29 @@ class RunDirectory:
         return file
 
     @contextmanager
-    def hold(self) -> Iterator[None]:
-        """Keeps every other process from training this run meanwhile; reading it stays possible.
+    def lock(self) -> Iterator[None]:
+        """Keep every other process from training this run meanwhile; reading it stays possible.
 
-        The system lets go when the process ends, however it ends. On a disk without locks, as some
-        shared ones are, nothing is kept.
+        The system releases the lock when the process ends, however it ends. On a disk without
+        locks, as some shared ones are, nothing is locked.
 
         Raises:
             UserError: another process trains it.
         """
-        folder = os.open(self.path, os.O_RDONLY)
+        lock = FileLock(self.path / ".lock", blocking=False)
         try:
-            try:
-                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise UserError(
-                    f"the run {self.path} is being trained by another process. Wait for it or stop "
-                    "it, choose another run with --run, or leave --resume out to begin a new one."
-                ) from error
-            except OSError:
-                pass
+            lock.acquire()
+        except Timeout as error:
+            raise UserError(
+                f"the run {self.path} is being trained by another process. Wait for it or stop "
+                "it, choose another run with --run, or leave --resume out to begin a new one."
+            ) from error
+        except (OSError, NotImplementedError):
+            pass
+        try:
             yield
         finally:
-            os.close(folder)
+            lock.release()
 
     def child(self, name: str) -> "RunDirectory":
         """A run inside this run, such as the label-free one; made if missing."""
@@ -198,7 +195,7 @@ class RunDirectory:
 
     def read_config(self) -> dict[str, Any]:
         """The stored settings."""
-        return _read_object(self.require(self.config_path))
+        return schemas.read_object(self.require(self.config_path), schemas.CONFIG)
 
     def write_results(self, results: dict[str, Any]) -> None:
         """Stores the final numbers."""
@@ -206,7 +203,7 @@ class RunDirectory:
 
     def read_results(self) -> dict[str, Any]:
         """The stored final numbers."""
-        return _read_object(self.require(self.results_path))
+        return schemas.read_object(self.require(self.results_path), schemas.RESULTS)
 
     def append_metrics(self, metrics: dict[str, Any]) -> None:
         """Adds one line, visible to readers at once; NaN is written as null."""
@@ -229,14 +226,11 @@ class RunDirectory:
         for number, line in enumerate(lines, start=1):
             try:
                 if line.strip():
-                    rows.append(json.loads(line))
-            except ValueError as error:
+                    rows.append(schemas.parse_record(line, f"{self.metrics_path}, line {number}"))
+            except UserError:
                 if number == len(lines):  # no newline after it: the write was cut short
                     break
-                raise UserError(
-                    f"{self.metrics_path}, line {number} is not JSON. Remove the line or start a "
-                    "new run."
-                ) from error
+                raise
         return rows
 
     def truncate_metrics(self, epoch: int) -> None:
@@ -245,6 +239,17 @@ class RunDirectory:
         text = "".join(atomic.json_text(row) + "\n" for row in kept)
         atomic.remove_leftovers(self.metrics_path)
         atomic.write_text(self.metrics_path, text)
+
+
+def pointed(pointer: Path) -> Path | None:
+    """The run's folder that a file beside the runs names; None where it names none."""
+    try:
+        with pointer.open("rb") as file:
+            name = file.read(_LONGEST + 2).decode("utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    path = pointer.parent / name
+    return path if _NAME.fullmatch(name) and path.is_dir() else None
 
 
 def _new_folder(home: Path, wanted: str) -> Path:
@@ -263,7 +268,8 @@ def _checked(name: str) -> str:
     if not _NAME.fullmatch(name) or name.startswith(LATEST):
         raise UserError(
             f"{name!r} cannot name a run (--run, --save_flag): use letters, digits, '_', '-', '.', "
-            f"'+' and '=', start with a letter, digit or '_', and not with {LATEST!r}."
+            f"'+' and '=', {_LONGEST} at most, start with a letter, digit or '_', and not with "
+            f"{LATEST!r}."
         )
     return name
 
@@ -271,13 +277,3 @@ def _checked(name: str) -> str:
 def _names_with(home: Path, file: str) -> str:
     found = sorted(path.name for path in home.glob("*") if path.is_dir() and (path / file).exists())
     return ", ".join(found) or "none"
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path}: {error}. Train again to write it anew.") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{path} does not hold a JSON object. Train again to write it anew.")
-    return value

@@ -27,7 +27,8 @@ HEADINGS = (MAIN, TRAINING, EVALUATION, MATCHING, FIDELITY, MACHINE)
 
 COUNT = Range(1)
 FRACTION = Range(0, 1)
-INSIDE = Range(0, 1, exclusive=True)
+# Jaccard distances are cut in single precision: it has no number between this one and 1
+INSIDE = Range(0, 1 - 2**-25, exclusive=True, note=" in single precision")
 POSITIVE = Range(0, exclusive=True)
 THREADS = Range(1, 1024)  # with many more the system refuses, and libraries crash
 WHOLE = "all"  # --walk: recordings as they are

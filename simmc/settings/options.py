@@ -7,6 +7,7 @@ code a setting is reached through its group: `settings.clustering.eps`.
 
 import dataclasses
 import math
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
@@ -16,6 +17,8 @@ from simmc.settings.switches import SWITCHES
 
 _TRUE = ("1", "true", "on", "yes")
 _FALSE = ("0", "false", "off", "no")
+_LONGEST = 4096  # letters of a text, as of a path
+_LONGEST = 4096  # letters of a text, as of a path
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class Range:
     low: float = -math.inf
     high: float = math.inf
     exclusive: bool = False
+    note: str = ""  # what follows the bounds where they are shown
+    note: str = ""  # what follows the bounds where they are shown
 
     def __contains__(self, value: float) -> bool:
         """Whether `value` lies inside; NaN never does."""
@@ -37,7 +42,8 @@ class Range:
         if math.isinf(self.high):
             return f"above {self.low:g}" if self.exclusive else f"{self.low:g} or more"
         middle = "strictly between" if self.exclusive else "from"
-        return f"{middle} {self.low:g} {'and' if self.exclusive else 'to'} {self.high:g}"
+        joined = "and" if self.exclusive else "to"
+        return f"{middle} {self.low:g} {joined} {self.high:g}{self.note}"
 
 
 @dataclass(frozen=True)
@@ -108,13 +114,12 @@ class Option:
         result: Any
         try:
             result = _CONVERTERS[self.kind](value)
-        except (ValueError, OverflowError):
+        except (ValueError, OverflowError, RecursionError):
             result = None
         if result is not None and self.choices:
             result = {choice.casefold(): choice for choice in self.choices}.get(result.casefold())
         if result is None or (self.limits is not None and result not in self.limits):
-            shown = repr(value) if isinstance(value, str) else str(value)
-            raise UserError(f"{where} {shown} is not possible; allowed: {self.allowed}.")
+            raise UserError(f"{where} {_shown(value)} is not possible; allowed: {self.allowed}.")
         return result
 
 
@@ -215,13 +220,13 @@ class Settings:
         """The same settings with some values changed."""
         return type(self).of(**self.flat() | changes)
 
-    @classmethod
-    def preset_names(cls, values: Mapping[str, Any]) -> list[str]:
+    @staticmethod
+    def preset_names(values: Mapping[str, Any]) -> list[str]:
         """Presets that fit these flat values, best first, without folder and ending."""
         return []
 
-    @classmethod
-    def other_defaults(cls, values: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    @staticmethod
+    def other_defaults(values: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         """Defaults that follow these flat values, and the name of what they come from."""
         return "", {}
 
@@ -262,16 +267,43 @@ def _option(name: str, entry: dataclasses.Field, command: str) -> Option:
     return Option(name=name, default=default, **entry.metadata)
 
 
+def _shown(value: Any) -> str:
+    """A value that is refused, in few letters: it may be of any type and size."""
+    if isinstance(value, str):
+        return repr(value if len(value) <= 80 else f"{value[:77]}...")
+    # str() of a huge integer may be refused
+    if isinstance(value, int | float) and (isinstance(value, float) or value.bit_length() < 256):
+        return str(value)
+    return f"({type(value).__name__})"
+
+
+def _shown(value: Any) -> str:
+    """A value that is refused, in few letters: it may be of any type and size."""
+    if isinstance(value, str):
+        return repr(value if len(value) <= 80 else f"{value[:77]}...")
+    # str() of a huge integer may be refused
+    if isinstance(value, int | float) and (isinstance(value, float) or value.bit_length() < 256):
+        return str(value)
+    return f"({type(value).__name__})"
+
+
 def _to_text(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ValueError
-    return str(value)
+    text = str(value)
+    if "\0" in text or len(text) > _LONGEST:
+        raise ValueError
+    os.fsencode(text)  # a ValueError where it could name no file
+    return text
 
 
 def _to_int(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ValueError
-    return int(value)
+    number = int(value)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError
+    return number
 
 
 def _to_float(value: Any) -> float:

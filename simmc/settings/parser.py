@@ -79,7 +79,7 @@ def _order(settings: type[Settings]) -> str:
     layers = ["defaults"]
     if "fidelity" in names:
         layers.append("--fidelity")
-    if settings.preset_names.__func__ is not Settings.preset_names.__func__:  # type: ignore[attr-defined]
+    if settings.preset_names is not Settings.preset_names:
         folder = settings.PRESETS or settings.COMMAND
         layers.append(f"the preset of dataset and probe (configs/{folder})")
     if "config" in names:

@@ -340,6 +340,14 @@ _TABLE = (
         "is lost, or from its own.",
     ),
     Switch(
+        "zero_joints",
+        "D6",
+        "keep",
+        "missing",
+        "Joints at exactly (0, 0, 0), as sensors write those that they do not see, are kept as "
+        "positions, or filled like NaN by the last observation carried forward.",
+    ),
+    Switch(
         "dense_starts",
         "D5",
         "repeated",

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from simmc.settings.descriptors import NAMES
 
 from simmc import cli
 from simmc.engine.run import load
@@ -14,7 +15,6 @@ from simmc.reports import render, results, tables
 from simmc.runs.directory import RunDirectory
 from simmc.settings import DescriptorSettings, options_of, resolve
 from simmc.settings import switches as fidelity
-from simmc.settings.descriptors import NAMES
 from tests.cli.conftest import LENGTHS, contents, read_json, run
 
 BATCH = {"KGBD": 10}  # the tiny sets hold fewer windows than a batch of 256

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from simmc.settings.finetune import FinetuneSettings
 
 from simmc.data.experiment.load import load_stored
 from simmc.data.features import FeatureFiles
@@ -12,7 +13,6 @@ from simmc.data.specs import splits_of
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
 from simmc.settings import resolve
-from simmc.settings.finetune import FinetuneSettings
 from tests.cli.conftest import BATCH, LENGTHS, QUICK, metrics_of, run
 from tests.conftest import ROOT
 

@@ -3,9 +3,9 @@
 import re
 
 import pytest
+from simmc.cli.recognition import CLASSIFYING, MATCHING
 
 from simmc.cli import console
-from simmc.cli.recognition import CLASSIFYING, MATCHING
 from tests.cli.conftest import run
 
 # values that a head judges of 20 joints and six frames, as the papers' presets have the encoders

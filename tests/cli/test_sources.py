@@ -7,21 +7,21 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-
 from simmc.cli.sources import budget
+from simmc.settings.finetune import SOURCES
+from simmc.settings.recognition import RecognitionSettings
+
 from simmc.data.experiment.load import load_stored
 from simmc.data.features import FeatureFiles
 from simmc.data.manifest import spec_of
 from simmc.data.specs import skeleton_of
-from simmc.engine.pretext import encode
+from simmc.methods.pretext import encode
 from simmc.methods.sources import find_source, load_trained
 from simmc.models.recognition import RecognitionNetwork
 from simmc.models.simmc import count_parameters
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import Runtime
 from simmc.settings import resolve
-from simmc.settings.finetune import SOURCES
-from simmc.settings.recognition import RecognitionSettings
 from tests.cli import conftest
 from tests.cli.conftest import LENGTHS, SMALL, assert_same_run, latest, metrics_of, run
 from tests.conftest import ROOT

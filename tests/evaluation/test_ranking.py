@@ -8,7 +8,9 @@ from hypothesis.extra.numpy import arrays
 from sklearn.metrics import average_precision_score
 
 from simmc.evaluation import ranking
+from simmc.evaluation.classification import Classification
 from simmc.evaluation.ranking import Retrieval, evaluate
+from simmc.scoring.match import retrieval_record
 from tests.reference import metrics as reference
 
 
@@ -30,20 +32,20 @@ def integer_squares(probe, gallery):
 
 
 @st.composite
-def problems(draw):
-    """Whole-numbered features, so that sums are exact and ties abound."""
+def problems(draw, lowest=0):
+    """Whole-numbered features, so that sums are exact and ties abound; identities from `lowest`."""
     d = draw(st.integers(1, 40))
     shape = draw(st.integers(1, 12)), draw(st.integers(1, 40))
     span = draw(st.sampled_from([1, 3, 1000]))
     features = [draw(arrays(np.int64, (n, d), elements=st.integers(-span, span))) for n in shape]
-    ids = [draw(arrays(np.int64, n, elements=st.integers(0, 4))) for n in shape]
+    ids = [draw(arrays(np.int64, n, elements=st.integers(lowest, 4))) for n in shape]
     own = draw(arrays(np.int64, shape[0], elements=st.integers(-1, shape[1] - 1)))
     return features[0], ids[0], features[1], ids[1], own
 
 
 @settings(deadline=None, max_examples=150)
 @given(
-    problems(),
+    st.one_of(problems(), problems(lowest=-3)),
     st.sampled_from([None, "remove_self", "skip_first"]),
     st.sampled_from([np.float32, np.float64]),
     st.sampled_from([None, 1, 5]),
@@ -55,7 +57,12 @@ def test_agrees_with_the_definitions(problem, rule, dtype, block):
         self_index=None if rule is None else own, same_condition=rule, block=block,
     )  # fmt: skip
     squares = integer_squares(probe, gallery)
-    same(result, reference.evaluate(squares, probe_ids, gallery_ids, own, rule))
+    expected = reference.evaluate(squares, probe_ids, gallery_ids, own, rule)
+    same(result, expected)
+    rates = reference.rates(*expected, gallery_ids, left_out=int(rule == "skip_first"))
+    found = retrieval_record(result)
+    assert bool(found.pop("no_rates", "")) == (rates["top1"] is None)
+    assert found == pytest.approx(rates, abs=1e-12)
 
 
 @settings(deadline=None, max_examples=60)
@@ -269,10 +276,34 @@ def test_memory_stays_far_below_all_distances():
 def test_nobody_matches():
     result = evaluate(np.ones((2, 3)), np.array([1, 2]), np.ones((4, 3)), np.array([3, 3, 4, 5]))
     np.testing.assert_array_equal(result.first_match_rank, 0)
-    assert result.unmatched == 2
-    assert result.top(1) == 0
-    assert np.isnan(result.map)
-    assert np.isnan(result.minp)
+    assert (result.probes, result.unmatched, result.averaged) == (2, 2, 0)
+    assert np.isnan([result.top(1), result.map, result.minp, *result.cmc(3)]).all()
+    assert "match" in result.no_rates
+
+
+@pytest.mark.parametrize(
+    ("ids", "persons"), [([7] * 4, "1"), ([-1] * 4, "0"), ([-1, 7, 7, -2], "1")]
+)
+def test_a_gallery_that_tells_nobody_apart(ids, persons):
+    gallery, ids = on_a_line(0, 1, 2, 3), np.array(ids)
+    result = evaluate(
+        gallery, ids, gallery, ids, self_index=np.arange(4), same_condition="remove_self"
+    )
+    assert np.isnan([result.top(1), result.map, result.minp, *result.cmc(3)]).all()
+    assert f"has {persons} identit" in result.no_rates
+
+
+def test_labels_below_zero_are_distractors_and_no_probes():
+    # from 0: junk at 1, a at 2, junk at 3, b at 4
+    gallery, ids = on_a_line(4, 3, 2, 1), np.array([1, -1, 0, -2])
+    result = evaluate(on_a_line(0, 0, 0), np.array([0, -1, 1]), gallery, ids)
+    np.testing.assert_array_equal(result.first_match_rank, [2, -1, 4])
+    np.testing.assert_allclose(result.average_precision, [1 / 2, np.nan, 1 / 4])
+    assert (result.probes, result.unmatched, result.averaged) == (2, 0, 2)
+    assert (result.top(1), result.top(2), result.map) == (0, 1 / 2, 3 / 8)
+    # nobody left to score
+    result = evaluate(on_a_line(0), np.array([-1]), gallery, ids)
+    assert result.no_rates and np.isnan(result.top(1))
 
 
 GOOD = np.ones((3, 2)), np.arange(3), np.ones((4, 2)), np.arange(4)
@@ -322,3 +353,14 @@ def test_ranks_start_at_one():
         result.top(0)
     with pytest.raises(ValueError, match="at least 1"):
         result.cmc(0)
+
+
+@pytest.mark.parametrize("k", [1.5, 1.0, "1", None])
+def test_ranks_are_whole_numbers(k):
+    for result in (
+        Retrieval(np.array([1, 2]), np.array([1.0, 0.5]), np.array([1.0, 0.5])),
+        Classification(np.array([1, 2]), 2, 0.5),
+    ):
+        for rate in (result.top, result.cmc):
+            with pytest.raises(TypeError):
+                rate(k)

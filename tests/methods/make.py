@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from simmc.engine.epochs import EpochTraining
+from simmc.engine.loop import train
 
 from simmc.data.experiment.load import Experiment, Split
 from simmc.data.skeletons import Skeleton
-from simmc.engine.epochs import EpochTraining
-from simmc.engine.loop import train
 from simmc.methods.simmc import SimMC
 from simmc.models.optimizer import FlatAdam
 from simmc.runs.directory import RunDirectory

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 import torch
+from simmc.settings.descriptors import NAMES
 
 from simmc.data.skeletons import CASIA_14, KGBD_FILE, KINECT_V1, KINECT_V2, Skeleton, permutation
 from simmc.errors import UserError
 from simmc.methods import descriptors
 from simmc.methods.descriptors import DESCRIPTORS, d13, d16, encoder, pose_gait
 from simmc.scoring.match import encode
-from simmc.settings.descriptors import NAMES
 from tests.reference import descriptors as literal
 
 SENSORS = (KINECT_V1, KINECT_V2, CASIA_14)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-
 from simmc.engine.fixed import FixedTraining
+
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import generators
 from simmc.settings import SupervisedSettings

@@ -8,13 +8,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from simmc.methods.graphs import drawn_positions
 
 from simmc.data.experiment.load import Experiment, Split
 from simmc.data.graph_levels import GRAPH_LEVELS, skeleton_graph
 from simmc.data.skeletons import CASIA_14, KINECT_V1, KINECT_V2
 from simmc.errors import UserError
 from simmc.methods import mgscr, smsge
-from simmc.methods.graphs import drawn_positions
 from simmc.methods.sources import find_source
 from simmc.models.smsge import coarser
 from simmc.models.subsequences import misplaced_subsequences

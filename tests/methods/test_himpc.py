@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from simmc.engine.loop import train, weights_path
 
 from simmc.clustering import cluster_means
 from simmc.data.body_levels import BODY_LEVELS, body_levels
 from simmc.data.experiment.load import Experiment, Split
 from simmc.data.skeletons import KINECT_V1
-from simmc.engine.loop import train, weights_path
 from simmc.errors import UserError
 from simmc.losses import hard_skeleton_contrast, meta_prototype_contrast
 from simmc.methods import himpc as method

@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 import torch
-
 from simmc.engine.loop import train, weights_path
-from simmc.methods import himpc as method
-from simmc.runs.directory import RunDirectory
 from simmc.scoring.importance import (
     Clustered,
     cluster_trained,
     one_of_each,
     window_importance,
 )
+
+from simmc.methods import himpc as method
+from simmc.runs.directory import RunDirectory
 from tests.methods.test_himpc import CPU, some_labels, training
 from tests.reference import hierarchical as literal
 

@@ -4,12 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from simmc.cli.simmc import METHOD
+from simmc.engine.loop import train, weights_path
 from torch.overrides import TorchFunctionMode
 
 from simmc.cli import console
-from simmc.cli.simmc import METHOD
 from simmc.clustering import ClusterSettings, cluster_means, pseudo_labels
-from simmc.engine.loop import train, weights_path
 from simmc.engine.run import outcome
 from simmc.errors import UserError
 from simmc.evaluation import diagnostics

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from simmc.settings.finetune import SOURCES
 
 from simmc.errors import UserError
 from simmc.methods import sources
 from simmc.methods.sources import find_source
 from simmc.settings import FinetuneSettings
-from simmc.settings.finetune import SOURCES
 from simmc.settings.switches import switch
 
 

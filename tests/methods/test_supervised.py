@@ -5,11 +5,11 @@ import copy
 import numpy as np
 import pytest
 import torch
+from simmc.engine.loop import train, weights_path
 from torch.nn.functional import cross_entropy
 
 from simmc.data.experiment.load import Experiment, Split
 from simmc.data.skeletons import KINECT_V1
-from simmc.engine.loop import train, weights_path
 from simmc.errors import UserError
 from simmc.methods import supervised as method
 from simmc.methods.descriptors import pose_gait

@@ -42,9 +42,14 @@ def rank_one(squares, match, left_out=None):
 
 
 def evaluate(squares, probe_ids, gallery_ids, self_index=None, rule=None):
-    """Per probe: first rank (0: none), average precision, matches / last rank."""
+    """Per probe: first rank (0: none, -1: junk), average precision, matches / last rank."""
     first, precision, penalty = [], [], []
     for i, identity in enumerate(probe_ids):
+        if is_junk(identity):
+            first.append(-1)
+            precision.append(float("nan"))
+            penalty.append(float("nan"))
+            continue
         match = [g == identity for g in gallery_ids]
         hidden = self_index[i] if rule == "remove_self" else None
         ranks, value = rank_one(squares[i], match, hidden)
@@ -53,6 +58,26 @@ def evaluate(squares, probe_ids, gallery_ids, self_index=None, rule=None):
         precision.append(value)
         penalty.append(len(ranks) / ranks[-1] if ranks else float("nan"))
     return np.array(first), np.array(precision), np.array(penalty)
+
+
+def is_junk(identity):
+    """Whether a label is no person's: a number below 0."""
+    return not isinstance(identity, str) and identity < 0
+
+
+def rates(first, precision, penalty, gallery_ids, ks=(1, 5, 10), left_out=0):
+    """The rates of `evaluate`'s outcome as results.json holds them; None where there are none."""
+    scored = [rank for rank in first if rank >= 0]
+    found = {"probes": len(scored), "unmatched": len([rank for rank in scored if rank == 0])}
+    persons = {g for g in gallery_ids if not is_junk(g)}
+    names = [*(f"top{k}" for k in ks), "mAP", "mINP"]
+    if len(persons) < 2 or not any(rank > 0 for rank in scored):
+        return found | dict.fromkeys(names) | {"averaged": 0}
+    values = [len([rank for rank in scored if 1 <= rank <= k]) / len(scored) for k in ks]
+    for numbers in (precision, penalty):
+        counted = [value for value in numbers[left_out:] if value == value]
+        values.append(sum(counted) / len(counted) if counted else None)
+    return found | dict(zip(names, values, strict=True)) | {"averaged": len(counted)}
 
 
 def cosine_distance(a, b):

@@ -6,18 +6,22 @@ same frame, remap joints, balance classes (5.4), one global permutation, full ba
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from simmc.data import store
+from simmc.data.copies import count_copies
 from simmc.data.experiment import split_selection as roles
 from simmc.data.experiment.sampling import class_sample
-from simmc.data.manifest import NAME, spec_of
+from simmc.data.features import require_finite
+from simmc.data.manifest import NAME, has_checksums, spec_of
+from simmc.data.plausible import check_coordinates
 from simmc.data.skeletons import KGBD_FILE, KINECT_V1, Skeleton, permutation
-from simmc.data.specs import DatasetSpec, skeleton_of
+from simmc.data.specs import DatasetSpec, reads_by_other_names, skeleton_of
 from simmc.data.store import StoredSplit
 from simmc.data.synthetic.perturbations import Sets, stressed
 from simmc.data.times import recording_times
@@ -32,7 +36,9 @@ class Split:
 
     # (N, f, J, 3) float32, metres, relative to the root joint of each frame; or (N, f, d) features
     windows: np.ndarray
-    identity: np.ndarray  # (N,) int64, place in the sorted list of identities
+    # (N,) int64, place in the sorted list of identities; or, below 0, the label of a window that
+    # shows nobody in the list (junk, a distractor)
+    identity: np.ndarray
     # (N,) int64, place in `Experiment.recordings`; pieces of a stressed set have numbers of theirs
     recording: np.ndarray | None
     # (N, 2) float64 seconds, begin and end of its recording, NaN where unknown; None: all unknown
@@ -49,13 +55,28 @@ class Experiment:
     train: Split
     probe: Split
     gallery: Split
-    identities: list[int]  # labels of the training identities, sorted
+    identities: list[int]  # labels of the training identities, sorted; none is below 0
     test_identities: list[int]  # labels behind probe.identity and gallery.identity
     same_windows: bool  # probe and gallery are the same list: each probe would find itself
     skeleton: Skeleton  # the names by which methods read the joint axis
     recordings: list[dict[str, Any]]  # the manifest's recordings; empty where there is no manifest
     checksum: str | None  # sha256 of the manifest
     generated: bool = False  # invented walkers, says the manifest
+    checked: bool = False  # the files are those that the manifest holds the checksums of
+    # probe windows of which there is an exact copy, by the set that holds it: gallery, train
+    copies: Mapping[str, int] = field(default_factory=dict)
+    # windows of the last incomplete batches that were left out, by role (--part_batches drop)
+    dropped: dict[str, int] = field(default_factory=dict)
+
+    def require_labels(self, what: str, remedy: str = "use SimMC.py, which needs none") -> None:
+        """UserError where identities are learned and training windows have labels below 0."""
+        junk = int((self.train.identity < 0).sum())
+        if junk:
+            raise UserError(
+                f"{what}: {junk} of {len(self.train)} training windows have a label below 0, "
+                "which is no identity that could be learned. Leave these windows out of the set, "
+                f"or {remedy}."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +136,7 @@ def load_experiment(
     probe = roles.known_probe(spec, probe)
     base = store.dataset_folder(data_root, spec, length)
     manifest, checksum = store.read_manifest(base)
-    recordings = manifest.get("recordings", []) if manifest else []
+    recordings = manifest["recordings"] if manifest else []
     times = recording_times(recordings, base / NAME)
     train, probe_set, gallery_set = roles.read_sets(data_root, spec, length, probe, features, times)
     train, probe_set, gallery_set = stressed(Sets(train, probe_set, gallery_set), stress, rng)
@@ -134,18 +155,25 @@ def load_experiment(
         if shuffle:
             chosen = chosen[rng.permutation(len(chosen))]
 
-    identities = np.unique(train.labels)
-    test_identities = np.union1d(probe_set.labels, gallery_set.labels)
+    identities = _identities(train.labels)
+    test_identities = np.union1d(_identities(probe_set.labels), _identities(gallery_set.labels))
     if np.isin(test_identities, identities).all():
         test_identities = identities
 
     def batches(count: int, name: str, folder: Path) -> int:
-        return _whole_batches(count, batch_size, f"{name} set {folder}") if drop else count
+        if part_batches != "drop":
+            return count
+        whole = _whole_batches(count, batch_size, f"{name} set {folder}")
+        dropped[name] = count - whole
+        return whole
 
-    drop = part_batches == "drop"
-    chosen = chosen[: batches(len(chosen), "training", train.path)]
+    dropped: dict[str, int] = {}
+    chosen = chosen[: batches(len(chosen), "train", train.path)]
     probes = np.arange(batches(len(probe_set), "probe", probe_set.path))
     gallery = np.arange(batches(len(gallery_set), "gallery", gallery_set.path))
+    others = {"train": (train, np.unique(chosen)), "gallery": (gallery_set, gallery)}
+    if same:
+        del others["gallery"]
     probe_split = _bring(probe_set, probes, view, test_identities)
     return Experiment(
         train=_bring(train, chosen, view, identities),
@@ -158,6 +186,9 @@ def load_experiment(
         recordings=recordings,
         checksum=checksum,
         generated=bool(manifest and manifest.get("generated")),
+        checked=has_checksums(manifest),
+        copies=count_copies(probe_set, probes, others),
+        dropped=dropped,
     )
 
 
@@ -170,7 +201,20 @@ def load_stored(
     """
     stored = store.read_split(data_root, spec, length, split)
     view = _joint_view(spec, kgbd_order, root)
-    return _bring(stored, np.arange(len(stored)), view, np.unique(stored.labels)), stored
+    return _bring(stored, np.arange(len(stored)), view, _identities(stored.labels)), stored
+
+
+def labels_of(identity: np.ndarray, identities: Sequence[int]) -> np.ndarray:
+    """(N,) int64 labels as in the files, of the identities of a split's windows."""
+    labels = identity.copy()
+    known = identity >= 0
+    labels[known] = np.array(identities, np.int64)[identity[known]]
+    return labels
+
+
+def _identities(labels: np.ndarray) -> np.ndarray:
+    """The different labels of 0 or more, sorted."""
+    return np.unique(labels[labels >= 0])
 
 
 def _joint_view(spec: DatasetSpec, kgbd_order: str, root: str) -> _View:
@@ -181,7 +225,7 @@ def _joint_view(spec: DatasetSpec, kgbd_order: str, root: str) -> _View:
     centre.
     """
     named, order, shown = spec.skeleton, None, skeleton_of(spec)
-    if spec.skeleton is KGBD_FILE:
+    if reads_by_other_names(spec):
         if kgbd_order in ("mapped", "mirrored"):
             named = KINECT_V1
             order = permutation(KGBD_FILE, KINECT_V1, mirrored=kgbd_order == "mirrored")
@@ -212,7 +256,8 @@ def _bring(stored: StoredSplit, chosen: np.ndarray, view: _View, identities: np.
     """The chosen windows (indices, repeats allowed) in float32; arithmetic in float64."""
     recording = None if stored.recording is None else stored.recording[chosen]
     times = None if stored.times is None else stored.times[chosen]
-    identity = np.searchsorted(identities, stored.labels[chosen])
+    labels = stored.labels[chosen]
+    identity = np.where(labels < 0, labels, np.searchsorted(identities, labels))
     if stored.features is not None:
         features = _chosen_features(stored.features, chosen, stored.path)
         return Split(features, identity, recording, times)
@@ -222,11 +267,7 @@ def _bring(stored: StoredSplit, chosen: np.ndarray, view: _View, identities: np.
         rows = chosen[low : low + _CHUNK]
         for axis, plane in enumerate(stored.planes):
             block = plane[rows]
-            if not np.isfinite(block).all():
-                raise UserError(
-                    f"{stored.path}: the {'xyz'[axis]} coordinates hold values that are not "
-                    "finite; the set is damaged: run Preprocess.py again"
-                )
+            check_coordinates(block, f"{stored.path}, {'xyz'[axis]} coordinates")
             if view.root is not None:
                 block = block - block[..., view.root, None]
             if view.order is not None:
@@ -239,10 +280,7 @@ def _chosen_features(features: np.ndarray, chosen: np.ndarray, path: Path) -> np
     found = np.empty((len(chosen), *features.shape[1:]), dtype=np.float32)
     for low in range(0, len(chosen), _CHUNK):
         block = features[chosen[low : low + _CHUNK]]
-        if not np.isfinite(block).all():
-            raise UserError(
-                f"{path}: the features hold values that are not finite: the source model's "
-                "training has diverged; train it again with a smaller --lr"
-            )
-        found[low : low + len(block)] = block
+        with np.errstate(over="ignore"):
+            found[low : low + len(block)] = block
+        require_finite(found[low : low + len(block)], path)
     return found

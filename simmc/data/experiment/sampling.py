@@ -13,6 +13,11 @@ def class_sample(labels: np.ndarray, batch_size: int, rng: np.random.Generator) 
     In each of the 2 * floor(n/B) batches every class gives b = floor(B/C) windows: its next b in
     file order, or, once fewer than b are left, b draws with replacement from all it has.
     """
+    if junk := int((labels < 0).sum()):
+        raise UserError(
+            f"{junk} training windows have a label below 0, which is no identity that could be "
+            "balanced; use --class_sampling off"
+        )
     classes, members = np.unique(labels, return_inverse=True)
     share = batch_size // len(classes)
     n_batches = 2 * (len(labels) // batch_size)

@@ -166,7 +166,7 @@ def strangers(sets: Sets, value: str, rng: np.random.Generator) -> Sets:
     """Half of the persons, drawn at random, in training; the other half as probe and gallery."""
     if value:
         raise UserError(f"--stress strangers:{value}: strangers takes no value.")
-    persons = rng.permutation(np.unique(sets.train.labels))
+    persons = rng.permutation(np.unique(sets.train.labels[sets.train.labels >= 0]))
     known = persons[: len(persons) // 2]
     probe = sets.probe.take(~np.isin(sets.probe.labels, known))
     gallery = probe
