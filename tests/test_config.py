@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from simmc import settings as config
 from simmc.data import specs
 from simmc.errors import UserError
-from simmc.settings import Range, Settings, SimMCSettings, option, options_of, resolve
+from simmc.methods.simmc import SimMCSettings
+from simmc.settings import Range, Settings, option, options_of, resolve
 from simmc.settings import switches as fidelity
 
 PRESETS = Path(__file__).parents[1] / "configs" / "simmc"
@@ -43,8 +44,8 @@ def write(path, text):
 
 def test_defaults_are_those_of_ks20():
     found = simmc()
-    assert found.settings == SimMCSettings()
-    assert found.settings.dataset == "KS20"
+    assert found.settings == SimMCSettings.of()
+    assert found.settings.place.dataset == "KS20"
     assert found.origin["k1"] == "default"
     assert found.origin["eps"] == "preset KS20_probe.toml"
     assert found.origin["mask_scope"] == "fidelity released"
@@ -76,17 +77,17 @@ def test_each_layer_wins_over_the_one_below(tmp_path):
 
 def test_what_is_typed_wins_even_if_it_equals_the_default():
     found = simmc("--dataset", "KGBD", "--eps", "0.8")
-    assert (found.settings.eps, found.origin["eps"]) == (0.8, "command line")
-    assert found.settings.min_samples == 4  # the preset still holds for the rest
+    assert (found.settings.clustering.eps, found.origin["eps"]) == (0.8, "command line")
+    assert found.settings.clustering.min_samples == 4  # the preset still holds for the rest
 
 
 def test_a_file_chooses_dataset_and_fidelity(tmp_path):
     mine = write(tmp_path / "m.toml", 'dataset = "BIWI"\nprobe = "Still"\nfidelity = "exact"\n')
     found = simmc("--config", mine)
-    assert found.settings.dataset == "BIWI"
+    assert found.settings.place.dataset == "BIWI"
     assert found.origin["eps"] == "preset BIWI_Still.toml"
     assert found.origin["root"] == "fidelity exact"
-    assert simmc("--config", mine, "--probe", "Walking").settings.eps == 0.8
+    assert simmc("--config", mine, "--probe", "Walking").settings.clustering.eps == 0.8
 
 
 def test_the_last_of_two_names_of_a_setting_wins():
@@ -100,10 +101,10 @@ def test_a_stored_run_ranks_below_what_is_given_now(tmp_path):
     assert again.settings.t == 0.05
     assert again.origin["t"] == "stored run"
     assert again.settings.mask_scope == "window"
-    assert again.settings.device == "auto"  # another machine may be at work now
+    assert again.settings.machine.device == "auto"  # another machine may be at work now
     assert simmc("--t", "0.04", stored=stored).settings.t == 0.04
     assert simmc("--fidelity", "released", stored=stored).settings.mask_scope == "batch"
-    assert resolve(SimMCSettings, [], stored=stored).settings.dataset == "KGBD"
+    assert resolve(SimMCSettings, [], stored=stored).settings.place.dataset == "KGBD"
 
 
 def test_stored_settings_of_another_version():
@@ -263,16 +264,16 @@ def test_a_folder_as_file(tmp_path):
 
 def test_values_set_in_code_are_checked_too():
     with pytest.raises(UserError, match="--eps"):
-        SimMCSettings(eps=1.5)
+        SimMCSettings.of(eps=1.5)
     with pytest.raises(UserError, match="--mask_x"):
-        dataclasses.replace(SimMCSettings(), mask_x=6)
-    found = SimMCSettings(dataset="caisa_b", length=40, t=1)
+        dataclasses.replace(SimMCSettings.of(), mask_x=6)
+    found = SimMCSettings.of(dataset="caisa_b", length=40, t=1)
     assert (found.dataset, found.probe, found.t) == ("CASIA_B", "nm.nm", 1.0)
 
 
 def test_settings_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
-        SimMCSettings().eps = 0.5
+        SimMCSettings.of().eps = 0.5
 
 
 # --- datasets and probes --------------------------------------------------------------------------
@@ -294,8 +295,8 @@ def test_settings_are_frozen():
 )
 def test_probes_and_presets(argv, dataset, probe, preset):
     found = simmc(*argv)
-    assert (found.settings.dataset, found.settings.probe) == (dataset, probe)
-    assert found.settings.probe_type == (probe if "." in probe else "")
+    assert (found.settings.place.dataset, found.settings.place.probe) == (dataset, probe)
+    assert found.settings.place.probe_type == (probe if "." in probe else "")
     assert found.origin["eps"] == f"preset {preset}.toml"
 
 
@@ -310,7 +311,7 @@ def test_every_probe_of_every_dataset_has_a_preset():
         for probe in spec.probes:
             found = simmc("--dataset", spec.name, "--probe", probe)
             assert found.origin["t"].startswith("preset ")
-            assert found.settings.length == spec.default_length
+            assert found.settings.place.length == spec.default_length
 
 
 def test_presets_hold_the_defaults_of_the_specification():
@@ -455,4 +456,4 @@ def test_a_cut_that_is_1_in_single_precision(flag, value):
 
 
 def test_the_largest_cut():
-    assert resolve(SimMCSettings, ["--eps", "0.99999994"]).settings.eps == 0.99999994
+    assert resolve(SimMCSettings, ["--eps", "0.99999994"]).settings.clustering.eps == 0.99999994

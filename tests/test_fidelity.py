@@ -3,18 +3,15 @@ from pathlib import Path
 
 import pytest
 
-from simmc.settings import (
-    AgeSettings,
-    FinetuneSettings,
-    HiMPCSettings,
-    MGSCRSettings,
-    RecognitionSettings,
-    SgelaSettings,
-    SimMCSettings,
-    SMSGESettings,
-    SupervisedSettings,
-    options_of,
-)
+from simmc.methods.himpc import HiMPCSettings
+from simmc.methods.mgscr import MGSCRSettings
+from simmc.methods.recognition import RecognitionSettings
+from simmc.methods.sgela import AgeSettings, SgelaSettings
+from simmc.methods.simmc import SimMCSettings
+from simmc.methods.simmc_uf import FinetuneSettings
+from simmc.methods.smsge import SMSGESettings
+from simmc.methods.supervised import SupervisedSettings
+from simmc.settings import options_of
 from simmc.settings import switches as fidelity
 
 PAGE = (Path(__file__).parents[1] / "docs" / "fidelity.md").read_text(encoding="utf-8")

@@ -15,11 +15,11 @@ from simmc.clustering import (
 )
 from simmc.data.experiment.load import Experiment, Split
 from simmc.data.skeletons import KGBD_FILE
-from simmc.methods.simmc import SimMC
+from simmc.methods.simmc import SimMC, SimMCSettings
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import generators
 from simmc.scoring.match import encode
-from simmc.settings import SimMCSettings, resolve
+from simmc.settings import resolve
 from tests.conftest import shared_file
 
 pytestmark = pytest.mark.realdata

@@ -12,7 +12,8 @@ import pytest
 from simmc import cli
 from simmc.cli import preprocess, report
 from simmc.data import specs
-from simmc.settings import SimMCSettings, options_of, resolve
+from simmc.methods.simmc import SimMCSettings
+from simmc.settings import options_of, resolve
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -43,7 +44,7 @@ def anchors(page: Path) -> set[str]:
 
 def check_simmc(words: list[str]) -> None:
     settings = resolve(SimMCSettings, words).settings
-    assert settings.dataset in (*specs.DATASETS, "Mine")  # the one of the page's own example
+    assert settings.place.dataset in (*specs.DATASETS, "Mine")  # the one of the page's own example
 
 
 def check_preprocess(words: list[str]) -> None:

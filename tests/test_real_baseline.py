@@ -9,9 +9,10 @@ import pytest
 
 from simmc.cli import run
 from simmc.engine.run import load
+from simmc.methods.simmc import SimMCSettings
 from simmc.runs.runtime import start
 from simmc.scoring.match import match
-from simmc.settings import SimMCSettings, resolve
+from simmc.settings import resolve
 
 pytestmark = [pytest.mark.realdata, pytest.mark.slow]
 

@@ -18,7 +18,6 @@ from simmc.settings.switches import SWITCHES
 _TRUE = ("1", "true", "on", "yes")
 _FALSE = ("0", "false", "off", "no")
 _LONGEST = 4096  # letters of a text, as of a path
-_LONGEST = 4096  # letters of a text, as of a path
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,6 @@ class Range:
     low: float = -math.inf
     high: float = math.inf
     exclusive: bool = False
-    note: str = ""  # what follows the bounds where they are shown
     note: str = ""  # what follows the bounds where they are shown
 
     def __contains__(self, value: float) -> bool:
@@ -265,16 +263,6 @@ def _option(name: str, entry: dataclasses.Field, command: str) -> Option:
     if entry.metadata.get("is_switch"):
         default = SWITCHES[name].released_by(command)
     return Option(name=name, default=default, **entry.metadata)
-
-
-def _shown(value: Any) -> str:
-    """A value that is refused, in few letters: it may be of any type and size."""
-    if isinstance(value, str):
-        return repr(value if len(value) <= 80 else f"{value[:77]}...")
-    # str() of a huge integer may be refused
-    if isinstance(value, int | float) and (isinstance(value, float) or value.bit_length() < 256):
-        return str(value)
-    return f"({type(value).__name__})"
 
 
 def _shown(value: Any) -> str:

@@ -9,7 +9,8 @@ from simmc import cli
 from simmc.benchmarks import epoch, measure, worker
 from simmc.cli import benchmark
 from simmc.errors import UserError
-from simmc.settings import SimMCSettings, resolve
+from simmc.methods.simmc import SimMCSettings
+from simmc.settings import resolve
 from tests.benchmarks import make
 from tests.methods import make as trainings
 
@@ -183,7 +184,12 @@ def test_the_epoch_part_trains_with_flags_that_exist(tmp_path, monkeypatch):
     def training(words, threads, *, quiet=False):
         settings = resolve(SimMCSettings, words[3:]).settings
         seen["settings"] = settings
-        run = Path(settings.model_root) / settings.dataset / settings.probe / settings.run
+        run = (
+            Path(settings.training.model_root)
+            / settings.place.dataset
+            / settings.place.probe
+            / settings.training.run
+        )
         run.mkdir(parents=True)
         lines = [json.dumps({"seconds": s}) for s in make.epoch()["seconds"]]
         (run / "metrics.jsonl").write_text("\n".join(lines) + "\n")

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from simmc.settings.descriptors import NAMES
 
 from simmc import cli
+from simmc.cli.descriptors import NAMES, DescriptorSettings
 from simmc.engine.run import load
 from simmc.methods.descriptors import d13
 from simmc.reports import render, results, tables
 from simmc.runs.directory import RunDirectory
-from simmc.settings import DescriptorSettings, options_of, resolve
+from simmc.settings import options_of, resolve
 from simmc.settings import switches as fidelity
 from tests.cli.conftest import LENGTHS, contents, read_json, run
 

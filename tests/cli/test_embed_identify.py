@@ -16,11 +16,14 @@ from simmc.engine import run as training
 from simmc.engine.pseudo_labels import load_weights
 from simmc.evaluation.ranking import evaluate
 from simmc.methods import trackmc
+from simmc.methods.himpc import HiMPCSettings
+from simmc.methods.simmc import SimMCSettings
+from simmc.methods.trackmc import TrackMCSettings
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import start
 from simmc.runs.seeds import generators
 from simmc.scoring.match import retrieval_record
-from simmc.settings import HiMPCSettings, SimMCSettings, TrackMCSettings, resolve
+from simmc.settings import resolve
 from tests.cli.conftest import QUICK, contents, read_json, run, words_for
 from tests.cli.test_trackmc import BONES, JOINTS, own_data
 
@@ -138,7 +141,9 @@ def test_people_are_those_of_an_epoch(tier, tmp_path, capsys):
     out = capsys.readouterr().out
     settings = settings_of("trackmc", made)
     data, runtime = training.load(settings), start("cpu", None, 1)
-    epoch = trackmc.TrackMC(settings, data, generators(settings.seed), runtime, ("label_free",))
+    epoch = trackmc.TrackMC(
+        settings, data, generators(settings.common.seed), runtime, ("label_free",)
+    )
     load_weights(epoch.network, made.path / "label_free.pt", "")
     targets = epoch.share(trackmc.encode(epoch.network, epoch.windows))
     rows = table(made.path / "people.csv")
@@ -202,7 +207,7 @@ def test_matches_are_those_of_a_loop(command, trained, tmp_path, capsys):
     assert (out / "people.csv").exists() == (command == "trackmc")
     assert ("people.csv is for TrackMC" in shown) == (command != "trackmc")
     # `--walk all` pools and matches the same way
-    again = [*words[2:], "--batch_size", settings.batch_size]
+    again = [*words[2:], "--batch_size", settings.windows.batch_size]
     assert run(command, *again, "--mode", "Eval", "--walk", "all") == 0
     tables = read_json(made.matching_path)["protocols"]["label_free"]["walks"]
     assert tables[0]["top1"] == pytest.approx(right / len(probes))

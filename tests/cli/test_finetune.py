@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from simmc.settings.finetune import FinetuneSettings
 
 from simmc.data.experiment.load import load_stored
 from simmc.data.features import FeatureFiles
 from simmc.data.manifest import spec_of
 from simmc.data.specs import splits_of
+from simmc.methods.simmc_uf import FinetuneSettings
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
 from simmc.settings import resolve

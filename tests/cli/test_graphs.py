@@ -4,9 +4,11 @@ from functools import partial
 
 import pytest
 
+from simmc.methods.mgscr import MGSCRSettings
+from simmc.methods.smsge import SMSGESettings
 from simmc.reports import results, tables
 from simmc.runs.directory import RunDirectory
-from simmc.settings import MGSCRSettings, SMSGESettings, resolve
+from simmc.settings import resolve
 from tests.cli import conftest
 from tests.cli.conftest import SMALL, TWIN, assert_same_run, latest, metrics_of, run
 from tests.conftest import ROOT
@@ -163,8 +165,8 @@ def test_presets(command, dataset, budget):
     first = path.read_text().splitlines()[0]
     words = first.partition(f"simmc {command} ")[2].split()
     found = resolve(SETTINGS[command], words)
-    assert found.settings.dataset == dataset and found.settings.budget == budget
+    assert found.settings.place.dataset == dataset and found.settings.pretext.budget == budget
     assert found.origin["epochs"] == f"preset {path.name}"
     whole = resolve(SETTINGS[command], [*words, "--budget", "full"]).settings
-    assert found.settings.epochs <= whole.epochs
-    assert (found.settings.H, found.settings.lr) == (whole.H, whole.lr)
+    assert found.settings.training.epochs <= whole.epochs
+    assert (found.settings.H, found.settings.training.lr) == (whole.H, whole.lr)

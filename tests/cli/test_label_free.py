@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from simmc.settings.finetune import SOURCES, UNLABELLED
 
 from simmc import cli
 from simmc.data import specs
 from simmc.data.skeletons import KINECT_V1
 from simmc.data.store import write_dataset
 from simmc.engine import run as training
+from simmc.methods.simmc_uf import UNLABELLED
+from simmc.methods.sources import SOURCES
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
 from simmc.settings import UnlabelledSettings, resolve

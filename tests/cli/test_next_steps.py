@@ -2,7 +2,8 @@
 
 import pytest
 
-from simmc.settings import ExportSettings, SimMCSettings
+from simmc.cli.export import ExportSettings
+from simmc.methods.simmc import SimMCSettings
 from simmc.settings import parser as arguments
 from tests.cli.conftest import SMALL, contents, run, words_for
 

@@ -5,10 +5,11 @@ import csv
 import numpy as np
 import pytest
 
+from simmc.methods.sgela import AgeSettings, SgelaSettings
 from simmc.reports import results, tables
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
-from simmc.settings import AgeSettings, SgelaSettings, resolve
+from simmc.settings import resolve
 from tests.cli.conftest import SMALL, TWIN, assert_same_run, latest, metrics_of, run, words_for
 from tests.conftest import ROOT
 
@@ -151,11 +152,11 @@ def test_presets(command, settings, dataset, budget):
     path = ROOT / "configs" / command / f"{name}.toml"
     typed = path.read_text().splitlines()[0].partition(f"simmc {command} ")[2].split()
     found = resolve(settings, typed)
-    assert found.settings.dataset == dataset
+    assert found.settings.place.dataset == dataset
     for key in ("epochs", "length", *(["tau"] if command == "sgela" else [])):
         assert found.origin[key] == f"preset {name}.toml"
     published = {"KGBD": 150, "CASIA_B": 100}.get(dataset, 400)
-    assert (found.settings.epochs == published) == (budget == "full")
+    assert (found.settings.training.epochs == published) == (budget == "full")
 
 
 @pytest.fixture(scope="module")

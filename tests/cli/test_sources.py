@@ -8,15 +8,14 @@ import numpy as np
 import pytest
 import torch
 from simmc.cli.sources import budget
-from simmc.settings.finetune import SOURCES
-from simmc.settings.recognition import RecognitionSettings
 
 from simmc.data.experiment.load import load_stored
 from simmc.data.features import FeatureFiles
 from simmc.data.manifest import spec_of
 from simmc.data.specs import skeleton_of
 from simmc.methods.pretext import encode
-from simmc.methods.sources import find_source, load_trained
+from simmc.methods.recognition import RecognitionSettings
+from simmc.methods.sources import SOURCES, find_source, load_trained
 from simmc.models.recognition import RecognitionNetwork
 from simmc.models.simmc import count_parameters
 from simmc.runs.directory import RunDirectory
@@ -97,7 +96,7 @@ def test_what_is_exported(source, prepared, tmp_path):
     root, spec = prepared("KGBD"), settings.spec
     network, _ = load_trained(find_source(source), settings, skeleton_of(spec), made.best, runtime)
     windows, stored = load_stored(
-        root, spec, 6, "probe", kgbd_order=settings.kgbd_order, root=settings.root
+        root, spec, 6, "probe", kgbd_order=settings.joints.kgbd_order, root=settings.joints.root
     )
     inputs = torch.from_numpy(windows.windows.reshape(len(windows), 6, -1))
     for kind in ("frames", *kinds):
@@ -339,7 +338,7 @@ def test_the_small_budget_says_what_it_leaves_out(prepared, tmp_path, capsys):
     assert run("smsge", *words, *SMALL, "--budget", "cpu", "--epochs", 0) == 0
     assert "--budget cpu: 0 epochs in place of the 160" in capsys.readouterr().out
     found = resolve(find_source("SM-SGE").settings, ["--dataset", "KGBD", "--budget", "cpu"])
-    assert found.origin["epochs"] == "preset KGBD_cpu.toml" and found.settings.epochs < 160
+    assert found.origin["epochs"] == "preset KGBD_cpu.toml" and found.settings.training.epochs < 160
 
 
 def test_the_small_budget_says_nothing_where_nothing_is_left_out():

@@ -2,9 +2,10 @@
 
 import pytest
 
+from simmc.methods.supervised import SupervisedSettings
 from simmc.reports import results, tables
 from simmc.runs.directory import RunDirectory
-from simmc.settings import SupervisedSettings, resolve
+from simmc.settings import resolve
 from tests.cli.conftest import BATCH, LENGTHS, QUICK, assert_same_run, run
 from tests.conftest import ROOT
 

@@ -8,8 +8,9 @@ import pytest
 from simmc.cli import console
 from simmc.data.skeletons import Skeleton
 from simmc.data.store import write_dataset
+from simmc.methods.trackmc import TrackMCSettings
 from simmc.runs.directory import RunDirectory
-from simmc.settings import TrackMCSettings, resolve
+from simmc.settings import resolve
 from tests.cli.conftest import LENGTHS, QUICK, assert_same_run, latest, run, words_for
 from tests.conftest import ROOT
 
@@ -175,10 +176,11 @@ def test_the_size_of_the_model(capsys):
 def test_a_dataset_has_its_length():
     for name, length in (("CASIA_B", 40), ("CAISA_B", 40), ("KS20", 6)):
         found = resolve(TrackMCSettings, ["--dataset", name, "--probe_type", ""])
-        assert found.settings.length == length
+        assert found.settings.place.length == length
     assert resolve(TrackMCSettings, ["--dataset", "CASIA_B"]).origin["length"] == "dataset CASIA_B"
     assert (
-        resolve(TrackMCSettings, ["--dataset", "CASIA_B", "--length", "50"]).settings.length == 50
+        resolve(TrackMCSettings, ["--dataset", "CASIA_B", "--length", "50"]).settings.place.length
+        == 50
     )
 
 
@@ -189,4 +191,7 @@ def test_presets(recordings):
     found = resolve(TrackMCSettings, command.split())
     assert found.settings.recordings == recordings
     assert found.origin["epochs"] == f"preset {recordings}.toml"
-    assert found.settings.kgbd_order == "mapped" and found.settings.class_sampling == "off"
+    assert (
+        found.settings.joints.kgbd_order == "mapped"
+        and found.settings.windows.class_sampling == "off"
+    )

@@ -21,7 +21,7 @@ from simmc.clustering import ClusterSettings, Threads, k_nearest, on_ray, pseudo
 from simmc.clustering.neighbors import search_rows
 from simmc.clustering.on_ray import RayExecutor, _flushes_denormals
 from simmc.errors import UserError
-from simmc.settings import SimMCSettings
+from simmc.methods.simmc import SimMCSettings
 from tests.conftest import ROOT
 
 HOW = ClusterSettings(eps=0.6, min_samples=3, k1=30)
@@ -253,7 +253,7 @@ class TestMessages:
 
     def test_an_address_without_ray(self):
         with pytest.raises(UserError, match="--address auto needs --executor ray"):
-            SimMCSettings(address="auto")
+            SimMCSettings.of(address="auto")
 
 
 def test_nothing_of_ray_without_asking():

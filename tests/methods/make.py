@@ -13,12 +13,11 @@ from simmc.engine.loop import train
 
 from simmc.data.experiment.load import Experiment, Split
 from simmc.data.skeletons import Skeleton
-from simmc.methods.simmc import SimMC
+from simmc.methods.simmc import SimMC, SimMCSettings
 from simmc.models.optimizer import FlatAdam
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import generators
-from simmc.settings import SimMCSettings
 
 LENGTH, JOINTS = 6, 5
 NAMES = ("hip", "left_hand", "right_hand", "left_foot", "right_foot")
@@ -58,7 +57,7 @@ def experiment(persons: int = 8, train: int = 25, test: int = 4, seed: int = 1) 
 
 def settings(**changes: Any) -> SimMCSettings:
     """Settings of a small training."""
-    return SimMCSettings(**SMALL | changes)
+    return SimMCSettings.of(**SMALL | changes)
 
 
 def training(
@@ -76,7 +75,7 @@ def training(
 def in_double(made: SimMC) -> SimMC:
     """The same training in float64, so that a literal version agrees to many digits."""
     made.network.double()
-    made.optimizer = FlatAdam(made.network, made.settings.lr)
+    made.optimizer = FlatAdam(made.network, made.settings.training.lr)
     made.train_windows = made.train_windows.double()
     return made
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from simmc.evaluation.classification import evaluate_classes
+from simmc.methods.recognition import RecognitionSettings
 from simmc.scoring.classify import classification_outcome, scored_windows
-from simmc.settings import RecognitionSettings
 
 BATCH = 16
 
 
 def settings(**changes) -> RecognitionSettings:
-    return RecognitionSettings(dataset="KGBD", batch_size=BATCH, **changes)
+    return RecognitionSettings.of(dataset="KGBD", batch_size=BATCH, **changes)
 
 
 def test_windows_beyond_a_persons_full_batches_are_not_scored():

@@ -3,8 +3,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from simmc.cli.descriptors import DescriptorSettings
 from simmc.scoring.classifiers import TITLES, class_scores
-from simmc.settings import DescriptorSettings, options_of
+from simmc.settings import options_of
 
 
 def people(n_classes=4, each=20, seed=0, noise=0.3):

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from simmc.settings.descriptors import NAMES
 
+from simmc.cli.descriptors import NAMES
 from simmc.data.skeletons import CASIA_14, KGBD_FILE, KINECT_V1, KINECT_V2, Skeleton, permutation
 from simmc.errors import UserError
 from simmc.methods import descriptors

@@ -6,9 +6,9 @@ import pytest
 import torch
 from simmc.engine.fixed import FixedTraining
 
+from simmc.methods.supervised import SupervisedSettings
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import generators
-from simmc.settings import SupervisedSettings
 from tests.methods import make
 
 SCORES = [0.9, 0.3, 0.2, 0.5, 0.4]  # of the epochs 0 to 4
@@ -21,7 +21,7 @@ class Scripted(FixedTraining[SupervisedSettings]):
     LAST_COUNTS = ("fixed_epochs", "label_free")
 
     def __init__(self, protocols, patience=None, **changes):
-        settings = SupervisedSettings(**{"dataset": "KGBD", "epochs": 4} | changes)
+        settings = SupervisedSettings.of(**{"dataset": "KGBD", "epochs": 4} | changes)
         network = torch.nn.Linear(1, 1, bias=False)
         torch.nn.init.zeros_(network.weight)
         self.asked = []

@@ -15,12 +15,13 @@ from simmc.data.graph_levels import GRAPH_LEVELS, skeleton_graph
 from simmc.data.skeletons import CASIA_14, KINECT_V1, KINECT_V2
 from simmc.errors import UserError
 from simmc.methods import mgscr, smsge
+from simmc.methods.mgscr import MGSCRSettings
+from simmc.methods.smsge import SMSGESettings
 from simmc.methods.sources import find_source
 from simmc.models.smsge import coarser
 from simmc.models.subsequences import misplaced_subsequences
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import generators
-from simmc.settings import MGSCRSettings, SMSGESettings
 from tests.reference import graphs as literal
 
 CPU = Runtime(torch.device("cpu"), 1)
@@ -137,7 +138,7 @@ def test_a_step_of_smsge_is_one_of_four_adams():
     names = [name for name, _ in before.named_parameters()]
     weights = list(before.parameters())
     wanted = [w.detach().clone() for w in weights]
-    rate = made.settings.lr * math.sqrt(1 - 0.999) / (1 - 0.9)
+    rate = made.settings.training.lr * math.sqrt(1 - 0.999) / (1 - 0.9)
     slopes = [
         torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True) for loss in losses
     ]
@@ -214,7 +215,7 @@ def test_a_window_of_one_frame_leaves_nothing_to_predict():
 
 
 def test_the_order_of_the_windows():
-    sampled = MGSCRSettings(**SMALL | {"class_sampling": "all"})
+    sampled = MGSCRSettings.of(**SMALL | {"class_sampling": "all"})
     assert not sampled.shuffles and sampled.uses_identities
     assert sampled.without_identities().shuffles
 

@@ -1,7 +1,6 @@
 """Hi-MPC's recipe: which windows, labels, prototypes and losses meet, and in what order."""
 
 import copy
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,12 +14,12 @@ from simmc.data.skeletons import KINECT_V1
 from simmc.errors import UserError
 from simmc.losses import hard_skeleton_contrast, meta_prototype_contrast
 from simmc.methods import himpc as method
+from simmc.methods.himpc import HiMPCSettings
 from simmc.models.optimizer import FlatAdam
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import generators
-from simmc.settings import HiMPCSettings
 from tests.methods import make
 
 CPU = Runtime(torch.device("cpu"), 1)
@@ -44,7 +43,7 @@ def experiment():
 
 
 def settings(**changes):
-    return HiMPCSettings(**SMALL | changes)
+    return HiMPCSettings.of(**SMALL | changes)
 
 
 def training(data=None, protocols=("paper", "label_free"), **changes):
@@ -66,7 +65,7 @@ def literal_epoch(made, labels, loss_of, kept):
         level: torch.from_numpy(w.reshape(len(w), 6, -1))
         for level, w in body_levels(made.data.train.windows, KINECT_V1).items()
     }
-    adam = FlatAdam(net, made.settings.lr)
+    adam = FlatAdam(net, made.settings.training.lr)
     with torch.no_grad():
         features = [net[level](windows[level]).mean(1) for level in net.levels]
     prototypes = [cluster_means(v, y) for v, y in zip(features, labels, strict=True)]
@@ -212,7 +211,7 @@ def test_scoring_the_weights_that_were_kept(tmp_path):
     best = next(r for r in run.read_metrics() if r["epoch"] == found["epoch"])
     assert found["top1"] == best["top1"]
     assert set(found["levels"]) == set(BODY_LEVELS)
-    other = replace(made.settings, M=3)
+    other = made.settings.but(M=3)
     with pytest.raises(UserError, match="--M"):
         method.score(weights_path(run, "paper"), other, made.data, CPU, 5)
 

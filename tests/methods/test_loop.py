@@ -7,12 +7,11 @@ from itertools import count
 import torch
 
 from simmc.engine import epochs, loop
-from simmc.methods.supervised import PROTOCOLS, Supervised
+from simmc.methods.supervised import PROTOCOLS, Supervised, SupervisedSettings
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import generators
-from simmc.settings import SupervisedSettings
 from tests.methods import make
 
 
@@ -30,7 +29,7 @@ def test_a_checkpoint_never_comes_without_the_newest_weights(tmp_path, monkeypat
     clock = Ticking()
     monkeypatch.setattr(epochs, "time", clock)
     monkeypatch.setattr(loop, "time", clock)
-    settings = SupervisedSettings(
+    settings = SupervisedSettings.of(
         dataset="KGBD", H=8, batch_size=16, epochs=12, checkpoint_seconds=4.0
     )
     cpu = Runtime(torch.device("cpu"), 1)

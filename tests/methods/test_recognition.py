@@ -12,11 +12,10 @@ from torch.nn.functional import cross_entropy
 
 from simmc.errors import UserError
 from simmc.methods import recognition
-from simmc.methods.recognition import CLASSIFIED, MATCHED, Recognition
+from simmc.methods.recognition import CLASSIFIED, MATCHED, Recognition, RecognitionSettings
 from simmc.models.optimizer import FlatAdam
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import generators
-from simmc.settings import RecognitionSettings
 from tests.methods import make
 from tests.methods.dummy_source import DummySource
 
@@ -25,7 +24,7 @@ WIDTH, BATCH = 5, 16
 
 def settings(**changes) -> RecognitionSettings:
     small = {"dataset": "KGBD", "batch_size": BATCH, "epochs": 3, "hidden": 8, "lr": 0.01}
-    return RecognitionSettings(**small | changes)
+    return RecognitionSettings.of(**small | changes)
 
 
 def source(seed: int = 0) -> DummySource:
@@ -83,7 +82,7 @@ def test_a_step_moves_by_the_gradient_of_that_loss(how):
     loss = losses_by_hand(other, how)[0]
     trained = [p for p in other.network.parameters() if p.requires_grad]
     gradients = torch.autograd.grad(loss, trained)
-    optimizer = FlatAdam(other.network, other.settings.lr)
+    optimizer = FlatAdam(other.network, other.settings.training.lr)
     for p, g in zip(trained, gradients, strict=True):
         p.grad.copy_(g)
     optimizer.step()

@@ -10,10 +10,11 @@ from simmc.errors import UserError
 from simmc.evaluation.expansion import expanded, unit_length
 from simmc.evaluation.ranking import evaluate
 from simmc.evaluation.reranking import rerank
+from simmc.methods.simmc import SimMCSettings
+from simmc.methods.trackmc import TrackMCSettings
 from simmc.runs.runtime import Runtime
 from simmc.scoring.match import match, match_features, retrieval_record
 from simmc.scoring.rematch import check_matching, rematched
-from simmc.settings import SimMCSettings, TrackMCSettings
 from tests.methods import make
 
 CPU = Runtime(torch.device("cpu"), 1)

@@ -9,12 +9,12 @@ import torch
 from simmc.data.experiment.load import Experiment, Split
 from simmc.data.skeletons import CASIA_14, KINECT_V2, Skeleton
 from simmc.methods import sgela as method
+from simmc.methods.sgela import AgeSettings, SgelaSettings
 from simmc.methods.sources import find_source
 from simmc.models.optimizer import FlatAdam
 from simmc.models.sgela import coordinates
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import generators
-from simmc.settings import AgeSettings, SgelaSettings
 from tests.methods import make
 from tests.reference import sgela as literal
 
@@ -72,13 +72,13 @@ def test_batches_of_a_person_and_of_a_recording():
 
 
 def test_without_identities_batches_end_with_recordings():
-    exact = SgelaSettings(**SMALL, lcl_batches="person")
+    exact = SgelaSettings.of(**SMALL, lcl_batches="person")
     assert exact.uses_identities
     plain = exact.without_identities()
     assert not plain.uses_identities and plain.lcl_batches == "recording"
-    assert not SgelaSettings(**SMALL).uses_identities
-    assert not SgelaSettings(**SMALL, lcl_batches="person", lambda_C=0).uses_identities
-    assert SgelaSettings(**SMALL).without_identities().lcl_batches == "stored"
+    assert not SgelaSettings.of(**SMALL).uses_identities
+    assert not SgelaSettings.of(**SMALL, lcl_batches="person", lambda_C=0).uses_identities
+    assert SgelaSettings.of(**SMALL).without_identities().lcl_batches == "stored"
 
 
 @pytest.mark.parametrize("settings", [AgeSettings, SgelaSettings])
@@ -138,7 +138,7 @@ def literal_learn(made):
     """The weights after an epoch's steps, window by window from the equations."""
     s = made.settings
     models = copy.deepcopy(made.network.models)
-    adam = FlatAdam(models, s.lr)
+    adam = FlatAdam(models, s.training.lr)
     tasks = method.learned_tasks(s)
     windows = made.data.train.windows.astype(np.float64)
     sums = [0.0, 0.0, 0.0]
@@ -216,7 +216,7 @@ def test_an_epoch_equals_the_loops(settings, changes):
     for weight in made.network.parameters():  # some gradients are to be clipped
         torch.nn.init.uniform_(weight, -2, 2, generator=generator)
     made.network.double()
-    made.optimizer = FlatAdam(made.network, made.settings.lr)
+    made.optimizer = FlatAdam(made.network, made.settings.training.lr)
     made.windows = 2 * made.windows.double()
     made.data.train.windows[:] = made.windows.reshape(6, LENGTH, 2, 3).float().numpy()
     wanted, losses = literal_learn(made)

@@ -34,7 +34,7 @@ def some_labels(training, seed=0, outliers=0.1):
     n = len(training.train_windows)
     labels = np.where(rng.random((s.q, n)) < outliers, -1, rng.integers(0, 7, (s.q, n)))
     kept = np.nonzero((labels >= 0).all(0))[0]
-    labels[0, kept[s.batch_size : 2 * s.batch_size]] = 0
+    labels[0, kept[s.windows.batch_size : 2 * s.windows.batch_size]] = 0
     return torch.from_numpy(labels)
 
 
@@ -85,7 +85,13 @@ def test_each_view_is_clustered_on_its_own(jaccard_input):
     views = encode(training.network, training.train_windows, training.draw_masks())
     labels = training.cluster(views.unbind(1)).numpy()
     s = training.settings
-    how = ClusterSettings(s.eps, s.min_samples, s.k1, s.k2, jaccard_input == "normalised")
+    how = ClusterSettings(
+        s.clustering.eps,
+        s.clustering.min_samples,
+        s.clustering.k1,
+        s.clustering.k2,
+        jaccard_input == "normalised",
+    )
     for i in range(2):
         rows = np.ascontiguousarray(views[:, i].numpy())
         np.testing.assert_array_equal(labels[i], pseudo_labels(rows, how).labels)

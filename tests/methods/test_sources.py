@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from simmc.settings.finetune import SOURCES
 
 from simmc.errors import UserError
 from simmc.methods import sources
-from simmc.methods.sources import find_source
-from simmc.settings import FinetuneSettings
+from simmc.methods.simmc_uf import FinetuneSettings
+from simmc.methods.sources import SOURCES, find_source
 from simmc.settings.switches import switch
 
 
@@ -28,4 +27,4 @@ def test_other_names_are_refused_with_those_that_there_are():
     with pytest.raises(UserError, match=", ".join(SOURCES)):
         find_source("PoseGait")
     with pytest.raises(UserError, match="--source 'PoseGait'"):
-        FinetuneSettings(dataset="KGBD", source="PoseGait")
+        FinetuneSettings.of(dataset="KGBD", source="PoseGait")

@@ -13,13 +13,13 @@ from simmc.data.skeletons import KINECT_V1
 from simmc.errors import UserError
 from simmc.methods import supervised as method
 from simmc.methods.descriptors import pose_gait
+from simmc.methods.supervised import SupervisedSettings
 from simmc.models.optimizer import FlatAdam
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import generators
 from simmc.scoring.match import match_features
-from simmc.settings import SupervisedSettings
 from tests.methods import make
 from tests.reference import center
 
@@ -46,21 +46,21 @@ def experiment():
 
 
 def training(data=None, protocols=method.PROTOCOLS, **changes):
-    chosen = SupervisedSettings(**SMALL | changes)
+    chosen = SupervisedSettings.of(**SMALL | changes)
     return method.Supervised(chosen, data or experiment(), generators(0), CPU, protocols)
 
 
 def literal_epoch(made):
     """One epoch of steps in plain words: the network after it and the mean losses."""
     net, s = copy.deepcopy(made.network), made.settings
-    adam = FlatAdam(net, s.lr)
+    adam = FlatAdam(net, s.training.lr)
     rng = np.random.Generator(np.random.PCG64())
     rng.bit_generator.state = made.seeds.masks.bit_generator.state
     order = rng.permutation(len(made.identity))
     losses, right = [], 0
     net.train()
-    for start in range(0, len(order), s.batch_size):
-        rows = order[start : start + s.batch_size]
+    for start in range(0, len(order), s.windows.batch_size):
+        rows = order[start : start + s.windows.batch_size]
         labels = torch.from_numpy(made.data.train.identity[rows])
         features = net.features(made.inputs[rows])
         scores = net.classifier(features)
@@ -134,8 +134,8 @@ def test_labels_of_the_training_windows_decide_and_the_test_does_not(model):
     }.items():
         made = training(changed, model=model)
         make.run_all(made)
-        assert made.epoch == made.settings.epochs + 1  # nothing ends a run earlier
-        assert made.selectors["fixed_epochs"].best_epoch == made.settings.epochs
+        assert made.epoch == made.settings.training.epochs + 1  # nothing ends a run earlier
+        assert made.selectors["fixed_epochs"].best_epoch == made.settings.training.epochs
         weights[name] = made.optimizer.vector
     assert torch.equal(weights["probe"], weights["same"])
     assert torch.equal(weights["gallery"], weights["same"])
@@ -190,7 +190,7 @@ def test_scoring_the_weights_that_were_kept(model, tmp_path):
         found = method.score(weights_path(run, protocol), made.settings, made.data, CPU, 5)
         assert found["epoch"] == epoch
         assert found["top1"] == records[epoch]["top1"]
-    other = SupervisedSettings(**SMALL | {"model": MODELS[model == "encoder"]})
+    other = SupervisedSettings.of(**SMALL | {"model": MODELS[model == "encoder"]})
     with pytest.raises(UserError, match="--model"):
         method.score(weights_path(run, "paper"), other, made.data, CPU, 5)
 
@@ -217,4 +217,4 @@ def test_joints_that_posegait_lacks():
 
 def test_windows_that_posegait_cannot_pool():
     with pytest.raises(UserError, match=r"--length 3 is too short for --model posegait"):
-        SupervisedSettings(dataset="KGBD", model="posegait", length=3)
+        SupervisedSettings.of(dataset="KGBD", model="posegait", length=3)

@@ -12,11 +12,10 @@ import torch
 from simmc.clustering import Threads
 from simmc.errors import UserError
 from simmc.losses import shared_prototype_contrast
-from simmc.methods.trackmc import TrackMC, encode, retrieve
+from simmc.methods.trackmc import TrackMC, TrackMCSettings, encode, retrieve
 from simmc.models.optimizer import FlatAdam
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import generators
-from simmc.settings import TrackMCSettings
 from tests.methods import make
 
 CPU = Runtime(torch.device("cpu"), 1)
@@ -38,7 +37,7 @@ def experiment(each=3, known=True, **sizes):
 
 
 def training(data=None, seed=0, protocols=BOTH, **changes):
-    chosen = TrackMCSettings(**SMALL | {"seed": seed} | changes)
+    chosen = TrackMCSettings.of(**SMALL | {"seed": seed} | changes)
     return TrackMC(chosen, data or experiment(), generators(seed), CPU, protocols)
 
 
@@ -86,11 +85,11 @@ def test_an_epoch_is_the_steps_written_out(recordings):
     """Two epochs by hand, in float64: clusters, order, falling rate, loss and Adam."""
     made = training(recordings=recordings, mask_x=1, protocols=("label_free",))
     made.network.double()
-    made.optimizer = FlatAdam(made.network, made.settings.lr)
+    made.optimizer = FlatAdam(made.network, made.settings.training.lr)
     made.windows = made.windows.double()
     twin = copy.deepcopy(made)
     x, s = twin.windows, twin.settings
-    optimizer = FlatAdam(twin.network, s.lr)
+    optimizer = FlatAdam(twin.network, s.training.lr)
     for epoch in range(2):
         made.run_epoch()
         targets = twin.share(twin.network(x).detach())
@@ -101,7 +100,11 @@ def test_an_epoch_is_the_steps_written_out(recordings):
         steps = range(0, len(kept), 16)
         for i, low in enumerate(steps):
             rows = kept[low : low + 16]
-            rate = s.lr / 2 * (1 + np.cos(np.pi * (epoch + i / len(steps)) / s.epochs))
+            rate = (
+                s.training.lr
+                / 2
+                * (1 + np.cos(np.pi * (epoch + i / len(steps)) / s.training.epochs))
+            )
             weights = torch.from_numpy(~dropped[rows] / (x.shape[1] - 1.0)).float().double()
             loss = shared_prototype_contrast(
                 twin.network(x[rows], weights),
@@ -212,7 +215,7 @@ def test_times_that_say_nothing_change_nothing():
 
 def test_doubt_begins_where_joining_ends():
     with pytest.raises(UserError, match=r"--doubt 0\.4 must not be below --eps 0\.5"):
-        TrackMCSettings(doubt=0.4)
+        TrackMCSettings.of(doubt=0.4)
 
 
 def test_identities_and_the_test_sets_have_no_say():
@@ -245,7 +248,7 @@ def test_unit_matching_does_not_depend_on_length():
             value *= 3
     again = retrieve(made.network, made.settings, made.data, CPU)
     assert (unit.map, unit.top(1)) == pytest.approx((again.map, again.top(1)))
-    plain = retrieve(made.network, replace(made.settings, matching="plain"), made.data, CPU)
+    plain = retrieve(made.network, made.settings.but(matching="plain"), made.data, CPU)
     assert plain.map != unit.map
 
 
