@@ -12,8 +12,7 @@ from typing import Any, ClassVar
 
 from tqdm import tqdm
 
-from simmc import __version__
-from simmc import files as atomic
+from simmc import __version__, files
 from simmc.data import specs
 from simmc.data.manifest import staged_folder
 from simmc.data.raw import write as raw
@@ -73,7 +72,7 @@ def main(argv: list[str]) -> int:
         )
         persons = len({walk.recording.identity for walk in walks})
         walkers.write(name, stage, walks)
-        atomic.write_text(stage / "README.txt", readme(name, persons, walks, settings))
+        files.write_text(stage / "README.txt", readme(name, persons, walks, settings))
         details = {"dataset": name, "persons": persons, "size": settings.size}
         raw.mark_generated(stage, details | {"seed": settings.seed, "code_version": __version__})
     frames = sum(len(walk.tracked) for walk in walks)

@@ -12,7 +12,7 @@ import numpy as np
 from simmc import files as atomic
 from simmc.cli.chosen import Asked, Chosen, choose
 from simmc.cli.console import CONSOLE
-from simmc.data.experiment.load import Experiment, labels_of
+from simmc.data.experiment.experiment import Experiment, labels_of
 from simmc.errors import UserError
 from simmc.evaluation.ranking import why_no_rates
 from simmc.evaluation.spans import has_match

@@ -13,7 +13,7 @@ from typing import Any
 from simmc import files
 from simmc.clustering import Executor
 from simmc.clustering.on_ray import RayExecutor
-from simmc.data.experiment.load import Experiment
+from simmc.data.experiment.experiment import Experiment
 from simmc.data.specs import skeleton_of
 from simmc.engine.load import with_stored_names
 from simmc.engine.method import LABEL_FREE, Method, MethodSettings

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from simmc import files as atomic
+from simmc import files
 from simmc.errors import UserError
 
 SCHEMA = "simmc checkpoint"
@@ -43,8 +43,8 @@ def save(path: str | Path, state: dict[str, Any]) -> None:
     buffer = io.BytesIO()
     # Serialised in memory first: a full disk then fails in our own write, not inside torch.
     torch.save({"schema": SCHEMA, "version": VERSION, "state": _plain(state, "state")}, buffer)
-    atomic.remove_leftovers(path)
-    atomic.write_bytes(path, sealed(buffer.getvalue()))
+    files.remove_leftovers(path)
+    files.write_bytes(path, sealed(buffer.getvalue()))
 
 
 def load(path: str | Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from simmc import files as atomic
+from simmc import files
 from simmc.data.pickled import read_header
 from simmc.errors import UserError
 from simmc.evaluation.ranking import Retrieval
@@ -87,7 +87,7 @@ class ProbeOutcomes:
     def write(self, path: Path) -> None:
         """Stores the arrays; the same numbers give the same bytes."""
         arrays = {name: values for name, values in vars(self).items() if values is not None}
-        with atomic.open_atomic(path) as file:
+        with files.open_atomic(path) as file:
             np.savez_compressed(file, **arrays)
 
     @classmethod

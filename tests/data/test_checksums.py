@@ -15,7 +15,8 @@ from hypothesis import settings as how
 from hypothesis import strategies as st
 
 from simmc.data import specs, store
-from simmc.data.experiment.load import Experiment, load_experiment
+from simmc.data.experiment.experiment import Experiment
+from simmc.data.experiment.load import Request, load_experiment
 from simmc.data.manifest import NAME, checksums
 from simmc.data.skeletons import KINECT_V1, Skeleton
 from simmc.errors import UserError
@@ -38,12 +39,7 @@ def write(root: Path, seed: int = 0) -> Path:
 
 def load(root: Path) -> Experiment:
     return load_experiment(
-        root,
-        "Mine",
-        6,
-        "probe",
-        class_sampling="off",
-        part_batches="keep",
+        Request(root, "Mine", 6, "probe", class_sampling="off", part_batches="keep"),
         rng=np.random.default_rng(0),
     )
 

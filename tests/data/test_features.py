@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from simmc.data import preprocess, specs, store
-from simmc.data.experiment.load import load_experiment, load_stored
+from simmc.data.experiment.load import Request, load_experiment, load_stored
 from simmc.data.features import FeatureFiles
 from simmc.data.foreign import closer_neighbours, read_foreign
 from simmc.data.specs import splits_of
@@ -50,13 +50,7 @@ def written(
 def read_all(root: Path, files: FeatureFiles):
     about = files.read_manifest("make them")
     return load_experiment(
-        root,
-        "KGBD",
-        6,
-        "probe",
-        batch_size=4,
-        class_sampling="off",
-        part_batches="keep",
+        Request(root, "KGBD", 6, "probe", batch_size=4, class_sampling="off", part_batches="keep"),
         rng=np.random.default_rng(3),
         features=lambda split, stored: files.read_split(split, stored, about, "make them"),
     )
@@ -66,13 +60,7 @@ def test_features_stand_where_the_windows_would(root: Path, tmp_path: Path) -> N
     files, made = written(root, tmp_path)
     data = read_all(root, files)
     usual = load_experiment(
-        root,
-        "KGBD",
-        6,
-        "probe",
-        batch_size=4,
-        class_sampling="off",
-        part_batches="keep",
+        Request(root, "KGBD", 6, "probe", batch_size=4, class_sampling="off", part_batches="keep"),
         rng=np.random.default_rng(3),
     )
     for split in ("train", "probe", "gallery"):

@@ -8,7 +8,7 @@ import torch
 from simmc.engine.loop import train, weights_path
 from torch.nn.functional import cross_entropy
 
-from simmc.data.experiment.load import Experiment, Split
+from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.skeletons import KINECT_V1
 from simmc.errors import UserError
 from simmc.methods import supervised as method

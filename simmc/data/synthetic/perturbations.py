@@ -25,6 +25,11 @@ class Sets(NamedTuple):
     probe: StoredSplit
     gallery: StoredSplit
 
+    @property
+    def same_windows(self) -> bool:
+        """Whether probe and gallery are one list."""
+        return self.probe is self.gallery
+
 
 def stressed(sets: Sets, text: str, rng: np.random.Generator) -> Sets:
     """The sets after every difficulty that a text such as "lost:0.4+keep:1" names, in its order.
