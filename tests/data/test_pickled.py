@@ -202,7 +202,7 @@ def test_what_is_admitted_cannot_be_changed(tmp_path: Path) -> None:
     state = b"N}" + _text("__defaults__") + b"(K\x01tsa"
     for name in (b"c_codecs\nencode\n", b"cnumpy.core.multiarray\nscalar\n", b"cnumpy\ndtype\n"):
         _stream(path, b"\x80\x02" + name + state.replace(b"a", b"") + b"\x86b.")
-        with pytest.raises(UserError, match="ids.npy"):
+        with pytest.raises(UserError, match=r"ids.npy"):
             store.read_ids(path)
 
 
@@ -212,7 +212,7 @@ def test_names_in_messages_can_be_printed(tmp_path: Path, text: str) -> None:
     words = text.encode("utf-8", "surrogatepass")
     name = b"\x80\x04X" + struct.pack("<I", len(words)) + words
     _stream(path, name + _text("y") + b"\x93.")
-    with pytest.raises(UserError, match="ids.npy") as caught:
+    with pytest.raises(UserError, match=r"ids.npy") as caught:
         store.read_ids(path)
     str(caught.value).encode()
     assert len(str(caught.value)) < 500 and "\n" not in str(caught.value)
