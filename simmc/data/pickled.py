@@ -123,6 +123,9 @@ def _keyed(load: Callable[[Any], None], keys: slice) -> Callable[[Any], None]:
     return checked
 
 
+_build: Any = pickle._Unpickler.dispatch[pickle.BUILD[0]]
+
+
 class _Restricted(pickle._Unpickler):
     """Python's unpickler with few operations, few names, and keys that are integers."""
 
@@ -154,7 +157,7 @@ class _Restricted(pickle._Unpickler):
     def checked_build(self) -> None:
         if not isinstance(self.stack[-2], _Array | _Dtype):  # else it may change what is admitted
             raise pickle.UnpicklingError(_NOT_PLAIN)
-        pickle._Unpickler.dispatch[pickle.BUILD[0]](self)
+        _build(self)
 
     dispatch: ClassVar[dict[int, Any]] = {
         code: pickle._Unpickler.dispatch[code]

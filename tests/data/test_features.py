@@ -280,8 +280,9 @@ ABOUT = {"schema": 1, "made_by": "SGELA", "labels": "", "splits": {"probe": GOOD
 @pytest.mark.parametrize(
     "content",
     [
-        *("", "{", "[]", "1", "[" * 10**5, b"\xff", '{"schema": 1}', json.dumps({**ABOUT, "schema": 2})),
-        *(json.dumps({**ABOUT, key: value}) for key in ABOUT for value in (None, [3], {"a": 1}, True)),
+        *("", "{", "[]", "1", "[" * 10**5, b"\xff", '{"schema": 1}'),
+        *(json.dumps({**ABOUT, k: v}) for k in ABOUT for v in (None, [3], {"a": 1}, True)),
+        json.dumps({**ABOUT, "schema": 2}),
         *(
             json.dumps({**ABOUT, "splits": {"probe": {**GOOD, key: value}}})
             for key in GOOD
