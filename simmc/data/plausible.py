@@ -20,7 +20,7 @@ def check_coordinates(values: np.ndarray, where: str, *, unseen: bool = False) -
     low, high = (np.fmin, np.fmax) if unseen else (np.minimum, np.maximum)
     # without a temporary array; NaN fails the comparison unless it is all that there is
     least, most = low.reduce(values, axis=None), high.reduce(values, axis=None)
-    if (-LIMIT_METRES <= least and most <= LIMIT_METRES) or (unseen and np.isnan(least)):
+    if (least >= -LIMIT_METRES and most <= LIMIT_METRES) or (unseen and np.isnan(least)):
         return
     wrong = ~(np.abs(values) <= LIMIT_METRES)
     if unseen:
@@ -31,10 +31,10 @@ def check_coordinates(values: np.ndarray, where: str, *, unseen: bool = False) -
         allowed = "; a joint that was not seen is NaN" if unseen else ""
         raise UserError(
             f"{where}: the coordinate at place ({at}) is {value}, which is not finite{allowed}. "
-            "Correct the data or prepare the set again"
+            "Correct the data, and run Preprocess.py or write_dataset again"
         )
     raise UserError(
         f"{where}: the coordinate at place ({at}) is {value:g}. Coordinates are metres, and beyond "
         f"{LIMIT_METRES:g} m nothing is measured: divide millimetres by 1000 (and large pixel "
-        "numbers by a constant), or correct the data and prepare the set again"
+        "numbers by a constant), and run Preprocess.py or write_dataset again"
     )
