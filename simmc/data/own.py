@@ -123,7 +123,7 @@ def _windows(windows: Any, skeleton: Skeleton, where: str) -> np.ndarray:
             f"{where}: windows of shape {found.shape}, where {due} is due for the skeleton "
             f"{skeleton.name!r}"
         )
-    return found.astype(np.float64, copy=False).filled(np.nan)
+    return np.asarray(np.ma.filled(found.astype(np.float64, copy=False), np.nan))
 
 
 def whole_numbers(given: Any, count: int, where: str, what: str) -> np.ndarray:
@@ -156,8 +156,8 @@ def drop_unseen(name: str, sets: Sets, skeleton: Skeleton, zeros: str) -> dict[s
     counts: dict[str, dict[str, int]] = {}
     always, ever = np.ones(skeleton.n_joints, dtype=bool), np.zeros(skeleton.n_joints, dtype=bool)
     for split, (windows, labels) in sets.items():
-        unseen, zero = np.isnan(windows).any(3), np.logical_not(windows.any(3))
-        empty = zero.all(2)
+        unseen, zero = np.isnan(windows).any(3), (windows == 0).all(3)
+        empty = np.asarray(zero.all(2))
         always &= (zero | unseen).all((0, 1))
         ever |= (zero & ~empty[..., None]).any((0, 1))
         if zeros == "missing" and zero.any():
