@@ -86,8 +86,8 @@ def refuse_real_data(folder: Path) -> None:
     """UserError where the folder holds anything but generated walkers, which may be replaced."""
     if prepared := sorted(folder.glob(f"*/{NAME}")):
         raise UserError(
-            f"{prepared[0].parent}: holds windows that Preprocess.py made, which would be lost with "
-            f"{folder}; pick another place with --raw_root"
+            f"{prepared[0].parent}: holds windows that Preprocess.py made, which would be lost "
+            f"with {folder}; pick another place with --raw_root"
         )
     if not folder.exists() or raw.is_generated(folder):
         return

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from simmc.data import specs
-from simmc.data.skeletons import SKELETONS, Part, Skeleton, with_parts
+from simmc.data.skeletons import SKELETONS, Skeleton, with_parts
 from simmc.data.specs import DatasetSpec
 from simmc.errors import UserError
 from simmc.runs import atomic

@@ -158,7 +158,7 @@ def drop_unseen(name: str, sets: Sets, skeleton: Skeleton, zeros: str) -> dict[s
     for split, (windows, labels) in sets.items():
         unseen, zero = np.isnan(windows).any(3), (windows == 0).all(3)
         empty = np.asarray(zero.all(2))
-        always &= (zero | unseen).all((0, 1))
+        always &= np.asarray(zero | unseen).all((0, 1))
         ever |= (zero & ~empty[..., None]).any((0, 1))
         if zeros == "missing" and zero.any():
             unseen |= zero
@@ -175,8 +175,8 @@ def drop_unseen(name: str, sets: Sets, skeleton: Skeleton, zeros: str) -> dict[s
         joint = skeleton.joints[int((always & ever).argmax())]
         raise UserError(
             f"{name}: the joint {joint} is at (0, 0, 0) in every frame. If coordinates are "
-            'relative to it, use write_dataset(..., zeros="position"), which takes zeros as positions; if '
-            "it was never seen, leave it out of the skeleton"
+            'relative to it, use write_dataset(..., zeros="position"), which takes zeros as '
+            "positions; if it was never seen, leave it out of the skeleton"
         )
     return counts
 

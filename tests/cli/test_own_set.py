@@ -66,6 +66,47 @@ def test_every_unsupervised_method_says_who_is_who(inside, method):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("command", "name"), [("embed", "probe.npy"), ("identify", "matches.csv")])
+def test_files_of_another_command_are_left_alone(inside, tmp_path, capsys, command, name):
+    (tmp_path / name).write_text("kept")
+    assert run(command, "--method", "trackmc", *HERE, "--out", tmp_path) == 2
+    assert name in capsys.readouterr().err
+    assert [path.read_text() for path in tmp_path.glob("*.npy")] in ([], ["kept"])
+    assert (tmp_path / name).read_text() == "kept"
+    (tmp_path / name).unlink()
+    for _ in range(2):  # its own files are replaced
+        assert run(command, "--method", "trackmc", *HERE, "--out", tmp_path) == 0
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+def test_generated_walkers_are_replaced_but_no_windows_with_them(tmp_path, capsys, prepared):
+    words = ("--dataset", "KS20", "--size", "tiny", "--persons", "2", "--raw_root", tmp_path)
+    assert run("generate", *words) == 0
+    if prepared:
+        folder = tmp_path / "KS20" / "6"
+        folder.mkdir()
+        (folder / "manifest.json").write_text("{}")
+    assert run("generate", *words) == (2 if prepared else 0)
+    assert (tmp_path / "KS20" / "6").exists() == prepared
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_windows_are_cut_again_beside_features_and_behind_links(tmp_path, link):
+    assert run("generate", "--dataset", "KS20", "--size", "tiny", "--raw_root", tmp_path) == 0
+    words = ("6", "--dataset", "KS20", "--raw_root", tmp_path, "--data_root", tmp_path / "sets")
+    assert run("preprocess", *words) == 0
+    folder = tmp_path / "sets" / "KS20" / "6"
+    (folder / "frames_AGE.json").write_text("features")
+    if link:
+        folder.rename(tmp_path / "disk")
+        folder.symlink_to(tmp_path / "disk", target_is_directory=True)
+    assert run("preprocess", *words, "--seed", "1") == 0
+    assert (folder / "frames_AGE.json").read_text() == "features"
+    assert json.loads((folder / "manifest.json").read_text())["seed"] == 1
+    assert folder.is_symlink() == link
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["encoder", "posegait"])
 def test_every_supervised_reference_learns(inside, model):
     assert run("supervised", "--model", model, *HERE, *TRAIN) == 0

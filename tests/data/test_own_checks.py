@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from pathlib import Path
 
@@ -102,7 +101,7 @@ def test_a_joint_that_is_always_at_zero_is_asked_about(tmp_path: Path, lost_fram
     sets = {s: (windows - windows[:, :, :1], labels) for s, (windows, labels) in own().items()}
     if lost_frames:
         sets["train"][0][0, 0] = np.nan
-    with pytest.raises(UserError, match='joint top .*zeros="position"'):
+    with pytest.raises(UserError, match=r'joint top .*zeros="position"'):
         store.write_dataset(tmp_path, "mine", sets, TRIPOD)
     assert not (tmp_path / "mine").exists()
     store.write_dataset(tmp_path, "mine", sets, TRIPOD, zeros="position")
@@ -142,7 +141,7 @@ GOOD = own()["train"][0]
         (GOOD.astype(complex), "windows of the type complex"),
         (GOOD > 0, "windows of the type bool"),
         (RAGGED, "no array of numbers"),
-        (np.array(RAGGED + [None], dtype=object)[:2], "windows of the type object"),
+        (np.array([*RAGGED, None], dtype=object)[:2], "windows of the type object"),
         (None, "windows of the type object"),
         (GOOD[:, :0], "windows of shape"),
         (GOOD * 1e200, "beyond 1000 m"),
@@ -289,7 +288,7 @@ def test_a_link_is_followed_and_stays(tmp_path: Path, there: bool) -> None:
     if there:
         store.write_dataset(tmp_path / "made", "mine", own(), TRIPOD)
         real.parent.mkdir()
-        os.rename(tmp_path / "made" / "mine" / "8", real)
+        (tmp_path / "made" / "mine" / "8").rename(real)
     link.symlink_to(real, target_is_directory=True)
     changed = own() | {"train": (GOOD + 1, np.arange(4) % 2)}
     store.write_dataset(root, "mine", changed, TRIPOD)
@@ -350,9 +349,20 @@ def test_a_manifest_with_the_name_alone_is_read(tmp_path: Path) -> None:
         assert store.find_spec(tmp_path, "mine", 8).skeleton == KINECT_V2
 
 
-@pytest.mark.parametrize("said", [{"name": "tripod"}, {}, [], {"name": "x", "joints": 3},
-                                  {"name": "x", "joints": ["a"], "root": "a", "bones": [1]},
-                                  {"name": "x", "joints": ["a"], "root": "a", "limbs": [["l"]]}])  # fmt: skip
+ONE = {"name": "x", "joints": ["a"], "root": "a"}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"name": "tripod"},
+        {},
+        [],
+        ONE | {"joints": 3},
+        ONE | {"bones": [1]},
+        ONE | {"limbs": [["l"]]},
+    ],
+)
 def test_a_manifest_without_a_skeleton_is_named(tmp_path: Path, said) -> None:
     path = store.write_dataset(tmp_path, "mine", own(), TRIPOD) / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"skeleton": said}))
