@@ -156,15 +156,15 @@ def drop_unseen(name: str, sets: Sets, skeleton: Skeleton, zeros: str) -> dict[s
     counts: dict[str, dict[str, int]] = {}
     always, ever = np.ones(skeleton.n_joints, dtype=bool), np.zeros(skeleton.n_joints, dtype=bool)
     for split, (windows, labels) in sets.items():
-        unseen, zero = np.isnan(windows).any(3), (windows == 0).all(3)
+        unseen, zero = np.isnan(windows).any(3), np.asarray((windows == 0).all(3))
         empty = np.asarray(zero.all(2))
-        always &= np.asarray(zero | unseen).all((0, 1))
-        ever |= (zero & ~empty[..., None]).any((0, 1))
+        always &= np.all(zero | unseen, axis=(0, 1))
+        ever |= np.any(zero & ~empty[..., None], axis=(0, 1))
         if zeros == "missing" and zero.any():
             unseen |= zero
             windows = np.where(zero[..., None], np.nan, windows)
             sets[split] = windows, labels
-        if (blind := unseen.all((1, 2))).any():
+        if (blind := np.all(unseen, axis=(1, 2))).any():
             raise UserError(
                 f"{name}, {split}: window {int(blind.argmax())} has no joint that was seen "
                 f"({int(blind.sum())} such windows in all); leave such windows out"
