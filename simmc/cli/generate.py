@@ -15,7 +15,7 @@ from tqdm import tqdm
 from simmc import __version__
 from simmc.config import Range, Settings, option, resolve
 from simmc.data import specs, takes, walkers
-from simmc.data.manifest import staged_folder
+from simmc.data.manifest import NAME, staged_folder
 from simmc.data.raw import write as raw
 from simmc.data.walkers import Walk
 from simmc.errors import UserError
@@ -84,6 +84,11 @@ def main(argv: list[str]) -> int:
 
 def refuse_real_data(folder: Path) -> None:
     """UserError where the folder holds anything but generated walkers, which may be replaced."""
+    if prepared := sorted(folder.glob(f"*/{NAME}")):
+        raise UserError(
+            f"{prepared[0].parent}: holds windows that Preprocess.py made, which would be lost "
+            f"with {folder}; pick another place with --raw_root"
+        )
     if not folder.exists() or raw.is_generated(folder):
         return
     if folder.is_dir() and not any(folder.iterdir()):

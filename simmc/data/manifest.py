@@ -20,7 +20,7 @@ from typing import Any
 
 from simmc import schema
 from simmc.data import specs
-from simmc.data.skeletons import SKELETONS, Part, Skeleton, with_parts
+from simmc.data.skeletons import SKELETONS, Skeleton, with_parts
 from simmc.data.specs import DatasetSpec
 from simmc.errors import UserError
 from simmc.runs import atomic
