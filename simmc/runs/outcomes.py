@@ -69,8 +69,8 @@ class ProbeOutcomes:
     def scored(self) -> "ProbeOutcomes":
         """Those of the windows that are scored."""
         kept = self.first_match_rank >= 0
-        found = {name: None if v is None else v[kept] for name, v in vars(self).items()}
-        return ProbeOutcomes(**found)
+        arrays = {name: values for name, values in vars(self).items() if values is not None}
+        return ProbeOutcomes(**{name: values[kept] for name, values in arrays.items()})
 
     def write(self, path: Path) -> None:
         """Stores the arrays; the same numbers give the same bytes."""
