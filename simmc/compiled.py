@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numba
+import numpy as np
 
 
 def compiled(**options: Any) -> Callable[[Callable], Callable]:
@@ -21,6 +22,35 @@ def compiled(**options: Any) -> Callable[[Callable], Callable]:
             return numba.njit(nogil=True, **options)(function)
 
     return decorate
+
+
+def check_indices(name: str, values: np.ndarray, count: int, *, lowest: int = 0) -> None:
+    """Refuse indices outside lowest .. count - 1: compiled loops do not check them.
+
+    Args:
+        name: of the values, for the message.
+        values: integers of any shape.
+        count: of what they number.
+        lowest: the smallest that is allowed; -1 where it stands for none.
+
+    Raises:
+        ValueError: other values, or no integers.
+    """
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "iu":
+        kind = values.dtype if isinstance(values, np.ndarray) else type(values).__name__
+        raise ValueError(f"{name} must be an array of integers, not {kind}")
+    if values.size and not (lowest <= values.min() and values.max() < count):
+        raise ValueError(
+            f"{name} must lie in {lowest} .. {count - 1}, not in {values.min()} .. {values.max()}"
+        )
+
+
+def check_rows(name: str, start: np.ndarray, entries: int) -> None:
+    """ValueError where `start` does not say where the rows of so many entries begin."""
+    check_indices(f"{name}: the beginnings of the rows", start, entries + 1)
+    ends = start.ndim == 1 and len(start) and start[0] == 0 and start[-1] == entries
+    if not ends or (np.diff(start.astype(np.int64, copy=False)) < 0).any():
+        raise ValueError(f"{name}: the beginnings of the rows must rise from 0 to {entries}")
 
 
 def over_rows(work: Callable[[int, int], Any], n: int, threads: int, block: int = 1024) -> list:

@@ -41,6 +41,13 @@ def squared_distance(a, b, sums):
     return sums[0]
 
 
+def host_array(values: torch.Tensor) -> np.ndarray:
+    """The numbers of a tensor as an array; float32 for floats that numpy has no type for."""
+    if values.is_floating_point() and values.element_size() < 4:
+        values = values.float()  # exact
+    return values.numpy(force=True)
+
+
 def sum_of_squares(differences: torch.Tensor) -> torch.Tensor:
     """Squared lengths (...) of float64 differences (..., d), in the order of `squared_distance`.
 

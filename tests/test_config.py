@@ -399,3 +399,59 @@ def test_a_faulty_preset_names_its_file(tmp_path):
 def test_range(value, low, high, exclusive):
     inside = low < value < high if exclusive else low <= value <= high
     assert (value in Range(low, high, exclusive)) == inside
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "eps = [0.5]",
+        "eps = {a = 1}",
+        "eps = nan",
+        "eps = inf",
+        "eps = 0.9999999999",
+        "eps = true",
+        "eps = 1979-05-27",
+        "batch_size = 2.5",
+        f"batch_size = 1{'0' * 30}",
+        f"batch_size = 0x{'f' * 5000}",
+        f"batch_size = {'9' * 5000}",
+        'dataset = ["KGBD"]',
+        "dataset = 12.5",
+        'data_root = "a\\u0000b"',
+        f'data_root = "{"a" * 5000}"',
+        f"epochs = {'[' * 3000}",
+        "save_model = [1]",
+        f"{'k' * 5000} = 1",
+        "[eps]\na = 1",
+        "[[eps]]",
+    ],
+    ids=lambda content: content[:40],
+)
+def test_a_file_with_values_of_the_wrong_type(tmp_path, content):
+    path = tmp_path / "mine.toml"
+    path.write_text(content)
+    with pytest.raises(UserError, match=r"mine\.toml") as error:
+        resolve(SimMCSettings, ["--config", str(path)])
+    assert len(str(error.value)) < 600
+
+
+@pytest.mark.parametrize("value", [[], {}, 10**30, 2.5, True, None, "x" * 9999, [[[0]]]])
+def test_a_stored_run_with_values_of_the_wrong_type(value):
+    stored = resolve(SimMCSettings, []).to_dict()
+    for key in ("H", "eps", "dataset", "save_model"):
+        wrong = {**stored, "settings": {**stored["settings"], key: value}}
+        if key == "save_model" and value is True:
+            continue
+        with pytest.raises(UserError, match=key):
+            resolve(SimMCSettings, [], stored=wrong)
+
+
+@pytest.mark.parametrize("value", ["0.9999999999", "0.99999998", "1"])
+@pytest.mark.parametrize("flag", ["--eps", "--doubt"])
+def test_a_cut_that_is_1_in_single_precision(flag, value):
+    with pytest.raises(UserError, match=flag):
+        resolve(config.TrackMCSettings, [flag, value])
+
+
+def test_the_largest_cut():
+    assert resolve(SimMCSettings, ["--eps", "0.99999994"]).settings.eps == 0.99999994

@@ -62,6 +62,7 @@ EXPECTED = {
     "ks20_time": ("D3", "text", "number"),
     "ks20_roles": ("D4", "slip", "own"),
     "dense_starts": ("D5", "repeated", "once"),
+    "zero_joints": ("D6", "keep", "missing"),
 }
 
 
@@ -71,7 +72,7 @@ def test_the_table():
 
 
 def test_every_quirk_has_one_row():
-    numbers = {"Q": 14, "H": 10, "S": 13, "G": 8, "D": 5}
+    numbers = {"Q": 14, "H": 10, "S": 13, "G": 8, "D": 6}
     expected = [f"{kind}{i + 1}" for kind, count in numbers.items() for i in range(count)]
     assert sorted(ROWS) == sorted(expected)
     assert len(re.findall(r"^\| [QHSGD]\d+ \|", PAGE, flags=re.MULTILINE)) == len(expected)

@@ -12,7 +12,7 @@ import simmc
 ROOT = Path(simmc.__file__).parent
 # A part may import parts of its own layer and of the layers before it, but never in a circle.
 LAYERS = (
-    ("simmc", "errors"),
+    ("simmc", "errors", "schema"),
     ("runs.atomic", "compiled"),
     ("fidelity", "data", "distances"),
     ("config",),

@@ -162,7 +162,7 @@ def test_the_page_on_own_skeletons_works(tmp_path):
         part_batches="keep",
         rng=np.random.default_rng(0),
     )
-    assert loaded.train.windows.shape == (600, 6, 7, 3)
+    assert loaded.train.windows.shape == (600, 6, 15, 3)
 
 
 def test_generated_numbers_are_called_that():

@@ -10,16 +10,55 @@ fit_from  the smallest N that the exponents are fitted to
 summary   medians, ratios and exponents, worked out anew from the cases at every writing
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 from simmc.benchmarks.summary import summarise
 from simmc.errors import UserError
 from simmc.runs import atomic
+from simmc.schema import Within, read_json
 
 FILE = "benchmark.json"
 FORMAT = 1
+
+_COUNT = Within(0, 2**62, whole=True)
+_SECONDS = Within(0, 1e12)
+_SHARE = (None, Within(-1, 1 + 1e-9))
+_TIME = {
+    "seconds?": {str: {str: [_SECONDS]}},
+    **dict.fromkeys(("clusters?", "outliers?", "labels_differing?"), (None, _COUNT)),
+}
+_MEMORY = {
+    "peak_bytes": (None, _COUNT),
+    "added_bytes": (None, Within(-(2**62), 2**62, whole=True)),
+}
+_CASE = {
+    "dataset": str,
+    "n": Within(1, 2**53, whole=True),
+    "lists": (None, {"kind": str, "recall?": _SHARE, "agreement?": _SHARE}),
+    "time": (None, _TIME),
+    "memory": {str: (None, _MEMORY)},
+}
+_EPOCH = {
+    "seconds": [{str: _SECONDS}],
+    "peak_rss_bytes": (None, _COUNT),
+    "windows": {"train": _COUNT, "probe": _COUNT, "gallery": _COUNT},
+    "generated": bool,
+}
+_RECORD = {
+    "format": Within(FORMAT, FORMAT, whole=True),
+    "machine": {
+        **{"processor": str, "platform": str, "cores": _COUNT, "threads": _COUNT},
+        "memory_bytes?": (None, _COUNT),
+        str: (None, str, float),
+    },
+    "settings": {str: (None, str, float), "repeats": _COUNT},
+    "cases": [_CASE],
+    "epoch?": (None, _EPOCH),
+    "load?": [(None, Within(0, 1e9))],
+    "notes": [str],
+    "fit_from": _COUNT,
+}
 
 
 def read(file: Path) -> dict[str, Any]:
@@ -28,21 +67,17 @@ def read(file: Path) -> dict[str, Any]:
     Raises:
         UserError: no such file, or not one of this program.
     """
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {file}: {error}.") from error
-    except json.JSONDecodeError as error:
-        raise UserError(f"{file} is not valid JSON: {error}.") from error
-    parts = {"machine": dict, "settings": dict, "cases": list, "notes": list}
-    if (
-        not isinstance(record, dict)
-        or record.get("format") != FORMAT
-        or any(not isinstance(record.get(name), kind) for name, kind in parts.items())
-    ):
-        raise UserError(
-            f"{file} is not a record of simmc benchmark, or of another version; name another file."
-        )
+    advice = "name a file of simmc benchmark of this version"
+    record: dict[str, Any] = read_json(file, _RECORD, advice)
+    for number, case in enumerate(record["cases"]):
+        stages = ((case["time"] or {}).get("seconds") or {}).values()
+        if len({len(repeats) for one in stages for repeats in one.values()}) > 1:
+            raise UserError(f"{file}: cases[{number}]: repeats of unequal number; {advice}")
+        for name, found in case["memory"].items():
+            if found and found["added_bytes"] is not None and found["peak_bytes"] is None:
+                raise UserError(f"{file}: cases[{number}]: {name} has no peak memory; {advice}")
+    if record.get("epoch") and not record["epoch"]["seconds"]:
+        raise UserError(f"{file}: epoch: it has no seconds; {advice}")
     return record
 
 

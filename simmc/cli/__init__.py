@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 a fault of this program; 2 the user's input is wrong; 130 
 """
 
 import difflib
+import errno
 import importlib
 import os
 import sys
@@ -103,6 +104,10 @@ def run(command: str, argv: Sequence[str]) -> int:
         # The reader of our output left, as `| head` does; Python must not complain at its own exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            return _fault()
+        return _say(f"error: {error.strerror}: {str(error.filename)[:200]}...", USER_FAULT)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "simmc":
             return _fault()

@@ -13,7 +13,7 @@ import numpy as np
 
 from simmc.cli import console, himpc, trackmc, trained, training
 from simmc.cli import simmc as simmc_command
-from simmc.cli.run_folder import TWIN, home_of
+from simmc.cli.run_folder import TWIN, home_of, learned_from, other_data
 from simmc.config import EpochSettings, Resolved, TrainedSettings, UnlabelledSettings
 from simmc.config.layers import TYPED
 from simmc.config.trained import POINTERS
@@ -71,10 +71,7 @@ class Chosen:
     @property
     def trained_on(self) -> str | None:
         """sha256 of the manifest of the data that the run learned from; None: not known."""
-        if not self.run.results_path.is_file():
-            return None
-        found = (self.run.read_results().get("data") or {}).get("manifest_sha256")
-        return None if found is None else str(found)
+        return learned_from(self.run)
 
     def features(self, split: Split) -> np.ndarray:
         """(N, d) float32 features of the windows of a split."""
@@ -90,7 +87,7 @@ class Chosen:
         """Say what was chosen, and whether it learned from other data than are found now."""
         console.say(f"{self.title}, epoch {self.embedder.epoch}: {self.weights}")
         console.data_summary(self.data)
-        if self.trained_on and self.trained_on != self.data.checksum:
+        if other_data(self.run, self.data.checksum):
             console.notes(
                 [
                     f"{self.run.path} learned from other data than are found now. Its features "

@@ -58,6 +58,12 @@ def data_summary(data: Experiment) -> None:
     splits = {"train": data.train, "probe": data.probe, "gallery": data.gallery}
     parts = [f"{name} {len(split.windows):,}" for name, split in splits.items()]
     say(f"windows: {', '.join(parts)}")
+    if any(data.copies.values()):
+        found = ", ".join(f"{count:,} in {name}" for name, count in data.copies.items())
+        say(f"exact copies: probe windows of which there is a copy: {found}")
+    if not data.checked:
+        lack = "holds no checksums of them" if data.checksum else "is missing"
+        say(f"the files of the windows cannot be checked: manifest.json {lack}")
     if any(data.dropped.values()):
         parts = [f"{name} {count:,}" for name, count in data.dropped.items() if count]
         say(f"left out, as incomplete batches (--part_batches drop): {', '.join(parts)}")
@@ -173,10 +179,10 @@ def mean_seconds(records: list[dict[str, Any]]) -> dict[str, float]:
     """Mean seconds an epoch by stage, over the epochs in which the stage ran; and their total."""
     stages: dict[str, list[float]] = {}
     for record in records:
-        for stage, seconds in record["seconds"].items():
+        for stage, seconds in record.get("seconds", {}).items():
             stages.setdefault(stage, []).append(seconds)
     means = {stage: sum(values) / len(values) for stage, values in stages.items()}
-    return means | {"total_run": sum(sum(r["seconds"].values()) for r in records)}
+    return means | {"total_run": sum(sum(r.get("seconds", {}).values()) for r in records)}
 
 
 def results(

@@ -6,15 +6,22 @@ from typing import Any
 import numpy as np
 
 from simmc.cli import console
-from simmc.cli.run_folder import PROTOCOLS, keep_probes, new_results, take_retrievals
+from simmc.cli.run_folder import (
+    PROTOCOLS,
+    described_data,
+    keep_probes,
+    new_results,
+    take_retrievals,
+)
 from simmc.cli.training import CMC_RANKS, load
 from simmc.config import DescriptorSettings, Resolved, resolve
 from simmc.config.descriptors import ALL, NAMES
 from simmc.data.loaders import Experiment, Split
+from simmc.data.specs import skeleton_of
 from simmc.errors import UserError
 from simmc.evaluation.classification import Classification, evaluate_classes
 from simmc.methods.classifiers import TITLES, class_scores
-from simmc.methods.descriptors import encoder
+from simmc.methods.descriptors import encoder, lacking
 from simmc.methods.matching import Encoder, encode, match, retrieval_outcome, tensor_of
 from simmc.runs.clock import Clock
 from simmc.runs.directory import RunDirectory
@@ -38,7 +45,7 @@ def main(argv: list[str]) -> int:
     settings = resolve(DescriptorSettings, argv).settings
     runtime = start(settings.device, settings.gpu or None, settings.threads)
     console.notes(runtime.notes)
-    names = NAMES if settings.descriptor == ALL else (settings.descriptor,)
+    names = possible(settings)
     data, batches = None, ""
     for name in names:
         # each has a preset of its own, which says on what its published rows were scored
@@ -57,6 +64,17 @@ def main(argv: list[str]) -> int:
         console.say(OUR_D_PG)
     console.say(_UNSUPERVISED_NOTE if settings.classifier == "none" else _SUPERVISED_NOTE)
     return 0
+
+
+def possible(settings: DescriptorSettings) -> tuple[str, ...]:
+    """The descriptors that are asked for; of all, those that the skeleton has the joints for."""
+    skeleton = skeleton_of(settings.spec)
+    wanted = NAMES if settings.descriptor == ALL else (settings.descriptor,)
+    lacks = {name: lack for name in wanted if (lack := lacking(name, skeleton))}
+    if lacks and settings.descriptor != ALL:
+        raise UserError(f"--descriptor {settings.descriptor}: {lacks[settings.descriptor]}")
+    console.notes([f"{name} is left out: {lack}" for name, lack in lacks.items()])
+    return tuple(name for name in wanted if name not in lacks)
 
 
 def circumstances(settings: DescriptorSettings) -> str:
@@ -126,7 +144,7 @@ def score(
         run_name(settings),
         pointer=POINTER,
     )
-    run.write_config(resolved.to_dict())
+    run.write_config(resolved.to_dict() | {"data": described_data(data)})
     keep_probes(run, take_retrievals(results), data)
     run.write_results(results)
     return results, run

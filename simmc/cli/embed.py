@@ -6,6 +6,7 @@ from typing import Any
 
 from simmc.cli import console
 from simmc.cli.chosen import Chosen, choose
+from simmc.cli.run_folder import described_data
 from simmc.config import EmbedSettings, resolve
 from simmc.data import arrays
 from simmc.runs import atomic
@@ -67,7 +68,7 @@ def described(chosen: Chosen, protocol: str, splits: dict[str, Any]) -> dict[str
         "dataset": settings.dataset,
         "probe": settings.probe,
         "length": settings.length,
-        "data": {"manifest_sha256": data.checksum, "generated": data.generated},
+        "data": described_data(data),
         "trained_on": {"manifest_sha256": chosen.trained_on},
         "unit_length": settings.unit_features,
         "rows": ORDER,

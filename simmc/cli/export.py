@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from simmc.cli import console
-from simmc.cli.run_folder import TWIN
+from simmc.cli.run_folder import TWIN, learned_from
 from simmc.cli.sources import pretext_settings
 from simmc.cli.trained import weights_of
 from simmc.config import ExportSettings, RecognitionSettings, SourceSettings, resolve
@@ -40,6 +40,7 @@ class Trained:
         weights: the file of its weights.
         run: name of its run.
         labels: why its features are not label-free, or "".
+        trained_on: sha256 of the manifest of the data that it learned from, None if not known.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Trained:
     weights: Path
     run: str
     labels: str
+    trained_on: str | None
 
 
 def main(argv: list[str]) -> int:
@@ -112,8 +114,8 @@ def fine_tuned(settings: ExportSettings, run: RunDirectory) -> tuple[Trained, Ru
     pretext = RunDirectory(Path(stage.encoder_run))
     how = pretext_settings(settings.source, pretext, settings.data_root, "--run")
     labels = "the network was trained on identities"
-    weights = run.require(weights_of(run))
-    return Trained(settings.name, how, weights, run.path.name, labels), pretext
+    weights, learned = run.require(weights_of(run)), learned_from(run)
+    return Trained(settings.name, how, weights, run.path.name, labels, learned), pretext
 
 
 def pretrained(settings: ExportSettings, run: RunDirectory) -> list[Trained]:
@@ -126,11 +128,13 @@ def pretrained(settings: ExportSettings, run: RunDirectory) -> list[Trained]:
             "with --train_on train."
         )
     labels = "identities chose the training windows" if how.uses_identities else ""
-    found = [Trained(settings.name, how, run.require(run.best), run.path.name, labels)]
+    weights, learned = run.require(run.best), learned_from(run)
+    found = [Trained(settings.name, how, weights, run.path.name, labels, learned)]
     twin = run.path / TWIN
     if labels and twin.is_dir():
         weights, plain = weights_path(RunDirectory(twin), TWIN), how.without_identities()
-        found.append(Trained(settings.name + UNLABELLED, plain, weights, run.path.name, ""))
+        name = settings.name + UNLABELLED
+        found.append(Trained(name, plain, weights, run.path.name, "", learned))
     return found
 
 
@@ -145,7 +149,14 @@ def export(settings: ExportSettings, trained: Trained, runtime: Runtime) -> None
         )
     network: SourceNetwork | None = None
     epoch, said = -1, {}
-    root = Path(settings.data_root)
+    root, present = Path(settings.data_root), checksum(settings)
+    if trained.trained_on not in (None, present):
+        console.notes(
+            [
+                f"{trained.run} was trained on other data than those exported here: the checksums "
+                "of their manifests differ"
+            ]
+        )
     for split in splits_of(files.spec, settings.probe):
         windows, stored = load_stored(
             root, files.spec, settings.length, split, kgbd_order=how.kgbd_order, root=how.root
@@ -166,7 +177,8 @@ def export(settings: ExportSettings, trained: Trained, runtime: Runtime) -> None
             "epoch": epoch,
             "labels": trained.labels,
             "settings": {k.rstrip("_"): v for k, v in vars(how).items()},
-            "data": {"manifest_sha256": checksum(settings)},
+            "data": {"manifest_sha256": present},
+            "trained_on": {"manifest_sha256": trained.trained_on},
         },
         said,
     )

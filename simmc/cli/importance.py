@@ -9,6 +9,7 @@ from simmc.config import HiMPCSettings
 from simmc.data.levels import body_levels
 from simmc.data.loaders import Experiment, labels_of
 from simmc.data.skeletons import KGBD_FILE, Skeleton
+from simmc.data.specs import reads_by_other_names
 from simmc.errors import UserError
 from simmc.methods.importance import Clustered, cluster_trained, one_of_each, window_importance
 from simmc.reports import importance as picture
@@ -91,7 +92,7 @@ def drawn_windows(count: int, seed: int, found: Clustered, data: Experiment) -> 
 
 def drawn_skeleton(settings: HiMPCSettings, data: Experiment) -> Skeleton:
     """The true names of the joint axis; KGBD in raw order is learned from under other names."""
-    if settings.spec.skeleton is KGBD_FILE and settings.kgbd_order == "raw":
+    if reads_by_other_names(settings.spec) and settings.kgbd_order == "raw":
         return KGBD_FILE
     return data.skeleton
 

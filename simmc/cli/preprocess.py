@@ -62,6 +62,7 @@ class PreprocessSettings(Settings):
     ias_cut: str = switch("ias_cut", FIDELITY)
     ks20_time: str = switch("ks20_time", FIDELITY)
     ks20_roles: str = switch("ks20_roles", FIDELITY)
+    zero_joints: str = switch("zero_joints", FIDELITY)
     dense_starts: str = switch("dense_starts", FIDELITY)
 
 
@@ -125,6 +126,8 @@ def table(outcome: Outcome) -> str:
     for done in outcome.done:
         split = ", ".join(f"{name} {count:,}" for name, count in done.windows.items())
         lines += ["", f"{done.dataset}: {split} windows", f"written to {done.folder}"]
+        lines += [f"the same frames, bit by bit: {', '.join(names)}" for names in done.copies]
+        lines += done.notes
         if done.generated:
             lines.append(
                 "These are generated walkers: their numbers say nothing about real people."

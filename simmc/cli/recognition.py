@@ -7,8 +7,9 @@ from typing import Any
 import torch
 
 from simmc.cli import console, training
+from simmc.cli.run_folder import other_data
 from simmc.cli.sources import pretext_settings, published_settings
-from simmc.config import RecognitionSettings, SourceSettings, resolve
+from simmc.config import RecognitionSettings, Resolved, SourceSettings, resolve
 from simmc.config.finetune import SOURCES
 from simmc.config.recognition import MATCH
 from simmc.data.loaders import Experiment
@@ -76,7 +77,7 @@ def source_settings(settings: RecognitionSettings) -> SourceSettings:
 def load(settings: RecognitionSettings) -> Experiment:
     """The experiment, with joints as the source model read them."""
     trained = source_settings(settings)
-    if skeleton_of(trained.spec) is not skeleton_of(settings.spec):
+    if not skeleton_of(trained.spec).same_body(skeleton_of(settings.spec)):
         raise UserError(
             f"--encoder_run {settings.encoder_run}: {settings.source} was trained on "
             f"{trained.spec.skeleton.name}, and {settings.dataset} has "
@@ -146,6 +147,17 @@ def model_size(settings: RecognitionSettings) -> str:
     )
 
 
+def remarks(resolved: Resolved[RecognitionSettings], data: Experiment) -> list[str]:
+    """Whether the source model learned from other data than the head does."""
+    run = source_run(resolved.settings)
+    if not other_data(run, data.checksum):
+        return []
+    return [
+        f"source model: {run.path} was trained on other data than these (the checksums of their "
+        "manifests differ); it may have learned from windows that are probes here"
+    ]
+
+
 _LABELS = "a head was trained on the identity labels of the training windows."
 CLASSIFYING = training.Method(
     title,
@@ -157,5 +169,6 @@ CLASSIFYING = training.Method(
     labels=_LABELS,
     load=load,
     explained=EXPLAINED,
+    remarks=remarks,
 )
 MATCHING = replace(CLASSIFYING, protocols=method.MATCHED)

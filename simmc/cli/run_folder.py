@@ -60,6 +60,40 @@ def refuse_changes(stored: dict[str, Any], settings: EpochSettings, run: RunDire
             )
 
 
+def described_data(data: Experiment) -> dict[str, Any]:
+    """What config.json, results.json and embed.json hold of the data."""
+    return {
+        "manifest_sha256": data.checksum,
+        "generated": data.generated,
+        "checked": data.checked,
+    }
+
+
+def learned_from(run: RunDirectory) -> str | None:
+    """sha256 of the manifest of the data that a run was started with; None: not known."""
+    finished, started = run.results_path.is_file(), run.config_path.is_file()
+    stored = run.read_results() if finished else run.read_config() if started else {}
+    known = stored.get("data")
+    found = known.get("manifest_sha256") if isinstance(known, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def other_data(run: RunDirectory, checksum: str | None) -> bool:
+    """Whether a run is known to have been started with other data than those of a manifest."""
+    known = learned_from(run)
+    return known is not None and known != checksum
+
+
+def refuse_other_data(run: RunDirectory, data: Experiment) -> None:
+    """UserError where a continued run would learn from, or be scored on, two sets of data."""
+    if other_data(run, data.checksum):
+        raise UserError(
+            f"--resume: {run.path} was started with other data than those of --data_root now: the "
+            "checksums of their manifests differ. Point --data_root to the data that the run was "
+            "started with, or start a new run without --resume."
+        )
+
+
 def continued(stored: dict[str, Any], resolved: Resolved) -> dict[str, Any]:
     """The config.json of a continued run: what counts now, with the origin it first had."""
     new = resolved.to_dict()
@@ -84,6 +118,7 @@ def new_results(
             "train": len(data.train.windows),
             "probe": len(data.probe.windows),
             "gallery": len(data.gallery.windows),
+            **{f"probe_copies_in_{name}": count for name, count in data.copies.items()},
             "identities": len(np.unique(data.probe.identity[data.probe.identity >= 0])),
             "dropped": data.dropped,
             "labels_below_0": {
@@ -94,7 +129,7 @@ def new_results(
         "timing": {},
         "peak_rss_bytes": None,
         "versions": versions() | {"threads": str(runtime.threads), "device": str(runtime.device)},
-        "data": {"manifest_sha256": data.checksum, "generated": data.generated},
+        "data": described_data(data),
         "settings": {
             k.rstrip("_"): v for k, v in vars(settings).items() if k not in MATCHING_NAMES
         },

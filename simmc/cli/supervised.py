@@ -5,8 +5,11 @@ import torch
 from simmc.cli import training
 from simmc.config import SupervisedSettings
 from simmc.data import inputs
+from simmc.data.loaders import Experiment
 from simmc.data.specs import skeleton_of
+from simmc.errors import UserError
 from simmc.methods import supervised as method
+from simmc.methods.descriptors import lacking
 from simmc.models.encoder import count_parameters
 
 TITLES = {
@@ -23,6 +26,13 @@ def main(argv: list[str]) -> int:
 def title(settings: SupervisedSettings) -> str:
     """The model's name in tables."""
     return TITLES[settings.model]
+
+
+def load(settings: SupervisedSettings) -> Experiment:
+    """The experiment, if it has the joints that the network needs."""
+    if settings.model == "posegait" and (lack := lacking("D_PG", skeleton_of(settings.spec))):
+        raise UserError(f"--model posegait: {lack}")
+    return training.load(settings)
 
 
 def model_size(settings: SupervisedSettings) -> str:
@@ -48,5 +58,6 @@ METHOD = training.Method(
     method.score,
     model_size,
     protocols=method.PROTOCOLS,
+    load=load,
     labels="this network was trained on the identity labels of the training windows.",
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from simmc.cli import training
-from simmc.cli.run_folder import home_of
+from simmc.cli.run_folder import home_of, other_data
 from simmc.config import EpochSettings, resolve
 from simmc.data.loaders import Experiment
 from simmc.errors import UserError
@@ -58,8 +58,7 @@ def weights_of(run: RunDirectory) -> Path:
 def data_of(run: RunDirectory, settings: EpochSettings) -> Experiment:
     """The data of a run; UserError where it is known to have learned from other windows."""
     data = training.load(settings)
-    trained_on = results.load(run.path).checksum if run.results_path.is_file() else ""
-    if trained_on and data.checksum and trained_on != data.checksum:
+    if other_data(run, data.checksum):
         raise UserError(
             f"{run.path} was trained on other windows than those found now. Point --data_root to "
             "the data that the run was started with."

@@ -13,11 +13,15 @@ from simmc.cli.run_folder import (
     as_stored,
     continued,
     default_name,
+    described_data,
     home_of,
     keep_probes,
+    learned_from,
     new_results,
+    other_data,
     pointer,
     refuse_changes,
+    refuse_other_data,
     take_retrievals,
 )
 from simmc.clustering import Executor
@@ -30,6 +34,7 @@ from simmc.config import (
     Resolved,
     TrainingSettings,
     UnlabelledSettings,
+    options_of,
     resolve,
 )
 from simmc.data.inputs import described, is_measured
@@ -128,7 +133,9 @@ def train_run(
     settings = resolved.settings
     if run is not None:
         with run.hold():  # before the data are read: who is refused need not wait for them
-            return train_held(method, resolved, run, method.load(settings), runtime)
+            data = method.load(settings)
+            refuse_other_data(run, data)
+            return train_held(method, resolved, run, data, runtime)
     data = method.load(settings)  # before there is a folder: data that cannot be read leave none
     run = RunDirectory.create(
         settings.model_root,
@@ -138,7 +145,7 @@ def train_run(
         default_name(settings),
         pointer=pointer(settings),
     )
-    run.write_config(resolved.to_dict())
+    run.write_config(resolved.to_dict() | {"data": described_data(data)})
     with run.hold():
         return train_held(method, resolved, run, data, runtime)
 
@@ -164,10 +171,13 @@ def train_held(
     else:
         for folder, leg, protocols in plan_legs(method, settings):
             here = run if not folder else run.child(folder)
+            if here is not run:
+                here.write_config(leg_config(resolved, leg))
             leg_data = data if leg is settings else method.load(leg)
             training = begin(method, leg, leg_data, here, runtime, protocols)
             if settings.resume and here is run:  # not before its checkpoint has proved sound
-                run.write_config(continued(run.read_config(), resolved))
+                stored = continued(run.read_config(), resolved)
+                run.write_config(stored | {"data": described_data(data)})
             results = train_leg(method, training, here, results)
     results["peak_rss_bytes"] = peak_rss_bytes()
     keep_probes(run, take_retrievals(results), data)
@@ -182,15 +192,25 @@ def plan_legs(
     """The trainings of a run: (subfolder, settings, protocols that they serve).
 
     Where identities decide what is learned from, as in class sampling, the numbers cannot be
-    label-free, and a second training without them serves that protocol.
+    label-free, and a second training without them serves that protocol. Where the gallery is
+    learned as well, nothing does.
     """
-    if not isinstance(settings, UnlabelledSettings) or not settings.uses_identities:
-        return [("", settings, method.protocols)]
     rest = tuple(name for name in method.protocols if name != TWIN)
     legs: list[tuple[str, EpochSettings, tuple[str, ...]]] = [("", settings, rest)]
+    if settings.with_gallery:
+        return legs
+    if not isinstance(settings, UnlabelledSettings) or not settings.uses_identities:
+        return [("", settings, method.protocols)]
     if settings.label_free_run == "on" and settings.label_free_possible:
         legs.append((TWIN, settings.without_identities(), (TWIN,)))
     return legs
+
+
+def leg_config(resolved: Resolved, leg: EpochSettings) -> dict[str, Any]:
+    """The config.json of a second training: its settings, with the origin of those that differ."""
+    first, names = resolved.settings, [entry.name for entry in options_of(type(leg))]
+    changed = [name for name in names if getattr(leg, name) != getattr(first, name)]
+    return Resolved(leg, resolved.origin | dict.fromkeys(changed, "label-free run")).to_dict()
 
 
 def begin(
@@ -274,6 +294,15 @@ def evaluate_run(
     check_matching(settings, data)
     console.data_summary(data)
     results = frame(method, settings, data, runtime)
+    results["trained_on"] = {"manifest_sha256": learned_from(run)}
+    if other_data(run, data.checksum):
+        console.notes(
+            [
+                f"{run.path} was trained on other data than those scored here: the checksums of "
+                "their manifests differ. Persons and windows that it learned from may be among "
+                "these"
+            ]
+        )
     for protocol in method.protocols:
         path = weights_path(home_of(run, protocol), protocol)
         if path.is_file() or not settings.is_trained:

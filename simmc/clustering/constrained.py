@@ -11,7 +11,7 @@ import numpy as np
 
 from simmc.clustering.density import OUTLIER, root_of
 from simmc.clustering.jaccard import JaccardGraph
-from simmc.compiled import compiled
+from simmc.compiled import check_indices, check_rows, compiled
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,10 +26,15 @@ class Apart:
     start: np.ndarray
     other: np.ndarray
 
+    def __post_init__(self) -> None:
+        check_rows("apart", self.start, len(self.other))
+        check_indices("apart: tracks", self.other, len(self.start) - 1)
+
     @classmethod
     def of(cls, pairs: np.ndarray, count: int) -> "Apart":
         """From (K, 2) pairs of tracks 0 .. count-1; repeats count once."""
         pairs = np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
+        check_indices("pairs", pairs, count)
         if (pairs[:, 0] == pairs[:, 1]).any():
             raise ValueError("a track cannot be kept apart from itself")
         entry = np.unique(np.concatenate([pairs, pairs[:, ::-1]]) @ [count, 1])
@@ -55,6 +60,12 @@ class Apart:
             (M,) bool.
         """
         tracks = len(self.start) - 1
+        check_indices("track", track, tracks)
+        for name, values in (("one", one), ("other", other)):
+            if values.dtype.kind not in "iu" or values.min(initial=0) < 0:
+                raise ValueError(f"{name} must hold numbers of clusters")
+        if len(one) != len(other):
+            raise ValueError(f"{len(one)} clusters against {len(other)}")
         held = np.unique((labels * tracks + track)[labels != OUTLIER])
         count = int(max(one.max(initial=-1), other.max(initial=-1))) + 1
         bounds = np.searchsorted(held, np.arange(count + 1) * tracks)
@@ -85,6 +96,9 @@ def dbscan_apart(
     if min_samples < 1:
         raise ValueError(f"min_samples must be at least 1, not {min_samples}")
     graph = graph.whole()
+    if np.shape(track) != (len(graph),):
+        raise ValueError(f"track must have shape ({len(graph)},), not {np.shape(track)}")
+    check_indices("track", track, len(apart.start) - 1)
     core = np.diff(graph.start) >= min_samples
     row = np.repeat(np.arange(len(core), dtype=np.int32), np.diff(graph.start))
     link = np.flatnonzero((row < graph.column) & core[row] & core[graph.column])

@@ -22,8 +22,9 @@ from simmc.clustering.jaccard_loops import (
     overlaps,
     reciprocal,
 )
-from simmc.clustering.locality import near_order, twins
+from simmc.clustering.locality import check_lists, near_order, twins
 from simmc.clustering.neighbors import as_rows, k_nearest
+from simmc.compiled import check_indices, check_rows
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,14 @@ class JaccardGraph:
     distance: np.ndarray
     eps: float
     node: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        check_rows("graph", self.start, len(self.column))
+        check_indices("graph: column", self.column, len(self.start) - 1)
+        if len(self.distance) != len(self.column):
+            raise ValueError(f"{len(self.distance)} distances for {len(self.column)} entries")
+        if self.node is not None:
+            check_indices("graph: node", self.node, len(self.start) - 1)
 
     def __len__(self) -> int:
         """N, the number of rows."""
@@ -128,6 +137,7 @@ def graph_from_neighbors(
         k2: length of the lists over which weights are averaged.
         executor: where blocks of rows are worked on; None: as many threads as torch uses.
     """
+    check_lists(neighbors, len(rows))
     order = near_order(neighbors)
     weights = neighbor_weights(rows, neighbors, order=order, executor=executor)
     weights = expand_weights(weights, neighbors, k2, order=order, executor=executor)
@@ -176,7 +186,9 @@ def neighbor_weights(
         (N, N) sparse float32, rows sum to 1, columns ascending.
     """
     executor = executor or Threads()
-    n, k1 = neighbors.shape
+    n = len(rows)
+    check_lists(neighbors, n)
+    k1 = neighbors.shape[1]
     order, rank = _places(order, n)
     lists = neighbors[order]
     half = min(half or int(np.around(k1 / 2)) + 1, k1)
@@ -212,6 +224,8 @@ def expand_weights(
     if k2 == 1:
         return weights
     n = len(neighbors)
+    check_lists(neighbors, n)
+    _check_weights(weights, n)
     order, rank = _places(order, n)
     shared = rank, weights.indptr, weights.indices, weights.data, neighbors[order, :k2]
     return _stack((executor or Threads()).map(mean_rows, shared, n), n)
@@ -238,6 +252,7 @@ def radius_graph(
     if not eps > 0.0 or not np.float32(eps) < 1.0:  # float32: what distances are cut at
         raise ValueError(f"eps must lie between 0 and 1, not {eps}")
     n, n_columns = weights.shape
+    _check_weights(weights, n)
     order, _ = _places(order, n)
     rows = weights.indptr, weights.indices, weights.data
     # numpy asks the system for large pages, compiled loops do not
@@ -257,9 +272,20 @@ def _places(order: np.ndarray | None, n: int) -> tuple[np.ndarray, np.ndarray]:
     """The number at each place, and the place of each number."""
     if order is None:
         order = np.arange(n, dtype=np.int32)
-    rank = np.empty(n, np.int32)
-    rank[order] = np.arange(n, dtype=np.int32)
+    check_indices("order", order, n)
+    rank = np.full(n, -1, np.int32)
+    if order.shape == (n,):
+        rank[order] = np.arange(n, dtype=np.int32)
+    if (rank < 0).any():
+        raise ValueError(f"order must name each of {n} rows once")
     return order, rank
+
+
+def _check_weights(weights: sparse.csr_array, n: int) -> None:
+    """ValueError unless these are n whole rows of a sparse matrix."""
+    if weights.shape[0] != n:
+        raise ValueError(f"weights must have {n} rows, not {weights.shape[0]}")
+    weights.check_format(full_check=True)
 
 
 def _joined(parts: list[np.ndarray], nothing: tuple[int, int]) -> np.ndarray:

@@ -7,12 +7,20 @@ can hold; in this order the row before has just read most of them. Results are t
 
 import numpy as np
 
-from simmc.compiled import compiled
+from simmc.compiled import check_indices, compiled
 
 
 def near_order(neighbors: np.ndarray) -> np.ndarray:
     """(N,) int32: all rows, depth first through the neighbour lists (N, k), nearest first."""
+    check_lists(neighbors, len(neighbors))
     return _walk(neighbors)
+
+
+def check_lists(neighbors: np.ndarray, n: int) -> None:
+    """ValueError unless `neighbors` holds a list of rows for each of n rows."""
+    if np.ndim(neighbors) != 2 or len(neighbors) != n:
+        raise ValueError(f"neighbors must have shape ({n}, k), not {np.shape(neighbors)}")
+    check_indices("neighbors", neighbors, n)
 
 
 @compiled()

@@ -23,7 +23,7 @@ from simmc.clustering.neighbor_loops import (
     merge,
     rank,
 )
-from simmc.compiled import over_rows
+from simmc.compiled import check_indices, over_rows
 
 TILE = 512  # a tile of products is 1 MiB and stays in a core's cache
 SPARE = 12  # candidates kept beyond k, so that rounding seldom leaves a row unproven
@@ -91,7 +91,7 @@ def k_nearest(
         Neighbors with indices and squared distances of shape (N, min(k, N)).
 
     Raises:
-        ValueError: not a finite two-dimensional array, or k < 1.
+        ValueError: not a finite two-dimensional array, k < 1, or a guess that names no row.
     """
     rows = as_rows(features)
     if k < 1:
@@ -260,6 +260,8 @@ def as_rows(features: np.ndarray) -> np.ndarray:
     float16 becomes float32, and all that float32 might not hold becomes float64.
     """
     array = np.asarray(features)
+    if array.dtype.kind == "c":
+        raise ValueError("features must be real numbers, not complex ones")
     if array.ndim != 2:
         raise ValueError(f"features must be two-dimensional (N, d), not of shape {array.shape}")
     narrow = array.dtype in (np.float16, np.float32)
@@ -304,6 +306,7 @@ def _candidates(
     workers = max(1, min(threads, len(pairs)))
     limit = np.full(n, np.inf, np.float32)
     if guess is not None and guess.shape == (n, m):
+        check_indices("guess", guess, n, lowest=-1)
         over_rows(lambda a, b: limits(screen.rows, half, guess, limit, a, b), n, threads)
     own = local()
     stores: list[tuple[np.ndarray, np.ndarray]] = []

@@ -14,6 +14,7 @@ from simmc.clustering.executors import Executor, Threads
 from simmc.clustering.jaccard import JaccardGraph, graph_from_neighbors, unit_rows
 from simmc.clustering.neighbors import Neighbors, as_rows, k_nearest
 from simmc.clustering.settings import ClusterSettings, Timer
+from simmc.distances import host_array
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def pseudo_labels(
     if isinstance(features, torch.Tensor):
         here = torch.device(device or features.device)
         if here.type == "cpu":
-            found = _on_cpu(features.detach().cpu().numpy(), settings, guess, timer, executor)
+            found = _on_cpu(host_array(features), settings, guess, timer, executor)
             return replace(found, labels=torch.from_numpy(found.labels))
         labels, graph = on_device.pseudo_labels(features.to(here), settings, timer=timer)
         return Clustering(labels, graph, None, 1.0)

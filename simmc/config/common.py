@@ -23,7 +23,8 @@ MACHINE = "files and machine"
 
 COUNT = Range(1)
 FRACTION = Range(0, 1)
-INSIDE = Range(0, 1, exclusive=True)
+# Jaccard distances are cut in single precision: it has no number between this one and 1
+INSIDE = Range(0, 1 - 2**-25, exclusive=True, note=" in single precision")
 POSITIVE = Range(0, exclusive=True)
 THREADS = Range(1, 1024)  # with many more the system refuses, and libraries crash
 
@@ -183,6 +184,7 @@ class DataSettings(PlaceSettings):
                 f"--input {self.input}: simmc {self.COMMAND} needs coordinates of joints; allowed: "
                 f"{', '.join(inputs.COORDINATES)}."
             )
+        inputs.width(specs.skeleton_of(self.spec), parts)  # joints and bones that the input needs
         joints = self.spec.skeleton.joints
         if self.root not in ("first", "sensor", "none", *joints):
             raise UserError(

@@ -6,6 +6,8 @@ from typing import ClassVar
 from simmc.config.common import COUNT, FIDELITY, POSITIVE, TRAINING
 from simmc.config.options import Range, option, switch
 from simmc.config.sources import SourceSettings
+from simmc.data.graphs import GRAPH_LEVELS, containing, skeleton_graph
+from simmc.data.specs import skeleton_of
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,12 @@ class GraphSettings(SourceSettings):
     def shuffles(self) -> bool:
         """Only where no class sampling has mixed the persons: batches need several of them."""
         return not self.uses_identities
+
+    def check(self) -> None:
+        """As above; bones and parts that the graphs need."""
+        super().check()
+        for level in GRAPH_LEVELS:
+            skeleton_graph(skeleton_of(self.spec), level)
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,12 @@ class MGSCRSettings(GraphSettings):
     )
     gathering: str = switch("gathering", FIDELITY)
     last_frame: str = switch("last_frame", FIDELITY)
+
+    def check(self) -> None:
+        """As above; every joint in one part, whose features it gets."""
+        super().check()
+        containing(skeleton_of(self.spec), "component")
+        containing(skeleton_of(self.spec), "limb")
 
 
 @dataclass(frozen=True)

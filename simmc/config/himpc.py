@@ -8,6 +8,8 @@ from simmc.config.common import COUNT, EVALUATION, FIDELITY, POSITIVE, TRAINING
 from simmc.config.epochs import TrainingSettings
 from simmc.config.options import Range, option, switch
 from simmc.data.levels import BODY_LEVELS, BodyLevel
+from simmc.data.skeletons import require_parts
+from simmc.data.specs import skeleton_of
 from simmc.errors import UserError
 
 
@@ -76,7 +78,7 @@ class HiMPCSettings(TrainingSettings):
         return math.sqrt(self.H) if self.t is None else self.t
 
     def check(self) -> None:
-        """Levels that exist, in the paper's order."""
+        """As above; levels that exist and that the skeleton has, in the paper's order."""
         super().check()
         wanted = {name.strip().casefold() for name in self.levels.split(",")}
         if unknown := wanted - set(BODY_LEVELS):
@@ -86,3 +88,6 @@ class HiMPCSettings(TrainingSettings):
             )
         names = [name for name in BODY_LEVELS if name in wanted]
         object.__setattr__(self, "levels", ",".join(names))
+        for level in names:
+            if level != "joint":
+                require_parts(skeleton_of(self.spec), level)

@@ -103,14 +103,15 @@ def read_file(path: Path, options: Any) -> dict[str, Any]:
         raise UserError(f"--config: there is no file {path}.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {path}: {error}.") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also numbers and nesting beyond all bounds
         raise UserError(f"{path} is not valid TOML: {error}.") from error
     by_key = {key: entry for entry in options for key in entry.keys if entry.key != "config"}
     result: dict[str, Any] = {}
     for key, value in content.items():
         entry = by_key.get(key.replace("-", "_"))
         if entry is None:
-            raise UserError(f"{path}: there is no setting {key!r}{arguments.nearest(key, by_key)}")
+            near = arguments.nearest(key[:80], by_key)
+            raise UserError(f"{path}: there is no setting {key[:80]!r}{near}")
         if entry.name in result:
             raise UserError(f"{path}: {key} sets {entry.key} a second time; keep one of the two.")
         result[entry.name] = entry.convert(value, f"{path}: {key} =")

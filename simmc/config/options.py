@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -11,6 +12,7 @@ from simmc.errors import UserError
 
 _TRUE = ("1", "true", "on", "yes")
 _FALSE = ("0", "false", "off", "no")
+_LONGEST = 4096  # letters of a text, as of a path
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,7 @@ class Range:
     low: float = -math.inf
     high: float = math.inf
     exclusive: bool = False
+    note: str = ""  # what follows the bounds where they are shown
 
     def __contains__(self, value: float) -> bool:
         """Whether `value` lies inside; NaN never does."""
@@ -32,7 +35,8 @@ class Range:
         if math.isinf(self.high):
             return f"above {self.low:g}" if self.exclusive else f"{self.low:g} or more"
         middle = "strictly between" if self.exclusive else "from"
-        return f"{middle} {self.low:g} {'and' if self.exclusive else 'to'} {self.high:g}"
+        joined = "and" if self.exclusive else "to"
+        return f"{middle} {self.low:g} {joined} {self.high:g}{self.note}"
 
 
 @dataclass(frozen=True)
@@ -101,13 +105,12 @@ class Option:
         result: Any
         try:
             result = _CONVERTERS[self.kind](value)
-        except (ValueError, OverflowError):
+        except (ValueError, OverflowError, RecursionError):
             result = None
         if result is not None and self.choices:
             result = {choice.casefold(): choice for choice in self.choices}.get(result.casefold())
         if result is None or (self.limits is not None and result not in self.limits):
-            shown = repr(value) if isinstance(value, str) else str(value)
-            raise UserError(f"{where} {shown} is not possible; allowed: {self.allowed}.")
+            raise UserError(f"{where} {_shown(value)} is not possible; allowed: {self.allowed}.")
         return result
 
 
@@ -192,16 +195,33 @@ def options_of(settings: type[Settings]) -> list[Option]:
     ]
 
 
+def _shown(value: Any) -> str:
+    """A value that is refused, in few letters: it may be of any type and size."""
+    if isinstance(value, str):
+        return repr(value if len(value) <= 80 else f"{value[:77]}...")
+    # str() of a huge integer may be refused
+    if isinstance(value, int | float) and (isinstance(value, float) or value.bit_length() < 256):
+        return str(value)
+    return f"({type(value).__name__})"
+
+
 def _to_text(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ValueError
-    return str(value)
+    text = str(value)
+    if "\0" in text or len(text) > _LONGEST:
+        raise ValueError
+    os.fsencode(text)  # a ValueError where it could name no file
+    return text
 
 
 def _to_int(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ValueError
-    return int(value)
+    number = int(value)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError
+    return number
 
 
 def _to_float(value: Any) -> float:

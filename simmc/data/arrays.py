@@ -19,9 +19,10 @@ def save(path: Path, array: np.ndarray) -> None:
         np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
 
 
-def _open(path: Path, mmap: bool = False) -> np.ndarray:
+def _open(path: Path) -> np.ndarray:
+    """An array mapped from disk, so that a header cannot ask for more memory than the file has."""
     try:
-        array = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise UserError(f"{path}: the file is missing; {AGAIN}") from None
     except (OSError, *FAULTS) as error:
@@ -33,7 +34,7 @@ def _open(path: Path, mmap: bool = False) -> np.ndarray:
 
 def read_plane(path: Path, length: int, n_joints: int) -> np.ndarray:
     """One coordinate (N * f, J), mapped from disk as (N, f, J) floats."""
-    array = _open(path, mmap=True)
+    array = _open(path)
     if array.ndim != 2 or array.shape[1] != n_joints or array.dtype.kind != "f":
         raise UserError(
             f"{path}: {array.dtype} of shape {array.shape}, where floats of shape "
@@ -52,9 +53,18 @@ def read_integers(path: Path, count: int) -> np.ndarray:
         raise UserError(f"{path}: cannot be read ({error}); {AGAIN}") from error
     if array.shape != (count,):
         raise UserError(f"{path}: shape {array.shape}, but there are {count} windows; {AGAIN}")
-    if array.dtype.kind not in "iuf" or not (np.isfinite(array) & (array % 1 == 0)).all():
-        raise UserError(f"{path}: holds {array.dtype} values that are no integers; {AGAIN}")
+    if array.dtype.kind not in "iuf" or not _are_integers(array):
+        raise UserError(
+            f"{path}: holds {array.dtype} values that are no integers of 64 bits; {AGAIN}"
+        )
     return array.astype(np.int64)
+
+
+def _are_integers(array: np.ndarray) -> bool:
+    if array.dtype.kind == "f":
+        # beyond 2**53 a float does not say which integer is meant
+        return bool(((np.abs(array) <= 2**53) & (np.floor(array) == array)).all())
+    return array.dtype.kind == "i" or not array.size or int(array.max()) < 2**63
 
 
 def _holds_objects(path: Path) -> bool:
@@ -64,7 +74,7 @@ def _holds_objects(path: Path) -> bool:
 
 def read_floats(path: Path) -> np.ndarray:
     """Floats of any shape, mapped from disk."""
-    array = _open(path, mmap=True)
+    array = _open(path)
     if array.dtype.kind != "f" or array.size == 0:
         raise UserError(
             f"{path}: {array.dtype} of shape {array.shape}, where floats are due; export them again"

@@ -8,7 +8,6 @@ and length says who made them, from which windows, and the checksum of every fil
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from simmc import schema
 from simmc.data import arrays, store
 from simmc.data.specs import DatasetSpec
 from simmc.data.store import StoredSplit
@@ -24,6 +24,19 @@ from simmc.runs import atomic
 
 FRAMES = "frames"  # the kind that SimMC-UF learns from
 SCHEMA = 1
+_FORM = {
+    "schema": schema.Within(SCHEMA, SCHEMA, whole=True),
+    "made_by": str,
+    "labels": str,
+    "splits": {
+        str: {
+            "windows": int,
+            "shape": [schema.Within(1, 2**31, whole=True)],
+            "sha256": str,
+            "order": str,
+        }
+    },
+}
 _CHUNK = 1 << 24  # bytes hashed at a time
 
 
@@ -72,11 +85,14 @@ class FeatureFiles:
 
         Raises:
             ValueError: other shapes than the windows ask for.
+            UserError: values that are not finite.
         """
         count, shape, digest = 0, (0, 0), hashlib.sha256()
         with atomic.open_atomic(self.path(split), "wb") as file:
             for block in blocks:
-                block = np.ascontiguousarray(block, dtype=np.float32)
+                with np.errstate(over="ignore"):
+                    block = np.ascontiguousarray(block, dtype=np.float32)
+                require_finite(block, self.path(split))
                 if count == 0:
                     shape = block.shape[1:]
                     head = {"descr": "<f4", "fortran_order": False}
@@ -109,17 +125,12 @@ class FeatureFiles:
             remedy: the command that makes them, for the message where there are none.
         """
         again = remedy or "export them again with simmc export-features"
-        try:
-            content = json.loads(self.manifest.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        if not self.manifest.exists():
             raise UserError(
                 f"{self.manifest}: there are no {self.kind} of {self.name} for {self.spec.name}, "
                 f"length {self.length}. {again[:1].upper()}{again[1:]}"
-            ) from None
-        except (OSError, ValueError) as error:
-            raise UserError(f"{self.manifest}: cannot be read ({error}); {again}") from error
-        if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-            raise UserError(f"{self.manifest}: not a manifest this version knows; {again}")
+            )
+        content: dict[str, Any] = schema.read_json(self.manifest, _FORM, again)
         return content
 
     def read_split(
@@ -137,26 +148,35 @@ class FeatureFiles:
             UserError: a missing, damaged or foreign file; windows that have changed since.
         """
         again = remedy or "export them again with simmc export-features"
-        path, said = self.path(split), about.get("splits", {}).get(split)
-        if not isinstance(said, dict):
+        path, said = self.path(split), about["splits"].get(split)
+        if said is None:
             raise UserError(f"{self.manifest}: says nothing of the split {split}; {again}")
-        if said.get("order") != order_of(stored):
+        if said["order"] != order_of(stored):
             raise UserError(
                 f"{path}: was made from other windows than those in {stored.path}, or from the "
                 f"same in another order; {again}"
             )
         features = arrays.read_floats(path)
-        if list(features.shape) != [len(stored), *said.get("shape", [])]:
+        if list(features.shape) != [len(stored), *said["shape"]] or features.ndim != 3:
             raise UserError(
-                f"{path}: {features.shape}, where {len(stored)} windows of {said.get('shape')} "
+                f"{path}: {features.shape}, where {len(stored)} windows of {said['shape']} "
                 f"are due; {again}"
             )
-        if content_of(features) != said.get("sha256"):
+        if content_of(features) != said["sha256"]:
             raise UserError(
                 f"{path}: is not the file that {self.manifest.name} speaks of: rows were changed, "
                 f"lost or moved; {again}"
             )
         return features
+
+
+def require_finite(features: np.ndarray, path: Path) -> None:
+    """UserError where features cannot be float32: a diverged source model, or a foreign file."""
+    if not np.isfinite(features).all():
+        raise UserError(
+            f"{path}: the features hold values that are not finite, or too large for float32: the "
+            "source model's training has diverged; train it again with a smaller --lr"
+        )
 
 
 def content_of(features: np.ndarray) -> str:

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from simmc.data import arrays, store
-from simmc.data.features import FRAMES, FeatureFiles
+from simmc.data.features import FRAMES, FeatureFiles, require_finite
 from simmc.data.store import StoredSplit
 from simmc.errors import UserError
 
+_CHUNK = 4096  # windows looked at at a time
 FEWEST_PAIRS, MOST_PAIRS = 200, 4000
 DEVIATIONS = 4.0  # above one half that the share of closer neighbours has to lie
 
@@ -57,6 +58,9 @@ def read_foreign(folder: Path, files: FeatureFiles, split: str, stored: StoredSp
             f"{path}: window {wrong} belongs to person {labels[wrong]} there and to "
             f"{stored.labels[wrong]} in {stored.path}: the windows are others, or in another order"
         )
+    for low in range(0, len(features), _CHUNK):
+        with np.errstate(over="ignore"):
+            require_finite(features[low : low + _CHUNK].astype(np.float32), path)
     require_order(features, stored, path)
     return features
 

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from simmc.data.skeletons import Edge, Skeleton
+from simmc.errors import UserError
 
 GraphLevel = Literal["hyper_joint", "joint", "component", "limb"]
 # from fine to coarse; the papers say hyper-joint, joint, part and body
@@ -70,12 +71,22 @@ def skeleton_graph(skeleton: Skeleton, level: GraphLevel) -> Graph:
     links its two ends in its stead. New nodes are numbered from J in the order in which a scan of
     the joints' adjacency matrix by rows first meets their bone.
     """
-    if level in ("component", "limb"):
-        table = skeleton.components if level == "component" else skeleton.limbs
-        names = [name for name, _ in table]
+    if level == "component" or level == "limb":
+        members = skeleton.parts(level)
+        names = [name for name, _ in skeleton.table(level)]
         pairs = _COMPONENT_EDGES if level == "component" else _LIMB_EDGES
+        if lacking := sorted({name for pair in pairs for name in pair} - set(names)):
+            raise UserError(
+                f"the skeleton {skeleton.name!r} has no {level} {', '.join(lacking)}, which the "
+                "graphs of MG-SCR and SM-SGE link; name its parts so (docs/data.md 3.2)"
+            )
         links = [(names.index(a), names.index(b)) for a, b in pairs]
-        return Graph(level, skeleton.parts(level), _ordered(np.array(links)))
+        return Graph(level, members, _ordered(np.array(links)))
+    if not skeleton.edges:
+        raise UserError(
+            f"the skeleton {skeleton.name!r} has no bones, which the graphs of MG-SCR and SM-SGE "
+            "need; name them with Skeleton(..., edges=...) and write the set again"
+        )
     joints = tuple(np.array([j]) for j in range(skeleton.n_joints))
     bones = _ordered(skeleton.edge_indices())
     if level == "joint":
@@ -86,9 +97,18 @@ def skeleton_graph(skeleton: Skeleton, level: GraphLevel) -> Graph:
 
 
 def containing(skeleton: Skeleton, level: Literal["component", "limb"]) -> np.ndarray:
-    """(J,) int64: the part of a level that holds each joint."""
+    """(J,) int64: the part of a level that holds each joint; UserError unless it is one part."""
+    parts = skeleton.parts(level)
+    held = np.bincount(np.concatenate(parts), minlength=skeleton.n_joints)
+    if (held != 1).any():
+        joint, count = skeleton.joints[int((held != 1).argmax())], held[held != 1][0]
+        raise UserError(
+            f"the skeleton {skeleton.name!r} has the joint {joint} in {count} {level}s, and MG-SCR "
+            f"needs every joint in one; name them with Skeleton(..., {level}s=...) and write the "
+            "set again"
+        )
     found = np.empty(skeleton.n_joints, dtype=np.int64)
-    for part, joints in enumerate(skeleton.parts(level)):
+    for part, joints in enumerate(parts):
         found[joints] = part
     return found
 

@@ -104,6 +104,11 @@ def angles(windows: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     for joint in range(skeleton.n_joints):
         far = [*end[start == joint], *start[end == joint]]
         pairs += [(joint, a, b) for a, b in combinations(sorted(far), 2)]
+    if not pairs:
+        raise UserError(
+            f"--input angles needs bones that meet, and {skeleton.name} has none. Name more bones "
+            f"in its Skeleton, or use --input {TURNED} or distances."
+        )
     joint, a, b = np.array(pairs).T
     one = windows[:, :, a] - windows[:, :, joint]
     other = windows[:, :, b] - windows[:, :, joint]

@@ -6,7 +6,7 @@ same frame, remap joints, balance classes (5.4), one global permutation, full ba
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,13 @@ from typing import Any
 import numpy as np
 
 from simmc.data import roles, store
-from simmc.data.manifest import NAME, spec_of
+from simmc.data.copies import count_copies
+from simmc.data.features import require_finite
+from simmc.data.manifest import NAME, has_checksums, spec_of
+from simmc.data.plausible import check_coordinates
 from simmc.data.sampling import class_sample
 from simmc.data.skeletons import KGBD_FILE, KINECT_V1, Skeleton, permutation
-from simmc.data.specs import DatasetSpec, skeleton_of
+from simmc.data.specs import DatasetSpec, reads_by_other_names, skeleton_of
 from simmc.data.store import StoredSplit
 from simmc.data.stress import Sets, stressed
 from simmc.data.times import recording_times
@@ -58,6 +61,9 @@ class Experiment:
     recordings: list[dict[str, Any]]  # the manifest's recordings; empty where there is no manifest
     checksum: str | None  # sha256 of the manifest
     generated: bool = False  # invented walkers, says the manifest
+    checked: bool = False  # the files are those that the manifest holds the checksums of
+    # probe windows of which there is an exact copy, by the set that holds it: gallery, train
+    copies: Mapping[str, int] = field(default_factory=dict)
     # windows of the last incomplete batches that were left out, by role (--part_batches drop)
     dropped: dict[str, int] = field(default_factory=dict)
 
@@ -129,7 +135,7 @@ def load_experiment(
     probe = roles.known_probe(spec, probe)
     base = store.dataset_folder(data_root, spec, length)
     manifest, checksum = store.read_manifest(base)
-    recordings = manifest.get("recordings", []) if manifest else []
+    recordings = manifest["recordings"] if manifest else []
     times = recording_times(recordings, base / NAME)
     train, probe_set, gallery_set = roles.read_sets(data_root, spec, length, probe, features, times)
     train, probe_set, gallery_set = stressed(Sets(train, probe_set, gallery_set), stress, rng)
@@ -164,6 +170,9 @@ def load_experiment(
     chosen = chosen[: batches(len(chosen), "train", train.path)]
     probes = np.arange(batches(len(probe_set), "probe", probe_set.path))
     gallery = np.arange(batches(len(gallery_set), "gallery", gallery_set.path))
+    others = {"train": (train, np.unique(chosen)), "gallery": (gallery_set, gallery)}
+    if same:
+        del others["gallery"]
     probe_split = _bring(probe_set, probes, view, test_identities)
     return Experiment(
         train=_bring(train, chosen, view, identities),
@@ -176,6 +185,8 @@ def load_experiment(
         recordings=recordings,
         checksum=checksum,
         generated=bool(manifest and manifest.get("generated")),
+        checked=has_checksums(manifest),
+        copies=count_copies(probe_set, probes, others),
         dropped=dropped,
     )
 
@@ -213,7 +224,7 @@ def _joint_view(spec: DatasetSpec, kgbd_order: str, root: str) -> _View:
     centre.
     """
     named, order, shown = spec.skeleton, None, skeleton_of(spec)
-    if spec.skeleton is KGBD_FILE:
+    if reads_by_other_names(spec):
         if kgbd_order in ("mapped", "mirrored"):
             named = KINECT_V1
             order = permutation(KGBD_FILE, KINECT_V1, mirrored=kgbd_order == "mirrored")
@@ -255,11 +266,7 @@ def _bring(stored: StoredSplit, chosen: np.ndarray, view: _View, identities: np.
         rows = chosen[low : low + _CHUNK]
         for axis, plane in enumerate(stored.planes):
             block = plane[rows]
-            if not np.isfinite(block).all():
-                raise UserError(
-                    f"{stored.path}: the {'xyz'[axis]} coordinates hold values that are not "
-                    "finite; the set is damaged: run Preprocess.py again"
-                )
+            check_coordinates(block, f"{stored.path}, {'xyz'[axis]} coordinates")
             if view.root is not None:
                 block = block - block[..., view.root, None]
             if view.order is not None:
@@ -272,10 +279,7 @@ def _chosen_features(features: np.ndarray, chosen: np.ndarray, path: Path) -> np
     found = np.empty((len(chosen), *features.shape[1:]), dtype=np.float32)
     for low in range(0, len(chosen), _CHUNK):
         block = features[chosen[low : low + _CHUNK]]
-        if not np.isfinite(block).all():
-            raise UserError(
-                f"{path}: the features hold values that are not finite: the source model's "
-                "training has diverged; train it again with a smaller --lr"
-            )
-        found[low : low + len(block)] = block
+        with np.errstate(over="ignore"):
+            found[low : low + len(block)] = block
+        require_finite(found[low : low + len(block)], path)
     return found

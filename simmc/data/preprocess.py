@@ -15,7 +15,8 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from simmc import __version__
-from simmc.data import specs, splits, store, windows
+from simmc.data import left_out, specs, splits, store, windows
+from simmc.data.copies import same_recordings
 from simmc.data.manifest import describe_skeleton
 from simmc.data.recordings import MARKER, Progress, ReadOptions, Recording, silent
 from simmc.data.specs import DATASETS, DatasetSpec
@@ -37,6 +38,9 @@ class Summary:
     seconds: float
     generated: bool  # invented walkers, not people
     folder: Path
+    left_out: Mapping[str, Any]  # what was not used, filled or not checked; also in the manifest
+    notes: Sequence[str]  # the same for people
+    copies: Sequence[Sequence[str]] = ()  # names of recordings with the same frames
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ class _Job:
     options: ReadOptions
     protocol: Protocol
     generated: bool
+    left_out: dict[str, Any]  # filled while the splits are written
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,11 +104,15 @@ def preprocess(
     for spec in chosen:
         began = time.perf_counter()
         reader = import_module(f"simmc.data.raw.{spec.name.lower()}")
-        found: list[Recording] = reader.read(raw_root / spec.name, options, progress(spec.name))
-        if not found:
-            raise UserError(f"{raw_root / spec.name}: holds no recording; see docs/data.md")
-        generated = (raw_root / spec.name / MARKER).is_file()
-        job = _Job(spec, found, length, seed, options, protocol, generated)
+        root = raw_root / spec.name
+        files = left_out.raw_files(root)
+        read: list[Recording] = reader.read(root, options, progress(spec.name))
+        if not read:
+            raise UserError(f"{root}: holds no recording; see docs/data.md")
+        found, counts = left_out.fill_unseen(read, options.zero_joints == "missing")
+        rest = {"counts": counts, "unused_files": left_out.unused(root, files, read)}
+        generated = (root / MARKER).is_file()
+        job = _Job(spec, found, length, seed, options, protocol, generated, rest)
         done.append(_write(job, data_root, began))
     return Outcome(done, skipped)
 
@@ -169,10 +178,13 @@ def _write(job: _Job, data_root: Path, began: float) -> Summary:
     """Writes every split and the manifest into a folder that is swapped in at the end."""
     spec, roles = job.spec, _roles(job)
     target = store.dataset_folder(data_root, spec, job.length)
+    copies = same_recordings(job.recordings)
     kept: dict[int, int] = {}  # frames after cutting, by place; CVE uses a recording twice
-    with store.staged_folder(target) as stage:
+    with store.staged_folder(target, store.is_written) as stage:
         counts = {role.split: _write_role(job, role, stage, kept) for role in roles}
-        store.write_manifest(stage, _manifest(job, roles, counts))
+        _note_recordings(job, roles, kept)
+        content = _manifest(job, roles, counts) | ({"copies": copies} if copies else {})
+        store.write_manifest(stage, content)
     return Summary(
         dataset=spec.folder if job.protocol == "CVE" else spec.name,
         persons=len({recording.identity for recording in job.recordings}),
@@ -183,6 +195,9 @@ def _write(job: _Job, data_root: Path, began: float) -> Summary:
         seconds=time.perf_counter() - began,
         generated=job.generated,
         folder=target,
+        copies=copies,
+        left_out=job.left_out,
+        notes=left_out.lines(job.left_out, job.options.zero_joints == "missing"),
     )
 
 
@@ -209,6 +224,26 @@ def _write_role(job: _Job, role: _Role, stage: Path, kept: dict[int, int]) -> di
     }
 
 
+def _note_recordings(job: _Job, roles: Sequence[_Role], kept: Mapping[int, int]) -> None:
+    """Notes the recordings and persons that give no window."""
+    used = {place for role in roles for place in role.places}
+    short, people = {}, {}
+    for role in roles:
+        names = [job.recordings[place].name for place in role.places]
+        persons = [job.recordings[place].identity for place in role.places]
+        having = {i for i, place in enumerate(role.places) if kept[place] >= job.length}
+        people[role.split] = {persons[i] for i in having}
+        if entry := left_out.without_windows(names, persons, having):
+            short[role.split] = entry
+    job.left_out.update(
+        recordings_without_split=[
+            recording.name for place, recording in enumerate(job.recordings) if place not in used
+        ],
+        without_windows=short,
+        unmatched_probes=left_out.unmatched(job.spec.gallery_of, people),
+    )
+
+
 def _manifest(job: _Job, roles: Sequence[_Role], counts: Mapping[str, Any]) -> dict[str, Any]:
     """What has to be known to make the same set again, and who each window's recording is."""
     split_of = {place: role.split for role in roles for place in role.places}
@@ -222,6 +257,7 @@ def _manifest(job: _Job, roles: Sequence[_Role], counts: Mapping[str, Any]) -> d
         "generated": job.generated,
         "skeleton": describe_skeleton(job.spec.skeleton),
         "counts": counts,
+        "left_out": job.left_out,
         "recordings": [
             {
                 "name": recording.name,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,10 +26,14 @@ class Recording:
 
     name: str  # posix path relative to the dataset's folder, unique in the dataset
     identity: int  # the label that goes into the files
-    frames: np.ndarray  # (T, J, 3) float64, metres, camera space, file joint order; not yet cut
+    frames: (
+        np.ndarray
+    )  # (T, J, 3) float64, metres, camera space, file joint order; not yet cut; NaN: not seen
     role: str = ""  # IAS, BIWI: the set; KS20: view folder; CASIA_B: condition
     attributes: Mapping[str, str] = field(default_factory=dict)  # view, setting, body, subject, ...
     sha256: str = ""  # hex digest of the bytes of its source file(s), in reading order
+    files: Sequence[Path] = ()  # its source files
+    counts: Mapping[str, int] = field(default_factory=dict)  # what the reader left out or assumed
 
 
 @dataclass(frozen=True)
@@ -39,4 +44,5 @@ class ReadOptions:
     ias_cut: str = "asymmetric"  # asymmetric | symmetric: IAS training loses 10+0 or 10+10 frames
     ks20_time: str = "text"  # text | number: how KS20 timestamps compare (docs/data.md 2.3 a)
     ks20_roles: str = "slip"  # slip | own: whose setting decides a role (docs/data.md 2.3 b)
+    zero_joints: str = "keep"  # keep | missing: what (0, 0, 0) is (docs/data.md 2.6)
     dense_starts: str = "repeated"  # repeated | once | stride: training starts (docs/data.md 5.2)

@@ -52,11 +52,6 @@ def read_sets(
     def read(split: str) -> StoredSplit:
         stored = store.read_split(data_root, spec, length, split)
         if times is not None and stored.recording is not None:
-            if not ((stored.recording >= 0) & (stored.recording < len(times))).all():
-                raise UserError(
-                    f"{stored.path}: names recordings beyond the {len(times)} that the manifest "
-                    "lists; write the set again"
-                )
             stored = replace(stored, times=times[stored.recording])
         return stored if features is None else replace(stored, features=features(split, stored))
 
@@ -88,7 +83,7 @@ def by_setting(
             f"{both.path}: --cve_diagonal settings needs recording_*.npy and manifest.json; "
             "run `python Preprocess.py LENGTH --dataset KS20 --protocol CVE`"
         )
-    settings = np.array([r["attributes"].get("setting", "") for r in recordings])
+    settings = np.array([str(r.get("attributes", {}).get("setting", "")) for r in recordings])
     first = settings[both.recording] == "gc1"
     if first.all() or not first.any():
         raise UserError(f"{both.path}: --cve_diagonal settings needs gc1 and other repetitions")

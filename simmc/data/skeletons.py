@@ -8,7 +8,7 @@ shoulder_center = neck).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
@@ -19,6 +19,7 @@ from simmc.errors import UserError
 Part = tuple[str, tuple[str, ...]]
 Edge = tuple[str, str]
 Level = Literal["component", "limb"]
+LEVELS: tuple[Level, ...] = ("component", "limb")
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,10 @@ class Skeleton:
     name: str
     joints: tuple[str, ...]
     root: str
-    edges: tuple[Edge, ...]
-    components: tuple[Part, ...]  # ten parts, coarser than joints (docs/data.md 3.2, "component")
-    limbs: tuple[Part, ...]  # five parts (docs/data.md 3.2, "limb")
+    edges: tuple[Edge, ...] = ()
+    # ten parts, coarser than joints (docs/data.md 3.2, "component")
+    components: tuple[Part, ...] = ()
+    limbs: tuple[Part, ...] = ()  # five parts (docs/data.md 3.2, "limb")
 
     @property
     def n_joints(self) -> int:
@@ -49,10 +51,21 @@ class Skeleton:
         """Places of several joints, (n,) int64, in the order of `names`."""
         return np.array([self.index(name) for name in names], dtype=np.int64)
 
+    def table(self, level: Level) -> tuple[Part, ...]:
+        """The parts of a level; empty where the skeleton names none."""
+        return self.components if level == "component" else self.limbs
+
     def parts(self, level: Level) -> tuple[np.ndarray, ...]:
-        """Joint indices of every part of a level, in the order of the table in docs/data.md 3.2."""
-        table = self.components if level == "component" else self.limbs
-        return tuple(self.indices(names) for _, names in table)
+        """Joint indices of every part of a level, in the order of the table in docs/data.md 3.2.
+
+        UserError where the level has no parts, or one of them no joint.
+        """
+        require_parts(self, level)
+        return tuple(self.indices(names) for _, names in self.table(level))
+
+    def same_body(self, other: Skeleton) -> bool:
+        """Whether joints, root, bones and parts are the same, whatever the skeleton's name."""
+        return replace(other, name=self.name) == self
 
     def edge_indices(self) -> np.ndarray:
         """Bones as pairs of joint indices, (E, 2) int64."""
@@ -191,3 +204,55 @@ def permutation(source: Skeleton, target: Skeleton, mirrored: bool = False) -> n
         return f"{swap[side]}_{rest}" if mirrored and side in swap else name
 
     return source.indices([origin(name) for name in target.joints])
+
+
+# what other sensors and body models call joints of these parts
+_MORE = {
+    "torso": ("hip", "mid_hip", "pelvis", "spine_base", "spine_mid", "chest"),
+    "head": ("neck", "nose", "left_eye", "right_eye", "left_ear", "right_ear"),
+}
+_TRUNK = (*_MORE["torso"], *_MORE["head"])
+# every part with all the joint names that belong to it
+KNOWN: dict[Level, tuple[Part, ...]] = {
+    "component": tuple((part, (*names, *_MORE.get(part, ()))) for part, names in COMPONENTS),
+    "limb": tuple((part, names + (_TRUNK if part == "torso" else ())) for part, names in LIMBS),
+}
+
+
+def with_parts(skeleton: Skeleton) -> Skeleton:
+    """The skeleton; a level that names no parts gets the usual ones, if each has a joint."""
+    components = skeleton.components or _by_name(skeleton, "component")
+    limbs = skeleton.limbs or _by_name(skeleton, "limb")
+    return replace(skeleton, components=components, limbs=limbs)
+
+
+def require_parts(skeleton: Skeleton, level: Level) -> None:
+    """UserError where a level has no parts, or one of them no joint."""
+    table = skeleton.table(level)
+    if table and all(names for _, names in table):
+        return
+    if table:
+        lacking = [part for part, names in table if not names]
+    else:
+        found = dict(_found(skeleton, level))
+        lacking = [f"{p} ({' or '.join(names)})" for p, names in KNOWN[level] if not found[p]]
+    raise UserError(
+        f"the skeleton {skeleton.name!r} has no {level}s: no joint for {', '.join(lacking)}. Give "
+        f"joints these names, or name the parts with Skeleton(..., {level}s=...), and write the "
+        f"set again with write_dataset; or choose a method that needs no {level}s (docs/data.md 7)."
+    )
+
+
+def _found(skeleton: Skeleton, level: Level) -> tuple[Part, ...]:
+    """The usual parts with the joints that the skeleton has of each."""
+    found = {part: [n for n in names if n in skeleton.joints] for part, names in KNOWN[level]}
+    if level == "component" and not found["torso"] and len(found["head"]) > 1:
+        # without spine and hip centre the neck stands for the torso, as in CASIA-B's parts
+        found["torso"] = [n for n in found["head"] if n in ("neck", "shoulder_center")]
+        found["head"] = [n for n in found["head"] if n not in found["torso"]]
+    return tuple((part, tuple(names)) for part, names in found.items())
+
+
+def _by_name(skeleton: Skeleton, level: Level) -> tuple[Part, ...]:
+    found = _found(skeleton, level)
+    return found if all(names for _, names in found) else ()

@@ -6,15 +6,19 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from simmc import __version__
-from simmc.data import arrays, own, specs
+from simmc.data import arrays, own, own_recordings, specs
 from simmc.data.manifest import (
+    check_files,
     describe_skeleton,
     find_spec,
     read_manifest,
@@ -23,15 +27,18 @@ from simmc.data.manifest import (
 )
 from simmc.data.missing import held
 from simmc.data.pickled import read_object_array
-from simmc.data.skeletons import Skeleton
+from simmc.data.skeletons import Skeleton, with_parts
 from simmc.data.specs import DatasetSpec
 from simmc.errors import UserError
 from simmc.runs import atomic
+
+_WRITTEN = re.compile(r"manifest\.json|((t_)?source_[xyz]|ids|frame_id|recording)_.*\.npy")
 
 __all__ = [
     "StoredSplit",
     "dataset_folder",
     "find_spec",
+    "is_written",
     "joined",
     "read_ids",
     "read_labels",
@@ -43,6 +50,8 @@ __all__ = [
     "write_manifest",
     "write_split",
 ]
+
+_MOST_RECORDINGS = 2**31  # where no manifest lists them
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +158,8 @@ def write_split(
 def read_split(data_root: Path, spec: DatasetSpec | str, length: int, split: str) -> StoredSplit:
     """One split, coordinates mapped from disk; UserError naming the file where anything is off."""
     spec = find_spec(data_root, spec, length) if isinstance(spec, str) else spec
-    folder = split_folder(dataset_folder(data_root, spec, length), spec, split)
+    base = dataset_folder(data_root, spec, length)
+    folder = split_folder(base, spec, split)
 
     def target(what: str) -> Path:
         return file_path(folder, spec, length, split, what)
@@ -173,26 +183,54 @@ def read_split(data_root: Path, spec: DatasetSpec | str, length: int, split: str
             found = f"{len(plane)} windows, but x has {len(x)}"
             raise UserError(f"{target(axis)}: {found}; {arrays.AGAIN}")
     labels = read_labels(folder, spec, length, split, len(x))
+    used = [target(what) for what in ("x", "y", "z", label_file(folder, spec, length, split))]
+    manifest, indices = read_manifest(base)[0], None
     recording = target("recording")
-    indices = arrays.read_integers(recording, len(x)) if recording.exists() else None
+    listed = manifest is not None and recording.relative_to(base).as_posix() in manifest["files"]
+    if recording.exists() or listed:
+        known = None if manifest is None else len(manifest["recordings"])
+        indices = read_recordings(recording, len(x), known)
+        used.append(recording)
+    if manifest is not None:
+        check_files(base, manifest, split, len(x), used)
     return StoredSplit((x, y, z), labels, indices, folder)
+
+
+def read_recordings(path: Path, count: int, known: int | None) -> np.ndarray:
+    """Place of every window's recording, (N,) int64, in a list of so many (None: not known)."""
+    places = arrays.read_integers(path, count)
+    most = _MOST_RECORDINGS if known is None else known
+    wrong = places[(places < 0) | (places >= most)]
+    if len(wrong):
+        raise UserError(
+            f"{path}: names recording {wrong[0]}, where there are at most {most:,}, counted from "
+            f"0; {arrays.AGAIN}"
+        )
+    return places
+
+
+def label_file(folder: Path, spec: DatasetSpec, length: int, split: str) -> str:
+    """Which of its two files gives the labels of a split."""
+    exists = file_path(folder, spec, length, split, "frame_id").exists()
+    return "frame_id" if exists else "ids"
 
 
 def read_labels(folder: Path, spec: DatasetSpec, length: int, split: str, count: int) -> np.ndarray:
     """The identity label of every window of a split, (N,) int64, from either of its two files."""
-    frame_id = file_path(folder, spec, length, split, "frame_id")
-    ids = file_path(folder, spec, length, split, "ids")
-    if frame_id.exists():
-        return arrays.read_integers(frame_id, count)
-    labels = np.full(count, -1, dtype=np.int64)
-    covered = 0
-    for label, places in read_ids(ids).items():
-        if not all(0 <= place < count for place in places):
-            raise UserError(f"{ids}: names windows beyond the {count} there are; {arrays.AGAIN}")
-        labels[places] = label
-        covered += len(places)
-    if covered != count:
-        raise UserError(f"{ids}: names {covered} windows, but there are {count}; {arrays.AGAIN}")
+    what = label_file(folder, spec, length, split)
+    ids = file_path(folder, spec, length, split, what)
+    if what == "frame_id":
+        return arrays.read_integers(ids, count)
+    windows_of = read_ids(ids)
+    places = [place for windows in windows_of.values() for place in windows]
+    if len(places) != count or set(places) != set(range(count)):
+        raise UserError(
+            f"{ids}: names {len(places)} windows, {len(set(places))} different ones, where each of "
+            f"the {count} windows is due once; {arrays.AGAIN}"
+        )
+    labels = np.empty(count, dtype=np.int64)
+    for label, windows in windows_of.items():
+        labels[windows] = label
     return labels
 
 
@@ -201,12 +239,17 @@ def read_ids(path: Path) -> dict[int, list[int]]:
     if not path.exists():
         raise UserError(f"{path}: the file is missing; {arrays.AGAIN}")
     content = read_object_array(path)
-    if not isinstance(content, dict) or not all(
-        isinstance(label, int) and isinstance(places, list) and all(type(p) is int for p in places)
-        for label, places in content.items()
+    if not isinstance(content, dict) or not all(  # its keys are integers of 64 bits
+        isinstance(places, list) and all(type(p) is int for p in places)
+        for places in content.values()
     ):
         raise UserError(f"{path}: not a dict of window indices by identity; {arrays.AGAIN}")
     return content
+
+
+def is_written(name: str) -> bool:
+    """Whether a file of that name is one that this layout writes, and not one of features."""
+    return _WRITTEN.fullmatch(name) is not None
 
 
 def write_dataset(
@@ -218,82 +261,67 @@ def write_dataset(
     *,
     recordings: Mapping[str, np.ndarray] | None = None,
     times: Mapping[int, tuple[float, float]] | None = None,
+    zeros: Literal["missing", "position"] = "missing",
 ) -> Path:
     """Writes windows of your own in the public layout, ready for ``--dataset NAME``.
 
     Args:
         data_root: folder of all datasets.
-        name: name of the dataset, none of the table's.
+        name: name of the dataset: letters, digits, "_", "-" and spaces; none of the table's.
         splits: split -> (windows (N, f, J, 3) in metres, identity labels (N,) of integers). One
             split is called "train"; its labels may be all 0 where identities are unknown. A joint
-            that was not seen is NaN, and is written where `simmc.data.missing.held` puts it.
+            that was not seen is NaN or masked, and is written where `simmc.data.missing.held` puts
+            it.
         skeleton: joint names in the order of the J axis, and bones;
-            `Skeleton(name, joints, root, bones, (), ())` will do.
+            `Skeleton(name, joints, root, bones)` will do. Parts that it does not name are found by
+            the usual names of joints (docs/data.md 7).
         gallery_of: probe split -> gallery split; {"probe": "gallery"} if left out.
         recordings: split -> (N,) integers: which recording each window comes from. A number is
             one recording in the whole set, all of whose windows are in one split. Splits may be
             left out. A recording of probe or gallery shows one identity.
         times: number of a recording -> (start, end) in seconds, on one clock for all, the end
             itself not included. Recordings may be left out.
+        zeros: what a joint at exactly (0, 0, 0) is: "missing", not seen, as sensors and exporters
+            write it; or "position", as in coordinates relative to a joint.
 
     Returns:
-        The folder that now holds the set.
+        The folder that now holds the set. A warning says how many joints at (0, 0, 0) were taken
+        as not seen; the manifest holds the numbers.
     """
     gallery_of = gallery_of or {"probe": "gallery"}
     needed = {specs.TRAIN, *gallery_of, *gallery_of.values()}
+    own.check_names(name, needed)
     if set(splits) != needed:
         raise UserError(f"{name}: splits must be {', '.join(sorted(needed))}; got {list(splits)}")
-    if name.casefold() in {known.casefold() for known in specs.DATASETS}:
-        raise UserError(f"{name}: the name is taken by a dataset of the table; choose another")
-    length = _check_windows(name, splits, skeleton)
-    places, listed = own.listed(name, splits, recordings or {}, times or {})
+    if zeros not in ("missing", "position"):
+        raise UserError(f"{name}: zeros is {zeros!r}; choose missing or position")
+    own.check_skeleton(name, skeleton)
+    skeleton = with_parts(skeleton)
+    sets = own.checked(name, splits, skeleton)
+    length = next(iter(sets.values()))[0].shape[1]
+    unseen = own.drop_unseen(name, sets, skeleton, zeros)
+    places, listed = own_recordings.listed(name, sets, recordings or {}, times or {})
     spec = DatasetSpec(name, skeleton, tuple(needed - {specs.TRAIN}), gallery_of)
-    target = dataset_folder(data_root, spec, length)
-    with staged_folder(target) as stage:
-        for split, (windows, labels) in splits.items():
-            planes = np.moveaxis(np.asarray(windows, np.float64), -1, 0)
+    target = dataset_folder(Path(data_root), spec, length)
+    own.check_folder(target, name)
+    with staged_folder(target, is_written) as stage:
+        for split, (windows, labels) in sets.items():
+            planes = np.moveaxis(windows, -1, 0)
             seen = np.logical_not(np.isnan(planes).any(0))
             planes = held(planes, np.asarray(seen)).reshape(3, -1, spec.n_joints)
-            write_split(stage, spec, length, split, planes, np.asarray(labels), places.get(split))
+            write_split(stage, spec, length, split, planes, labels, places.get(split))
         content = {
             "dataset": name,
             "length": length,
             "code_version": __version__,
             "skeleton": describe_skeleton(skeleton, bones=True),
             "gallery_of": dict(gallery_of),
-            "counts": {split: {"windows": len(labels)} for split, (_, labels) in splits.items()},
+            "zeros": zeros,
+            "counts": {s: {"windows": len(y), **unseen[s]} for s, (_, y) in sets.items()},
         }
         if listed:
             content["recordings"] = listed
         write_manifest(stage, content)
+    if zeros == "missing" and (remark := own.zeros_remark(name, sets, unseen)):
+        warnings.warn(remark, stacklevel=2)
     return target
-
-
-def _check_windows(
-    name: str, splits: Mapping[str, tuple[np.ndarray, np.ndarray]], skeleton: Skeleton
-) -> int:
-    """The common f of all splits; UserError where shapes, labels or values are off."""
-    lengths: set[int] = set()
-    for split, (windows, labels) in splits.items():
-        windows, labels = np.asarray(windows), np.asarray(labels)
-        if windows.ndim != 4 or windows.shape[2:] != (skeleton.n_joints, 3) or not len(windows):
-            raise UserError(
-                f"{name}, {split}: windows of shape {windows.shape}, where (N, f, "
-                f"{skeleton.n_joints}, 3) with N > 0 is due for the skeleton {skeleton.name!r}"
-            )
-        if labels.shape != (len(windows),) or labels.dtype.kind not in "iu":
-            raise UserError(f"{name}, {split}: one integer label for each window is due")
-        if np.isinf(windows).any():
-            raise UserError(
-                f"{name}, {split}: windows hold values that are not finite; a joint that was not "
-                "seen is NaN"
-            )
-        if (blind := np.isnan(windows).any(3).all((1, 2))).any():
-            raise UserError(
-                f"{name}, {split}: window {int(blind.argmax())} has no joint that was seen; leave "
-                "such windows out"
-            )
-        lengths.add(windows.shape[1])
-    if len(lengths) != 1:
-        raise UserError(f"{name}: all splits need windows of one length, not {sorted(lengths)}")
-    return lengths.pop()

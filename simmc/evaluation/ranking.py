@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from simmc.compiled import over_rows
+from simmc.distances import host_array
 from simmc.evaluation.counting import rank_rows
 from simmc.evaluation.on_device import rank_on_device
 from simmc.evaluation.screening import GivenDistances, ReleasedSquares, Screen
@@ -288,7 +289,12 @@ def _retrieval(
 
 def _features(name: str, values: Features) -> Features:
     """Features as a contiguous (n, d) float array, or tensor where they lie on a GPU, checked."""
-    array = values.detach() if _on_gpu(values) else np.asarray(values)
+    if isinstance(values, torch.Tensor):
+        array: Features = values.detach() if _on_gpu(values) else host_array(values)
+    else:
+        array = np.asarray(values)
+    if isinstance(array, np.ndarray) and array.dtype.kind == "c":
+        raise ValueError(f"{name} features must be real numbers, not complex ones")
     if array.ndim != 2:
         raise ValueError(f"{name} features must have shape (windows, d), not {tuple(array.shape)}")
     if 0 in array.shape:

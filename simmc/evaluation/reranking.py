@@ -52,6 +52,8 @@ class Reranking:
         share: float = 0.3,
         threads: int | None = None,
     ) -> None:
+        if same and len(probe) != len(gallery):
+            raise ValueError(f"one list has {len(probe)} probes and {len(gallery)} gallery windows")
         executor = Threads(threads)
         self.threads, self.share = executor.count, share
         rows = np.ascontiguousarray(gallery) if same else np.concatenate([probe, gallery])
@@ -87,6 +89,8 @@ class Reranking:
 
     def __call__(self, start: int, stop: int) -> np.ndarray:
         """(stop - start, Ng) float64 distances of some probes to the whole gallery."""
+        if not 0 <= start <= stop <= self.n_probes:
+            raise ValueError(f"probes {start} .. {stop - 1} of {self.n_probes}")
         out = np.ones((stop - start, self.n_gallery))
 
         def fill(begin: int, end: int) -> None:
@@ -161,6 +165,9 @@ def by_distance(
         largest: (N,) float64, the largest squared distance of each row.
         threads: for the rows.
     """
+    if weights.shape != (len(rows), len(rows)) or np.shape(largest) != (len(rows),):
+        raise ValueError(f"weights {weights.shape} and {len(largest)} distances of {len(rows)} rows")
+    weights.check_format(full_check=True)
     values = np.empty_like(weights.data)
 
     def weigh(begin: int, end: int) -> None:

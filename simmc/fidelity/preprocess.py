@@ -37,6 +37,15 @@ PREPROCESS_SWITCHES: tuple[Switch, ...] = (
         ("preprocess",),
     ),
     Switch(
+        "zero_joints",
+        "D6",
+        "keep",
+        "missing",
+        "Joints at exactly (0, 0, 0), as sensors write those that they do not see, are kept as "
+        "positions, or filled like NaN by the last observation carried forward.",
+        ("preprocess",),
+    ),
+    Switch(
         "dense_starts",
         "D5",
         "repeated",

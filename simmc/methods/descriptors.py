@@ -122,6 +122,15 @@ DESCRIPTORS: dict[str, Callable[[torch.Tensor, Skeleton], torch.Tensor]] = {
 }
 
 
+def lacking(name: str, skeleton: Skeleton) -> str:
+    """Which joints a descriptor needs that the skeleton lacks, as a sentence; "" if it has all."""
+    try:
+        DESCRIPTORS[name](torch.zeros(1, 2, skeleton.n_joints, 3), skeleton)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
 def encoder(name: str, skeleton: Skeleton) -> Encoder:
     """A descriptor in the place of a network, for `simmc.methods.matching.encode` and `match`.
 

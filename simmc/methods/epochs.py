@@ -21,6 +21,7 @@ from simmc.methods.selection import Selector
 from simmc.models.optimizer import FlatAdam
 from simmc.runs.clock import Clock
 from simmc.runs.runtime import Runtime
+from simmc.runs import checkpoints
 from simmc.runs.seeds import Seeds
 
 S = TypeVar("S", bound=EpochSettings)
@@ -146,18 +147,18 @@ class EpochTraining(ABC, Generic[S]):
         }
 
     def take_up(self, state: dict[str, Any]) -> None:
-        """Go on from a state; KeyError, TypeError, ValueError or RuntimeError where it differs."""
-        self.network.load_state_dict(state["network"])
+        """Go on from a state; one of `checkpoints.MISFIT` where it differs."""
+        self.network.load_state_dict(checkpoints.weights_of(state)[0])
         self.optimizer.load_state_dict(state["optimizer"])
         for name, selector in self.selectors.items():
             selector.restore(state["selectors"][name])
-        self.epoch = int(state["epoch"])
+        self.epoch = checkpoints.epoch_of(state)
         self.seeds.restore(state["seeds"])
 
     def restore(self, state: dict[str, Any], path: Path) -> None:
         """Go on from the state that `path` held; UserError where it belongs to other settings."""
         present = fingerprint(self.data.train)
-        if state.get("data", present) != present:
+        if str(state.get("data", present)) != str(present):
             raise UserError(
                 f"{path} comes from other training windows than those of --data_root now. Point "
                 "--data_root to the data that the run was started with, or start a new run "
@@ -165,7 +166,7 @@ class EpochTraining(ABC, Generic[S]):
             )
         try:
             self.take_up(state)
-        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        except checkpoints.MISFIT as error:
             raise UserError(
                 f"{path} cannot be continued with these settings ({first_line(error)}). Use the "
                 "settings that the run was started with, or start a new run without --resume."

@@ -143,6 +143,9 @@ class ClusterTraining(EpochTraining[S]):
         """Go on from a state; the errors are those of `EpochTraining.take_up`."""
         labels = state["previous_labels"]
         super().take_up(state)
+        shape = (len(labels), len(self.data.train.windows)) if labels is not None else ()
+        if labels is not None and (labels.dtype != torch.int64 or labels.shape != shape):
+            raise ValueError(f"pseudo labels: {labels.dtype} of shape {tuple(labels.shape)}")
         self.previous_labels = None if labels is None else labels.numpy()
 
 
@@ -197,7 +200,7 @@ def load_weights(network: torch.nn.Module, path: Path, flags: str, part: str = "
     """
     state = checkpoints.load(path)
     try:
-        weights = state["network"]
+        weights, epoch = checkpoints.weights_of(state)
         if part and any(name.startswith(part) for name in weights):
             weights = {
                 name.removeprefix(part): value
@@ -205,8 +208,8 @@ def load_weights(network: torch.nn.Module, path: Path, flags: str, part: str = "
                 if name.startswith(part)
             }
         network.load_state_dict(weights)
-        return int(state["epoch"])
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        return epoch
+    except checkpoints.MISFIT as error:
         raise UserError(
             f"{path} holds a network of another shape ({first_line(error)}). Use the {flags} that "
             "it was trained with, or train again."

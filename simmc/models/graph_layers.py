@@ -68,6 +68,8 @@ class StructuralRelations(nn.Module):
 
     def forward(self, positions: torch.Tensor) -> torch.Tensor:
         """(n, 3, F) positions to (n, 8, F) structural features; no gradient to positions."""
+        if positions.ndim != 3 or positions.shape[:2] != (len(self.mask), 3):
+            raise ValueError(f"{len(self.mask)} nodes, but positions {tuple(positions.shape)}")
         weights = (
             *(self.lift, self.lift_bias, self.kernels),
             *(self.own_scores, self.other_scores, self.score_biases, self.biases),
@@ -111,7 +113,10 @@ def collaborative_relation(target: torch.Tensor, source: torch.Tensor) -> torch.
     Returns:
         (n, 8, F).
     """
-    if _by_loops(target):
+    alike = target.ndim == source.ndim == 3 and target.shape[1:] == source.shape[1:]
+    if not alike or target.shape[1] != CHANNELS:
+        raise ValueError(f"levels of shapes {tuple(target.shape)} and {tuple(source.shape)}")
+    if _by_loops(target) and _by_loops(source):
         return _Collaborative.apply(target, source)
     weights = torch.einsum("icf,jcf->ijf", target, source).softmax(dim=1)
     return torch.einsum("ijf,jcf->icf", weights, source)

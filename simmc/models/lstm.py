@@ -246,9 +246,12 @@ class _Cell(torch.autograd.Function):
 
 def _memory_before(c: torch.Tensor | None, gates: torch.Tensor) -> torch.Tensor:
     """The memory (copies, B, hidden) that a step begins with."""
-    if c is not None:
-        return c.contiguous()
-    return gates.new_zeros(*gates.shape[:-1], gates.shape[-1] // 4)
+    shape = (*gates.shape[:-1], gates.shape[-1] // 4)
+    if c is None:
+        return gates.new_zeros(shape)
+    if c.shape != shape:
+        raise ValueError(f"a state of shape {tuple(c.shape)}, where {shape} is needed")
+    return c.contiguous()
 
 
 def _of_layers(state: State | None, layers: int) -> list[_Start]:

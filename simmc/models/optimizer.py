@@ -83,6 +83,15 @@ class FlatAdam:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up the moments and step count of a checkpoint."""
-        self.first.copy_(state["first"])
-        self.second.copy_(state["second"])
-        self.steps = int(state["steps"])
+        for name in ("first", "second"):
+            take_up(getattr(self, name), state[name], name)
+        if type(state["steps"]) is not int or state["steps"] < 0:
+            raise ValueError("the optimizer's steps are no count")
+        self.steps = state["steps"]
+
+
+def take_up(own: torch.Tensor, stored: torch.Tensor, name: str) -> None:
+    """Copies stored moments; ValueError where they have another shape or are not finite."""
+    if stored.shape != own.shape or not stored.isfinite().all():
+        raise ValueError(f"the optimizer's {name}: {tuple(stored.shape)} for {tuple(own.shape)}")
+    own.copy_(stored)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from simmc.models.optimizer import FlatAdam
+from simmc.models.optimizer import FlatAdam, take_up
 
 
 class SharedAdam(FlatAdam):
@@ -56,5 +56,5 @@ class SharedAdam(FlatAdam):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up the moments and step count of a checkpoint."""
         super().load_state_dict(state)
-        self.firsts.copy_(state["firsts"])
-        self.seconds.copy_(state["seconds"])
+        for name in ("firsts", "seconds"):
+            take_up(getattr(self, name), state[name], name)

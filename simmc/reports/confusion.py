@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from simmc.errors import UserError
-from simmc.reports.results import Run
+from simmc.reports.results import RESULTS, Run
 from simmc.reports.style import save, title_of, wrapped
 
 MOST_NAMED = 40  # persons whose names fit beside the picture
@@ -25,11 +25,17 @@ def counts(run: Run, protocol: str) -> tuple[list[int], np.ndarray]:
             f"{run.path} holds no confusion matrix for protocol {protocol}. Give the folder of a "
             "run of simmc recognition with --score classify."
         )
-    cells = np.array(found["confusion"], dtype=np.int64)
+    rows = found["confusion"] or []
+    if not rows or any(len(row) != 3 or row[2] < 1 for row in rows):
+        raise UserError(
+            f"{run.path / RESULTS}: confusion: rows of two persons and a number of windows are "
+            "expected. Score the run again with --mode Eval."
+        )
+    cells = np.array(rows, dtype=np.int64)
     persons = np.unique(cells[:, :2])
     matrix = np.zeros((len(persons), len(persons)), dtype=np.int64)
-    rows, columns = np.searchsorted(persons, cells[:, :2]).T
-    matrix[rows, columns] = cells[:, 2]
+    true, named = np.searchsorted(persons, cells[:, :2]).T
+    matrix[true, named] = cells[:, 2]
     return persons.tolist(), matrix
 
 

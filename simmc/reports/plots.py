@@ -235,12 +235,14 @@ def _draw_panel(axes: Any, metrics: Metrics, panel: _Panel, chosen: dict[str, in
 
 def _series(metrics: Metrics, key: str) -> tuple[list[int], list[float]]:
     """Epochs that have the value, and the values."""
-    pairs = [
-        (int(line["epoch"]), float(line[key]))
-        for line in metrics
-        if line.get(key) is not None and line.get("epoch") is not None
-    ]
-    return [epoch for epoch, _ in pairs], [value for _, value in pairs]
+    found = [line for line in metrics if line.get(key) is not None and "epoch" in line]
+    for line in found:
+        if not isinstance(line[key], int | float):
+            raise UserError(
+                f"metrics.jsonl: {key} of epoch {line['epoch']} is no number. Remove the line or "
+                "start a new run."
+            )
+    return [line["epoch"] for line in found], [float(line[key]) for line in found]
 
 
 def _chosen(run: Run | None, protocols: Sequence[str]) -> dict[str, int]:

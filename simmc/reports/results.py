@@ -3,12 +3,14 @@
 Nothing here insists on a key: a report of an older or unfinished run shows what there is.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from simmc.errors import UserError
+from simmc.runs.directory import pointed
+from simmc.runs.schemas import RESULTS as SCHEMA
+from simmc.schema import read_json
 
 RESULTS = "results.json"
 PROTOCOLS = ("paper", "label_free")
@@ -62,6 +64,11 @@ class Run:
         return str(self._data.get("manifest_sha256") or "")
 
     @property
+    def checked(self) -> bool:
+        """Whether the manifest held the checksums of the windows that were scored."""
+        return bool(self._data.get("checked"))
+
+    @property
     def generated(self) -> bool:
         """Whether the data are known to be generated walkers, which no paper's row can match."""
         return bool(self._data.get("generated"))
@@ -95,8 +102,7 @@ def folder_of(path: str | Path, *, pointer: str = "latest*") -> Path:
         )
     pointers = [file for file in path.glob(pointer) if file.is_file()]
     for newest in sorted(pointers, key=lambda file: file.stat().st_mtime, reverse=True):
-        named = path / newest.read_text(encoding="utf-8", errors="replace").strip()
-        if named.is_dir():
+        if (named := pointed(newest)) is not None:
             return named
     return path
 
@@ -143,12 +149,6 @@ def find_all(model_root: str | Path) -> list[Run]:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"cannot read {file}: {error}. Move the run out of the way, or train it again."
-        ) from error
-    if not isinstance(value, dict):
-        raise UserError(f"{file} does not hold the results of a run; move it out of the way.")
-    return value
+    advice = "move the run out of the way, or train it again"
+    found: dict[str, Any] = read_json(file, SCHEMA, advice)
+    return found

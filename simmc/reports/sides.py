@@ -160,6 +160,11 @@ def remarks(a: Side, b: Side) -> list[str]:
             "person is compared by the mean of each side's own windows and weighs as much as both "
             "have of it, so that the difference may not be quite that of the two means."
         )
+    if not all(scored.run.checked for side in (a, b) for scored in side.runs):
+        found.append(
+            "Some runs are on windows without checksums in their manifest: persons and counts show "
+            "that both sides were scored on the same windows, not the windows themselves."
+        )
     galleries = [(_gallery(one.run), _gallery(other.run), one.seed) for one, other in both]
     if differing := [f"{g} and {h} (seed {seed})" for g, h, seed in galleries if g != h]:
         found.append(f"The numbers of gallery windows differ: {', '.join(differing)}.")

@@ -23,6 +23,8 @@ from simmc.runs import atomic
 SCHEMA = "simmc checkpoint"
 VERSION = 1
 _SEAL = b"simmc-sha256:"
+# what Python and torch raise over a state that holds other things than expected
+MISFIT = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 _AGAIN = "Train again (--mode Train), or name another run with --run or --model_root."
 
 
@@ -64,6 +66,34 @@ def load(path: str | Path) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise UserError(f"{path} is damaged: it holds no state. {_AGAIN}")
     return state
+
+
+def weights_of(state: dict[str, Any]) -> tuple[dict[str, torch.Tensor], int]:
+    """The weights of a network in a state, and the epoch that they come from.
+
+    Raises:
+        ValueError: the state holds something else there, or weights that are not finite.
+    """
+    weights = state.get("network")
+    if not isinstance(weights, dict) or not weights:
+        raise ValueError("it holds no network")
+    for name, values in weights.items():
+        if not isinstance(name, str) or not isinstance(values, torch.Tensor):
+            raise ValueError(f"the network's entry {str(name)[:80]!r} is no tensor")
+        plain = values.layout == torch.strided and values.device.type == "cpu"
+        if not plain or values.is_complex() or values.is_quantized:
+            raise ValueError(f"{name} is not a dense tensor of real numbers")
+        if not values.isfinite().all():
+            raise ValueError(f"{name} is not finite")
+    return weights, epoch_of(state)
+
+
+def epoch_of(state: dict[str, Any]) -> int:
+    """The epoch of a state; ValueError where it has none."""
+    epoch = state.get("epoch")
+    if type(epoch) is not int or not 0 <= epoch < 2**53:
+        raise ValueError("it holds no epoch")
+    return epoch
 
 
 def sealed(data: bytes) -> bytes:

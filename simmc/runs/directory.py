@@ -12,7 +12,6 @@ Beside the runs of a probe lies `latest`, a text file with the name of the newes
 """
 
 import fcntl
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -22,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from simmc.errors import UserError
-from simmc.runs import atomic
+from simmc.runs import atomic, schemas
 
 LATEST = "latest"
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+=-]*")
+_LONGEST = 200  # letters of a name; file systems allow 255, and a suffix may follow
+_NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.+=-]{{0,{_LONGEST - 1}}}")
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,8 @@ class RunDirectory:
     ) -> "RunDirectory":
         """The newest run of this dataset and probe."""
         home = Path(model_root) / dataset / probe
-        try:
-            name = (home / pointer).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError):
-            name = ""
-        if _NAME.fullmatch(name) and (home / name).is_dir():
-            return cls(home / name)
+        if (named := pointed(home / pointer)) is not None:
+            return cls(named)
         folders = [path for path in home.iterdir() if path.is_dir()] if home.is_dir() else []
         if not folders:
             raise UserError(
@@ -198,7 +194,7 @@ class RunDirectory:
 
     def read_config(self) -> dict[str, Any]:
         """The stored settings."""
-        return _read_object(self.require(self.config_path))
+        return schemas.read_object(self.require(self.config_path), schemas.CONFIG)
 
     def write_results(self, results: dict[str, Any]) -> None:
         """Stores the final numbers."""
@@ -206,7 +202,7 @@ class RunDirectory:
 
     def read_results(self) -> dict[str, Any]:
         """The stored final numbers."""
-        return _read_object(self.require(self.results_path))
+        return schemas.read_object(self.require(self.results_path), schemas.RESULTS)
 
     def append_metrics(self, metrics: dict[str, Any]) -> None:
         """Adds one line, visible to readers at once; NaN is written as null."""
@@ -229,14 +225,11 @@ class RunDirectory:
         for number, line in enumerate(lines, start=1):
             try:
                 if line.strip():
-                    rows.append(json.loads(line))
-            except ValueError as error:
+                    rows.append(schemas.parse_record(line, f"{self.metrics_path}, line {number}"))
+            except UserError:
                 if number == len(lines):  # no newline after it: the write was cut short
                     break
-                raise UserError(
-                    f"{self.metrics_path}, line {number} is not JSON. Remove the line or start a "
-                    "new run."
-                ) from error
+                raise
         return rows
 
     def truncate_metrics(self, epoch: int) -> None:
@@ -245,6 +238,17 @@ class RunDirectory:
         text = "".join(atomic.json_text(row) + "\n" for row in kept)
         atomic.remove_leftovers(self.metrics_path)
         atomic.write_text(self.metrics_path, text)
+
+
+def pointed(pointer: Path) -> Path | None:
+    """The run's folder that a file beside the runs names; None where it names none."""
+    try:
+        with pointer.open("rb") as file:
+            name = file.read(_LONGEST + 2).decode("utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    path = pointer.parent / name
+    return path if _NAME.fullmatch(name) and path.is_dir() else None
 
 
 def _new_folder(home: Path, wanted: str) -> Path:
@@ -263,7 +267,8 @@ def _checked(name: str) -> str:
     if not _NAME.fullmatch(name) or name.startswith(LATEST):
         raise UserError(
             f"{name!r} cannot name a run (--run, --save_flag): use letters, digits, '_', '-', '.', "
-            f"'+' and '=', start with a letter, digit or '_', and not with {LATEST!r}."
+            f"'+' and '=', {_LONGEST} at most, start with a letter, digit or '_', and not with "
+            f"{LATEST!r}."
         )
     return name
 
@@ -272,12 +277,3 @@ def _names_with(home: Path, file: str) -> str:
     found = sorted(path.name for path in home.glob("*") if path.is_dir() and (path / file).exists())
     return ", ".join(found) or "none"
 
-
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path}: {error}. Train again to write it anew.") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{path} does not hold a JSON object. Train again to write it anew.")
-    return value

@@ -3,19 +3,28 @@
 The means in results.json cannot say how sure they are; these numbers can (simmc report compare).
 """
 
+import io
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from simmc.data.pickled import read_header
 from simmc.errors import UserError
 from simmc.evaluation.ranking import Retrieval
 from simmc.runs import atomic
 
-_KINDS = {"first_match_rank": "i", "average_precision": "f", "identity": "i", "recording": "i"}
-# what numpy raises over a file that is torn or foreign, holds pickles or a mere array
-_UNREADABLE = (OSError, ValueError, TypeError, EOFError, AttributeError, zipfile.BadZipFile)
+_TYPES = {
+    "first_match_rank": np.dtype(np.int32),
+    "average_precision": np.dtype(np.float64),
+    "identity": np.dtype(np.int64),
+    "recording": np.dtype(np.int64),
+}
+# rounding may lift a sum of shares a little above 1; -1: a window of no known recording
+_RANGES = {"first_match_rank": (0, 2**31 - 1), "average_precision": (0, 1 + 1e-9)}
+_RANGES["recording"] = (-1, 2**63 - 1)
+_MOST = 2**27  # bytes of an array: 16 million windows
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,10 +67,13 @@ class ProbeOutcomes:
     def __post_init__(self) -> None:
         arrays = {name: values for name, values in vars(self).items() if values is not None}
         for name, values in arrays.items():
-            if values.shape != (len(self.identity),) or values.dtype.kind != _KINDS[name]:
+            if values.shape != (len(self.identity),) or values.dtype != _TYPES[name]:
                 raise ValueError(
                     f"{name}: {values.dtype} {values.shape} for {len(self.identity)} probes"
                 )
+            low, high = _RANGES.get(name, (-np.inf, np.inf))
+            if ((values < low) | (values > high)).any():  # NaN is neither
+                raise ValueError(f"{name}: values outside {low} .. {high:g}")
 
     def __len__(self) -> int:
         return len(self.identity)
@@ -86,10 +98,41 @@ class ProbeOutcomes:
             UserError: the file is damaged, or another one.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
-                return cls(**{name: file[name] for name in file.files})
-        except _UNREADABLE as error:
+            return cls(**_read_arrays(path))
+        except Exception as error:  # bytes that someone else wrote can fail anywhere in a library
             raise UserError(
-                f"cannot read {path}: {error}. Score the run again with --mode Eval, which writes "
-                "the file anew."
+                f"cannot read {path}: {str(error)[:200] or type(error).__name__}. Score the run "
+                "again with --mode Eval, which writes the file anew."
             ) from error
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a file, in memory of about its size; any exception where it is damaged."""
+    found: dict[str, np.ndarray] = {}
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            name = entry.filename.removesuffix(".npy")
+            if name not in _TYPES or name in found:
+                raise ValueError(f"it holds {entry.filename[:80]!r}")
+            if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ValueError(f"{name} is packed by another method than deflate")
+            if entry.file_size > _MOST:
+                raise ValueError(f"{name} would take {entry.file_size} bytes")
+            found[name] = _array(archive.read(entry), _TYPES[name])
+    if "identity" not in found:
+        raise ValueError("it holds no identities")
+    return found
+
+
+def _array(data: bytes, kind: np.dtype) -> np.ndarray:
+    """The content of a .npy file with one axis, whose header is not trusted."""
+    file = io.BytesIO(data)
+    shape, dtype = read_header(file)
+    content = file.read()
+    if len(shape) != 1 or dtype.kind != kind.kind or shape[0] * dtype.itemsize != len(content):
+        raise ValueError(f"{dtype} of shape {shape} in {len(content)} bytes")
+    values = np.frombuffer(content, dtype)
+    made = values.astype(kind)
+    if kind.kind == "i" and not np.array_equal(made, values):
+        raise ValueError(f"values that do not fit {kind}")
+    return made

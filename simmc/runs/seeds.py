@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from simmc.errors import UserError
+from simmc.runs.checkpoints import MISFIT
 
 _HIGHEST = 2**63 - 1
 
@@ -49,7 +50,7 @@ class Seeds:
             self.data.bit_generator.state = data
             self.masks.bit_generator.state = masks
             self.weights.set_state(weights)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except MISFIT as error:
             raise UserError(
                 f"the checkpoint's random state cannot be continued ({error}). Start the run anew "
                 "without --resume."

@@ -66,3 +66,31 @@ def test_the_file_is_strict_json(tmp_path):
     text = (tmp_path / record.FILE).read_text()
     assert "NaN" not in text
     assert json.loads(text)["cases"][0]["lists"]["agreement"] is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"machine": {}},
+        {"settings": {"repeats": "three"}},
+        {"notes": [1]},
+        {"fit_from": None},
+        {"load": "high"},
+        {"epoch": {"seconds": []}},
+        {"epoch": make.epoch(seconds=[])},
+        {"epoch": make.epoch(windows={})},
+        {"cases": [3]},
+        {"cases": [make.case(0)]},
+        {"cases": [make.case(1000, lists="exact")]},
+        {"cases": [make.case(1000, memory={"ours": {"added_bytes": 1}})]},
+        {"cases": [make.case(1000, memory={"ours": {"added_bytes": 1, "peak_bytes": None}})]},
+        {"cases": [make.case(1000, time={"seconds": {"ours": {"jaccard": [1.0, "x"]}}})]},
+        {"cases": [make.case(1000, time={"seconds": {"ours": {"a": [1.0], "b": [1.0, 2.0]}}})]},
+    ],
+    ids=str,
+)
+def test_a_record_with_wrong_contents_is_named(tmp_path, changes):
+    file = tmp_path / record.FILE
+    file.write_text(json.dumps(make.record(**changes)))
+    with pytest.raises(UserError, match=record.FILE):
+        record.read(file)

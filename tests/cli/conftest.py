@@ -18,6 +18,7 @@ from simmc.data.store import dataset_folder, file_path, split_folder
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import start
+from tests.data.make import without_checksums
 
 LENGTHS = {"CASIA_B": 40}
 # what makes a training on tiny walkers quick; their sets hold fewer windows than the usual batch
@@ -121,8 +122,9 @@ def refused(capsys):
 
 @pytest.fixture
 def windows(prepared, tmp_path):
-    """A copy of the windows of KGBD, to be damaged."""
+    """A copy of the windows of KGBD, to be damaged: what is not read is found by other checks."""
     shutil.copytree(prepared("KGBD") / "KGBD", tmp_path / "windows" / "KGBD")
+    without_checksums(tmp_path / "windows" / "KGBD" / "6")
     return tmp_path / "windows"
 
 

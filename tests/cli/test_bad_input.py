@@ -162,7 +162,7 @@ def test_numbers_that_are_none(bad, split, axis, windows, refused_training):
             return values
 
     changed(path, spoil)
-    refused_training(said=[path.parent, f"the {axis} coordinates", "not finite", "Preprocess.py"])
+    refused_training(said=[path.parent, f"{axis} coordinates", "not finite", "Preprocess.py"])
 
 
 def test_another_number_of_joints(windows, refused_training):

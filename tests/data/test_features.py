@@ -144,18 +144,30 @@ def test_missing_features_name_the_command(root: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="the file is missing"):
         read_all(root, files)
     files.manifest.write_text("{")
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match=files.manifest.name):
         read_all(root, files)
 
 
-def test_values_that_are_not_finite(root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39])
+def test_values_that_are_not_finite_are_not_written(root, tmp_path, value: float) -> None:
+    files = FeatureFiles(tmp_path, KGBD, 6, "SGELA")
+    stored = store.read_split(root, KGBD, 6, "probe")
+    made = walking(stored).astype(np.float64)
+    made[-1, 0, 0] = value
+    with pytest.raises(UserError, match="not finite"):
+        files.write_split("probe", stored, [made])
+    assert not files.path("probe").exists()
+
+
+def test_values_that_are_not_finite_are_not_learned(root, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("simmc.data.features.require_finite", lambda *_: None)  # as before
     files, said = FeatureFiles(tmp_path, KGBD, 6, "SGELA"), {}
     for split in splits_of(KGBD, "probe"):
         stored = store.read_split(root, KGBD, 6, split)
         made = walking(stored)
         made[-1, 0, 0] = np.nan
         said[split] = files.write_split(split, stored, [made])
-    files.write_manifest({}, said)
+    files.write_manifest({"made_by": "SGELA", "labels": ""}, said)
     with pytest.raises(UserError, match="not finite"):
         read_all(root, files)
 

@@ -64,6 +64,50 @@ def test_lost_frames_do_not_turn_a_window():
     assert (abs(np.angle(np.exp(1j * difference))) < 0.25).all()
 
 
+SHOULDERS = Skeleton("shoulders", ("left_shoulder", "right_shoulder"), "right_shoulder", (), (), ())
+
+
+def lines(*ends: tuple[float, float]) -> np.ndarray:
+    """A window (1, f, 2, 3) with one line across the body a frame, from 0 to (x, z)."""
+    windows = np.zeros((1, len(ends), 2, 3))
+    windows[0, :, 0, 0], windows[0, :, 0, 2] = np.array(ends).T
+    return windows
+
+
+def at(*degrees: float, length: float = 0.3) -> list[tuple[float, float]]:
+    angles = np.radians(degrees)
+    return [(length * math.cos(a), length * math.sin(a)) for a in angles]
+
+
+@pytest.mark.parametrize(
+    ("degrees", "counted"),
+    [
+        ([10, 20, 30, 180, 190], [10, 20, 30]),  # back for front, twice in five
+        ([0, 0, 0, 44, -44], [0, 0, 0, 44, -44]),
+        ([0, 0, 0, 44, 46, -46], [0, 0, 0, 44]),  # 45 degrees from the medoid is the limit
+        ([100, 130, 150, 80, 60, 5], [100, 130, 80, 60]),  # from the medoid, 100, not the mean
+        ([-170, 170, 175, 20], [-170, 170, 175]),  # across the cut of the angles
+    ],
+)
+def test_heading_is_the_mean_of_the_lines_within_45_degrees_of_their_medoid(degrees, counted):
+    found = inputs.heading(lines(*at(*degrees)), SHOULDERS)
+    expected = np.angle(np.exp(1j * np.radians(counted)).sum())
+    assert found == pytest.approx([expected])
+
+
+def test_long_lines_count_no_more_than_short_ones():
+    found = inputs.heading(lines(*at(0, 0, length=0.1), *at(40, length=2.0)), SHOULDERS)
+    assert found == pytest.approx(inputs.heading(lines(*at(0, 0, 40)), SHOULDERS))
+
+
+def test_a_line_of_no_length_has_no_say():
+    """Front and back once each: the first seen wins, whatever was lost before it."""
+    ends = [(0.0, 0.3), (0.0, -0.3)]
+    for lost in (0, 1, 3):
+        found = inputs.heading(lines(*[(0.0, 0.0)] * lost, *ends), SHOULDERS)
+        assert found == pytest.approx([math.pi / 2])
+
+
 def test_no_line_across_the_body_is_no_turn():
     windows = np.zeros((2, 3, 20, 3))
     assert (inputs.heading(windows, KINECT_V1) == 0).all()

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from simmc.data import windows
+from simmc.data.plausible import LIMIT_METRES
 from simmc.data.raw import kgbd
 from simmc.data.specs import KINECT_LENGTHS
 from simmc.errors import UserError
@@ -47,12 +50,12 @@ NUMBERS = [
     "4.9e-324",
     "-0.0",
     "7",
-    "1e22",
+    "9.9e2",
     "8.41e-17",
     "0.30000000000000004",
-    "123456789.12345678",
-    "9007199254740993",
-    "7.2057594037927933e16",
+    "123.45678912345678",
+    "-999.99999999999994",
+    "1000",
 ]
 
 
@@ -86,7 +89,7 @@ def _edit(line: int, old: str, new: str) -> str:
         (_edit(25, "Elbow-Right", "Elbow-Left"), "line 25: joint 'Elbow-Left' where 'Elbow-Right'"),
         (_edit(3, ";", ","), "line 3: 3 fields"),
         (_edit(3, ";", ";1.0;"), "line 3: 5 fields"),
-        (_edit(21, "Head;", "Head;nan"), "line 21: 'nan.*' is no finite number"),
+        (_edit(21, "Head;", "Head;inf"), "line 21: 'inf.*' is no finite number"),
         ("\n".join(GOOD.splitlines()[1:]) + "\n", "line 1: joint 'Shoulder-Center' where 'Head'"),
         (b"\xff\xfe\x00\x01" * 50, "line 1"),
         ("<html>404</html>\n", "line 1: 1 fields"),
@@ -100,13 +103,86 @@ def test_faults_name_file_and_line(tmp_path: Path, text: str | bytes, words: str
 
 
 @pytest.mark.parametrize(
-    "value", ["nan", "inf", "-inf", "NaN", "", "NULL", "abc", "1e999", "0x1p3"]
+    "value", ["inf", "-inf", "", "NULL", "NA", "null", "abc", "1e999", "0x1p3", "1_0", "0,5"]
 )
 def test_values_that_are_no_finite_numbers(tmp_path: Path, value: str) -> None:
     lines = GOOD.splitlines()
     lines[7] = f"{lines[7].rpartition(';')[0]};{value}"
     _file(tmp_path, "\n".join(lines) + "\n")
     with pytest.raises(UserError, match=rf"line 8: '{value}' is no finite number"):
+        kgbd.read(tmp_path / "KGBD")
+
+
+@pytest.mark.parametrize("value", ["nan", "NaN", "-nan(ind)"])
+def test_nan_is_a_joint_that_was_not_seen(tmp_path: Path, value: str) -> None:
+    lines = GOOD.splitlines()
+    lines[7] = f"{lines[7].rpartition(';')[0]};{value}"
+    _file(tmp_path, "\n".join(lines) + "\n")
+    frames = kgbd.read(tmp_path / "KGBD")[0].frames
+    assert np.argwhere(np.isnan(frames)).tolist() == [[0, 7, 2]]
+
+
+@pytest.mark.parametrize("value", ["1e30", "-2500", "1000.5"])
+def test_values_beyond_what_a_sensor_sees(tmp_path: Path, value: str) -> None:
+    lines = GOOD.splitlines()
+    lines[7] = f"{lines[7].rpartition(';')[0]};{value}"
+    _file(tmp_path, "\n".join(lines) + "\n")
+    with pytest.raises(UserError, match=rf"1\.txt, line 8: '{value}' is no position in metres"):
+        kgbd.read(tmp_path / "KGBD")
+
+
+@given(order=st.lists(st.integers(0, 39), min_size=40, max_size=40) | st.permutations(range(40)))
+def test_no_order_of_lines_but_the_published_one(
+    tmp_path_factory: pytest.TempPathFactory, order: list[int]
+) -> None:
+    root = tmp_path_factory.mktemp("order")
+    lines = GOOD.splitlines()
+    path = _file(root, "\n".join(lines[place] for place in order))
+    if [place % 20 for place in order] == [*range(20)] * 2:
+        assert len(kgbd.read(root / "KGBD")[0].frames) == 2
+        return
+    with pytest.raises(UserError, match="line ") as caught:
+        kgbd.read(root / "KGBD")
+    assert str(path) in str(caught.value)
+
+
+@settings(max_examples=200)
+@given(
+    place=st.integers(0, 900),
+    length=st.integers(0, 3),
+    patch=st.text(st.sampled_from("0123456789.;,-+enaifH _\n\r\tx\0"), max_size=4),
+)
+def test_changed_bytes_never_do_worse_than_an_error(
+    tmp_path_factory: pytest.TempPathFactory, place: int, length: int, patch: str
+) -> None:
+    root = tmp_path_factory.mktemp("changed")
+    path = _file(root, GOOD[:place] + patch + GOOD[place + length :])
+    try:
+        (found,) = kgbd.read(root / "KGBD")
+    except UserError as error:
+        assert str(path) in str(error)
+        assert "cannot be read as lines" not in str(error)
+    else:
+        assert found.frames.shape == (2, 20, 3)
+        assert not (np.abs(found.frames) > LIMIT_METRES).any()
+
+
+@pytest.mark.parametrize("folder", ["Person99999999999999999999", "Person0000000001"])
+def test_a_person_s_number_that_does_not_fit(tmp_path: Path, folder: str) -> None:
+    make.kgbd_raw(tmp_path, {1: 3})
+    people = tmp_path / "KGBD" / kgbd.FOLDER
+    (people / "Person001").rename(people / folder)
+    with pytest.raises(UserError, match=f"{folder}.*nine digits"):
+        kgbd.read(tmp_path / "KGBD")
+
+
+@pytest.mark.parametrize("twin", ["Person001/01.txt", "Person1/1.txt"])
+def test_two_files_of_one_walk(tmp_path: Path, twin: str) -> None:
+    make.kgbd_raw(tmp_path, {1: 3})
+    path = tmp_path / "KGBD" / kgbd.FOLDER / twin
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(GOOD)
+    with pytest.raises(UserError, match="is the same walk"):
         kgbd.read(tmp_path / "KGBD")
 
 

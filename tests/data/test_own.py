@@ -51,8 +51,8 @@ def test_joints_that_were_not_seen_stand_where_they_were_seen_last(tmp_path: Pat
     ("change", "words"),
     [
         ({"probe": (np.zeros((4, 8, 2, 3)), np.zeros(4, int))}, "probe: windows of shape"),
-        ({"probe": (np.zeros((4, 8, 3, 3)), np.zeros(5, int))}, "probe: one integer label"),
-        ({"probe": (np.zeros((4, 8, 3, 3)), np.zeros(4))}, "probe: one integer label"),
+        ({"probe": (np.zeros((4, 8, 3, 3)), np.zeros(5, int))}, "probe: one integer for each"),
+        ({"probe": (np.zeros((4, 8, 3, 3)), np.zeros(4))}, "probe: one integer for each"),
         ({"probe": (np.full((4, 8, 3, 3), np.inf), np.zeros(4, int))}, "not finite"),
         ({"probe": (np.full((4, 8, 3, 3), np.nan), np.zeros(4, int))}, "window 0 has no joint"),
         ({"probe": (np.zeros((4, 6, 3, 3)), np.zeros(4, int))}, "one length"),

@@ -33,7 +33,9 @@ def test_only_the_first_body_counts(tmp_path):
     put(tmp_path, "Training/001/000001-a_skel.txt", frame(5) + frame(6, lost=3))
     put(tmp_path, "Training/001/000002-a_skel.txt", frame(7, lost=3) + frame(8))
     put(tmp_path, "Training/001/000003-a_skel.txt", frame(9) + "whatever\nelse")
-    assert biwi.read(tmp_path)[0].frames[:, 0, 0].tolist() == [1, 5, 9]
+    (found, *_) = biwi.read(tmp_path)
+    assert found.frames[:, 0, 0].tolist() == [1, 5, 9]
+    assert (found.counts["more_bodies"], found.counts["lost_frames"]) == (3, 1)
 
 
 @pytest.mark.parametrize(
@@ -51,6 +53,22 @@ def test_faults_name_the_file(tmp_path, content, message):
 def test_a_folder_that_is_no_number(tmp_path):
     put(sets(tmp_path), "Training/ann/0_skel.txt", frame(0))
     with pytest.raises(UserError, match=r"Training/ann.*rename"):
+        biwi.read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["99999999999999999999", "\u0663", "1.5"])
+def test_a_number_that_is_no_label(tmp_path, name):
+    put(sets(tmp_path), f"Training/{name}/0_skel.txt", frame(0))
+    with pytest.raises(UserError, match=r"up to nine digits"):
+        biwi.read(tmp_path)
+
+
+def test_frames_beside_a_folder(tmp_path):
+    put(sets(tmp_path), "Training/002/007/0_skel.txt", frame(0))
+    with pytest.raises(UserError, match=r"002/000000-a_skel\.txt: a frame beside the folder 007"):
+        biwi.read(tmp_path)
+    (tmp_path / "Training" / "002" / "000000-a_skel.txt").unlink()
+    with pytest.raises(UserError, match=r"002/007: lies inside the folder of another person"):
         biwi.read(tmp_path)
 
 

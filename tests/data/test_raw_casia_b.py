@@ -2,12 +2,16 @@
 
 import json
 import pickle
+import struct
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from simmc.data import walkers
 from simmc.data.raw import casia_b, write
+from simmc.data.recordings import Recording
 from simmc.errors import UserError
 from tests.data.test_raw_ias import put
 
@@ -108,12 +112,26 @@ def bad_text(text):
     return lambda path: path.write_text(text)
 
 
+def npy_header(shape):
+    header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}}}\n".encode()
+    data = b"\x93NUMPY\x02\0" + struct.pack("<I", len(header)) + header
+    return lambda path: path.write_bytes(data)
+
+
 BAD = {
     "joints": ("npy", bad_npy(np.zeros((3, 20, 3)))),
     "flat": ("npy", bad_npy(np.zeros((3, 42)))),
     "complex": ("npy", bad_npy(np.zeros((3, 14, 3), complex))),
     "texts": ("npy", bad_npy(np.full((3, 14, 3), "1"))),
-    "nan": ("npy", bad_npy(np.full((3, 14, 3), np.nan))),
+    "inf": ("npy", bad_npy(np.full((3, 14, 3), np.inf))),
+    "far": ("npy", bad_npy(np.full((3, 14, 3), 1e30))),
+    "half floats of infinity": ("npy", bad_npy(np.full((3, 14, 3), np.inf, "f2"))),
+    "header of the largest array": ("npy", npy_header(f"({2**40}, 14, 3)")),
+    "header of a negative array": ("npy", npy_header("(-1, 14, 3)")),
+    "header of no shape": ("npy", npy_header("(3, (14, 3")),
+    "header of a huge integer": ("npy", npy_header(f"({10**400}, 14, 3)")),
+    "deep header": ("npy", npy_header("(" * 3000)),
+    "more behind": ("npy", lambda path: (np.save(path, FRAMES), path.open("ab").write(b"x"))),
     "pickle": ("npy", bad_npy(np.array({"frames": 1}, dtype=object))),
     "bare pickle": ("npy", lambda path: path.write_bytes(pickle.dumps([1]))),
     "archive": ("npy", lambda path: np.savez(path.open("wb"), x=np.zeros((3, 14, 3)))),
@@ -126,13 +144,22 @@ BAD = {
     "no frames": ("json", bad_text('{"poses": []}')),
     "ragged": ("json", bad_text("[[[1, 2, 3]], [[1, 2]]]")),
     "words": ("json", bad_text(json.dumps([[["a", 0, 0]] * 14]))),
-    "null": ("json", bad_text(json.dumps([[[None, 0, 0]] * 14]))),
-    "json nan": ("json", bad_text(json.dumps([[[float("nan"), 0, 0]] * 14]))),
+    "json inf": ("json", bad_text(json.dumps([[[float("inf"), 0, 0]] * 14]))),
+    "json huge": ("json", bad_text(json.dumps([[[10**400, 0, 0]] * 14]))),
+    "json bool": ("json", bad_text(json.dumps([[[True, 0, 0]] * 14]))),
+    "json long text": ("json", bad_text(json.dumps([[["x" * 10**6, *[0] * 10**5]]]))),
+    "json deep": ("json", bad_text("[" * 90 + "]" * 90)),
+    "json bytes": ("json", lambda path: path.write_bytes(b'"\xff"')),
+    "json digits": ("json", bad_text("9" * 5000)),
     "number": ("json", bad_text("3")),
     "nested": ("json", bad_text("[" * 100_000)),
     "columns": ("csv", bad_text("1,2,3\n")),
     "csv word": ("csv", bad_text(",".join(["1"] * 41 + ["x"]) + "\n")),
     "csv inf": ("csv", bad_text(",".join(["1"] * 41 + ["inf"]) + "\n")),
+    "csv nul": ("csv", bad_text(",".join(["1"] * 42) + "\n\0\n")),
+    "csv long cell": ("csv", bad_text('"' + "1" * 200_000)),
+    "csv far": ("csv", bad_text(",".join(["1"] * 41 + ["1e30"]) + "\n")),
+    "csv underscore": ("csv", bad_text(",".join(["1"] * 41 + ["1_0"]) + "\n")),
     "csv bytes": ("csv", lambda path: path.write_bytes(b"\xff\xfe\x00" * 9)),
 }
 
@@ -144,6 +171,40 @@ def test_faults_name_the_file(tmp_path, kind, make):
     with pytest.raises(UserError) as error:
         casia_b.read(tmp_path)
     assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["npy", "json", "csv", "null"])
+def test_nan_is_a_joint_that_was_not_seen(tmp_path, kind):
+    frames = FRAMES.copy()
+    frames[1, 2, 0] = np.nan
+    path = tmp_path / f"001-nm-01-090.{'json' if kind == 'null' else kind}"
+    if kind == "null":
+        path.write_text(json.dumps(frames.tolist()).replace("NaN", "null"))
+    else:
+        write.write_casia_b(tmp_path, [Recording("001-nm-01-090", 1, frames)], kind)
+    np.testing.assert_array_equal(casia_b.read(tmp_path)[0].frames, frames)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    kind=st.sampled_from(["npy", "json", "csv"]),
+    damage=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), min_size=1, max_size=3),
+    head=st.booleans(),
+)
+def test_damaged_files_never_do_worse_than_an_error(tmp_path_factory, kind, damage, head):
+    root = tmp_path_factory.mktemp("damaged")
+    write.write_casia_b(root, [Recording("001-nm-01-090", 1, FRAMES)], kind)
+    path = root / f"001-nm-01-090.{kind}"
+    data = bytearray(path.read_bytes())
+    for place, byte in damage:
+        data[int(place * (128 if head else len(data)))] = byte
+    path.write_bytes(data)
+    try:
+        (found,) = casia_b.read(root)
+    except UserError as error:
+        assert str(path) in str(error)
+    else:
+        assert found.frames.shape[1:] == (14, 3) and not np.isinf(found.frames).any()
 
 
 def test_the_same_video_twice(tmp_path):

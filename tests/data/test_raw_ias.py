@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simmc.data.raw import ias, kgbd, text, write
+from simmc.data.plausible import LIMIT_METRES
+from simmc.data.raw import files, ias, kgbd, text, write
 from simmc.data.recordings import ReadOptions, Recording
 from simmc.data.skeletons import KGBD_FILE, KINECT_V1, permutation
 from simmc.errors import UserError
@@ -45,12 +46,12 @@ def fixed_walk(monkeypatch, orders: dict[str, list[str]]) -> None:
     real = os.walk
 
     def walk(top, **how):
-        for path, folders, files in real(top, **how):
+        for path, folders, names in real(top, **how):
             if Path(path).name in orders:
                 folders.sort(key=orders[Path(path).name].index)
-            yield path, folders, files
+            yield path, folders, names
 
-    monkeypatch.setattr(text.os, "walk", walk)
+    monkeypatch.setattr(files.os, "walk", walk)
 
 
 def test_hand_written_files_come_back(tmp_path):
@@ -72,6 +73,7 @@ def test_a_frame_with_a_lost_joint_is_dropped_and_the_rest_closes_up(tmp_path):
     put(tmp_path, "Training/ann/000001-a_1_skel.txt", frame(0.25, lost=19))
     found = ias.read(tmp_path, BY_NAME)
     assert found[0].frames[:, 0, 0].tolist() == [0.0, 0.5]
+    assert [r.counts["lost_frames"] for r in found[:2]] == [1, 0]
 
 
 def test_a_recording_may_lose_all_frames(tmp_path):
@@ -126,13 +128,42 @@ def test_name_order_refuses_a_person_that_training_lacks(tmp_path):
         ias.read(tmp_path, BY_NAME)
 
 
+def twice(text: str) -> str:
+    """Every line doubled, in as many lines as before."""
+    lines = text.splitlines()
+    return "".join(f"{lines[place // 2]}\n" for place in range(len(lines)))
+
+
+def swapped(text: str, one: int, other: int) -> str:
+    lines = text.splitlines()
+    lines[one], lines[other] = lines[other], lines[one]
+    return "\n".join(lines)
+
+
+def from_one(text: str) -> str:
+    """The same joints, counted from 1."""
+    rows = [line.partition(",") for line in text.splitlines()]
+    return "".join(f"{int(joint) + 1},{rest}\n" for joint, _, rest in rows)
+
+
 FAULTS = {
     "one line short": (frame(1).rsplit("\n", 2)[0] + "\n", "19 lines where 20"),
     "one line more": (frame(1) + frame(1).splitlines()[0], "21 lines where 20"),
     "empty": ("", "0 lines"),
-    "missing columns": (frame(1, fields=""), "line 1: 4 fields where at least 7"),
+    "missing columns": (frame(1, fields=""), "line 1: 4 fields where 8"),
     "word": (frame(1).replace("19,1,", "19,one,"), "line 20: 'one' is no finite number"),
-    "nan": (frame(1).replace("3,1,", "3,nan,"), "line 4: 'nan'"),
+    "nan state": (frame(1).replace(",240,2,0\n", ",240,nan,0\n", 1), "line 1: 'nan'"),
+    "nan id": (frame(1).replace("3,1,", "nan,1,"), "line 4: 'nan'"),
+    "underscore": (frame(1).replace("3,1,", "3,1_0,"), "line 4: '1_0'"),
+    "far": (frame(1).replace("3,1,", "3,1e30,"), "line 4: '1e30' is no position"),
+    "millimetres": (frame(1).replace(",2.5,", ",2500,"), "line 1: '2500' is no position"),
+    "decimal commas": (frame(0.5).replace(".", ","), "line 1: 11 fields where 8"),
+    "one field more": (frame(1).replace("2,0\n", "2,0,5\n", 1), "line 1: 9 fields where 8"),
+    "reversed": ("\n".join(frame(1).splitlines()[::-1]), "line 1: joint id 19"),
+    "doubled": (twice(frame(1)), "line 2: joint id 0"),
+    "swapped": (swapped(frame(1), 3, 4), "line 4: joint id 4"),
+    "other joints": (frame(1).replace("19,1,", "20,1,"), "line 20: joint id 20"),
+    "from one": (from_one(frame(1)), "line 1: the joint ids"),
     "inf": (frame(1).replace("3,1,", "3,1e999,"), "line 4: '1e999'"),
     "hole": (frame(1).replace("3,1,", "3,,"), "line 4: ''"),
     "state": (frame(1).replace(",240,2,0\n", ",240,x,0\n", 1), "line 1: 'x'"),
@@ -150,6 +181,78 @@ def test_faults_name_the_file_and_the_next_step(tmp_path, content, message):
     assert "take it away" in str(error.value)
 
 
+NAN = st.sampled_from(["nan", "NaN", "-nan", "-nan(ind)", "NAN"])
+
+
+@given(words=st.lists(NAN, min_size=1, max_size=3), slow=st.booleans())
+def test_nan_is_a_joint_that_was_not_seen(tmp_path_factory, words, slow):
+    root = tmp_path_factory.mktemp("nan")
+    lines = frame(1).splitlines()
+    for joint, word in enumerate(words):
+        lines[joint] = f"{joint},{word},0,2.5,0,0,2,0"
+    path = put(root, "x", "\n\n".join(lines) if slow else "\n".join(lines))
+    values = text.read_frames([path], ias.LAYOUT).coordinates
+    assert np.isnan(values[0, :, 0]).tolist() == [j < len(words) for j in range(20)]
+
+
+def test_the_first_field_may_be_a_person_s_number_or_count_from_one(tmp_path):
+    three_sets(tmp_path)
+    for t, person in enumerate((3, 3, 4)):
+        rows = [line.partition(",")[2] for line in frame(t).splitlines()]
+        put(
+            tmp_path,
+            f"Training/ann/{t:06d}-a_{t}_skel.txt",
+            "".join(f"{person},{row}\n" for row in rows),
+        )
+        put(tmp_path, f"Training/bob/{t:06d}-a_{t}_skel.txt", from_one(frame(t)))
+    ann, bob = ias.read(tmp_path, BY_NAME)[:2]
+    assert ann.frames.tobytes() == bob.frames.tobytes()
+    assert (ann.counts["unordered_frames"], bob.counts["unordered_frames"]) == (3, 0)
+
+
+LINES = st.lists(st.integers(0, 19), min_size=20, max_size=20)
+
+
+@given(order=LINES)
+def test_no_order_but_the_published_one_is_read(tmp_path_factory, order):
+    root = tmp_path_factory.mktemp("order")
+    lines = frame(1).splitlines()
+    path = put(root, "x", "\n".join(lines[joint] for joint in order))
+    if order == list(range(20)):
+        text.read_frames([path], ias.LAYOUT)
+    elif len(set(order)) > 1:
+        with pytest.raises(UserError, match="x, line "):
+            text.read_frames([path], ias.LAYOUT)
+
+
+@settings(max_examples=200)
+@given(
+    place=st.integers(0, len(frame(1)) - 1),
+    length=st.integers(0, 3),
+    patch=st.text(st.sampled_from("0123456789.,-+enaif _\n\r\t;x\0"), max_size=4),
+)
+def test_changed_bytes_give_the_same_in_both_ways_of_reading(
+    tmp_path_factory, place, length, patch
+):
+    content = frame(1)[:place] + patch + frame(1)[place + length :]
+    path = put(tmp_path_factory.mktemp("changed"), "x", "")
+    path.write_bytes(content.encode())
+
+    def read(slow: bool) -> object:
+        with pytest.MonkeyPatch.context() as patched:
+            if slow:
+                patched.setattr(text, "_fast", lambda *_: None)
+            try:
+                found = text.read_frames([path], ias.LAYOUT)
+            except UserError as error:
+                assert str(path) in str(error)
+                return None
+        assert np.nanmax(np.abs(found.coordinates), initial=0) <= LIMIT_METRES
+        return (found.coordinates.tobytes(), found.states.tobytes(), found.unordered)
+
+    assert read(slow=False) == read(slow=True)
+
+
 def test_missing_and_empty_folders(tmp_path):
     three_sets(tmp_path)
     (tmp_path / "TestingA" / "cid").mkdir()
@@ -165,6 +268,66 @@ def test_frames_beside_the_person_folders_are_refused(tmp_path):
         put(tmp_path, f"{part}/0_skel.txt", frame(0))
     with pytest.raises(UserError, match=r"Training.*own folder"):
         ias.read(tmp_path)
+    put(tmp_path, "Training/ann/0_skel.txt", frame(0))
+    with pytest.raises(UserError, match=r"Training/0_skel\.txt: a frame beside the folder ann"):
+        ias.read(tmp_path)
+
+
+def test_a_backup_of_a_frame_is_no_frame(tmp_path):
+    three_sets(tmp_path)
+    put(tmp_path, "TestingA/bob/0_skel.txt.bak", frame(0))
+    with pytest.raises(UserError, match=r"0_skel\.txt\.bak"):
+        ias.read(tmp_path)
+
+
+def test_a_set_in_another_case_is_named(tmp_path):
+    three_sets(tmp_path)
+    (tmp_path / "TestingB").rename(tmp_path / "testingb")
+    with pytest.raises(UserError, match=r"TestingB: .*testingb is there"):
+        ias.read(tmp_path)
+
+
+def test_links_are_followed_once(tmp_path):
+    three_sets(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "Training" / "bob").rename(tmp_path / "elsewhere" / "bob")
+    (tmp_path / "Training" / "bob").symlink_to(tmp_path / "elsewhere" / "bob")
+    assert len(ias.read(tmp_path)) == 6
+    (tmp_path / "Training" / "cid").symlink_to(tmp_path / "Training" / "ann")
+    with pytest.raises(UserError, match=r"Training/(cid|ann): the same folder as .*/(ann|cid)"):
+        ias.read(tmp_path)
+    (tmp_path / "Training" / "cid").unlink()
+    (tmp_path / "Training" / "ann" / "loop").symlink_to(tmp_path / "Training")
+    with pytest.raises(UserError, match=r"the same folder|beside the folder"):
+        ias.read(tmp_path)
+
+
+def test_what_is_no_plain_file_is_not_waited_for(tmp_path):
+    three_sets(tmp_path)
+    os.mkfifo(tmp_path / "Training" / "ann" / "9_skel.txt")
+    with pytest.raises(UserError, match=r"9_skel\.txt: no plain file"):
+        ias.read(tmp_path)
+
+
+def test_names_that_are_no_text(tmp_path):
+    three_sets(tmp_path)
+    (tmp_path / "Training" / os.fsdecode(b"\xff")).mkdir()
+    with pytest.raises(UserError, match="UTF-8"):
+        ias.read(tmp_path)
+
+
+def test_a_folder_that_cannot_be_listed(tmp_path, monkeypatch):
+    three_sets(tmp_path)
+    real = os.scandir
+
+    def scandir(path):
+        if Path(path).name == "bob":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(UserError, match=r"bob: cannot be listed .Permission"):
+        ias.read(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -175,27 +338,34 @@ def test_frames_beside_the_person_folders_are_refused(tmp_path):
         lambda t: t.replace("\n", "\n\n"),
         lambda t: t.rstrip(),
         lambda t: t + " \n\n",
-        lambda t: t.replace(",0\n", ",0,more,fields\n"),
+        lambda t: t.replace(",0\n", ",0,\n"),
         lambda t: t.replace(",2,0\n", ",2,0,\n", 1),
+        lambda t: t.replace(",2,0\n", ",2,0,3,4,0.1,0.2,0.3,0.9\n"),
+        lambda t: t.replace("\n", "\r\n").replace("0\r", "0,\r"),
     ],
-    ids=["crlf", "spaces", "blank lines", "no last newline", "blank end", "more", "uneven"],
+    ids=[
+        *("crlf", "spaces", "blank lines", "no last newline", "blank end", "commas at the end"),
+        *("one comma", "orientations", "crlf and commas"),
+    ],
 )
 def test_ways_of_writing_the_same(tmp_path, change):
     plain = put(tmp_path, "plain", frame(0.1))
     other = put(tmp_path, "other", "")
     other.write_bytes(change(frame(0.1)).encode())
-    values, _ = text.read_frames([plain, other, plain], ias.LAYOUT)
+    values = text.read_frames([plain, other, plain], ias.LAYOUT).coordinates
     np.testing.assert_array_equal(values[1], values[0])
     np.testing.assert_array_equal(values[2], values[0])
+    alone = text.read_frames([other, other], ias.LAYOUT).coordinates
+    np.testing.assert_array_equal(alone[1], values[0])
 
 
-@given(numbers=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=60, max_size=60))
+@given(numbers=st.lists(st.floats(-1000, 1000), min_size=60, max_size=60))
 def test_numbers_are_those_of_float(tmp_path_factory, numbers):
     root = tmp_path_factory.mktemp("numbers")
     texts = [f"{n!r}" for n in numbers]
-    rows = [",".join(["7", *texts[i : i + 3]]) for i in range(0, 60, 3)]
+    rows = [",".join([f"{i // 3}", *texts[i : i + 3]]) for i in range(0, 60, 3)]
     path = put(root, "x", "\n".join(rows))
-    values, _ = text.read_frames([path], text.Layout(20, (1, 2, 3)))
+    values = text.read_frames([path], text.Layout(20, (4,))).coordinates
     assert values.ravel().tobytes() == np.array([float(t) for t in texts]).tobytes()
 
 

@@ -1,6 +1,7 @@
 """KS20: file names, order of time as text and as number, body numbers, MATLAB files."""
 
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from simmc.data import splits, walkers
 from simmc.data.raw import ks20, mat, write
 from simmc.data.recordings import ReadOptions, Recording
 from simmc.errors import UserError
-from tests.data.test_raw_ias import put
+from tests.data.test_raw_ias import put, twice
 
 TEXT, NUMBER = ReadOptions(ks20_time="text"), ReadOptions(ks20_time="number")
 
@@ -104,11 +105,20 @@ def test_names_that_fit_no_rule(views, name, message):
         (frame(1).rsplit("\n", 2)[0], "24 lines where 25"),
         (frame(1) + "25,0,0,0\n", "26 lines where 25"),
         (frame(1).replace("7,1,", "7,?,"), "line 8: '?' is no finite number"),
-        (frame(1).replace("7,1,", "7,nan,"), "line 8: 'nan'"),
-        (frame(1).replace(",2.5\n", "\n"), "line 1: 3 fields where at least 4"),
+        (frame(1).replace("7,1,", "7,inf,"), "line 8: 'inf'"),
+        (frame(1).replace(",2.5\n", "\n"), "line 1: 3 fields where 4"),
+        (frame(1).replace(",2.5\n", ",2.5,0\n"), "line 1: 5 fields where 4"),
+        (frame(0.5).replace(".", ","), "line 1: 7 fields where 4"),
+        (frame(1).replace(",2.5\n", ",2500.0\n"), "line 1: '2500.0' is no position"),
+        ("\n".join(frame(1).splitlines()[::-1]), "line 1: joint id 24"),
+        (twice(frame(1)), "line 2: joint id 0"),
+        ("".join(f"3,{line.partition(',')[2]}\n" for line in frame(1).split()), "joint id 3"),
         ("", "0 lines"),
     ],
-    ids=["short", "long", "word", "nan", "columns", "empty"],
+    ids=[
+        *("short", "long", "word", "inf", "columns", "more columns", "decimal commas"),
+        *("millimetres", "reversed", "doubled", "one id", "empty"),
+    ],
 )
 def test_faults_name_the_file(views, content, message):
     path = put(views, "left_lateral/gc3_body12_10.txt", content)
@@ -169,6 +179,48 @@ def test_matlab_arrays_of_both_shapes_and_any_name(views, shape, dtype, compress
     np.testing.assert_array_equal(frames, array.reshape(-1, 25, 3).astype(np.float64))
 
 
+def test_a_flat_matlab_array_goes_joint_by_joint_and_is_counted(views):
+    flat = np.arange(150.0).reshape(2, 75)
+    one_mat(views, skeleton=flat)
+    found = ks20.read(views)[0]
+    assert found.frames[1, 1].tolist() == flat[1, 3:6].tolist()
+    assert found.counts == {"flat_arrays": 1}
+
+
+def test_matlab_nan_is_a_joint_that_was_not_seen(views):
+    array = np.ones((5, 25, 3))
+    array[2, 3, 1] = np.nan
+    one_mat(views, skeleton=array)
+    np.testing.assert_array_equal(ks20.read(views)[0].frames, array)
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3000])
+def test_a_matlab_file_that_claims_more_than_it_holds(views, levels, monkeypatch):
+    """Zeros that take a thousandth of their size, in one element or packed again and again."""
+    monkeypatch.setattr(mat, "_MOST_BYTES", 1 << 20)
+    path = one_mat(views, skeleton=np.zeros((5, 75)))
+    head = path.read_bytes()[:128]
+    packed = zlib.compress(bytes(3 << 20)) if levels < 3000 else b""
+    for _ in range(levels - 1):
+        packed = zlib.compress(struct.pack("<II", 15, len(packed)) + packed)
+    path.write_bytes(head + struct.pack("<II", 15, len(packed)) + packed)
+    with pytest.raises(UserError, match=r"gc1_body1\.mat"):
+        ks20.read(views)
+
+
+@pytest.mark.parametrize("name", ["gc1_body1_5.csv", "gc1_body1_5.0.txt", "gc1_body1_05"])
+def test_two_frames_of_one_time(views, name):
+    put(views, f"frontal/{name}", frame(0))
+    with pytest.raises(UserError, match=r"frontal/gc1_body1_.*has the same time"):
+        ks20.read(views)
+
+
+def test_a_folder_in_a_view_is_named(views):
+    put(views, "frontal/more/gc1_body1_6.txt", frame(0))
+    with pytest.raises(UserError, match="frontal/more"):
+        ks20.read(views)
+
+
 def test_matlab_files_without_time_keep_their_order(views):
     array = np.random.default_rng(0).normal(size=(20, 25, 3))
     one_mat(views, skeleton=array)
@@ -182,10 +234,11 @@ def test_matlab_files_without_time_keep_their_order(views):
         ({"a": np.zeros((5, 75)), "b": np.zeros((5, 75))}, "exactly one array"),
         ({"skeleton": np.array([{"x": 1}], dtype=object)}, "exactly one array"),
         ({}, "found nothing"),
-        ({"skeleton": np.full((5, 75), np.nan)}, "NaN or infinity"),
+        ({"skeleton": np.full((5, 75), np.inf)}, "not finite"),
+        ({"skeleton": np.full((5, 75), 1e30)}, "metres"),
         ({"skeleton": np.zeros((5, 75)), "time": np.arange(4)}, "one number a frame"),
     ],
-    ids=["joints", "two", "object", "nothing", "nan", "time"],
+    ids=["joints", "two", "object", "nothing", "inf", "far", "time"],
 )
 def test_matlab_faults_name_the_file(views, entries, message):
     path = one_mat(views, **entries)
@@ -224,9 +277,9 @@ def test_matlab_numbers_stored_small_and_in_the_other_byte_order(tmp_path):
     )
     path = tmp_path / "x.mat"
     path.write_bytes(b"MATLAB 5.0".ljust(124) + b"\x01\x00MI" + element(14, inside))
-    frames, times, _ = mat.read_frames(path, 25)
-    assert times is None and frames.dtype == np.float64
-    np.testing.assert_array_equal(frames.reshape(2, 75), values)
+    found = mat.read_frames(path, 25)
+    assert found.times is None and found.frames.dtype == np.float64
+    np.testing.assert_array_equal(found.frames.reshape(2, 75), values)
     np.testing.assert_array_equal(loadmat(path)["walk"], values)
 
 
@@ -249,7 +302,7 @@ def test_damaged_matlab_files_never_do_worse_than_an_error(tmp_path, compressed,
         data[int(place * len(data))] = byte
     path.write_bytes(data)
     try:
-        frames, _, _ = mat.read_frames(path, 25)
+        frames = mat.read_frames(path, 25).frames
     except UserError as error:
         assert str(path) in str(error)
     else:

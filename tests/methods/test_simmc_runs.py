@@ -9,6 +9,7 @@ import torch
 from simmc.errors import UserError
 from simmc.methods import simmc as method
 from simmc.methods.matching import encode
+from simmc.methods.training import load_weights
 from simmc.runs import checkpoints
 from tests.methods import make
 
@@ -174,3 +175,37 @@ def test_an_incomplete_checkpoint_is_refused_by_name(tmp_path):
     del state["selectors"]
     with pytest.raises(UserError, match=r"last\.pt cannot be continued"):
         make.training().restore(state, tmp_path / "last.pt")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"network": None},
+        {"network": {"w": torch.zeros(1)}},
+        {"optimizer": None},
+        {"optimizer": {"first": torch.zeros(()), "second": torch.zeros(()), "steps": 1}},
+        {"selectors": {"paper": 3, "label_free": 3}},
+        {"seeds": {"data": "9" * 5000, "masks": "{}", "weights": ""}},
+        {"epoch": float("inf")},
+        {"epoch": 10**30},
+        {"previous_labels": torch.zeros(2, 3)},
+        {"previous_labels": [[0]]},
+        {"data": torch.zeros(3)},
+    ],
+    ids=str,
+)
+def test_a_checkpoint_of_wrong_contents_is_refused_by_name(change, tmp_path):
+    state = make.training().state() | change
+    with pytest.raises(UserError, match=r"last\.pt|random state"):
+        make.training().restore(state, tmp_path / "last.pt")
+
+
+@pytest.mark.parametrize(
+    "change", [{"network": None}, {"network": {3: 4}}, {"epoch": float("inf")}, {"epoch": "3"}]
+)
+def test_weights_of_wrong_contents_are_refused_by_name(change, tmp_path):
+    training = make.training()
+    path = tmp_path / "best.pt"
+    checkpoints.save(path, {"epoch": 1, "network": training.network.state_dict()} | change)
+    with pytest.raises(UserError, match=r"best\.pt"):
+        load_weights(training.network, path, "--H")

@@ -156,3 +156,13 @@ def test_the_exponential():
     exact = np.exp(x.astype(np.float64))
     assert np.abs(found[x > -87] / exact[x > -87] - 1).max() < 3e-7
     assert (found[x <= -87] < 2e-38).all()
+
+
+def test_shapes_that_compiled_loops_would_not_check():
+    layer = StructuralRelations(np.eye(5, dtype=bool), generator=torch.Generator())
+    for shape in ((4, 3, 7), (5, 2, 7), (5, 3)):
+        with pytest.raises(ValueError, match="5 nodes"):
+            layer(torch.zeros(shape))
+    for target, source in (((4, 8, 9), (5, 8, 7)), ((4, 7, 9), (5, 7, 9)), ((4, 8), (5, 8))):
+        with pytest.raises(ValueError, match="levels"):
+            collaborative_relation(torch.zeros(target), torch.zeros(source))

@@ -152,3 +152,10 @@ def test_initial_weights():
     sizes = sum(p.numel() for p in plain.parameters())
     assert sizes == 3 * ((20 + 64 + 1) * 256 + (64 + 64 + 1) * 256)
     assert "offset" not in " ".join(plain.state_dict())
+
+
+def test_a_state_of_another_batch():
+    stack = StackedLSTM(1, 3, 4, 1, generator=torch.Generator())
+    h = torch.zeros(1, 1, 2, 4)
+    with pytest.raises(ValueError, match="state of shape"):
+        stack(torch.zeros(1, 2, 5, 3), (torch.zeros(1, 1, 5, 4), h))

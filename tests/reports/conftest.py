@@ -29,7 +29,7 @@ def make_run(tmp_path):
                 "label_free": None if paper is None else rates(paper - 0.01, epoch=2),
             },
             "settings": {"lambda": 0.5, "q": 2, "encoder": "mlp", "seed": 0},
-            "data": {"manifest_sha256": "a"},
+            "data": {"manifest_sha256": "a", "checked": True},
         }
         results.update(changes)
         folder = tmp_path / "ReID_Models" / str(results["dataset"]) / str(results["probe"]) / name

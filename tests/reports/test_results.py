@@ -37,7 +37,7 @@ def test_a_lost_pointer_is_no_crash(make_run):
 def test_missing_keys_are_shown_as_unknown(tmp_path):
     folder = tmp_path / "bare"
     folder.mkdir()
-    (folder / "results.json").write_text('{"protocols": [], "settings": null, "data": 3}')
+    (folder / "results.json").write_text('{"protocols": {}, "settings": null}')
     run = results.load(folder)
     assert (run.text("dataset"), run.settings, run.checksum, run.generated) == ("?", {}, "", False)
     assert run.protocol("paper") is None

@@ -95,7 +95,9 @@ def as_rows(features: torch.Tensor) -> torch.Tensor:
     if features.ndim != 2:
         shape = tuple(features.shape)
         raise ValueError(f"features must be two-dimensional (N, d), not of shape {shape}")
-    narrow = features.dtype in (torch.float16, torch.bfloat16, torch.float32)
+    if features.is_complex():
+        raise ValueError("features must be real numbers, not complex ones")
+    narrow = features.is_floating_point() and features.dtype != torch.float64
     rows = features.detach().to(torch.float32 if narrow else torch.float64).contiguous()
     finite = rows.isfinite().all(1)
     if not finite.all():

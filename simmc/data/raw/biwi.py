@@ -6,14 +6,15 @@ lines count, and the frame is dropped if one of their joints is lost.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from simmc.data.raw import ias, text
+from simmc.data.raw import files, ias
 from simmc.data.recordings import Progress, ReadOptions, Recording, silent
 from simmc.errors import UserError
 
 SETS = {"Training": "Training", "Walking": "Testing/Walking", "Still": "Testing/Still"}
-LAYOUT = text.Layout(lines=20, columns=(1, 2, 3, 6), more_lines=True)
+LAYOUT = replace(ias.LAYOUT, more_lines=True)
 
 
 def read(
@@ -27,17 +28,19 @@ def read(
     jobs = [
         (role, folder, paths)
         for role, part in SETS.items()
-        for folder, paths in sorted(text.leaves(root / part, ias.FILES))
+        for folder, paths in sorted(files.leaves(root / part, ias.ENDING))
     ]
     return [
-        ias.read_leaf(root, folder, paths, LAYOUT, _label(folder), role)
+        ias.read_leaf(root, folder, paths, LAYOUT, _label(root / SETS[role], folder), role)
         for role, folder, paths in progress(jobs)
     ]
 
 
-def _label(folder: Path) -> int:
-    if not folder.name.isdecimal():
+def _label(part: Path, folder: Path) -> int:
+    outer = folder.relative_to(part).parts[:-1]
+    if any(name.isdecimal() for name in outer):
         raise UserError(
-            f"{folder}: the folder's name is the person's number in BIWI, such as 001; rename it"
+            f"{folder}: lies inside the folder of another person; a person's folder holds frames, "
+            "no further folders: move it"
         )
-    return int(folder.name)
+    return files.person_number(folder, folder.name, "001")

@@ -3,7 +3,7 @@
 There is no public raw format (docs/data.md 2.5); this one is ours. A video is named by subject,
 condition, take and view, ``001-nm-01-090.npy`` or ``001/nm-01/090.npy``. It holds (T, 14, 3): an
 array, a JSON list of frames (or ``{"frames": [...]}``), or lines of 42 numbers x1,y1,z1,x2,... with
-or without a header.
+or without a header. NaN (in JSON also null) is the coordinate of a joint that was not seen.
 """
 
 from __future__ import annotations
@@ -12,22 +12,29 @@ import csv
 import hashlib
 import io
 import json
-import os
+import math
 import re
+import tokenize
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from simmc.data.raw import text
+from simmc.data.plausible import check_coordinates
+from simmc.data.raw import files, text
 from simmc.data.recordings import Progress, ReadOptions, Recording, silent
 from simmc.errors import UserError
 
 N_JOINTS = 14
 VIEWS = tuple(range(0, 181, 18))  # degrees
 _KINDS = (".npy", ".json", ".csv")
-_NAME = re.compile(r"(?:.*-)?(\d{3})-(nm|bg|cl)-(\d{2})-(\d{3})")
+_NAME = re.compile(r"(?:.*-)?(\d{3})-(nm|bg|cl)-(\d{2})-(\d{3})", re.ASCII)
 _EXAMPLE = "001-nm-01-090.npy or 001/nm-01/090.npy"
+# what json, csv and numpy's reader of headers raise at damaged bytes
+FAULTS = (
+    *(ValueError, TypeError, OverflowError, MemoryError, RecursionError, EOFError, SyntaxError),
+    *(csv.Error, tokenize.TokenError),
+)
 _Key = tuple[str, str, str, str]  # subject, condition, take, view
 
 
@@ -50,13 +57,11 @@ def read(
 
 
 def _files(root: Path) -> list[Path]:
-    if not root.is_dir():
-        raise UserError(f"{root}: the folder is missing; put the raw data there (docs/data.md)")
     return [
-        Path(folder) / name
-        for folder, _, names in os.walk(root, followlinks=True)
+        folder / name
+        for folder, _, names in files.walk(root)
         for name in names
-        if name.endswith(_KINDS) and not name.startswith((".", "generated."))
+        if name.endswith(_KINDS) and not name.startswith("generated.")
     ]
 
 
@@ -74,11 +79,11 @@ def _key(root: Path, path: Path) -> _Key:
 
 def _read_video(root: Path, key: _Key, path: Path) -> Recording:
     subject, condition, take, view = key
-    data = text.read_bytes(path)
+    data = files.read_bytes(path)
     parse = {".npy": _parse_npy, ".json": _parse_json, ".csv": _parse_csv}[path.suffix]
     try:
         frames = parse(data)
-    except (ValueError, TypeError, OSError, EOFError, RecursionError) as error:
+    except FAULTS as error:
         raise UserError(
             f"{path}: cannot be read as (T, {N_JOINTS}, 3) numbers ({error}); "
             "write it as docs/data.md says"
@@ -89,8 +94,7 @@ def _read_video(root: Path, key: _Key, path: Path) -> Recording:
             f"(T, {N_JOINTS}, 3) are due; write it as docs/data.md says"
         )
     frames = np.ascontiguousarray(frames, dtype=np.float64)
-    if not np.isfinite(frames).all():
-        raise UserError(f"{path}: holds NaN or infinity; leave out frames without a pose")
+    check_coordinates(frames, str(path), unseen=True)
     return Recording(
         name=path.relative_to(root).as_posix(),
         identity=int(subject),
@@ -98,14 +102,22 @@ def _read_video(root: Path, key: _Key, path: Path) -> Recording:
         role=condition,
         attributes={"subject": subject, "condition": condition, "take": take, "view": view},
         sha256=hashlib.sha256(data).hexdigest(),
+        files=[path],
     )
 
 
 def _parse_npy(data: bytes) -> np.ndarray:
-    array = np.load(io.BytesIO(data), allow_pickle=False)
-    if not isinstance(array, np.ndarray):
-        raise ValueError("an archive where one array is due")
-    return array
+    file = io.BytesIO(data)
+    version = np.lib.format.read_magic(file)
+    header = {(1, 0): np.lib.format.read_array_header_1_0}.get(
+        version, np.lib.format.read_array_header_2_0
+    )
+    shape, by_column, dtype = header(file)
+    # before anything is set up for the numbers that a damaged header claims
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(data) - file.tell():
+        raise ValueError("the file is no plain array or its header and size disagree")
+    array = np.frombuffer(data, dtype, offset=file.tell())
+    return array.reshape(shape, order="F" if by_column else "C")
 
 
 def _parse_json(data: bytes) -> np.ndarray:
@@ -114,7 +126,12 @@ def _parse_json(data: bytes) -> np.ndarray:
         if "frames" not in content:
             raise ValueError("no entry 'frames'")
         content = content["frames"]
-    frames = np.array(content)
+    # as objects first: one long text among numbers would make every number as long
+    cells = np.array(content, dtype=object)
+    wrong = set(map(type, cells.ravel().tolist())) - {int, float, type(None)}
+    if wrong:
+        raise ValueError(f"{wrong.pop().__name__} where a number is due")
+    frames = cells.astype(np.float64)
     return frames.reshape(-1, N_JOINTS, 3) if frames.size == 0 else frames
 
 
@@ -125,12 +142,12 @@ def _parse_csv(data: bytes) -> np.ndarray:
     for number, row in enumerate(rows, start=1):
         if len(row) != 3 * N_JOINTS:
             raise ValueError(f"frame {number} has {len(row)} numbers, not {3 * N_JOINTS}")
-    return np.array([[float(cell) for cell in row] for row in rows]).reshape(-1, N_JOINTS, 3)
+    for number, row in enumerate(rows, start=1):
+        if fault := next(filter(None, map(text.fault_of, row)), ""):
+            raise ValueError(f"frame {number}: {fault}")
+    cells = [[text.number(cell) for cell in row] for row in rows]
+    return np.array(cells, dtype=np.float64).reshape(-1, N_JOINTS, 3)
 
 
 def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+    return not math.isinf(text.number(cell))

@@ -1,8 +1,8 @@
 """Raw IAS-Lab: ``{Training,TestingA,TestingB}/.../*skel.txt``, one file a frame (docs/data.md 2.1).
 
 Each folder without folders in it is one recording of one person. A line is joint id, x, y, z
-(metres), two image coordinates, tracking state, quality; frames with a lost joint (state 0) are
-dropped and the recording closes up.
+(metres), two image coordinates, tracking state, quality, in some files six more fields about the
+joint's orientation; frames with a lost joint (state 0) are dropped and the recording closes up.
 """
 
 from __future__ import annotations
@@ -11,14 +11,16 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from simmc.data.raw import text
+import numpy as np
+
+from simmc.data.raw import files, text
 from simmc.data.recordings import Progress, ReadOptions, Recording, silent
 from simmc.errors import UserError
 
 SETS = ("Training", "TestingA", "TestingB")
-FILES = "skel.txt"
+ENDING = "skel.txt"
 LOST = 0  # tracking state of a joint that the sensor does not see
-LAYOUT = text.Layout(lines=20, columns=(1, 2, 3, 6))
+LAYOUT = text.Layout(lines=20, fields=(8, 14), state=6, person_ids=True)
 Leaf = tuple[str, Path, list[Path]]  # set, folder, frame files
 
 _log = logging.getLogger("simmc")
@@ -35,7 +37,7 @@ def read(
     by_name = options is not None and options.ias_label_order == "name"
     leaves = []
     for part in SETS:
-        found = text.leaves(root / part, FILES)
+        found = files.leaves(root / part, ENDING)
         leaves += [(part, *leaf) for leaf in (sorted(found) if by_name else found)]
     people = [_person(root, leaf) for leaf in leaves]
     labels = _labels_by_name(root, leaves, people) if by_name else _labels_by_walk(leaves, people)
@@ -50,10 +52,21 @@ def read_leaf(
     root: Path, folder: Path, paths: Sequence[Path], layout: text.Layout, label: int, role: str
 ) -> Recording:
     """One recording without its frames of lost joints; also BIWI's."""
-    values, digest = text.read_frames(paths, layout)
-    seen = (values[..., 3] != LOST).all(axis=1)
-    name = folder.relative_to(root).as_posix()
-    return Recording(name, label, values[seen][..., :3], role, sha256=digest)
+    found = text.read_frames(paths, layout)
+    seen = (found.states != LOST).all(axis=1)
+    return Recording(
+        name=folder.relative_to(root).as_posix(),
+        identity=label,
+        frames=found.coordinates[seen],
+        role=role,
+        sha256=found.sha256,
+        files=paths,
+        counts={
+            "lost_frames": int(np.count_nonzero(~seen)),
+            "more_bodies": found.more_bodies,
+            "unordered_frames": found.unordered,
+        },
+    )
 
 
 def _person(root: Path, leaf: Leaf) -> str:

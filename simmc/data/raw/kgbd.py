@@ -7,7 +7,6 @@ file order, as in the released ``.npy`` files.
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
+from simmc.data.raw import files, text
 from simmc.data.recordings import Progress, ReadOptions, Recording, silent
 from simmc.errors import UserError
 
@@ -32,11 +32,14 @@ JOINT_NAMES = (
 _J = len(JOINT_NAMES)
 _COLUMNS = ("name", "x", "y", "z")
 _CONVERT = csv.ConvertOptions(
+    null_values=[],
     column_types={
         "name": pa.dictionary(pa.int32(), pa.string()),
         **{axis: pa.float64() for axis in "xyz"},
-    }
+    },
 )
+_PERSON = re.compile(r"Person(\d+)", re.ASCII)
+_WALK = re.compile(r"(\d+)\.txt", re.ASCII)
 _PARSE = csv.ParseOptions(delimiter=";", quote_char=False)
 
 
@@ -57,40 +60,42 @@ def read(
 def walks(root: Path) -> list[Path]:
     """The files to read, numerically sorted; UserError where the folder holds none."""
     folder = root / FOLDER
-    found = [
-        (int(person[1]), int(file[1]), path)
-        for path in folder.glob("Person*/*.txt")
-        if (person := re.fullmatch(r"Person(\d+)", path.parent.name))
-        and (file := re.fullmatch(r"(\d+)\.txt", path.name))
-    ]
+    found: dict[tuple[int, int], Path] = {}
+    for path in sorted(folder.glob("Person*/*.txt")):
+        person = _PERSON.fullmatch(path.parent.name)
+        walk = _WALK.fullmatch(path.name)
+        if person is None or walk is None:
+            continue
+        who = files.person_number(path.parent, person[1], "Person001")
+        first = found.setdefault((who, int(walk[1])), path)
+        if first != path:
+            raise UserError(f"{path}: {first} is the same walk by its number; keep only one")
     if not found:
         raise UserError(
             f"{folder}: no PersonNNN/K.txt found there; unpack KGBD with scripts/get_kgbd.py "
             "or point --raw_root to the folder that holds KGBD"
         )
-    return [path for _, _, path in sorted(found)]
+    return [found[key] for key in sorted(found)]
 
 
 def _read_walk(root: Path, path: Path) -> Recording:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); check the file") from error
+    data = files.read_bytes(path)
     return Recording(
         name=path.relative_to(root).as_posix(),
         identity=int(path.parent.name.removeprefix("Person")),
         frames=_parse(path, data),
         sha256=hashlib.sha256(data).hexdigest(),
+        files=[path],
     )
 
 
 def _parse(path: Path, data: bytes) -> np.ndarray:
-    """Frames (T, 20, 3) float64 of one file's bytes."""
+    """Frames (T, 20, 3) float64 of one file's bytes; NaN where a joint was not seen."""
     # One block for the whole file: one chunk per column, and no copies to join chunks.
     how = csv.ReadOptions(column_names=_COLUMNS, use_threads=False, block_size=len(data) + 1)
     try:
         table = csv.read_csv(pa.py_buffer(data), how, _PARSE, _CONVERT)
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, OverflowError) as error:
         raise UserError(_fault(path, data)) from error
     names = table["name"].combine_chunks()
     rows = len(names)
@@ -103,7 +108,7 @@ def _parse(path: Path, data: bytes) -> np.ndarray:
     frames = np.empty((rows // _J, _J, 3))
     for axis, column in enumerate("xyz"):
         frames[..., axis] = table[column].to_numpy().reshape(-1, _J)
-    if not np.isfinite(frames).all():
+    if not text.plausible(frames):
         raise UserError(_fault(path, data))
     return frames
 
@@ -122,18 +127,10 @@ def _fault(path: Path, data: bytes) -> str:
             return f"{path}, line {number}: {len(fields)} fields where name;x;y;z is due; {advice}"
         if fields[0] != expected:
             return f"{path}, line {number}: joint {fields[0]!r} where {expected!r} is due; {advice}"
-        for text in fields[1:]:
-            if not _is_finite(text):
-                return f"{path}, line {number}: {text.strip()!r} is no finite number; {advice}"
+        for fault in filter(None, map(text.fault_of, fields[1:])):
+            return f"{path}, line {number}: {fault}; {advice}"
     if count == 0:
         return f"{path}: the file is empty; {advice}"
     if count % _J:
         return f"{path}: ends inside a frame ({count} lines, no multiple of {_J}); {advice}"
     return f"{path}: cannot be read as lines of name;x;y;z; {advice}"
-
-
-def _is_finite(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False

@@ -1,20 +1,20 @@
 """Raw KS20: five view folders with one text file a frame, or one ``.mat`` file a recording.
 
 Text: ``<view>/gc1_body7_<timestamp>.txt`` (any ending or none), 25 lines ``joint id,x,y,z``
-(docs/data.md 2.3). MATLAB: ``<view>/gc1_body7.mat`` with one array (T, 25, 3) or (T, 75) and, if
-there are timestamps, ``time`` (T,). Metres, camera space. Nothing is filtered.
+(docs/data.md 2.3). MATLAB: ``<view>/gc1_body7.mat`` with one array (T, 25, 3), or (T, 75) of x, y,
+z of the first joint, then of the second and so on; and, if there are timestamps, ``time`` (T,).
+Metres, camera space. Nothing is filtered.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
-from simmc.data.raw import mat, text
+from simmc.data.raw import files, mat, text
 from simmc.data.recordings import Progress, ReadOptions, Recording, silent
 from simmc.errors import UserError
 
@@ -22,9 +22,9 @@ VIEWS = ("frontal", "left_diagonal", "left_lateral", "right_diagonal", "right_la
 BODIES = (*range(1, 5), *range(7, 10), *range(11, 18), *range(19, 25))
 LABELS = {body: label for label, body in enumerate(BODIES)}
 N_JOINTS = 25
-LAYOUT = text.Layout(lines=N_JOINTS, columns=(1, 2, 3))
-_TEXT = re.compile(r"(gc[123])_body(\d+)_(\d+(?:\.\d+)?)(?:\.[A-Za-z]\w*)?")
-_MAT = re.compile(r"(gc[123])_body(\d+)\.mat", re.IGNORECASE)
+LAYOUT = text.Layout(lines=N_JOINTS, fields=(4,))
+_TEXT = re.compile(r"(gc[123])_body(\d+)_(\d+(?:\.\d+)?)(?:\.[A-Za-z]\w*)?", re.ASCII)
+_MAT = re.compile(r"(gc[123])_body(\d+)\.mat", re.IGNORECASE | re.ASCII)
 _NAMES = "gc1_body7_<timestamp>.txt or gc1_body7.mat"
 
 
@@ -60,7 +60,7 @@ def read(
 def _sources(folder: Path) -> list[_Source]:
     """The recordings of one view, in the order of their file names."""
     found: dict[tuple[str, int], _Source] = {}
-    names = text.list_folder(folder, f"one view of KS20 ({_NAMES})")
+    names = files.list_folder(folder, f"one view of KS20 ({_NAMES})")
     for name in names:
         match = _TEXT.fullmatch(name) or _MAT.fullmatch(name)
         if match is None:
@@ -71,7 +71,8 @@ def _sources(folder: Path) -> list[_Source]:
                 f"{folder / name}: KS20 has no body {body}, only {', '.join(map(str, BODIES))}; "
                 "rename the file or take it away"
             )
-        source = found.setdefault((match[1], body), _Source(folder.name, match[1], body))
+        setting = match[1].lower()
+        source = found.setdefault((setting, body), _Source(folder.name, setting, body))
         time = match[3] if match.re is _TEXT else None
         if source.paths and (time is None or not source.times):
             raise UserError(
@@ -80,19 +81,32 @@ def _sources(folder: Path) -> list[_Source]:
         source.paths.append(folder / name)
         if time is not None:
             source.times.append(time)
+    for source in found.values():
+        _check_times(source)
     if not found:
         raise UserError(f"{folder}: holds no file named like {_NAMES}; put the raw data there")
     return sorted(found.values(), key=lambda source: source.key)
 
 
+def _check_times(source: _Source) -> None:
+    """UserError where two files hold the frame of one time."""
+    known: dict[Decimal, Path] = {}
+    for time, path in zip(source.times, source.paths, strict=False):
+        first = known.setdefault(Decimal(time), path)
+        if first != path:
+            raise UserError(f"{path}: {first.name} has the same time; keep only one of them")
+
+
 def _read_source(as_text: bool, source: _Source) -> Recording:
     if source.times:
         paths = [source.paths[place] for place in _order(source.times, as_text)]
-        frames, digest = text.read_frames(paths, LAYOUT)
+        found = text.read_frames(paths, LAYOUT)
+        frames, digest, counts = found.coordinates, found.sha256, {}
     else:
-        frames, times, data = mat.read_frames(source.paths[0], N_JOINTS)
-        digest = hashlib.sha256(data).hexdigest()
-        frames = frames if times is None else frames[_order(times, as_text)]
+        array = mat.read_frames(source.paths[0], N_JOINTS)
+        digest, counts = array.sha256, {"flat_arrays": int(array.flat)}
+        frames = array.frames
+        frames = frames if array.times is None else frames[_order(array.times, as_text)]
     return Recording(
         name=f"{source.view}/{source.setting}_body{source.body}",
         identity=LABELS[source.body],
@@ -104,6 +118,8 @@ def _read_source(as_text: bool, source: _Source) -> Recording:
             "body": str(source.body),
         },
         sha256=digest,
+        files=source.paths,
+        counts=counts,
     )
 
 

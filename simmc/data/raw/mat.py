@@ -7,6 +7,7 @@ type, a size and so many bytes; a variable is an element that holds elements.
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import zlib
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from simmc.data.raw import text
+from simmc.data.plausible import check_coordinates
+from simmc.data.raw import files
 from simmc.errors import UserError
 
 FRAMES = "skeleton"  # the name our writer uses; on reading any name will do
@@ -29,6 +31,7 @@ _STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8
 }
 _NUMERIC = range(6, 16)  # classes double, single, int8 ... uint64
 _HEADER = 128
+_MOST_BYTES = 1 << 28  # 2.5 hours of 25 joints at 30 Hz take half of it
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _RESAVE = "load it in MATLAB and save it again with save(file, 'skeleton', '-v7')"
 
@@ -51,24 +54,30 @@ class _Variable:
         return values.reshape(self.shape, order="F")
 
 
-def read_frames(path: Path, n_joints: int) -> tuple[np.ndarray, list[str] | None, bytes]:
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """One recording out of a MATLAB file."""
+
+    frames: np.ndarray  # (T, J, 3) float64; NaN where a joint was not seen
+    times: list[str] | None  # the entry ``time`` as texts
+    flat: bool  # the array is (T, 3 J): x, y, z of the first joint, then of the second, ...
+    sha256: str
+
+
+def read_frames(path: Path, n_joints: int) -> Frames:
     """The one array of (T, J, 3) or (T, 3 J) numbers in the file, and timestamps if it has them.
 
     Args:
         path: a MATLAB file of level 5.
         n_joints: J.
-
-    Returns:
-        Frames (T, J, 3) float64; the entry ``time`` as texts, or None where there is none; and the
-        bytes of the file.
     """
-    data = text.read_bytes(path)
+    data = files.read_bytes(path)
     order = _byte_order(path, data)
     try:
         variables = list(_variables(memoryview(data)[_HEADER:], order))
         fitting = [v for v in variables if _fits(v, n_joints)]
         arrays = {v.name: v.load() for v in variables if v in fitting or v.name == TIME}
-    except (ValueError, struct.error, zlib.error) as error:
+    except (ValueError, OverflowError, MemoryError, struct.error, zlib.error) as error:
         raise UserError(
             f"{path}: damaged, no MATLAB file ({error}); fetch or save it again"
         ) from error
@@ -78,11 +87,11 @@ def read_frames(path: Path, n_joints: int) -> tuple[np.ndarray, list[str] | None
             f"{path}: exactly one array of shape (T, {n_joints}, 3) or (T, {3 * n_joints}) is due, "
             f"found {listed}; save the frames as one such array"
         )
-    frames = np.ascontiguousarray(arrays[fitting[0].name].reshape(-1, n_joints, 3))
-    if not np.isfinite(frames).all():
-        raise UserError(f"{path}: {fitting[0].name} holds NaN or infinity; mend the recording")
+    array = arrays[fitting[0].name]
+    frames = np.ascontiguousarray(array.reshape(-1, n_joints, 3))
+    check_coordinates(frames, f"{path}, {fitting[0].name}", unseen=True)
     times = _times(path, arrays[TIME], len(frames)) if TIME in arrays else None
-    return frames, times, data
+    return Frames(frames, times, array.ndim == 2, hashlib.sha256(data).hexdigest())
 
 
 def _fits(variable: _Variable, n_joints: int) -> bool:
@@ -125,9 +134,21 @@ def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
 def _variables(data: memoryview, order: str) -> Iterator[_Variable]:
     for kind, content in _elements(data, order):
         if kind == _COMPRESSED:
-            yield from _variables(memoryview(zlib.decompress(content)), order)
+            inside = memoryview(_decompressed(content))
+            yield from (
+                _variable(part, order) for k, part in _elements(inside, order) if k == _MATRIX
+            )
         elif kind == _MATRIX:
             yield _variable(content, order)
+
+
+def _decompressed(content: memoryview) -> bytes:
+    """What one element holds compressed; a small file may claim to hold more than any recording."""
+    inflate = zlib.decompressobj()
+    data = inflate.decompress(content, _MOST_BYTES)
+    if not inflate.eof:
+        raise ValueError(f"an element is cut short or holds more than {_MOST_BYTES:,} bytes")
+    return data
 
 
 def _variable(content: memoryview, order: str) -> _Variable:

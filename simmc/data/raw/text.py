@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,136 +17,192 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
+from simmc.data.plausible import LIMIT_METRES
+from simmc.data.raw.files import read_bytes
 from simmc.errors import UserError
 
 _PARSE = csv.ParseOptions(delimiter=",", quote_char=False)
+_NAN = re.compile(r"[+-]?nan(\(\w*\))?", re.IGNORECASE)  # C libraries write "-nan(ind)"
+_ADVICE = "restore the file or take it away"
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a frame's file holds."""
+    """What a frame's file holds: a line a joint, joint id, x, y, z and more."""
 
     lines: int  # joints, one line each
-    columns: tuple[int, ...]  # places of the numbers to read within a line
+    fields: tuple[int, ...]  # how many fields a line may have
+    state: int | None = None  # place of the tracking state, if lines have one
+    # The first field may also be the number of the person instead, the same in all lines.
+    person_ids: bool = False
     more_lines: bool = False  # further lines belong to other bodies and are not read
 
+    @property
+    def columns(self) -> tuple[int, ...]:
+        """The fields that are read: id, x, y, z and the state."""
+        return (0, 1, 2, 3) if self.state is None else (0, 1, 2, 3, self.state)
 
-def read_frames(paths: Sequence[Path], layout: Layout) -> tuple[np.ndarray, str]:
-    """The numbers (T, lines, columns) float64 of one file a frame, and the sha256 of all bytes.
 
-    Values are bit-equal to Python's ``float`` of the text, and finite.
-    """
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """One recording out of files of one frame each."""
+
+    coordinates: np.ndarray  # (T, lines, 3) float64, metres; NaN where a joint was not seen
+    states: np.ndarray  # (T, lines) float64; 1 where the layout has no state
+    sha256: str  # of all bytes
+    unordered: int  # frames whose first field says nothing of the order of joints
+    more_bodies: int  # files with further lines
+
+
+def read_frames(paths: Sequence[Path], layout: Layout) -> Frames:
+    """Reads one file a frame; values are bit-equal to Python's ``float`` of the text."""
     blobs = [read_bytes(path) for path in paths]
     digest = hashlib.sha256()
     for blob in blobs:
         digest.update(blob)
-    values = _fast(blobs, layout)
+    bodies, more = _first_bodies(blobs, layout)
+    values = _fast(bodies, layout)
     if values is None:
-        frames = [_frame(path, blob, layout) for path, blob in zip(paths, blobs, strict=True)]
-        values = np.array(frames).reshape(-1, layout.lines, len(layout.columns))
-    return values, digest.hexdigest()
+        rows = [_frame(path, blob, layout) for path, blob in zip(paths, blobs, strict=True)]
+        values = np.array(rows).reshape(-1, layout.lines, len(layout.columns))
+    ids = values[..., 0]
+    unordered = int(np.count_nonzero((ids == ids[:, :1]).all(axis=1)))
+    _check_same_ids(paths, ids, unordered)
+    states = np.ones(ids.shape) if layout.state is None else values[..., 4]
+    return Frames(values[..., 1:4], states, digest.hexdigest(), unordered, more)
 
 
-def read_bytes(path: Path) -> bytes:
-    """The whole file; UserError where it cannot be read."""
+def number(text: str) -> float:
+    """The number as Python reads it, NaN included; infinity where it is none."""
+    text = text.strip()
+    if _NAN.fullmatch(text):
+        return math.nan
     try:
-        with path.open("rb", buffering=0) as file:  # there are very many, and no second read
-            return file.readall()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); check the file") from error
+        value = float(text) if "_" not in text else math.inf
+    except ValueError:
+        return math.inf
+    return math.inf if math.isnan(value) else value
 
 
-def list_folder(folder: Path, what: str) -> list[str]:
-    """Names in a folder, without hidden ones, as text sorts them."""
-    try:
-        return sorted(path.name for path in folder.iterdir() if path.name[0] != ".")
-    except OSError as error:
-        raise UserError(
-            f"{folder}: cannot be listed ({error.strerror}); {what} is due there (docs/data.md)"
-        ) from error
+def fault_of(text: str) -> str:
+    """What is wrong with a coordinate, or nothing."""
+    value = number(text)
+    if math.isinf(value):
+        return f"{text.strip()!r} is no finite number"
+    if abs(value) > LIMIT_METRES:
+        return f"{text.strip()!r} is no position in metres (beyond {LIMIT_METRES:g} m)"
+    return ""
 
 
-def leaves(folder: Path, files: str) -> list[tuple[Path, list[Path]]]:
-    """Folders without folders in them, in `os.walk` order, each with its frame files.
-
-    Args:
-        folder: where to start.
-        files: a file whose name contains this text is a frame; frames are sorted by path as text.
-    """
-    if not folder.is_dir():
-        raise UserError(f"{folder}: the folder is missing; put the raw data there (docs/data.md)")
-    found = []
-    for path, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        if folders:
-            continue
-        here = Path(path)
-        frames = [here / name for name in sorted(names) if files in name and name[0] != "."]
-        if not frames:
-            raise UserError(f"{here}: holds no frame (*{files}*); fill the folder or take it away")
-        found.append((here, frames))
-    return found
+def plausible(frames: np.ndarray) -> bool:
+    """Whether all coordinates, NaN apart, are within the bound of `simmc.data.plausible`."""
+    low, high = (
+        np.fmin.reduce(frames, axis=None, initial=0),
+        np.fmax.reduce(frames, axis=None, initial=0),
+    )
+    return bool(low >= -LIMIT_METRES and high <= LIMIT_METRES)
 
 
-def _fast(blobs: Sequence[bytes], layout: Layout) -> np.ndarray | None:
+def _first_bodies(blobs: Sequence[bytes], layout: Layout) -> tuple[list[bytes], int]:
+    """The lines of each file that are read, and how many files go on behind them."""
+    if not layout.more_lines:
+        return [blob.rstrip() for blob in blobs], 0
+    n = layout.lines
+    split = [blob.split(b"\n", n) for blob in blobs]
+    more = sum(len(lines) > n and bool(lines[n].strip()) for lines in split)
+    return [b"\n".join(lines[:n]) for lines in split], more
+
+
+def _fast(bodies: Sequence[bytes], layout: Layout) -> np.ndarray | None:
     """All numbers in one parse, or None where the slow way has to look."""
     n = layout.lines
-    if layout.more_lines:
-        bodies = [b"\n".join(blob.split(b"\n", n)[:n]) for blob in blobs]
-    else:
-        bodies = [blob.rstrip() for blob in blobs]
     if not bodies or any(body.count(b"\n") != n - 1 for body in bodies):
         return None
     joined = b"\n".join(bodies)
-    names = [f"f{column}" for column in layout.columns]  # as the parser names nameless columns
+    first = joined.partition(b"\n")[0].rstrip()
+    count = first.count(b",") + 1
+    if count - first.endswith(b",") not in layout.fields:
+        return None
+    # with as many names as there are fields, a line with more or fewer is an error
+    names = [f"f{place}" for place in range(count)]
+    read = [names[place] for place in layout.columns]
     convert = csv.ConvertOptions(
-        column_types=dict.fromkeys(names, pa.float64()), include_columns=names, null_values=[]
+        column_types=dict.fromkeys(read, pa.float64()), include_columns=read, null_values=[]
     )
-    how = csv.ReadOptions(
-        autogenerate_column_names=True, use_threads=False, block_size=len(joined) + 1
-    )
+    how = csv.ReadOptions(column_names=names, use_threads=False, block_size=len(joined) + 1)
     try:
         table = csv.read_csv(pa.py_buffer(joined), how, _PARSE, convert)
-    except (pa.ArrowInvalid, pa.ArrowKeyError):
+    except (pa.ArrowException, OverflowError):
         return None
     if len(table) != n * len(bodies):  # empty lines
         return None
-    values = np.stack([table[name].to_numpy() for name in names], axis=-1)
-    return values.reshape(-1, n, len(names)) if np.isfinite(values).all() else None
+    values = np.stack([table[name].to_numpy() for name in read], axis=-1)
+    values = values.reshape(-1, n, len(read))
+    if not np.isfinite(values[..., layout.columns.index(layout.state or 0)]).all():
+        return None
+    if not plausible(values[..., 1:4]):
+        return None
+    return values if _ordered(values[..., 0], layout).all() else None
+
+
+def _ordered(ids: np.ndarray, layout: Layout) -> np.ndarray:
+    """Whether the ids (..., lines) of a frame are 0, 1, ... or 1, 2, ..., or a person's number."""
+    start = ids[..., :1]
+    joints = ids - start == np.arange(layout.lines)
+    found = joints.all(axis=-1) & ((start == 0) | (start == 1))[..., 0]
+    return found | (ids == start).all(axis=-1) if layout.person_ids else found
+
+
+def _check_same_ids(paths: Sequence[Path], ids: np.ndarray, unordered: int) -> None:
+    """UserError where the frames of a recording number their joints in different ways."""
+    if unordered == len(ids):
+        return
+    wrong = (ids != ids[0]).any(axis=1)
+    if wrong.any():
+        raise UserError(
+            f"{paths[int(wrong.argmax())]}, line 1: the joint ids in the first field are not those "
+            f"of {paths[0].name}; {_ADVICE}"
+        )
 
 
 def _frame(path: Path, blob: bytes, layout: Layout) -> list[list[float]]:
     """The numbers of one file, line by line."""
-    advice = "restore the file or take it away"
     lines = [
-        (number, line)
-        for number, line in enumerate(blob.decode("latin-1").splitlines(), start=1)
+        (place, line)
+        for place, line in enumerate(blob.decode("latin-1").splitlines(), start=1)
         if line.strip()
     ]
     if len(lines) < layout.lines or (len(lines) > layout.lines and not layout.more_lines):
         raise UserError(
-            f"{path}: {len(lines)} lines where {layout.lines} (one a joint) are due; {advice}"
+            f"{path}: {len(lines)} lines where {layout.lines} (one a joint) are due; {_ADVICE}"
         )
-    values = []
-    for number, line in lines[: layout.lines]:
-        fields = line.split(",")
-        if len(fields) <= max(layout.columns):
-            raise UserError(
-                f"{path}, line {number}: {len(fields)} fields where at least "
-                f"{max(layout.columns) + 1} are due, separated by commas; {advice}"
-            )
-        values.append([_number(fields[column], path, number) for column in layout.columns])
+    lines = lines[: layout.lines]
+    values = [_line(f"{path}, line {place}", line, layout) for place, line in lines]
+    ids = np.array(values)[:, 0]
+    if not _ordered(ids, layout):
+        # a frame of one person's number is told from one of joints by its first two lines
+        due = np.arange(layout.lines) + (ids[0] == 1)
+        wrong = int((ids != due).argmax())
+        raise UserError(
+            f"{path}, line {lines[wrong][0]}: joint id {ids[wrong]:g} in the first field where "
+            f"{due[wrong]} is due; a file holds each joint once, in order; {_ADVICE}"
+        )
     return values
 
 
-def _number(text: str, path: Path, line: int) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
+def _line(where: str, line: str, layout: Layout) -> list[float]:
+    fields = line.rstrip().removesuffix(",").split(",")
+    if len(fields) not in layout.fields:
+        due = " or ".join(map(str, layout.fields))
         raise UserError(
-            f"{path}, line {line}: {text.strip()!r} is no finite number; "
-            "restore the file or take it away"
+            f"{where}: {len(fields)} fields where {due} are due, separated by commas, with decimal "
+            f"points; {_ADVICE}"
         )
-    return value
+    for place in layout.columns:
+        text = fields[place]
+        fault = fault_of(text) if place in (1, 2, 3) else ""
+        if place not in (1, 2, 3) and not math.isfinite(number(text)):
+            fault = f"{text.strip()!r} is no finite number"
+        if fault:
+            raise UserError(f"{where}: {fault}; {_ADVICE}")
+    return [number(fields[place]) for place in layout.columns]

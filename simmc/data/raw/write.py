@@ -37,7 +37,7 @@ def write_ias(
         seen = np.ones(recording.frames.shape[:2], bool)
         seen = seen if tracked is None else tracked.get(recording.name, seen)
         states = np.where(seen, SEEN, LOST).tolist()
-        pixels = np.round(_project(recording.frames)).astype(int).tolist()
+        pixels = np.nan_to_num(np.round(_project(recording.frames))).astype(int).tolist()
         texts = [
             "".join(
                 f"{joint},{x!r},{y!r},{z!r},{u},{v},{state},0\n"

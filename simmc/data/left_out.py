@@ -1,0 +1,155 @@
+"""What preprocessing did not use, filled or could not check: counts for the manifest, and lines.
+
+Nothing is dropped in silence: files, frames, recordings and persons that give no window are named
+or counted here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simmc.data.missing import filled
+from simmc.data.raw import files
+from simmc.data.recordings import MARKER, Recording
+
+TALL, SMALL = 5.0, 0.2  # metres; no body spans more or less
+_NAMED = 5  # names in a line; the manifest holds all
+
+Found = dict[str, Any]
+
+
+def raw_files(root: Path) -> list[Path]:
+    """All files below a raw dataset's folder but hidden ones; UserError where links repeat one."""
+    return [folder / name for folder, _, names in files.walk(root) for name in names]
+
+
+def unused(root: Path, found: Iterable[Path], recordings: Sequence[Recording]) -> Found:
+    """Files that no recording was read from, by ending: how many, and the first."""
+    used = {str(path) for recording in recordings for path in recording.files}
+    kinds: dict[str, dict[str, Any]] = {}
+    for path in sorted(path for path in found if str(path) not in used and path.name != MARKER):
+        entry = kinds.setdefault(
+            path.suffix.lower(), {"files": 0, "first": path.relative_to(root).as_posix()}
+        )
+        entry["files"] += 1
+    return kinds
+
+
+def fill_unseen(
+    recordings: Sequence[Recording], zeros: bool
+) -> tuple[list[Recording], dict[str, int]]:
+    """Recordings without joints that were not seen, and all counts of the readers and of this."""
+    counts: Counter[str] = Counter()
+    done = []
+    for recording in recordings:
+        frames, own = filled(recording.frames, zeros)
+        done.append(replace(recording, frames=frames))
+        extent = _extent(frames)
+        own["tall_frames"] = int(np.count_nonzero(extent > TALL))
+        own["small_frames"] = int(np.count_nonzero(extent < SMALL))
+        counts.update(recording.counts)
+        counts.update(own)
+    return done, {name: count for name, count in sorted(counts.items()) if count}
+
+
+def _extent(frames: np.ndarray) -> np.ndarray:
+    """The longest side of the box around each body, (T,) metres."""
+    by_joint = np.ascontiguousarray(np.moveaxis(frames, 1, 0))  # much faster to reduce
+    return np.ptp(by_joint, axis=0).max(axis=1, initial=0)
+
+
+def without_windows(
+    names: Sequence[str], people: Sequence[int], having: Collection[int]
+) -> Found | None:
+    """Recordings of a split that give no window, and persons of whom none gives one.
+
+    Args:
+        names: of the split's recordings.
+        people: their identities.
+        having: places of those that give a window.
+    """
+    short = [name for place, name in enumerate(names) if place not in having]
+    if not short:
+        return None
+    left = {people[place] for place in having}
+    return {"recordings": short, "persons": sorted(set(people) - left)}
+
+
+def unmatched(
+    gallery_of: Mapping[str, str], people: Mapping[str, set[int]]
+) -> dict[str, list[int]]:
+    """Persons with windows in the probe and none in its gallery, by probe as users name it."""
+    found = {
+        probe: sorted(people[probe.partition(".")[0]] - people[gallery])
+        for probe, gallery in gallery_of.items()
+    }
+    return {probe: persons for probe, persons in found.items() if persons}
+
+
+def lines(found: Found, zeros: bool) -> list[str]:
+    """The same for people, one line a kind."""
+    counts: Mapping[str, int] = found["counts"]
+    texts = [text.format(count) for name, text in _COUNTS.items() if (count := counts.get(name, 0))]
+    if kinds := found["unused_files"]:
+        total = sum(entry["files"] for entry in kinds.values())
+        shown = sorted(kinds.items(), key=lambda item: -item[1]["files"])[:_NAMED]
+        listed = "; ".join(
+            f"{entry['files']:,} {kind or 'without ending'}, such as {entry['first']}"
+            for kind, entry in shown
+        )
+        texts.append(f"{total:,} files are not used: {listed}")
+    if counts.get("zero_joints"):
+        texts.append(_zeros(counts, zeros))
+    if names := found["recordings_without_split"]:
+        texts.append(f"{len(names)} recordings belong to no split: {_some(names)}")
+    for split, entry in found["without_windows"].items():
+        persons = entry["persons"]
+        gone = f"; persons without any window there: {_some(persons)}" if persons else ""
+        names = entry["recordings"]
+        texts.append(f"{split}: {len(names)} recordings give no window: {_some(names)}{gone}")
+    for probe, persons in found["unmatched_probes"].items():
+        texts.append(
+            f"probe {probe}: {len(persons)} persons have no window in the gallery, so their "
+            f"probes have no match: {_some(persons)}"
+        )
+    return texts
+
+
+_COUNTS = {
+    "lost_frames": "{:,} frames with a lost joint (tracking state 0) are dropped",
+    "more_bodies": "{:,} files hold more than one body; only the first is read",
+    "unordered_frames": "{:,} frames have one number in the first field of all lines (a person's), "
+    "so the order of their joints cannot be checked",
+    "flat_arrays": "{:,} arrays (T, 75) are read as x, y, z of the first joint, then of the second, "
+    "and so on",
+    "nan_joints": "{:,} joints are NaN, which means not seen",
+    "filled_joints": "{:,} joints that were not seen are filled by the last observation",
+    "unseen_frames": "{:,} frames without any joint seen are dropped",
+    "never_seen_joints": "{:,} times a joint is never seen in a recording and is put at the mean of "
+    "its frame's joints (if coordinates are relative to that joint, use --zero_joints keep)",
+    "tall_frames": f"{{:,}} frames show a body of more than {TALL:g} m: are coordinates metres?",
+    "small_frames": f"{{:,}} frames show a body of less than {SMALL:g} m: are coordinates metres?",
+}
+
+
+def _zeros(counts: Mapping[str, int], zeros: bool) -> str:
+    done = (
+        "taken as not seen (--zero_joints keep takes them as positions)"
+        if zeros
+        else "kept as positions (--zero_joints missing takes them as not seen)"
+    )
+    return (
+        f"{counts['zero_joints']:,} joints, {counts.get('zero_frames', 0):,} whole frames among "
+        f"them, are at exactly (0, 0, 0), which many sensors write for joints not seen; {done}"
+    )
+
+
+def _some(names: Sequence[object]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(map(str, names[:_NAMED])) + more

@@ -1,0 +1,233 @@
+"""The label-free promise: no identity and no probe or gallery window decides label-free weights.
+
+Every method with a label-free run trains twice. The second time all training identities are
+shuffled, window by window, and all probe and gallery windows and identities are others, another
+number of them. The label-free weights have to be the same to the last bit. What a user may know
+without naming anybody stays: the windows, their order and the numbers of their recordings.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from simmc import cli
+from simmc.cli import training
+from simmc.config import UnlabelledSettings, resolve
+from simmc.config.finetune import SOURCES, UNLABELLED
+from simmc.data import specs
+from simmc.data.skeletons import KINECT_V1
+from simmc.data.store import write_dataset
+from simmc.runs import checkpoints
+from simmc.runs.directory import RunDirectory
+from tests.cli.conftest import TWIN, assert_same_state, read_json, run
+
+PERSONS, TRACKS, WINDOWS, LENGTH = 5, 3, 5, 6
+SIZE = ("--length", LENGTH, "--batch_size", 15, "--H", 8, "--threads", 1)
+TWO = ("--epochs", 2)
+NEIGHBORS = ("--k1", 6, "--k2", 2)
+CLUSTERING = (*NEIGHBORS, "--eps", 0.6, "--epochs", 6)  # these have a choice of epochs
+RULES = ("off", "all")  # of class sampling: without identities, and with them in the first training
+# what may differ in metrics.jsonl: it is shown, and nothing uses it
+DIAGNOSTICS = ("mi", "ami", "seconds", "top1", "top5", "top10", "mAP", "mINP", "levels")
+# command -> what makes a training small, one entry for each way in which it learns
+LEARNS: dict[str, list[tuple[object, ...]]] = {
+    "simmc": [CLUSTERING],
+    "himpc": [(*CLUSTERING, "--M", 2)],
+    "trackmc": [(*TWO, *NEIGHBORS, "--recordings", tier) for tier in ("off", "positives", "merge")],
+    "age": [TWO],
+    "sgela": [
+        (*TWO, "--lcl_batches", "person"),
+        (*TWO, "--lcl_batches", "stored", "--task", "plus"),
+    ],
+    "mgscr": [TWO],
+    "smsge": [TWO],
+    "finetune": [(*CLUSTERING, "--standardise", "on", "--source", source) for source in SOURCES],
+}
+CASES = [
+    (command, flags)
+    for command, several in LEARNS.items()
+    for flags in several
+    if command != "finetune"
+]
+
+
+def methods() -> Iterator[training.Method]:
+    """Every method of every command that has numbers of a label-free training."""
+    for module in sorted({place.partition(":")[0] for place, _ in cli.COMMANDS.values()}):
+        for value in vars(importlib.import_module(module)).values():
+            if isinstance(value, training.Method) and "label_free" in value.protocols:
+                yield value
+
+
+METHODS = {method.settings.COMMAND: method for method in methods()}
+
+
+def walk(
+    rng: np.random.Generator, persons: int, tracks: int, noise: float
+) -> tuple[np.ndarray, ...]:
+    """Windows of persons who swing their limbs, in stored order; their identity and recording."""
+    people = np.random.default_rng(7)
+    bones, swing = people.normal(size=(2, persons, 1, 20, 3))
+    identity = np.repeat(np.arange(persons), tracks * WINDOWS)
+    recording = np.repeat(np.arange(persons * tracks), WINDOWS)
+    phase = rng.uniform(0, 6, (len(identity), 1)) + 0.5 * np.arange(LENGTH)
+    windows = bones[identity] + 0.3 * swing[identity] * np.sin(phase)[..., None, None]
+    return windows + noise * rng.normal(size=windows.shape), identity, recording
+
+
+def sets(changed: bool) -> dict[str, Any]:
+    """What `write_dataset` takes; changed: all that a label-free training must not look at."""
+    rng = np.random.default_rng(1)
+    windows, identity, recording = walk(rng, PERSONS, TRACKS, 0.05)
+    if changed:
+        identity = 10 + np.random.default_rng(2).permutation(identity)
+    splits, numbers = {"train": (windows, identity)}, {"train": recording}
+    for number, split in enumerate(("probe", "gallery"), start=1):
+        own = np.random.default_rng(number + 10 * changed)
+        seen, label, track = walk(own, PERSONS + changed, 1 + changed, 2.0)
+        if changed:
+            seen, label = seen[::-1] * 1.5 + 0.2, 10 + label % 4
+            label = label[track * WINDOWS]  # a recording shows one person
+        splits[split], numbers[split] = (seen, label), track + 100 * number
+    return {"splits": splits, "recordings": numbers}
+
+
+class Runs:
+    """Runs on the data as they are and on those with other identities and tests, each made once."""
+
+    NAMES = ("data", "changed")
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self._made: dict[object, RunDirectory] = {}
+        for name in self.NAMES:
+            write_dataset(self.data_root(name), "mine", skeleton=KINECT_V1, **sets(name != "data"))
+
+    def data_root(self, name: str) -> Path:
+        return self.home / name
+
+    def place(self, name: str) -> tuple[object, ...]:
+        """Flags for data and runs."""
+        root = self.data_root(name)
+        return ("--dataset", "mine", "--data_root", root, "--model_root", root / "runs")
+
+    def __call__(self, command: str, *flags: object) -> list[RunDirectory]:
+        """The two runs of a command."""
+        return [self.trained(name, command, *flags) for name in self.NAMES]
+
+    def trained(self, name: str, command: str, *flags: object) -> RunDirectory:
+        key = (name, command, flags)
+        if key not in self._made:
+            own = f"run{len(self._made)}"
+            assert run(command, *self.place(name), *SIZE, *flags, "--run", own) == 0
+            self._made[key] = RunDirectory(self.data_root(name) / "runs" / "mine" / "probe" / own)
+        return self._made[key]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    return Runs(tmp_path_factory.mktemp("label free"))
+
+
+def place_of(made: RunDirectory) -> RunDirectory:
+    """Where a run keeps its label-free training."""
+    return RunDirectory(made.path / TWIN) if (made.path / TWIN).is_dir() else made
+
+
+def assert_no_influence(one: RunDirectory, other: RunDirectory) -> None:
+    """Weights, choice of the epoch, state and log of two label-free trainings are the same."""
+    a, b = place_of(one), place_of(other)
+    names = sorted(path.name for path in a.path.glob("*.pt"))
+    assert "label_free.pt" in names
+    pair = [checkpoints.load(place.path / "label_free.pt") for place in (a, b)]
+    assert_same_state(*pair)
+    assert pair[0]["epoch"] >= 1
+    # and what would be learned next
+    states = [checkpoints.load(place.last) for place in (a, b)]
+    for state in states:
+        del state["selectors"]
+    assert_same_state(*states)
+    rows = [place.read_metrics() for place in (a, b)]
+    kept = [[{k: v for k, v in row.items() if k not in DIAGNOSTICS} for row in own] for own in rows]
+    assert kept[0] == kept[1]
+    assert kept[0][0]["steps"] > 0
+    found = [made.read_results()["protocols"]["label_free"] for made in (one, other)]
+    assert found[0]["epoch"] == found[1]["epoch"] == pair[0]["epoch"]
+    assert found[0]["mAP"] != found[1]["mAP"]  # the tests were others
+
+
+def test_every_method_with_a_label_free_run_is_here() -> None:
+    assert set(METHODS) == set(LEARNS)
+    unlabelled = {name for name, m in METHODS.items() if issubclass(m.settings, UnlabelledSettings)}
+    assert unlabelled == set(METHODS)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(("command", "flags"), CASES)
+def test_identities_and_tests_have_no_influence(
+    command: str, flags: tuple[object, ...], rule: str, runs: Runs
+) -> None:
+    one, other = runs(command, *flags, "--class_sampling", rule)
+    assert_no_influence(one, other)
+    settings = METHODS[command].settings
+    first, second = (
+        resolve(settings, [], stored=made.read_config()).settings for made in (one, place_of(one))
+    )
+    assert not second.uses_identities and not second.with_gallery
+    assert (place_of(one) is not one) == first.uses_identities
+    if first.uses_identities:  # so that the data of this test can show an influence
+        states = [checkpoints.load(made.last)["network"] for made in (one, other)]
+        assert any(not torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_nor_have_they_on_simmc_over_the_features_of_a_source(source: str, runs: Runs) -> None:
+    """Where a source trained with identities first, the features are those of its second run."""
+    command = SOURCES[source]
+    for made, name in zip(
+        runs(command, *LEARNS[command][0], "--class_sampling", "all"), Runs.NAMES, strict=True
+    ):
+        which = ("--source", source, "--length", LENGTH, "--threads", 1, "--run", made.path.name)
+        assert run("export-features", *runs.place(name), *which) == 0
+    (flags,) = (flags for flags in LEARNS["finetune"] if source in flags)
+    one, other = runs("finetune", *flags)
+    assert_no_influence(one, other)
+    used, free = (made.read_config()["settings"]["features"] for made in (one, place_of(one)))
+    assert used == source and free == source + UNLABELLED
+    (about,) = runs.data_root("data").rglob(f"frames_{free}.json")
+    assert read_json(about)["settings"]["class_sampling"] == "off"
+
+
+@pytest.mark.parametrize("command", sorted(METHODS.keys() - {"finetune"}))
+@pytest.mark.parametrize("fidelity", ["released", "exact"])
+def test_published_settings_have_one_training_for_the_label_free_numbers(
+    command: str, fidelity: str
+) -> None:
+    method = METHODS[command]
+    for spec in specs.DATASETS.values():
+        flags = ["--dataset", spec.name, "--probe", spec.probes[0], "--fidelity", fidelity]
+        settings = resolve(method.settings, flags).settings
+        (leg,) = serving(method, settings)
+        assert not leg.uses_identities and not leg.with_gallery
+
+
+@pytest.mark.parametrize("command", sorted(SOURCES.values()))
+def test_a_training_on_the_gallery_has_no_label_free_numbers(command: str, runs: Runs) -> None:
+    flags = (*TWO, "--train_on", "train_gallery", "--class_sampling", "off")
+    made = runs.trained("data", command, *flags)
+    found = made.read_results()["protocols"]
+    assert found["label_free"] is None and found["paper"] is not None
+    assert not list(made.path.rglob("label_free.pt"))
+
+
+def serving(method: training.Method, settings: Any) -> list[Any]:
+    """Settings of the trainings that serve the label-free protocol."""
+    legs = training.plan_legs(method, settings)
+    return [leg for _, leg, protocols in legs if "label_free" in protocols]

@@ -1,0 +1,63 @@
+"""Every method and scoring command gives the numbers of the golden record (see make.py)."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.golden import make, values
+from tests.golden.pieces import Data
+
+AGAIN = (
+    "\nIf the change is meant, look at it with make.py --full before and after, and write the "
+    "record anew: python tests/golden/make.py"
+)
+TOLERANCE = 1e-4  # of losses and weights, where processor or libraries round otherwise
+
+
+@cache
+def record() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(make.RECORD.read_text())
+    return found
+
+
+@cache
+def rounds_alike() -> bool:
+    return record()["machine"] == values.machine()
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Data:
+    return Data(tmp_path_factory.mktemp("golden"))
+
+
+def test_the_record_has_every_piece() -> None:
+    assert tuple(record()["pieces"]) == make.NAMES
+
+
+@pytest.mark.parametrize("name", make.NAMES)
+def test_the_numbers_are_those_of_the_record(name: str, data: Data, tmp_path: Path) -> None:
+    old = record()["pieces"][name]
+    new = values.shortened(make.piece(name, data, tmp_path))
+    if rounds_alike():
+        found = values.differences(old, new)
+        assert not found, "\n".join([*found, AGAIN])
+        return
+    assert old.keys() <= new.keys()
+    far = far_apart(old, new)
+    assert not far, "\n".join([*far, AGAIN])
+    pytest.skip(f"compared to {TOLERANCE:g} only: this machine rounds otherwise than the record's")
+
+
+def far_apart(old: values.Record, new: values.Record) -> list[str]:
+    """Losses and weights that another rounding does not explain; top-1 and mAP move by steps."""
+    return [
+        f"{file}: {key}: {plain[key]} -> {new[file].get(key)}"
+        for file, plain in old.items()
+        for key, apart in values.distances(plain, new[file]).items()
+        if not key.endswith(("top1", "mAP")) and not apart <= TOLERANCE
+    ]
