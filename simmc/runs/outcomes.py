@@ -22,7 +22,7 @@ _TYPES = {
     "recording": np.dtype(np.int64),
 }
 # rounding may lift a sum of shares a little above 1; -1: a window of no known recording
-_RANGES = {"first_match_rank": (0, 2**31 - 1), "average_precision": (0, 1 + 1e-9)}
+_RANGES = {"first_match_rank": (-1, 2**31 - 1), "average_precision": (0, 1 + 1e-9)}
 _RANGES["recording"] = (-1, 2**63 - 1)
 _MOST = 2**27  # bytes of an array: 16 million windows
 
