@@ -22,7 +22,7 @@ _TYPES = {
     "recording": np.dtype(np.int64),
 }
 # rounding may lift a sum of shares a little above 1; -1: a window of no known recording
-_RANGES = {"first_match_rank": (0, 2**31 - 1), "average_precision": (0, 1 + 1e-9)}
+_RANGES = {"first_match_rank": (-1, 2**31 - 1), "average_precision": (0, 1 + 1e-9)}
 _RANGES["recording"] = (-1, 2**63 - 1)
 _MOST = 2**27  # bytes of an array: 16 million windows
 
@@ -81,8 +81,8 @@ class ProbeOutcomes:
     def scored(self) -> "ProbeOutcomes":
         """Those of the windows that are scored."""
         kept = self.first_match_rank >= 0
-        found = {name: None if v is None else v[kept] for name, v in vars(self).items()}
-        return ProbeOutcomes(**found)
+        arrays = {name: values for name, values in vars(self).items() if values is not None}
+        return ProbeOutcomes(**{name: values[kept] for name, values in arrays.items()})
 
     def write(self, path: Path) -> None:
         """Stores the arrays; the same numbers give the same bytes."""
