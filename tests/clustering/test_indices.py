@@ -41,9 +41,7 @@ def test_a_guess(value):
     with pytest.raises(ValueError, match="guess"):
         k_nearest(FEATURES, 5, guess=spoilt(guess, value))
     with pytest.raises(ValueError, match="guess"):
-        pseudo_labels(
-            FEATURES, ClusterSettings(0.6, 2, k1=5, k2=2), guess=guess.astype(np.float32)
-        )
+        pseudo_labels(FEATURES, ClusterSettings(0.6, 2, k1=5, k2=2), guess=guess.astype(np.float32))
 
 
 @pytest.mark.parametrize("value", (*FAR, -1))

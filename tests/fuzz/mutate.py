@@ -32,7 +32,23 @@ TOKENS = (
 )
 WORDS = (0, 1, -1, 127, 255, 2**15, 2**16, 2**27, 2**31 - 1, 2**32 - 1, 2**40, 2**62, 2**63 - 1)
 VALUES: tuple[Any, ...] = (
-    *(None, True, False, 0, -1, 1, 2**31, 2**53, 2**63 - 1, 2**63, 10**30, 10**400, 0.5, -0.5, 31.0),
+    *(
+        None,
+        True,
+        False,
+        0,
+        -1,
+        1,
+        2**31,
+        2**53,
+        2**63 - 1,
+        2**63,
+        10**30,
+        10**400,
+        0.5,
+        -0.5,
+        31.0,
+    ),
     *(1e30, 1e308, float("nan"), float("inf"), "", "x", "nan", "0", "a" * 300, "../x", "/", "\0"),
     *("\ud800", [], {}, [[]], [None], [1, 2], {"a": 1}, {"": {}}, [["x"]], [1e300, "a"]),
 )
@@ -175,7 +191,9 @@ def changed_array(array: np.ndarray, rng: Random) -> np.ndarray:
     """Another type, shape or value."""
     how = rng.randrange(9)
     if how == 0:
-        return array.astype(rng.choice(("f2", "f4", ">f8", "i1", ">i8", "u8", "c16", "U9", "?", "O")))
+        return array.astype(
+            rng.choice(("f2", "f4", ">f8", "i1", ">i8", "u8", "c16", "U9", "?", "O"))
+        )
     if how == 1:
         return array.reshape(rng.choice(((-1,), (1, -1), (-1, 1), (1, *array.shape))))
     if how == 2:
@@ -265,11 +283,16 @@ def tarred(data: bytes, rng: Random) -> bytes:
         if how < 4:
             return tool.compress(by_bytes(inside, rng))
         file = io.BytesIO()
-        with tarfile.open(fileobj=io.BytesIO(inside)) as old, tarfile.open(fileobj=file, mode="w") as new:
+        with (
+            tarfile.open(fileobj=io.BytesIO(inside)) as old,
+            tarfile.open(fileobj=file, mode="w") as new,
+        ):
             for member in old:
                 content = old.extractfile(member)
                 if rng.random() < 0.4:
-                    member.name = rng.choice(("../x", "/x", "Data/Person1/" + "9" * 200, "\0", "x\udcff"))
+                    member.name = rng.choice(
+                        ("../x", "/x", "Data/Person1/" + "9" * 200, "\0", "x\udcff")
+                    )
                     member.type = rng.choice((tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.FIFOTYPE))
                 new.addfile(member, content)
         return tool.compress(file.getvalue())

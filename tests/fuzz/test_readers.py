@@ -1,4 +1,4 @@
-"""Damaged files end well or in a message to the user, whatever reads them, in bounded time and memory.
+"""Damaged files end well or in a message to the user, in bounded time and memory.
 
 Some inputs a reader in the suite, always the same ones; SIMMC_FUZZ_INPUTS=5000 draws more.
 `python -m tests.fuzz.run` draws very many, in processes of their own.
