@@ -166,7 +166,9 @@ def by_distance(
         threads: for the rows.
     """
     if weights.shape != (len(rows), len(rows)) or np.shape(largest) != (len(rows),):
-        raise ValueError(f"weights {weights.shape} and {len(largest)} distances of {len(rows)} rows")
+        raise ValueError(
+            f"weights {weights.shape} and {len(largest)} distances of {len(rows)} rows"
+        )
     weights.check_format(full_check=True)
     values = np.empty_like(weights.data)
 

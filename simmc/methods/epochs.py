@@ -19,9 +19,9 @@ from simmc.errors import UserError
 from simmc.methods.loop import fingerprint, first_line
 from simmc.methods.selection import Selector
 from simmc.models.optimizer import FlatAdam
+from simmc.runs import checkpoints
 from simmc.runs.clock import Clock
 from simmc.runs.runtime import Runtime
-from simmc.runs import checkpoints
 from simmc.runs.seeds import Seeds
 
 S = TypeVar("S", bound=EpochSettings)

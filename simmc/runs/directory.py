@@ -276,4 +276,3 @@ def _checked(name: str) -> str:
 def _names_with(home: Path, file: str) -> str:
     found = sorted(path.name for path in home.glob("*") if path.is_dir() and (path / file).exists())
     return ", ".join(found) or "none"
-

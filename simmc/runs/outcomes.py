@@ -3,10 +3,10 @@
 The means in results.json cannot say how sure they are; these numbers can (simmc report compare).
 """
 
-import io
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -118,20 +118,20 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
                 raise ValueError(f"{name} is packed by another method than deflate")
             if entry.file_size > _MOST:
                 raise ValueError(f"{name} would take {entry.file_size} bytes")
-            found[name] = _array(archive.read(entry), _TYPES[name])
+            with archive.open(entry) as file:
+                found[name] = _array(file, entry.file_size, _TYPES[name])
     if "identity" not in found:
         raise ValueError("it holds no identities")
     return found
 
 
-def _array(data: bytes, kind: np.dtype) -> np.ndarray:
-    """The content of a .npy file with one axis, whose header is not trusted."""
-    file = io.BytesIO(data)
+def _array(file: IO[bytes], size: int, kind: np.dtype) -> np.ndarray:
+    """The content of a .npy file of so many bytes with one axis, whose header is not trusted."""
     shape, dtype = read_header(file)
-    content = file.read()
-    if len(shape) != 1 or dtype.kind != kind.kind or shape[0] * dtype.itemsize != len(content):
-        raise ValueError(f"{dtype} of shape {shape} in {len(content)} bytes")
-    values = np.frombuffer(content, dtype)
+    rest = size - file.tell()
+    if len(shape) != 1 or dtype.kind != kind.kind or shape[0] * dtype.itemsize != rest:
+        raise ValueError(f"{dtype} of shape {shape} in {rest} bytes")
+    values = np.frombuffer(file.read(), dtype)
     made = values.astype(kind)
     if kind.kind == "i" and not np.array_equal(made, values):
         raise ValueError(f"values that do not fit {kind}")
