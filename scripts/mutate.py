@@ -88,14 +88,15 @@ def mutants(text: str) -> list[tuple[int, str, str, str]]:
         for new in changed(node):
             low = starts[node.lineno - 1] + node.col_offset
             high = starts[node.end_lineno - 1] + node.end_col_offset
-            after = ast.unparse(new) if isinstance(node, ast.stmt) else f"({ast.unparse(new)})"
-            whole = data[:low] + after.encode() + data[high:]
+            after = ast.unparse(new)
+            put = after if isinstance(node, ast.stmt) else f"({after})"
+            whole = data[:low] + put.encode() + data[high:]
             try:
                 compile(whole, "mutant", "exec")
             except SyntaxError:  # such as a number inside an f-string
                 continue
             before = " ".join(data[low:high].decode().split())
-            found.append((node.lineno, before, after.strip("()"), whole.decode()))
+            found.append((node.lineno, before, after, whole.decode()))
     return found
 
 
