@@ -40,6 +40,7 @@ from simmc.config import (
 from simmc.data.inputs import described, is_measured
 from simmc.data.loaders import Experiment, load_experiment
 from simmc.data.roles import Features
+from simmc.data.stress import by_identity
 from simmc.errors import UserError
 from simmc.evaluation.ranking import Retrieval
 from simmc.methods.epochs import EpochTraining
@@ -160,6 +161,14 @@ def train_held(
     console.data_summary(data)
     for sentence in method.remarks(resolved, data):
         console.say(sentence)
+    if TWIN in method.protocols and (words := by_identity(settings.stress)):
+        console.notes(
+            [
+                f"--stress {', '.join(words)}: identities decided which windows there are to learn "
+                f"from{', gallery windows among them' * ('borrow' in words)}. That holds for the "
+                "label-free numbers too"
+            ]
+        )
     if method.labels:
         console.supervised(method.labels)
     if nothing := unscored_by(method, data):
