@@ -154,8 +154,16 @@ def name_of(data: Experiment, place: int) -> str:
 
 
 def write_csv(path: Path, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
-    """A table, whole or not at all."""
+    """A table, whole or not at all; UserError where another table has its place."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([head, *rows])
+    if path.is_file():
+        with path.open("rb") as file:
+            first = file.readline(1000)
+        if first.strip() != ",".join(head).encode():
+            raise UserError(
+                f"{path}: is there already and is no table of simmc identify, so it is left alone; "
+                "pick another folder with --out, or move the file away"
+            )
     atomic.write_text(path, text.getvalue())
     return path

@@ -204,7 +204,7 @@ def test_divergence_is_the_users_error():
 def test_persons_nobody_named_cannot_be_learned():
     data = experiment()
     nobody = Experiment(**vars(data) | {"identities": [0]})
-    with pytest.raises(UserError, match="one identity only"):
+    with pytest.raises(UserError, match="fewer than two identities"):
         training(nobody)
 
 

@@ -199,6 +199,16 @@ ALLOWED = (
 )
 
 
+# difficulties for which identities, and for `borrow` the gallery, decide what is learned from
+BY_IDENTITY = ("keep", "borrow", "mixed", "strangers")
+
+
+def by_identity(text: str) -> list[str]:
+    """The difficulties in a text that identities decide."""
+    names = [word.strip().partition(":")[0] for word in text.split("+")]
+    return [name for name in names if name in BY_IDENTITY]
+
+
 def _number(name: str, value: str, low: float, high: float, *, whole: bool = False) -> float:
     try:
         found = int(value) if whole else float(value)
