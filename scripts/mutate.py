@@ -1,6 +1,6 @@
 """Mutation testing: small changes to the code, one at a time, and which of them no test notices.
 
-    python scripts/mutate.py simmc/losses simmc/data/inputs.py --most 200
+    python scripts/mutate.py simmc/losses simmc/data/experiment/inputs.py --most 200
 
 Works on a copy of the tree. A module is judged by the test files with its name, or, without any, by
 those that import it; --tests names others. Tests that take long are left out, and the quick ones

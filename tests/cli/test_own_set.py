@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from simmc.config.finetune import SOURCES
 from simmc.data.skeletons import Skeleton
 from simmc.data.store import find_spec, write_dataset
+from simmc.methods.sources import SOURCES
 from tests.cli.conftest import run
 from tests.conftest import ROOT
 

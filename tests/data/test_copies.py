@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from simmc.cli import console
 from simmc.data import preprocess
 from simmc.data.copies import count_copies, same_recordings
-from simmc.data.loaders import load_experiment
+from simmc.data.experiment.load import Request, load_experiment
 from simmc.data.recordings import Recording
 from simmc.data.store import StoredSplit
 from tests.data import make
@@ -73,7 +73,7 @@ def test_preprocessing_and_loading_name_copies(
     names = [f"Person001/{walk}.txt" for walk in (1, 2, 3)]
     assert all(name in shown for name in names)
     data = load_experiment(
-        tmp_path, "KGBD", 6, "probe", part_batches="keep", rng=np.random.default_rng(0)
+        Request(tmp_path, "KGBD", 6, "probe", part_batches="keep"), rng=np.random.default_rng(0)
     )
     copied = int((data.probe.identity == 0).sum())
     assert copied and data.copies == {"train": copied, "gallery": copied}
@@ -90,12 +90,7 @@ def test_probes_that_are_the_gallery_are_no_copies(tmp_path: Path) -> None:
     preprocess.preprocess(tmp_path, tmp_path, ["CASIA_B"], 40)
     patch.undo()
     data = load_experiment(
-        tmp_path,
-        "CASIA_B",
-        40,
-        "nm.nm",
-        class_sampling="off",
-        part_batches="keep",
+        Request(tmp_path, "CASIA_B", 40, "nm.nm", class_sampling="off", part_batches="keep"),
         rng=np.random.default_rng(0),
     )
     assert data.same_windows and data.copies == {"train": 0}

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from simmc.data import specs, store
-from simmc.data.graphs import GRAPH_LEVELS, containing, skeleton_graph
-from simmc.data.levels import body_levels
-from simmc.data.loaders import load_experiment
+from simmc.data.body_levels import body_levels
+from simmc.data.experiment.load import Request, load_experiment
+from simmc.data.graph_levels import GRAPH_LEVELS, containing, skeleton_graph
 from simmc.data.skeletons import (
     CASIA_14,
     KGBD_FILE,
@@ -332,10 +332,7 @@ def test_joints_count_and_not_the_name(tmp_path: Path) -> None:
 def test_joints_in_kgbd_s_order_are_read_by_their_own_names(tmp_path: Path) -> None:
     store.write_dataset(tmp_path, "mine", own(20), KGBD_FILE)
     for order in ("raw", "mapped"):
-        found = load_experiment(
-            tmp_path, "mine", 8, "probe", kgbd_order=order, root="none", part_batches="keep",
-            rng=np.random.default_rng(0), shuffle=False,
-        )  # fmt: skip
+        found = load_experiment(Request(tmp_path, "mine", 8, "probe", kgbd_order=order, root="none", part_batches="keep", shuffle=False), rng=np.random.default_rng(0))  # fmt: skip
         assert found.skeleton.joints == KGBD_FILE.joints
         assert (found.train.windows == own(20)["train"][0].astype(np.float32)).all()
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from simmc.data import specs, store
+from simmc.data.experiment.load import Request, load_experiment
+from simmc.data.experiment.split_selection import Features
 from simmc.data.features import FeatureFiles
 from simmc.data.foreign import read_foreign
-from simmc.data.loaders import load_experiment
 from simmc.data.preprocess import preprocess
 from simmc.data.raw import write
-from simmc.data.roles import Features
 from simmc.data.skeletons import Skeleton
 from tests.data import make
 
@@ -82,7 +82,7 @@ def id_windows(root: Path) -> None:
 def load(root: Path, dataset: str = "KGBD", **how: Any) -> None:
     """What a training reads; its windows are touched."""
     rng = np.random.default_rng(0)
-    data = load_experiment(root, dataset, 6, "probe", rng=rng, **QUIET, **how)
+    data = load_experiment(Request(root, dataset, 6, "probe", **QUIET, **how), rng=rng)
     for split in (data.train, data.probe, data.gallery):
         assert np.isfinite(split.windows).all(), "coordinates that are not finite"
 

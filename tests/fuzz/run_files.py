@@ -20,15 +20,17 @@ from simmc.benchmarks import plots as benchmark_plots
 from simmc.benchmarks import record, tables
 from simmc.benchmarks.summary import summarise
 from simmc.cli import console
-from simmc.cli.run_folder import as_stored
-from simmc.config import SimMCSettings, TrackMCSettings, resolve
+from simmc.engine.pseudo_labels import load_weights
+from simmc.engine.stored_run import as_stored
 from simmc.errors import UserError
-from simmc.methods.training import load_weights
+from simmc.methods.simmc import SimMCSettings
+from simmc.methods.trackmc import TrackMCSettings
 from simmc.reports import comparison, confusion, plots, render, results, sides
 from simmc.reports import tables as reports
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
 from simmc.runs.outcomes import ProbeOutcomes
+from simmc.settings import resolve
 from tests.benchmarks import make as make_benchmark
 from tests.conftest import ROOT
 from tests.methods import make as make_training
