@@ -184,6 +184,13 @@ def test_inputs_stand_side_by_side():
     np.testing.assert_array_equal(plain, windows.reshape(5, 6, 60))
 
 
+@pytest.mark.parametrize("names", [("joints",), ("turned", "bones"), ("distances", "motion")])
+def test_width_is_that_of_the_frames(names):
+    windows = walked(KINECT_V1).astype(np.float32)
+    found = inputs.frames(windows, KINECT_V1, names)
+    assert inputs.width(KINECT_V1, names) == found.shape[2]
+
+
 def test_blocks_of_windows_do_not_matter(monkeypatch):
     windows = walked(KINECT_V1).astype(np.float32)
     whole = inputs.frames(windows, KINECT_V1, ("turned", "angles"))
