@@ -5,9 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from simmc.data import inputs, walkers
-from simmc.data.loaders import Experiment, Split
+from simmc.data.experiment import inputs
+from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.skeletons import CASIA_14, KINECT_V1, KINECT_V2, SKELETONS, Skeleton
+from simmc.data.synthetic import walkers
 from simmc.errors import UserError
 
 SENSORS = [KINECT_V1, KINECT_V2, CASIA_14]
