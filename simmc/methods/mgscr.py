@@ -16,7 +16,7 @@ import torch
 from simmc.data.experiment.experiment import Experiment
 from simmc.data.graph_levels import containing
 from simmc.data.skeletons import Skeleton
-from simmc.engine.training import Record, Training
+from simmc.engine.training import Training
 from simmc.errors import UserError
 from simmc.losses import sparse_prediction
 from simmc.methods.graph_training import (
@@ -44,6 +44,7 @@ from simmc.models.subsequences import (
     misplaced_subsequences,
     subsequences,
 )
+from simmc.runs.records import EpochRecord, Figures
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import Seeds
 from simmc.scoring.match import tensor_of
@@ -120,16 +121,16 @@ class MGSCRTraining(Training[MGSCRSettings]):
         frames = settings.place.length - 1  # the last one is only predicted
         self.positions = Positions(seeds.masks, frames, once=settings.sampled_frames == "once")
 
-    def evaluate(self) -> Record:
+    def evaluate(self) -> Figures:
         """Figures of matching."""
         return evaluated(self)
 
-    def learn(self) -> Record:
+    def learn(self) -> EpochRecord:
         """The steps of an epoch."""
         with self.clock("steps"):
             return self.steps()
 
-    def steps(self) -> Record:
+    def steps(self) -> EpochRecord:
         """One step a batch."""
         total = torch.zeros((), device=self.windows.device)
         batches = self.windows.split(self.settings.windows.batch_size)

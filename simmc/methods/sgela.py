@@ -12,7 +12,7 @@ Shape letters: N windows, f frames, B batch, J joints, m models (3 a task).
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ import torch
 from simmc.data.experiment.experiment import Experiment
 from simmc.data.skeletons import Skeleton
 from simmc.engine.method import without_class_balance
-from simmc.engine.training import Record, Training
+from simmc.engine.training import Training
 from simmc.errors import UserError
 from simmc.losses import locality_alignment, neighbor_contrast, reconstruction
 from simmc.methods.pretext import (
@@ -41,6 +41,7 @@ from simmc.models.sgela import (
 from simmc.models.sgela_encoder import GaitShape
 from simmc.models.simmc import count_parameters
 from simmc.runs import seeds
+from simmc.runs.records import EpochRecord, Figures
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import Seeds
 from simmc.scoring.match import tensor_of
@@ -241,16 +242,16 @@ class GaitTraining(Training[Any]):
         reversed_ = torch.tensor([task == "rev_rec" for task in settings.tasks])
         self.taught = reversed_.repeat_interleave(AXES)[:, None, None].to(device)
 
-    def evaluate(self) -> Record:
+    def evaluate(self) -> Figures:
         """Figures of matching."""
         return evaluated(self)
 
-    def learn(self) -> Record:
+    def learn(self) -> EpochRecord:
         """The steps of an epoch."""
         with self.clock("steps"):
             return self.steps()
 
-    def steps(self) -> Record:
+    def steps(self) -> EpochRecord:
         """One step a batch."""
         s, gait, models = self.settings, self.settings.gait, self.network.models
         sums = torch.zeros(3, device=self.windows.device)
@@ -281,7 +282,7 @@ class GaitTraining(Training[Any]):
         names = ("reconstruction", "locality", "contrast")
         means = (sums / max(1, len(self.batches))).tolist()
         losses = {f"loss_{name}": value for name, value in zip(names, means, strict=True)}
-        return {"steps": len(self.batches), **losses}
+        return cast(EpochRecord, {"steps": len(self.batches), **losses})
 
     def examples(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Inputs and targets of some windows, (m, f, B, J) each (paper section 3.1)."""

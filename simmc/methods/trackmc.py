@@ -37,7 +37,7 @@ from simmc.engine.load import load
 from simmc.engine.masks import draw_masks
 from simmc.engine.method import Embedder, Method, without_class_balance
 from simmc.engine.pseudo_labels import clustered
-from simmc.engine.training import LAST, Record, Training, load_weights
+from simmc.engine.training import LAST, Training, load_weights
 from simmc.errors import UserError
 from simmc.evaluation import diagnostics
 from simmc.evaluation.ranking import Retrieval
@@ -45,6 +45,7 @@ from simmc.losses import shared_prototype_contrast
 from simmc.models.simmc import count_parameters
 from simmc.models.trackmc import TrackEncoder
 from simmc.runs import seeds
+from simmc.runs.records import EpochRecord, Figures
 from simmc.runs.runtime import Runtime, few_threads
 from simmc.runs.seeds import Seeds
 from simmc.scoring.match import (
@@ -219,20 +220,20 @@ class TrackMC(Training[TrackMCSettings]):
         network = new_network(settings, self.windows.shape[2], seeds.weights)
         super().__init__(settings, data, seeds, runtime, protocols, network)
 
-    def evaluate(self) -> Record:
+    def evaluate(self) -> Figures:
         """Figures of matching with the present weights."""
         rule = MatchRule(self.settings.windows.same_condition_map)
         return retrieval_record(
             retrieve(self.network, self.settings, self.data, self.runtime, rule)
         )
 
-    def learn(self) -> Record:
+    def learn(self) -> EpochRecord:
         """The clusters of an epoch, then its steps."""
         record = self.find_clusters()
         with self.clock("steps"):
             return record | self.contrast()
 
-    def find_clusters(self) -> Record:
+    def find_clusters(self) -> EpochRecord:
         """The clusters of an epoch, in `targets`, and their numbers."""
         with self.clock("features"):
             features = encode(self.network, self.windows)
@@ -284,7 +285,7 @@ class TrackMC(Training[TrackMCSettings]):
             labels = dbscan_apart(near, self.settings.clustering.min_samples, track, apart)
         return replace(found, labels=torch.from_numpy(labels).to(found.labels.device), graph=graph)
 
-    def contrast(self) -> Record:
+    def contrast(self) -> EpochRecord:
         """One step a batch, over all windows whose track has a cluster, in a new order."""
         s, targets = self.settings, self.targets
         track = torch.from_numpy(self.track).to(self.windows.device)
@@ -325,13 +326,13 @@ class TrackMC(Training[TrackMCSettings]):
         masks = draw_masks(self.seeds.masks, n, length, (s.mask_x,))[:, 0]
         return torch.from_numpy(masks).to(self.windows)
 
-    def track_record(self) -> dict[str, Any]:
+    def track_record(self) -> EpochRecord:
         """Numbers of the clusters; `ami` is a diagnostic from identities, nothing uses it."""
         first = self.targets.cluster[:, 0].cpu().numpy()
         known = self.targets.known.cpu().numpy()
         of_window = known[self.track]
         clusters, kept = len(np.unique(first[known])), int(of_window.sum())
-        record: dict[str, Any] = {"kept": kept}
+        record: EpochRecord = {"kept": kept}
         if self.settings.recordings == OFF:
             record |= {"clusters_1": clusters, "outliers": len(first) - kept}
         else:

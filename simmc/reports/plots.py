@@ -18,7 +18,7 @@ from simmc.reports.style import (
     title_of,
 )
 
-Metrics = Sequence[dict[str, Any]]  # one dictionary an epoch, as in metrics.jsonl
+Metrics = Sequence[Mapping[str, Any]]  # one an epoch, as in metrics.jsonl
 
 
 @dataclass(frozen=True)
