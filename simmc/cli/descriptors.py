@@ -183,7 +183,7 @@ def refuse(settings: DescriptorSettings, data: Experiment) -> None:
     if data.test_identities != data.identities:
         raise UserError(
             f"--classifier {settings.classifier}: the persons of probe {settings.place.probe} of "
-            f"{settings.place.dataset} are not those of the training set, so no classifier can name "
+            f"{settings.place.dataset} are not those of the training set, so no classifier knows "
             "them. Leave --classifier out to match windows instead."
         )
     if settings.train_on == "train_gallery" and data.same_windows:

@@ -1,6 +1,6 @@
 """Pictures of a run: the CMC curve and the course of training."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
