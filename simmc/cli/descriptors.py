@@ -32,7 +32,7 @@ from simmc.scoring.match import (
 from simmc.settings import groups
 from simmc.settings.groups import COUNT, MACHINE, MAIN, TRAINING
 from simmc.settings.layers import Resolved, resolve
-from simmc.settings.options import Settings, group_of, option
+from simmc.settings.options import Settings, option
 
 ALL = "all"
 NAMES = ("D13", "D16", "D_PG", "raw_flat", "raw_mean")
@@ -60,11 +60,11 @@ class DescriptorSettings(Settings):
     )
     HEADINGS = groups.HEADINGS
 
-    place: groups.Place = group_of(groups.Place)
-    machine: groups.Machine = group_of(groups.Machine)
-    common: groups.Common = group_of(groups.Common)
-    windows: groups.Windows = group_of(groups.Windows)
-    joints: groups.Joints = group_of(groups.Joints)
+    place: groups.Place
+    machine: groups.Machine
+    common: groups.Common
+    windows: groups.Windows
+    joints: groups.Joints
     descriptor: str = option(
         ALL,
         "D13, D16, D_PG (our definition), raw_flat or raw_mean; or all, one run each.",

@@ -61,16 +61,16 @@ class HiMPCSettings(Settings):
     )
     HEADINGS = groups.HEADINGS
 
-    place: groups.Place = group_of(groups.Place)
-    machine: groups.Machine = group_of(groups.Machine)
-    common: groups.Common = group_of(groups.Common)
-    windows: groups.Windows = group_of(groups.Windows)
-    joints: groups.Joints = group_of(groups.Joints)
-    training: groups.Training = group_of(groups.Training)
-    stopping: groups.Stopping = group_of(groups.Stopping, patience=50)
-    clustering: groups.Clustering = group_of(groups.Clustering)
-    labels: groups.LabelFree = group_of(groups.LabelFree)
-    rematch: groups.Rematch = group_of(groups.Rematch)
+    place: groups.Place
+    machine: groups.Machine
+    common: groups.Common
+    windows: groups.Windows
+    joints: groups.Joints
+    training: groups.Training
+    stopping: groups.Stopping = group_of(patience=50)
+    clustering: groups.Clustering
+    labels: groups.LabelFree
+    rematch: groups.Rematch
     H: int = option(256, "Width of the encoder.", aliases=("hidden",), limits=COUNT, group=TRAINING)
     jaccard_input: str = switch("jaccard_input", FIDELITY)
     levels: str = option(

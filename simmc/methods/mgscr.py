@@ -65,15 +65,15 @@ class MGSCRSettings(Settings):
     )
     HEADINGS = groups.HEADINGS
 
-    place: groups.Place = group_of(groups.Place)
-    machine: groups.Machine = group_of(groups.Machine)
-    common: groups.Common = group_of(groups.Common)
-    windows: groups.Windows = group_of(groups.Windows)
-    joints: groups.Joints = group_of(groups.Joints)
-    training: groups.Training = group_of(groups.Training, **COMMON_TRAINING, lr=5e-3, epochs=150)
-    pretext: groups.Pretext = group_of(groups.Pretext)
-    labels: groups.LabelFree = group_of(groups.LabelFree)
-    rematch: groups.Rematch = group_of(groups.Rematch)
+    place: groups.Place
+    machine: groups.Machine
+    common: groups.Common
+    windows: groups.Windows
+    joints: groups.Joints
+    training: groups.Training = group_of(**COMMON_TRAINING, lr=5e-3, epochs=150)
+    pretext: groups.Pretext
+    labels: groups.LabelFree
+    rematch: groups.Rematch
     H: int = option(128, "Units of each LSTM layer.", limits=COUNT, group=TRAINING)
     lambda_: float = option(
         0.3, "Weight of the coarse levels in the fusion.", limits=Range(0), group=TRAINING

@@ -77,12 +77,11 @@ class RecognitionSettings(Settings):
     )
     HEADINGS = groups.HEADINGS
 
-    place: groups.Place = group_of(groups.Place)
-    machine: groups.Machine = group_of(groups.Machine)
-    common: groups.Common = group_of(groups.Common)
-    windows: groups.Windows = group_of(groups.Windows)
+    place: groups.Place
+    machine: groups.Machine
+    common: groups.Common
+    windows: groups.Windows
     training: groups.Training = group_of(
-        groups.Training,
         epochs=300,
         checkpoint_seconds=option(
             60.0, "Seconds between two checkpoints at least.", limits=Range(0), group=MACHINE

@@ -101,16 +101,16 @@ class AgeSettings(Settings):
     )
     HEADINGS = groups.HEADINGS
 
-    place: groups.Place = group_of(groups.Place)
-    machine: groups.Machine = group_of(groups.Machine)
-    common: groups.Common = group_of(groups.Common)
-    windows: groups.Windows = group_of(groups.Windows, batch_size=128)
-    joints: groups.Joints = group_of(groups.Joints)
-    training: groups.Training = group_of(groups.Training, **COMMON_TRAINING, lr=5e-4, epochs=400)
-    pretext: groups.Pretext = group_of(groups.Pretext)
-    labels: groups.LabelFree = group_of(groups.LabelFree)
-    rematch: groups.Rematch = group_of(groups.Rematch)
-    gait: Gait = group_of(Gait)
+    place: groups.Place
+    machine: groups.Machine
+    common: groups.Common
+    windows: groups.Windows = group_of(batch_size=128)
+    joints: groups.Joints
+    training: groups.Training = group_of(**COMMON_TRAINING, lr=5e-4, epochs=400)
+    pretext: groups.Pretext
+    labels: groups.LabelFree
+    rematch: groups.Rematch
+    gait: Gait
 
     preset_names = staticmethod(preset_names)
     other_defaults = staticmethod(groups.length_of_dataset)
@@ -138,16 +138,16 @@ class SgelaSettings(Settings):
     )
     HEADINGS = groups.HEADINGS
 
-    place: groups.Place = group_of(groups.Place)
-    machine: groups.Machine = group_of(groups.Machine)
-    common: groups.Common = group_of(groups.Common)
-    windows: groups.Windows = group_of(groups.Windows, batch_size=128)
-    joints: groups.Joints = group_of(groups.Joints)
-    training: groups.Training = group_of(groups.Training, **COMMON_TRAINING, lr=5e-4, epochs=400)
-    pretext: groups.Pretext = group_of(groups.Pretext)
-    labels: groups.LabelFree = group_of(groups.LabelFree)
-    rematch: groups.Rematch = group_of(groups.Rematch)
-    gait: Gait = group_of(Gait)
+    place: groups.Place
+    machine: groups.Machine
+    common: groups.Common
+    windows: groups.Windows = group_of(batch_size=128)
+    joints: groups.Joints
+    training: groups.Training = group_of(**COMMON_TRAINING, lr=5e-4, epochs=400)
+    pretext: groups.Pretext
+    labels: groups.LabelFree
+    rematch: groups.Rematch
+    gait: Gait
     task: str = option(
         "rev_rec",
         "Pretext task: rev_rec, pred, sort, several joined by + whose features are joined, or plus "

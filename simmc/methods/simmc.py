@@ -41,7 +41,7 @@ from simmc.scoring.match import (
 )
 from simmc.settings import groups
 from simmc.settings.groups import COUNT, EVALUATION, FIDELITY, FRACTION, POSITIVE, TRAINING
-from simmc.settings.options import Range, Settings, group_of, option, switch
+from simmc.settings.options import Range, Settings, option, switch
 
 
 @dataclass(frozen=True)
@@ -122,17 +122,17 @@ class SimMCSettings(Settings):
     )
     HEADINGS = groups.HEADINGS
 
-    place: groups.Place = group_of(groups.Place)
-    machine: groups.Machine = group_of(groups.Machine)
-    common: groups.Common = group_of(groups.Common)
-    windows: groups.Windows = group_of(groups.Windows)
-    joints: groups.Joints = group_of(groups.Joints)
-    training: groups.Training = group_of(groups.Training)
-    stopping: groups.Stopping = group_of(groups.Stopping)
-    clustering: groups.Clustering = group_of(groups.Clustering)
-    labels: groups.LabelFree = group_of(groups.LabelFree)
-    rematch: groups.Rematch = group_of(groups.Rematch)
-    recipe: Recipe = group_of(Recipe)
+    place: groups.Place
+    machine: groups.Machine
+    common: groups.Common
+    windows: groups.Windows
+    joints: groups.Joints
+    training: groups.Training
+    stopping: groups.Stopping
+    clustering: groups.Clustering
+    labels: groups.LabelFree
+    rematch: groups.Rematch
+    recipe: Recipe
 
     preset_names = staticmethod(groups.presets_of_probe)
     other_defaults = staticmethod(groups.length_of_dataset)

@@ -61,15 +61,15 @@ class SMSGESettings(Settings):
     )
     HEADINGS = groups.HEADINGS
 
-    place: groups.Place = group_of(groups.Place)
-    machine: groups.Machine = group_of(groups.Machine)
-    common: groups.Common = group_of(groups.Common)
-    windows: groups.Windows = group_of(groups.Windows)
-    joints: groups.Joints = group_of(groups.Joints)
-    training: groups.Training = group_of(groups.Training, **COMMON_TRAINING, lr=5e-3, epochs=120)
-    pretext: groups.Pretext = group_of(groups.Pretext)
-    labels: groups.LabelFree = group_of(groups.LabelFree)
-    rematch: groups.Rematch = group_of(groups.Rematch)
+    place: groups.Place
+    machine: groups.Machine
+    common: groups.Common
+    windows: groups.Windows
+    joints: groups.Joints
+    training: groups.Training = group_of(**COMMON_TRAINING, lr=5e-3, epochs=120)
+    pretext: groups.Pretext
+    labels: groups.LabelFree
+    rematch: groups.Rematch
     H: int = option(256, "Units of each LSTM layer.", limits=COUNT, group=TRAINING)
     extra_prefix: str = switch("extra_prefix", FIDELITY)
     sampled_frames: str = switch("sampled_frames", FIDELITY)

@@ -69,13 +69,13 @@ class SupervisedSettings(Settings):
     )
     HEADINGS = groups.HEADINGS
 
-    place: groups.Place = group_of(groups.Place)
-    machine: groups.Machine = group_of(groups.Machine)
-    common: groups.Common = group_of(groups.Common)
-    windows: groups.Windows = group_of(groups.Windows)
-    joints: groups.Joints = group_of(groups.Joints)
-    training: groups.Training = group_of(groups.Training, epochs=200)
-    rematch: groups.Rematch = group_of(groups.Rematch)
+    place: groups.Place
+    machine: groups.Machine
+    common: groups.Common
+    windows: groups.Windows
+    joints: groups.Joints
+    training: groups.Training = group_of(epochs=200)
+    rematch: groups.Rematch
     model: str = option(
         "encoder",
         "encoder (SimMC's, with a linear classifier: the upper reference) or posegait (our "

@@ -82,10 +82,9 @@ class TrackMCSettings(Settings):
     )
     HEADINGS = groups.HEADINGS
 
-    place: groups.Place = group_of(groups.Place)
-    machine: groups.Machine = group_of(groups.Machine)
+    place: groups.Place
+    machine: groups.Machine
     common: groups.Common = group_of(
-        groups.Common,
         fidelity=option(
             "exact",
             "Sets the switches of data and evaluation: right, or as the public programs of others.",
@@ -93,9 +92,8 @@ class TrackMCSettings(Settings):
             group=MAIN,
         ),
     )
-    windows: groups.Windows = group_of(groups.Windows)
+    windows: groups.Windows
     joints: groups.Joints = group_of(
-        groups.Joints,
         input=option(
             "turned+bones+distances",
             "What a frame is described by: joints, turned, bones, distances, angles, motion; "
@@ -104,7 +102,6 @@ class TrackMCSettings(Settings):
         ),
     )
     training: groups.Training = group_of(
-        groups.Training,
         lr=option(
             1e-3,
             "Learning rate of Adam; falls to 0 along a cosine.",
@@ -119,9 +116,9 @@ class TrackMCSettings(Settings):
         ),
         eval_every=5,
     )
-    clustering: groups.Clustering = group_of(groups.Clustering, eps=0.5)
-    labels: groups.LabelFree = group_of(groups.LabelFree)
-    rematch: groups.Rematch = group_of(groups.Rematch)
+    clustering: groups.Clustering = group_of(eps=0.5)
+    labels: groups.LabelFree
+    rematch: groups.Rematch
     H: int = option(256, "Width of the encoder.", aliases=("hidden",), limits=COUNT, group=TRAINING)
     recordings: str = option(
         MERGE,
