@@ -208,7 +208,7 @@ def test_full_disk_is_a_message(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(script.shutil, "copyfileobj", full)
+    monkeypatch.setattr(script, "copy", full)
     assert _get(script, tmp_path, "--archive", _tar(tmp_path / "a.tar.gz", WALKS)) == 2
     assert "No space left on device; free some space" in capsys.readouterr().err
     assert not (tmp_path / "KGBD").exists()
