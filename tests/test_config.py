@@ -391,6 +391,39 @@ def test_the_machinery_serves_any_command(tmp_path):
     assert resolve(TeaSettings, [], preset_dir=tmp_path).origin["minutes"] == "default"
 
 
+@dataclass(frozen=True)
+class OvenSettings(TeaSettings):
+    """A command with a small budget."""
+
+    budget: str = option("full", "How much.", choices=("full", "cpu"), group="tea")
+    config: str = option("", "A file.", group="tea")
+
+
+@pytest.mark.parametrize(
+    ("words", "minutes", "origin"),
+    [
+        ([], 5, "preset green.toml"),
+        (["--budget", "cpu"], 1, "preset green.toml with --budget cpu"),
+        (["--budget", "cpu", "--minutes", "7"], 7, "command line"),
+        (["--kind", "black", "--budget", "cpu"], 4, "preset black.toml"),
+        (["--config", "mine.toml"], 2, "file mine.toml with --budget cpu"),
+    ],
+)
+def test_keys_for_the_small_budget(tmp_path, monkeypatch, words, minutes, origin):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "green.toml", "minutes = 5\nminutes_cpu = 1\n")
+    write(tmp_path / "black.toml", "minutes = 4\n")
+    write(tmp_path / "mine.toml", 'minutes_cpu = 2\nbudget = "cpu"\n')
+    found = resolve(OvenSettings, words, preset_dir=tmp_path)
+    assert (found.settings.minutes, found.origin["minutes"]) == (minutes, origin)
+
+
+def test_a_command_without_a_budget_has_no_such_keys(tmp_path):
+    write(tmp_path / "green.toml", "minutes_cpu = 1\n")
+    with pytest.raises(UserError, match=r"green\.toml: .*'minutes_cpu'; did you mean minutes\?"):
+        resolve(TeaSettings, [], preset_dir=tmp_path)
+
+
 def test_a_faulty_preset_names_its_file(tmp_path):
     write(tmp_path / "green.toml", "minute = 5\n")
     with pytest.raises(UserError, match=r"green\.toml: .*'minute'; did you mean minutes\?"):
