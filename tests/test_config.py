@@ -333,16 +333,15 @@ def test_the_header_of_a_preset(path):
     assert "docs/results.md" in lines[2]
 
 
-def test_presets_of_an_installed_package(tmp_path, monkeypatch):
-    """Without a checkout around the package they are found under the environment's share/."""
-    package = tmp_path / "lib" / "simmc" / "__init__.py"
-    monkeypatch.setattr("simmc.settings.layers.simmc.__file__", str(package))
-    shared = tmp_path / "env" / "share" / "simmc" / "configs"
-    (shared / "simmc").mkdir(parents=True)
+def test_presets_of_an_installed_package_win_over_a_folder_beside_it(tmp_path, monkeypatch):
+    package = tmp_path / "site-packages" / "simmc"
+    package.mkdir(parents=True)
     monkeypatch.setattr(
-        "simmc.settings.layers.sysconfig.get_path", lambda *_args: str(tmp_path / "env")
+        "simmc.settings.layers.resources.files", lambda name: tmp_path / "site-packages" / name
     )
-    assert config.preset_root() == shared
+    assert config.preset_root() == package.parent / "configs"  # as in a checkout
+    (package / "configs").mkdir()
+    assert config.preset_root() == package / "configs"
 
 
 # --- the help page --------------------------------------------------------------------------------

@@ -4,14 +4,13 @@ The later layer wins. Works for any settings class; nothing here knows a method.
 """
 
 import json
-import sysconfig
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib import resources
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import simmc
 from simmc.errors import UserError
 from simmc.settings import parser
 from simmc.settings import switches as fidelity
@@ -125,11 +124,10 @@ def read_file(path: Path, options: Any) -> dict[str, Any]:
 
 
 def preset_root() -> Path:
-    """The folder `configs`: of the checkout, or of the installed package."""
-    checkout = Path(simmc.__file__).resolve().parents[1] / "configs"
-    schemes = [sysconfig.get_path("data"), sysconfig.get_path("data", _user_scheme())]
-    installed = [Path(base) / "share" / "simmc" / "configs" for base in schemes if base]
-    return next((path for path in [checkout, *installed] if (path / "simmc").is_dir()), checkout)
+    """The folder `configs`: inside an installed package, beside the package in a checkout."""
+    package = Path(str(resources.files("simmc")))
+    installed = package / "configs"
+    return installed if installed.is_dir() else package.parent / "configs"
 
 
 def _fidelity_and_preset(
@@ -196,7 +194,3 @@ def _shown(value: Any) -> str:
     if value is None:
         return "auto"
     return json.dumps(value) if isinstance(value, bool) else str(value)
-
-
-def _user_scheme() -> str:
-    return sysconfig.get_preferred_scheme("user")
