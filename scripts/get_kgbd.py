@@ -147,10 +147,11 @@ def unpack(archive: Path, made: Path) -> None:
             place = made / walk[1] / walk[2]
             place.parent.mkdir(exist_ok=True)
             with place.open("wb") as file:
-                shutil.copyfileobj(source, file, 1 << 20)
-                total += file.tell()
-            if total > MOST_BYTES:
-                raise GetError(f"{archive}: unpacks to more than {MOST_BYTES >> 30} GB; not KGBD")
+                while block := source.read(1 << 20):
+                    total += file.write(block)
+                    if total > MOST_BYTES:  # before the disk is full
+                        most = f"{MOST_BYTES >> 30} GB"
+                        raise GetError(f"{archive}: unpacks to more than {most}; not KGBD")
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, RuntimeError) as error:
         raise broken(archive, error) from error
     except Exception as error:
@@ -189,6 +190,9 @@ def zip_members(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
             kind = stat.S_IFMT(member.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise GetError(f"{archive}: {member.filename!r} is a link or device; not unpacked")
+            # the others are unpacked in memory as a whole, however large
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise GetError(f"{archive}: {member.filename!r} is packed by another method")
             if not member.is_dir():
                 with packed.open(member) as content:
                     yield member.filename, content

@@ -8,7 +8,7 @@ A schema is written as the value looks:
 * ``{"a": S, "b?": S}``: an object with the key a and perhaps b; other keys are left alone;
 * ``{str: S}``: an object with any keys;
 * ``Within(low, high)``: a number in this range, ends included;
-* ``(S, T)``: one of them.
+* ``(S, T)``: one of them; the message names the last.
 """
 
 from __future__ import annotations
@@ -22,10 +22,8 @@ from typing import Any
 from simmc.errors import UserError
 
 INT64 = range(-(2**63), 2**63)
-_NAMES = {
-    **{int: "an integer of 64 bits", float: "a finite number", str: "text"},
-    **{bool: "true or false", None: "null"},
-}
+_NAMES: dict[Any, str] = {int: "an integer of 64 bits", float: "a finite number", str: "text"}
+_NAMES |= {bool: "true or false", None: "null"}
 
 
 @dataclass(frozen=True)
@@ -81,9 +79,8 @@ def parse_json(
 def _fault(value: Any, schema: Any, place: str) -> str:
     """What is wrong with a value, and where in the document; "" if nothing."""
     if isinstance(schema, tuple):
-        faults = [_fault(value, one, place) for one in schema]
-        # the last one is the most telling where it is an object or a list
-        return faults[-1] if all(faults) else ""
+        either = [_fault(value, one, place) for one in schema]
+        return either[-1] if all(either) else ""
     if isinstance(schema, list):
         if not isinstance(value, list):
             return _expected("a list", value, place)

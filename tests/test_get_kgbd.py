@@ -277,3 +277,36 @@ def test_real_archive(kgbd_archive: Path, tmp_path: Path) -> None:
     assert "the archive the project is tested with" in done.stdout
     assert "164 persons, 822 walks" in done.stdout
     assert len(_made(tmp_path)) == 822
+
+
+def test_a_member_without_end_stops_before_the_disk_is_full(
+    script: ModuleType,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(script, "MOST_BYTES", 3 << 20)
+    written: list[int] = []
+    unlink = script.shutil.rmtree
+
+    def note(folder: Path, **how: bool) -> None:
+        written.append(sum(p.stat().st_size for p in Path(folder).rglob("*.txt")))
+        unlink(folder, **how)
+
+    monkeypatch.setattr(script.shutil, "rmtree", note)
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("Data/Person001/1.txt", bytes(20 << 20))
+    assert _get(script, tmp_path / "raw", "--archive", archive) == 2
+    assert "unpacks to more than" in capsys.readouterr().err
+    assert max(written) <= 5 << 20
+
+
+def test_other_kinds_of_zip_are_refused(
+    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_LZMA) as packed:
+        packed.writestr("Data/Person001/1.txt", b"one")
+    assert _get(script, tmp_path / "raw", "--archive", archive) == 2
+    assert "another method" in capsys.readouterr().err

@@ -12,12 +12,14 @@ import simmc
 ROOT = Path(simmc.__file__).parent
 # A part may import parts of its own layer and of the layers before it, but never in a circle.
 LAYERS = (
-    ("simmc", "errors", "schema"),
-    ("runs.atomic", "compiled"),
-    ("fidelity", "data", "distances"),
-    ("config",),
+    ("simmc", "errors"),
+    ("files", "compiled", "schema"),
+    ("data", "distances"),
+    ("settings",),
     ("models", "losses", "clustering", "evaluation"),
     ("runs",),
+    ("scoring",),
+    ("engine",),
     ("methods",),
     ("reports",),
     ("benchmarks",),
@@ -29,8 +31,6 @@ HEIGHT = {part: height for height, parts in enumerate(LAYERS) for part in parts}
 def part_of(module: str) -> str:
     """The part of the package that a module belongs to: "simmc.data.raw.kgbd" -> "data"."""
     words = module.split(".")[1:]
-    if words[:2] == ["runs", "atomic"]:
-        return "runs.atomic"
     return words[0] if words else "simmc"
 
 

@@ -13,7 +13,7 @@ from simmc.clustering import (
     neighbor_weights,
     radius_graph,
 )
-from simmc.data.experiment.load import Experiment, Split
+from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.skeletons import KGBD_FILE
 from simmc.methods.simmc import SimMC, SimMCSettings
 from simmc.runs.runtime import Runtime

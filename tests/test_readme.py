@@ -152,15 +152,12 @@ def test_the_page_on_own_skeletons_works(tmp_path):
     )
     assert done.returncode == 0, done.stderr
 
-    from simmc.data.experiment.load import load_experiment
+    from simmc.data.experiment.load import Request, load_experiment
 
     loaded = load_experiment(
-        tmp_path / "Datasets",
-        "Mine",
-        6,
-        "probe",
-        class_sampling="off",
-        part_batches="keep",
+        Request(
+            tmp_path / "Datasets", "Mine", 6, "probe", class_sampling="off", part_batches="keep"
+        ),
         rng=np.random.default_rng(0),
     )
     assert loaded.train.windows.shape == (600, 6, 15, 3)

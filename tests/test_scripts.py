@@ -1,5 +1,6 @@
 """The shell scripts and the packaging: no network is used here."""
 
+import importlib.util
 import os
 import re
 import shutil
@@ -183,3 +184,29 @@ class TestEnvironment:
         failed = self.prepare(copy, python)
         assert failed.returncode == 2
         assert "requirements.txt cannot be read" in failed.stderr
+
+
+def test_mutants_are_small_changes_of_code_and_not_of_texts_and_types():
+    spec = importlib.util.spec_from_file_location("mutate", ROOT / "scripts" / "mutate.py")
+    mutate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(mutate)
+    text = '''"""Text."""
+def f(x: int | None, *, up: bool = True) -> int | None:
+    y = "é" if not x else x  # 1 + 1
+    y += 2
+    return y if x < 3 and up else None
+'''
+    found = {(line, before, after) for line, before, after, _ in mutate.mutants(text)}
+    assert found == {
+        (2, "True", "False"),
+        (3, "not x", "x"),
+        (4, "y += 2", "y -= 2"),
+        (4, "2", "3"),
+        (5, "x < 3", "x <= 3"),
+        (5, "3", "4"),
+        (5, "x < 3 and up", "x < 3 or up"),
+    }
+    for line, _, _, whole in mutate.mutants(text):
+        pairs = zip(text.split("\n"), whole.split("\n"), strict=True)
+        changed = [i for i, (a, b) in enumerate(pairs) if a != b]
+        assert changed == [line - 1]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from simmc.data.experiment.load import Experiment
+from simmc.data.experiment.experiment import Experiment
 from simmc.methods.simmc import SimMC
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import generators

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import simmc
-from simmc import files as atomic
+from simmc import files
 from simmc.benchmarks import machine, record
 from simmc.benchmarks.contestants import CONTESTANTS
 from simmc.benchmarks.summary import MIB
@@ -158,7 +158,7 @@ def prepared(
 
         def run(kind: str, contestants: list[str]) -> dict[str, Any] | None:
             (here / "result.json").unlink(missing_ok=True)
-            atomic.write_json(here / "job.json", job | {"kind": kind, "contestants": contestants})
+            files.write_json(here / "job.json", job | {"kind": kind, "contestants": contestants})
             words = ["-m", "simmc.benchmarks.worker", str(here / "job.json")]
             if not python(words, plan.threads):
                 return None

@@ -13,7 +13,7 @@ summary   medians, ratios and exponents, worked out anew from the cases at every
 from pathlib import Path
 from typing import Any
 
-from simmc import files as atomic
+from simmc import files
 from simmc.benchmarks.summary import summarise
 from simmc.errors import UserError
 from simmc.schema import Within, read_json
@@ -112,7 +112,7 @@ def save(out: Path, record: dict[str, Any]) -> Path:
     """Writes the record with its summary."""
     record["summary"] = summarise(record)
     file = out / FILE
-    atomic.write_json(file, record)
+    files.write_json(file, record)
     return file
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from simmc import files as atomic
+from simmc import files
 from simmc.benchmarks import machine
 from simmc.benchmarks.contestants import CONTESTANTS, HOW, ours
 from simmc.benchmarks.inputs import clustered
@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
         result = JOBS[job["kind"]](job, rows)
     except MemoryError:
         return NO_MEMORY
-    atomic.write_json(job["result"], result)
+    files.write_json(job["result"], result)
     return 0
 
 

@@ -11,7 +11,7 @@ from simmc.benchmarks.contestants import CONTESTANTS
 from simmc.benchmarks.inputs import GENERATED, untrained_features
 from simmc.benchmarks.measure import Plan, Source
 from simmc.cli.console import CONSOLE
-from simmc.data.experiment.load import Experiment
+from simmc.data.experiment.experiment import Experiment
 from simmc.engine.run import load
 from simmc.errors import UserError
 from simmc.runs import runtime

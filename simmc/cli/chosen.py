@@ -13,7 +13,7 @@ import numpy as np
 
 from simmc.cli import trained
 from simmc.cli.console import CONSOLE
-from simmc.data.experiment.load import Experiment, Split
+from simmc.data.experiment.experiment import Experiment, Split
 from simmc.engine.load import load_whole, with_stored_names
 from simmc.engine.method import LABEL_FREE, PAPER, Embedder, Method
 from simmc.engine.stored_run import home_of, learned_from, other_data

@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from simmc.data.experiment.load import Experiment
+from simmc.data.experiment.experiment import Experiment
 from simmc.engine.reporter import Reporter
 from simmc.engine.training import Training
 from simmc.errors import UserError

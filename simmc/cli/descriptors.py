@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from simmc.cli.console import CLASSIFIED, CONSOLE, MATCHED, counted
-from simmc.data.experiment.load import Experiment, Split
+from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.specs import skeleton_of
 from simmc.engine.load import load, with_stored_names
 from simmc.engine.method import LABEL_FREE, PAPER

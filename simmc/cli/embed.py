@@ -10,11 +10,13 @@ from simmc.cli.chosen import Asked, Chosen, choose
 from simmc.cli.console import CONSOLE
 from simmc.data import arrays
 from simmc.engine.stored_run import described_data
+from simmc.errors import UserError
 from simmc.settings import groups, resolve
 from simmc.settings.groups import MACHINE
 from simmc.settings.options import Settings, group_of, option
 
 FOLDER, ABOUT = "embeddings", "embed.json"
+SPLITS = ("train", "probe", "gallery")
 ORDER = "rows are windows in the order of the stored files, all of them"
 
 
@@ -49,10 +51,11 @@ def main(argv: list[str]) -> int:
 def write(chosen: Chosen, protocol: str, out: Path) -> None:
     """The features of every split, then what they are: without that file they are not complete."""
     about = out / ABOUT
+    refuse_others(out, chosen.run.path / FOLDER)
     remove(about)
     data, made = chosen.data, {}
-    splits = {"train": data.train, "probe": data.probe, "gallery": data.gallery}
-    for name, split in splits.items():
+    for name in SPLITS:
+        split = getattr(data, name)
         features = chosen.features(split)
         path = out / f"{name}.npy"
         arrays.save(path, features)
@@ -65,6 +68,18 @@ def write(chosen: Chosen, protocol: str, out: Path) -> None:
         CONSOLE.say(f"{path}  {len(features):,} x {features.shape[1]}")
     atomic.write_json(about, described(chosen, protocol, made))
     CONSOLE.say(f"{about}")
+
+
+def refuse_others(out: Path, usual: Path) -> None:
+    """UserError where a folder that the user names holds such files and no embed.json of them."""
+    if out == usual or (out / ABOUT).is_file():
+        return
+    for name in SPLITS:
+        if (path := out / f"{name}.npy").exists():
+            raise UserError(
+                f"{path}: is there already, without an {ABOUT} of simmc embed beside it, so it is "
+                "left alone; pick another folder with --out, or move the file away"
+            )
 
 
 def remove(path: Path) -> None:

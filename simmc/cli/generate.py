@@ -12,10 +12,9 @@ from typing import Any, ClassVar
 
 from tqdm import tqdm
 
-from simmc import __version__
-from simmc import files as atomic
+from simmc import __version__, files
 from simmc.data import specs
-from simmc.data.manifest import staged_folder
+from simmc.data.manifest import NAME, staged_folder
 from simmc.data.raw import write as raw
 from simmc.data.synthetic import recording_plan as takes
 from simmc.data.synthetic import walkers
@@ -73,7 +72,7 @@ def main(argv: list[str]) -> int:
         )
         persons = len({walk.recording.identity for walk in walks})
         walkers.write(name, stage, walks)
-        atomic.write_text(stage / "README.txt", readme(name, persons, walks, settings))
+        files.write_text(stage / "README.txt", readme(name, persons, walks, settings))
         details = {"dataset": name, "persons": persons, "size": settings.size}
         raw.mark_generated(stage, details | {"seed": settings.seed, "code_version": __version__})
     frames = sum(len(walk.tracked) for walk in walks)
@@ -86,6 +85,11 @@ def main(argv: list[str]) -> int:
 
 def refuse_real_data(folder: Path) -> None:
     """UserError where the folder holds anything but generated walkers, which may be replaced."""
+    if prepared := sorted(folder.glob(f"*/{NAME}")):
+        raise UserError(
+            f"{prepared[0].parent}: holds windows that Preprocess.py made, which would be lost "
+            f"with {folder}; pick another place with --raw_root"
+        )
     if not folder.exists() or raw.is_generated(folder):
         return
     if folder.is_dir() and not any(folder.iterdir()):

@@ -12,7 +12,7 @@ import numpy as np
 from simmc import files as atomic
 from simmc.cli.chosen import Asked, Chosen, choose
 from simmc.cli.console import CONSOLE
-from simmc.data.experiment.load import Experiment, labels_of
+from simmc.data.experiment.experiment import Experiment, labels_of
 from simmc.errors import UserError
 from simmc.evaluation.ranking import why_no_rates
 from simmc.evaluation.spans import has_match
@@ -154,8 +154,16 @@ def name_of(data: Experiment, place: int) -> str:
 
 
 def write_csv(path: Path, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
-    """A table, whole or not at all."""
+    """A table, whole or not at all; UserError where another table has its place."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([head, *rows])
+    if path.is_file():
+        with path.open("rb") as file:
+            first = file.readline(1000)
+        if first.strip() != ",".join(head).encode():
+            raise UserError(
+                f"{path}: is there already and is no table of simmc identify, so it is left alone; "
+                "pick another folder with --out, or move the file away"
+            )
     atomic.write_text(path, text.getvalue())
     return path

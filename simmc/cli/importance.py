@@ -12,7 +12,7 @@ from simmc.cli import trained
 from simmc.cli.console import CONSOLE
 from simmc.clustering import cluster_means
 from simmc.data.body_levels import body_levels
-from simmc.data.experiment.load import Experiment, labels_of
+from simmc.data.experiment.experiment import Experiment, labels_of
 from simmc.data.skeletons import KGBD_FILE, Skeleton
 from simmc.errors import UserError
 from simmc.losses import frame_importance

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from simmc import files as atomic
+from simmc import files
 from simmc.errors import UserError
 from simmc.reports import confusion, plots, render, results, tables
 from simmc.reports.style import save_with_numbers, title_of
@@ -73,7 +73,7 @@ def deliver(text: str, out: Path | None) -> int:
     if out is None:
         print(text, end="")
     else:
-        atomic.write_text(out, text)
+        files.write_text(out, text)
         print(out)
     return 0
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from simmc.data.experiment.load import Experiment
+from simmc.data.experiment.experiment import Experiment
 from simmc.engine.load import with_stored_names
 from simmc.engine.method import Method
 from simmc.engine.stored_run import other_data, weights_of

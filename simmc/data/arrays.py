@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from simmc import files as atomic
+from simmc import files
 from simmc.data.pickled import FAULTS, read_header, read_object_array
 from simmc.errors import UserError
 
@@ -15,7 +15,7 @@ AGAIN = "the set is damaged: run Preprocess.py again"
 
 def save(path: Path, array: np.ndarray) -> None:
     """Writes a plain ``.npy``, whole or not at all."""
-    with atomic.open_atomic(path, "wb") as file:
+    with files.open_atomic(path, "wb") as file:
         np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
 
 

@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from simmc import files as atomic
-from simmc import schema
+from simmc import files, schema
 from simmc.data import arrays, store
 from simmc.data.specs import DatasetSpec
 from simmc.data.store import StoredSplit
@@ -88,7 +87,7 @@ class FeatureFiles:
             UserError: values that are not finite.
         """
         count, shape, digest = 0, (0, 0), hashlib.sha256()
-        with atomic.open_atomic(self.path(split), "wb") as file:
+        with files.open_atomic(self.path(split), "wb") as file:
             for block in blocks:
                 with np.errstate(over="ignore"):
                     block = np.ascontiguousarray(block, dtype=np.float32)
@@ -116,7 +115,7 @@ class FeatureFiles:
         """Write the manifest, last, so that it never speaks of files that are not there."""
         content = {"schema": SCHEMA, "name": self.name, "kind": self.kind}
         content |= {"dataset": self.spec.name, "length": self.length}
-        atomic.write_json(self.manifest, {**content, **about, "splits": dict(splits)})
+        files.write_json(self.manifest, {**content, **about, "splits": dict(splits)})
 
     def read_manifest(self, remedy: str = "") -> dict[str, Any]:
         """What is known of the files.

@@ -126,13 +126,13 @@ _COUNTS = {
     "more_bodies": "{:,} files hold more than one body; only the first is read",
     "unordered_frames": "{:,} frames have one number in the first field of all lines (a person's), "
     "so the order of their joints cannot be checked",
-    "flat_arrays": "{:,} arrays (T, 75) are read as x, y, z of the first joint, then of the second, "
-    "and so on",
+    "flat_arrays": "{:,} arrays (T, 75) are read as x, y, z of the first joint, then of the "
+    "second, and so on",
     "nan_joints": "{:,} joints are NaN, which means not seen",
     "filled_joints": "{:,} joints that were not seen are filled by the last observation",
     "unseen_frames": "{:,} frames without any joint seen are dropped",
-    "never_seen_joints": "{:,} times a joint is never seen in a recording and is put at the mean of "
-    "its frame's joints (if coordinates are relative to that joint, use --zero_joints keep)",
+    "never_seen_joints": "{:,} times a joint is never seen in a recording and is put at the mean "
+    "of its frame's joints (if coordinates are relative to that joint, use --zero_joints keep)",
     "tall_frames": f"{{:,}} frames show a body of more than {TALL:g} m: are coordinates metres?",
     "small_frames": f"{{:,}} frames show a body of less than {SMALL:g} m: are coordinates metres?",
 }

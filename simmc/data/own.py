@@ -123,7 +123,7 @@ def _windows(windows: Any, skeleton: Skeleton, where: str) -> np.ndarray:
             f"{where}: windows of shape {found.shape}, where {due} is due for the skeleton "
             f"{skeleton.name!r}"
         )
-    return found.astype(np.float64, copy=False).filled(np.nan)
+    return np.asarray(np.ma.filled(found.astype(np.float64, copy=False), np.nan))
 
 
 def whole_numbers(given: Any, count: int, where: str, what: str) -> np.ndarray:
@@ -156,15 +156,15 @@ def drop_unseen(name: str, sets: Sets, skeleton: Skeleton, zeros: str) -> dict[s
     counts: dict[str, dict[str, int]] = {}
     always, ever = np.ones(skeleton.n_joints, dtype=bool), np.zeros(skeleton.n_joints, dtype=bool)
     for split, (windows, labels) in sets.items():
-        unseen, zero = np.isnan(windows).any(3), np.logical_not(windows.any(3))
-        empty = zero.all(2)
-        always &= (zero | unseen).all((0, 1))
-        ever |= (zero & ~empty[..., None]).any((0, 1))
+        unseen, zero = np.isnan(windows).any(3), np.asarray((windows == 0).all(3))
+        empty = np.asarray(zero.all(2))
+        always &= np.all(zero | unseen, axis=(0, 1))
+        ever |= np.any(zero & ~empty[..., None], axis=(0, 1))
         if zeros == "missing" and zero.any():
             unseen |= zero
             windows = np.where(zero[..., None], np.nan, windows)
             sets[split] = windows, labels
-        if (blind := unseen.all((1, 2))).any():
+        if (blind := np.all(unseen, axis=(1, 2))).any():
             raise UserError(
                 f"{name}, {split}: window {int(blind.argmax())} has no joint that was seen "
                 f"({int(blind.sum())} such windows in all); leave such windows out"
@@ -175,8 +175,8 @@ def drop_unseen(name: str, sets: Sets, skeleton: Skeleton, zeros: str) -> dict[s
         joint = skeleton.joints[int((always & ever).argmax())]
         raise UserError(
             f"{name}: the joint {joint} is at (0, 0, 0) in every frame. If coordinates are "
-            'relative to it, use write_dataset(..., zeros="position"), which takes zeros as positions; if '
-            "it was never seen, leave it out of the skeleton"
+            'relative to it, use write_dataset(..., zeros="position"), which takes zeros as '
+            "positions; if it was never seen, leave it out of the skeleton"
         )
     return counts
 

@@ -123,8 +123,13 @@ def _keyed(load: Callable[[Any], None], keys: slice) -> Callable[[Any], None]:
     return checked
 
 
-class _Restricted(pickle._Unpickler):  # type: ignore[name-defined]
+_build: Any = pickle._Unpickler.dispatch[pickle.BUILD[0]]
+
+
+class _Restricted(pickle._Unpickler):
     """Python's unpickler with few operations, few names, and keys that are integers."""
+
+    stack: list[Any]
 
     def __init__(self, data: bytes) -> None:
         # a stream in memory gives what is there, and makes no room for what is announced
@@ -152,11 +157,11 @@ class _Restricted(pickle._Unpickler):  # type: ignore[name-defined]
     def checked_build(self) -> None:
         if not isinstance(self.stack[-2], _Array | _Dtype):  # else it may change what is admitted
             raise pickle.UnpicklingError(_NOT_PLAIN)
-        self.load_build()
+        _build(self)
 
     dispatch: ClassVar[dict[int, Any]] = {
-        getattr(pickle, name)[0]: pickle._Unpickler.dispatch[getattr(pickle, name)[0]]  # type: ignore[attr-defined]
-        for name in _OPERATIONS
+        code: pickle._Unpickler.dispatch[code]
+        for code in (getattr(pickle, name)[0] for name in _OPERATIONS)
     }
     dispatch[pickle.BUILD[0]] = checked_build
     dispatch[pickle.SETITEM[0]] = _keyed(dispatch[pickle.SETITEM[0]], slice(-2, -1))

@@ -35,11 +35,11 @@ class Summary:
     frames_read: int  # after the reader's own filters
     frames_kept: int  # after cutting, in recordings that have a role
     windows: Mapping[str, int]  # by split
+    left_out: Mapping[str, Any]  # what was not used, filled or not checked; also in the manifest
+    notes: Sequence[str]  # the same for people
     seconds: float
     generated: bool  # invented walkers, not people
     folder: Path
-    left_out: Mapping[str, Any]  # what was not used, filled or not checked; also in the manifest
-    notes: Sequence[str]  # the same for people
     copies: Sequence[Sequence[str]] = ()  # names of recordings with the same frames
 
 
@@ -192,12 +192,12 @@ def _write(job: _Job, data_root: Path, began: float) -> Summary:
         frames_read=sum(len(recording.frames) for recording in job.recordings),
         frames_kept=sum(kept.values()),
         windows={split: count["windows"] for split, count in counts.items()},
+        left_out=job.left_out,
+        notes=left_out.lines(job.left_out, job.options.zero_joints == "missing"),
         seconds=time.perf_counter() - began,
         generated=job.generated,
         folder=target,
         copies=copies,
-        left_out=job.left_out,
-        notes=left_out.lines(job.left_out, job.options.zero_joints == "missing"),
     )
 
 

@@ -15,8 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from simmc import __version__
-from simmc import files as atomic
+from simmc import __version__, files
 from simmc.data import arrays, own, own_recordings, specs
 from simmc.data.manifest import (
     check_files,
@@ -150,7 +149,7 @@ def write_split(
     order = np.argsort(members, kind="stable")
     ends = np.cumsum(np.bincount(members, minlength=len(values)))[:-1]
     ids = {int(v): part.tolist() for v, part in zip(values, np.split(order, ends), strict=True)}
-    with atomic.open_atomic(target("ids"), "wb") as file:
+    with files.open_atomic(target("ids"), "wb") as file:
         # The only pickle the project writes: the public programs read this file and no other form.
         np.lib.format.write_array(file, np.array(ids, dtype=object), allow_pickle=True)
 

@@ -49,9 +49,9 @@ def recording_times(recordings: Sequence[Mapping[str, Any]], manifest: Path) -> 
             begin = end = math.nan
         if not is_span(begin, end):
             raise UserError(
-                f"{manifest}: recording {recording.get('name', place)!r} has the {BEGIN} {told[0]} "
-                f"and the {END} {told[1]}, where seconds are due, {BEGIN} before {END}; write the "
-                "set again, or take both out."
+                f"{manifest}: recording {recording.get('name', place)!r} has the {BEGIN} "
+                f"{str(told[0])[:30]} and the {END} {str(told[1])[:30]}, where seconds are due, "
+                f"{BEGIN} before {END}; write the set again, or take both out."
             )
         times[place] = begin, end
     return None if np.isnan(times).all() else times

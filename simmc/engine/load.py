@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any, TypeVar
 
+from simmc.data.experiment.experiment import Experiment
 from simmc.data.experiment.inputs import described, is_measured
-from simmc.data.experiment.load import Experiment, load_experiment
+from simmc.data.experiment.load import Request, load_experiment
 from simmc.data.experiment.split_selection import Features
 from simmc.runs import seeds
 from simmc.settings.groups import Joints, Place, Windows, chosen_probe
@@ -77,7 +78,7 @@ def load_joints(
         with_gallery: learn the gallery's windows as well.
         features: a source model's features, in place of the windows.
     """
-    return load_experiment(
+    request = Request(
         Path(place.data_root),
         place.dataset,
         place.length,
@@ -87,11 +88,12 @@ def load_joints(
         class_sampling=windows.class_sampling,
         part_batches=windows.part_batches,
         double_load=windows.double_load,
-        cve_diagonal=windows.cve_diagonal,
         batch_size=windows.batch_size,
         shuffle=shuffle,
+        cve_diagonal=windows.cve_diagonal,
         with_gallery=with_gallery,
         stress=windows.stress,
-        rng=seeds.generators(seed).data,
-        features=features,
+    )
+    return load_experiment(
+        Request(request, seeds.generators(seed).data, features),
     )

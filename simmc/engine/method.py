@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import torch
 
-from simmc.data.experiment.load import Experiment, Split
+from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.skeletons import Skeleton
 from simmc.engine.training import Training
 from simmc.runs.runtime import Runtime

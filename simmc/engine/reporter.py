@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simmc.data.experiment.load import Experiment
+from simmc.data.experiment.experiment import Experiment
 from simmc.settings.layers import Resolved
 
 if TYPE_CHECKING:

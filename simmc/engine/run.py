@@ -13,8 +13,9 @@ from typing import Any
 from simmc import files
 from simmc.clustering import Executor
 from simmc.clustering.on_ray import RayExecutor
-from simmc.data.experiment.load import Experiment
+from simmc.data.experiment.experiment import Experiment
 from simmc.data.specs import skeleton_of
+from simmc.data.synthetic.perturbations import by_identity
 from simmc.engine.load import with_stored_names
 from simmc.engine.method import LABEL_FREE, Method, MethodSettings
 from simmc.engine.reporter import Reporter
@@ -172,6 +173,8 @@ def train_locked(
     reporter.data(data)
     for sentence in method.remarks(resolved, data):
         reporter.say(sentence)
+    if LABEL_FREE in method.protocols(settings):
+        reporter.notes(perturbed_by_identity(settings))
     if method.labels:
         reporter.supervised(method.labels)
     if nothing := unscored_by(method, settings, data):
@@ -198,6 +201,18 @@ def train_locked(
     run.write_results(results)
     reporter.results(results, method.explained, run.path)
     return results
+
+
+def perturbed_by_identity(settings: MethodSettings) -> list[str]:
+    """A remark where identities decide what --stress makes of the data."""
+    words = by_identity(settings.windows.stress)
+    if not words:
+        return []
+    return [
+        f"--stress {', '.join(words)}: identities decided which windows there are to learn "
+        f"from{', gallery windows among them' * ('borrow' in words)}. That holds for the "
+        "label-free numbers too"
+    ]
 
 
 def rule_of(settings: MethodSettings) -> MatchRule:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from simmc.data.experiment.load import Experiment, labels_of
+from simmc.data.experiment.experiment import Experiment, labels_of
 from simmc.engine.method import FIXED_EPOCHS, LABEL_FREE, Method, MethodSettings
 from simmc.engine.training import weights_path
 from simmc.errors import UserError

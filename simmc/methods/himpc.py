@@ -18,7 +18,7 @@ import torch
 from simmc.clustering import cluster_means
 from simmc.data.body_levels import BODY_LEVELS, BodyLevel, body_levels
 from simmc.data.experiment import inputs
-from simmc.data.experiment.load import Experiment, Split
+from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.skeletons import Skeleton, require_parts
 from simmc.engine.load import load
 from simmc.engine.method import Embedder, Method, without_class_balance

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import torch
 
-from simmc.data.experiment.load import Experiment
+from simmc.data.experiment.experiment import Experiment
 from simmc.data.graph_levels import containing
 from simmc.data.skeletons import Skeleton
 from simmc.engine.training import Record, Training

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from simmc.data.experiment import inputs
-from simmc.data.experiment.load import Experiment, Split
+from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.features import FRAMES
 from simmc.data.skeletons import Skeleton
 from simmc.data.specs import DATASETS

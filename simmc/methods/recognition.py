@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import torch
 from torch.nn.functional import cross_entropy
 
-from simmc.data.experiment.load import Experiment
+from simmc.data.experiment.experiment import Experiment
 from simmc.data.specs import skeleton_of
 from simmc.engine.load import load as load_data
 from simmc.engine.method import EXPLAINED, Method

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from simmc.data.experiment.load import Experiment
+from simmc.data.experiment.experiment import Experiment
 from simmc.data.skeletons import Skeleton
 from simmc.engine.method import without_class_balance
 from simmc.engine.training import Record, Training

@@ -14,7 +14,7 @@ import torch
 
 from simmc.clustering import cluster_means
 from simmc.data.experiment import inputs
-from simmc.data.experiment.load import Experiment
+from simmc.data.experiment.experiment import Experiment
 from simmc.data.skeletons import Skeleton
 from simmc.data.specs import skeleton_of
 from simmc.engine.load import load

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from simmc.data.experiment.load import Experiment
+from simmc.data.experiment.experiment import Experiment
 from simmc.data.experiment.scaling import standardised
 from simmc.data.features import FeatureFiles
 from simmc.data.manifest import spec_of

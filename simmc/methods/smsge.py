@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import torch
 
-from simmc.data.experiment.load import Experiment
+from simmc.data.experiment.experiment import Experiment
 from simmc.data.graph_levels import GRAPH_LEVELS
 from simmc.data.skeletons import Skeleton
 from simmc.engine.training import Record, Training

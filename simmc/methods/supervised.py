@@ -17,7 +17,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from simmc.data.experiment import inputs
-from simmc.data.experiment.load import Experiment, Split
+from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.skeletons import Skeleton
 from simmc.data.specs import skeleton_of
 from simmc.engine.load import load

@@ -29,7 +29,7 @@ from simmc.clustering import (
     shared_targets,
 )
 from simmc.data.experiment import inputs
-from simmc.data.experiment.load import Experiment, Split
+from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.skeletons import Skeleton
 from simmc.data.specs import skeleton_of
 from simmc.data.times import overlapping

@@ -130,6 +130,7 @@ def build(runs: Sequence[Run], with_published: bool = True) -> Table:
         if row.no_rates:
             names_of = (row.dataset, row.probe, row.method, row.fidelity, row.protocol)
             notes.append(f"No rates for {', '.join(names_of)}: {row.no_rates}.")
+    notes += dict.fromkeys(note for run in runs for note in _copies(run))
     if any(row.protocol == SUPERVISED for row in rows):
         notes.append(_NOTE_SUPERVISED)
     if any(row.method == "D_PG" for row in rows):
@@ -189,6 +190,19 @@ def _row(runs: Sequence[Run], protocol: str, key: tuple[str, str, str]) -> Row |
         no_rates=next((str(f["no_rates"]) for _, f in having if f.get("no_rates")), ""),
         settings=key[2],
     )
+
+
+def _copies(run: Run) -> list[str]:
+    """How many probe windows of a run have an exact copy in a set; nothing where none has."""
+    counts = run.results.get("counts")
+    counts = counts if isinstance(counts, dict) else {}
+    where = f"{run.text('dataset')}, probe {run.text('probe')}, f = {run.text('length')}"
+    return [
+        f"Exact copies in {where}: {count:,} of {counts.get('probe', 0):,} probe windows are also "
+        f"in the {side} set."
+        for side in ("gallery", "train")
+        if _is_number(count := counts.get(f"probe_copies_in_{side}")) and count
+    ]
 
 
 def _counts(having: Sequence[tuple[Run, Mapping[str, object]]], name: str) -> tuple[int, ...]:

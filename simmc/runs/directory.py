@@ -20,7 +20,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from simmc import files as atomic
+from simmc import files
 from simmc.errors import UserError
 from simmc.runs import schemas
 
@@ -68,8 +68,8 @@ class RunDirectory:
             home.mkdir(parents=True, exist_ok=True)
             path = _new_folder(home, wanted)
         except OSError as error:
-            raise atomic.cannot_write(home / wanted, error) from error
-        atomic.write_text(home / pointer, path.name + "\n")
+            raise files.cannot_write(home / wanted, error) from error
+        files.write_text(home / pointer, path.name + "\n")
         return cls(path)
 
     @classmethod
@@ -186,12 +186,12 @@ class RunDirectory:
         try:
             path.mkdir(exist_ok=True)
         except OSError as error:
-            raise atomic.cannot_write(path, error) from error
+            raise files.cannot_write(path, error) from error
         return RunDirectory(path)
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Stores the resolved settings."""
-        atomic.write_json(self.config_path, config)
+        files.write_json(self.config_path, config)
 
     def read_config(self) -> dict[str, Any]:
         """The stored settings."""
@@ -199,7 +199,7 @@ class RunDirectory:
 
     def write_results(self, results: dict[str, Any]) -> None:
         """Stores the final numbers."""
-        atomic.write_json(self.results_path, results)
+        files.write_json(self.results_path, results)
 
     def read_results(self) -> dict[str, Any]:
         """The stored final numbers."""
@@ -207,12 +207,12 @@ class RunDirectory:
 
     def append_metrics(self, metrics: dict[str, Any]) -> None:
         """Adds one line, visible to readers at once; NaN is written as null."""
-        line = atomic.json_text(metrics) + "\n"
+        line = files.json_text(metrics) + "\n"
         try:
             with self.metrics_path.open("a", encoding="utf-8", newline="\n") as file:
                 file.write(line)
         except OSError as error:
-            raise atomic.cannot_write(self.metrics_path, error) from error
+            raise files.cannot_write(self.metrics_path, error) from error
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """All lines so far; a last line that was torn by a crash is left out."""
@@ -236,9 +236,9 @@ class RunDirectory:
     def truncate_metrics(self, epoch: int) -> None:
         """Drops what was logged after `epoch`, so that a resumed run writes each epoch once."""
         kept = [row for row in self.read_metrics() if row.get("epoch", 0) <= epoch]
-        text = "".join(atomic.json_text(row) + "\n" for row in kept)
-        atomic.remove_leftovers(self.metrics_path)
-        atomic.write_text(self.metrics_path, text)
+        text = "".join(files.json_text(row) + "\n" for row in kept)
+        files.remove_leftovers(self.metrics_path)
+        files.write_text(self.metrics_path, text)
 
 
 def pointed(pointer: Path) -> Path | None:

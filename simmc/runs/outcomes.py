@@ -3,14 +3,14 @@
 The means in results.json cannot say how sure they are; these numbers can (simmc report compare).
 """
 
-import io
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
-from simmc import files as atomic
+from simmc import files
 from simmc.data.pickled import read_header
 from simmc.errors import UserError
 from simmc.evaluation.ranking import Retrieval
@@ -22,7 +22,7 @@ _TYPES = {
     "recording": np.dtype(np.int64),
 }
 # rounding may lift a sum of shares a little above 1; -1: a window of no known recording
-_RANGES = {"first_match_rank": (0, 2**31 - 1), "average_precision": (0, 1 + 1e-9)}
+_RANGES = {"first_match_rank": (-1, 2**31 - 1), "average_precision": (0, 1 + 1e-9)}
 _RANGES["recording"] = (-1, 2**63 - 1)
 _MOST = 2**27  # bytes of an array: 16 million windows
 
@@ -81,13 +81,13 @@ class ProbeOutcomes:
     def scored(self) -> "ProbeOutcomes":
         """Those of the windows that are scored."""
         kept = self.first_match_rank >= 0
-        found = {name: None if v is None else v[kept] for name, v in vars(self).items()}
-        return ProbeOutcomes(**found)
+        arrays = {name: values for name, values in vars(self).items() if values is not None}
+        return ProbeOutcomes(**{name: values[kept] for name, values in arrays.items()})
 
     def write(self, path: Path) -> None:
         """Stores the arrays; the same numbers give the same bytes."""
         arrays = {name: values for name, values in vars(self).items() if values is not None}
-        with atomic.open_atomic(path) as file:
+        with files.open_atomic(path) as file:
             np.savez_compressed(file, **arrays)
 
     @classmethod
@@ -118,20 +118,20 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
                 raise ValueError(f"{name} is packed by another method than deflate")
             if entry.file_size > _MOST:
                 raise ValueError(f"{name} would take {entry.file_size} bytes")
-            found[name] = _array(archive.read(entry), _TYPES[name])
+            with archive.open(entry) as file:
+                found[name] = _array(file, entry.file_size, _TYPES[name])
     if "identity" not in found:
         raise ValueError("it holds no identities")
     return found
 
 
-def _array(data: bytes, kind: np.dtype) -> np.ndarray:
-    """The content of a .npy file with one axis, whose header is not trusted."""
-    file = io.BytesIO(data)
+def _array(file: IO[bytes], size: int, kind: np.dtype) -> np.ndarray:
+    """The content of a .npy file of so many bytes with one axis, whose header is not trusted."""
     shape, dtype = read_header(file)
-    content = file.read()
-    if len(shape) != 1 or dtype.kind != kind.kind or shape[0] * dtype.itemsize != len(content):
-        raise ValueError(f"{dtype} of shape {shape} in {len(content)} bytes")
-    values = np.frombuffer(content, dtype)
+    rest = size - file.tell()
+    if len(shape) != 1 or dtype.kind != kind.kind or shape[0] * dtype.itemsize != rest:
+        raise ValueError(f"{dtype} of shape {shape} in {rest} bytes")
+    values = np.frombuffer(file.read(), dtype)
     made = values.astype(kind)
     if kind.kind == "i" and not np.array_equal(made, values):
         raise ValueError(f"values that do not fit {kind}")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from simmc.data.experiment.load import Experiment, Split
+from simmc.data.experiment.experiment import Experiment, Split
 from simmc.evaluation.classification import Classification, evaluate_classes
 from simmc.models.recognition import RecognitionNetwork
 from simmc.models.source import SourceNetwork

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simmc.clustering import k_nearest_among, k_nearest_others
-from simmc.data.experiment.load import Split
+from simmc.data.experiment.experiment import Split
 from simmc.evaluation.tracklets import of_walks, pooled, walks_of
 
 

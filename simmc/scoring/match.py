@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 
-from simmc.data.experiment.load import Experiment, Split
+from simmc.data.experiment.experiment import Experiment, Split
 from simmc.evaluation.ranking import Retrieval, evaluate, why_no_rates
 from simmc.evaluation.spans import has_match
 from simmc.runs.runtime import Runtime

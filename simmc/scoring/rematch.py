@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from simmc.data.experiment.load import Experiment
+from simmc.data.experiment.experiment import Experiment
 from simmc.errors import UserError
 from simmc.evaluation.expansion import expanded
 from simmc.evaluation.ranking import Retrieval, evaluate

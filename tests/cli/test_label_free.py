@@ -228,6 +228,18 @@ def test_a_training_on_the_gallery_has_no_label_free_numbers(command: str, runs:
     assert not list(made.path.rglob("label_free.pt"))
 
 
+@pytest.mark.parametrize(
+    ("stress", "named"),
+    [("keep:2", True), ("noise:0.01+borrow:1", True), ("strangers", True), ("noise:0.01", False)],
+)
+def test_data_that_identities_chose_are_named(
+    stress: str, named: bool, runs: Runs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs.trained("data", "trackmc", *TWO, "--k1", 6, "--k2", 2, "--stress", stress)
+    said = capsys.readouterr()
+    assert ("identities decided which windows" in said.out + said.err) == named
+
+
 def serving(method: training.Method, settings: Any) -> list[Any]:
     """Settings of the trainings that serve the label-free protocol."""
     legs = training.plan_legs(method, settings)

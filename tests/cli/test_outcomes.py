@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from simmc.data.experiment.load import load_experiment
+from simmc.data.experiment.load import Request, load_experiment
 from simmc.runs.directory import RunDirectory
 from simmc.runs.outcomes import ProbeOutcomes
 from tests.cli.conftest import QUICK, TWIN, contents, run, words_for
@@ -51,7 +51,8 @@ def test_every_method(command, prepared, tmp_path):
 def test_persons_and_recordings_are_those_of_the_data(prepared, tmp_path):
     found = check(made_by("trackmc", prepared, tmp_path))["paper"]
     data = load_experiment(
-        prepared("KGBD"), "KGBD", 6, "probe", part_batches="keep", rng=np.random.default_rng(0)
+        Request(prepared("KGBD"), "KGBD", 6, "probe", part_batches="keep"),
+        rng=np.random.default_rng(0),
     )
     named = np.array(data.test_identities)[data.probe.identity]
     np.testing.assert_array_equal(found.identity, named)

@@ -9,7 +9,7 @@ import io
 import numpy as np
 import pytest
 
-from simmc.data.experiment.load import load_experiment
+from simmc.data.experiment.load import Request, load_experiment
 from simmc.data.skeletons import KINECT_V1
 from simmc.data.store import write_dataset
 from simmc.runs.directory import RunDirectory
@@ -142,10 +142,7 @@ def test_no_rates_where_they_would_say_nothing(command, kind, words, tmp_path, c
 @pytest.mark.parametrize("kind", ["shifted", "disjoint", "one", "junk"])
 def test_figures_are_those_of_the_reference(kind, words, tmp_path):
     folder = made("descriptors", words(kind), tmp_path)
-    data = load_experiment(
-        tmp_path / "sets", "Mine", LENGTH, "probe", part_batches="keep",
-        rng=np.random.default_rng(0),
-    )  # fmt: skip
+    data = load_experiment(Request(tmp_path / "sets", "Mine", LENGTH, "probe", part_batches="keep"), rng=np.random.default_rng(0))  # fmt: skip
     probe, gallery = (s.windows.mean(1).reshape(len(s), -1) for s in (data.probe, data.gallery))
     squares = reference.squared_distances(probe, gallery)
     ids = labels(kind, "gallery").tolist()

@@ -157,7 +157,7 @@ def test_tensors_of_every_number_type():
     wanted = pseudo_labels(narrow.float(), how).labels
     assert torch.equal(pseudo_labels(narrow, how).labels, wanted)
     assert torch.equal(pseudo_labels(narrow.clone().requires_grad_(), how).labels, wanted)
-    whole = (torch.from_numpy(FEATURES) * 8).round()
+    whole = (torch.from_numpy(FEATURES) * 8).round().clamp(-15, 15)  # float8 holds these
     wanted = pseudo_labels(whole, how).labels
     for kind in (torch.int8, torch.int64, torch.float16, torch.float8_e4m3fn, torch.float64):
         assert torch.equal(pseudo_labels(whole.to(kind), how).labels, wanted), kind

@@ -15,7 +15,8 @@ from hypothesis import settings as how
 from hypothesis import strategies as st
 
 from simmc.data import specs, store
-from simmc.data.experiment.load import Experiment, load_experiment
+from simmc.data.experiment.experiment import Experiment
+from simmc.data.experiment.load import Request, load_experiment
 from simmc.data.manifest import NAME, checksums
 from simmc.data.skeletons import KINECT_V1, Skeleton
 from simmc.errors import UserError
@@ -38,12 +39,7 @@ def write(root: Path, seed: int = 0) -> Path:
 
 def load(root: Path) -> Experiment:
     return load_experiment(
-        root,
-        "Mine",
-        6,
-        "probe",
-        class_sampling="off",
-        part_batches="keep",
+        Request(root, "Mine", 6, "probe", class_sampling="off", part_batches="keep"),
         rng=np.random.default_rng(0),
     )
 
@@ -111,20 +107,20 @@ def test_ids_that_were_changed_are_refused_where_they_are_read(base: Path) -> No
     ids = np.empty((), dtype=object)
     ids[()] = {9: [0, 1], 4: [2, 3, 4]}
     np.save(file_of(base, "probe", "ids"), ids, allow_pickle=True)
-    with pytest.raises(UserError, match="ids_Mine_6.npy: is not the file"):
+    with pytest.raises(UserError, match=r"ids_Mine_6.npy: is not the file"):
         load(root_of(base))
 
 
 def test_a_recording_file_that_is_listed_is_due(base: Path) -> None:
     file_of(base, "train", "recording").unlink()
-    with pytest.raises(UserError, match="recording_Mine_6.npy"):
+    with pytest.raises(UserError, match=r"recording_Mine_6.npy"):
         load(root_of(base))
 
 
 def test_a_file_that_is_not_listed_is_refused(base: Path) -> None:
     name = file_of(base, "train", "recording").relative_to(base).as_posix()
     change_manifest(base, lambda content: content["files"].pop(name))
-    with pytest.raises(UserError, match="recording_Mine_6.npy: is not the file"):
+    with pytest.raises(UserError, match=r"recording_Mine_6.npy: is not the file"):
         load(root_of(base))
 
 

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from simmc.data import preprocess, specs, store
-from simmc.data.experiment.load import load_experiment, load_stored
+from simmc.data.experiment.load import Request, load_experiment, load_stored
 from simmc.data.features import FeatureFiles
 from simmc.data.foreign import closer_neighbours, read_foreign
 from simmc.data.specs import splits_of
@@ -50,13 +51,7 @@ def written(
 def read_all(root: Path, files: FeatureFiles):
     about = files.read_manifest("make them")
     return load_experiment(
-        root,
-        "KGBD",
-        6,
-        "probe",
-        batch_size=4,
-        class_sampling="off",
-        part_batches="keep",
+        Request(root, "KGBD", 6, "probe", batch_size=4, class_sampling="off", part_batches="keep"),
         rng=np.random.default_rng(3),
         features=lambda split, stored: files.read_split(split, stored, about, "make them"),
     )
@@ -66,13 +61,7 @@ def test_features_stand_where_the_windows_would(root: Path, tmp_path: Path) -> N
     files, made = written(root, tmp_path)
     data = read_all(root, files)
     usual = load_experiment(
-        root,
-        "KGBD",
-        6,
-        "probe",
-        batch_size=4,
-        class_sampling="off",
-        part_batches="keep",
+        Request(root, "KGBD", 6, "probe", batch_size=4, class_sampling="off", part_batches="keep"),
         rng=np.random.default_rng(3),
     )
     for split in ("train", "probe", "gallery"):
@@ -260,3 +249,41 @@ def test_neighbours_of_ordered_and_shuffled_features() -> None:
     assert ordered > 0.8
     assert abs(shuffled - 0.5) < 0.1
     assert constant == 0.5
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39])
+def test_features_made_elsewhere_that_are_not_finite(tmp_path: Path, value: float) -> None:
+    stored = many()
+    features = walking(stored).astype(np.float64)
+    features[5, 2, 1] = value
+    files = elsewhere(tmp_path, stored, features)
+    with pytest.raises(UserError, match=rf"{files.path('probe').name}.*not finite"):
+        read_probe(tmp_path, stored, files)
+
+
+GOOD = {"windows": 5, "shape": [6, 7], "sha256": "a", "order": "b"}
+ABOUT = {"schema": 1, "made_by": "SGELA", "labels": "", "splits": {"probe": GOOD}}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "{", "[]", "1", "[" * 10**5, b"\xff", '{"schema": 1}'),
+        *(json.dumps({**ABOUT, k: v}) for k in ABOUT for v in (None, [3], {"a": 1}, True)),
+        json.dumps({**ABOUT, "schema": 2}),
+        *(
+            json.dumps({**ABOUT, "splits": {"probe": {**GOOD, key: value}}})
+            for key in GOOD
+            for value in (None, {"a": 1}, 10**30, ["x"])
+        ),
+    ],
+    ids=lambda content: str(content)[:60],
+)  # fmt: skip
+def test_a_damaged_manifest_is_named(tmp_path: Path, content: str | bytes) -> None:
+    files = FeatureFiles(tmp_path, KGBD, 6, "SGELA")
+    files.base.mkdir(parents=True)
+    files.manifest.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UserError, match=files.manifest.name):
+        files.read_manifest()
+    files.manifest.write_text(json.dumps(ABOUT))
+    assert files.read_manifest()["splits"] == {"probe": GOOD}

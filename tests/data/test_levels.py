@@ -7,7 +7,7 @@ import pytest
 
 from simmc.data import preprocess, store
 from simmc.data.body_levels import BODY_LEVELS, body_levels
-from simmc.data.experiment.load import load_experiment
+from simmc.data.experiment.load import Request, load_experiment
 from simmc.data.skeletons import CASIA_14, KINECT_V1, KINECT_V2, Skeleton
 from tests.data import make
 
@@ -91,12 +91,7 @@ def test_kgbd_in_each_order_that_the_loader_gives(
     left_arm: tuple[int, ...],
 ) -> None:
     data = load_experiment(
-        kgbd_root,
-        "KGBD",
-        6,
-        "probe",
-        kgbd_order=kgbd_order,
-        part_batches="keep",
+        Request(kgbd_root, "KGBD", 6, "probe", kgbd_order=kgbd_order, part_batches="keep"),
         rng=np.random.default_rng(0),
     )
     found = body_levels(data.probe.windows, data.skeleton)

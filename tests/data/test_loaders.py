@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simmc.data import preprocess, specs, store
-from simmc.data.experiment.load import Experiment, load_experiment
+from simmc.data.experiment.experiment import Experiment
+from simmc.data.experiment.load import Request, load_experiment
 from simmc.data.experiment.sampling import class_sample
 from simmc.data.raw import kgbd
 from simmc.data.recordings import Recording
@@ -70,7 +71,9 @@ def _load(
 ) -> Experiment:
     settings = {"part_batches": "keep", "rng": _rng(), "batch_size": 16, **more}
     length = 40 if dataset == "CASIA_B" else 6
-    return load_experiment(data_root, dataset, length, probe, **settings)  # type: ignore[arg-type]
+    return load_experiment(
+        Request(data_root, dataset, length, probe, **settings),
+    )  # type: ignore[arg-type]
 
 
 def _raw_windows(root: Path, split: str) -> np.ndarray:
@@ -282,7 +285,7 @@ def test_unknown_values_are_named(kgbd_root: Path, flag: str, value: str) -> Non
 
 def test_missing_length_says_what_to_run(kgbd_root: Path) -> None:
     with pytest.raises(UserError, match=r"python Preprocess.py 8 --dataset KGBD"):
-        load_experiment(kgbd_root, "KGBD", 8, "probe", rng=_rng())
+        load_experiment(Request(kgbd_root, "KGBD", 8, "probe"), rng=_rng())
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e30, -1001.0])
@@ -307,10 +310,12 @@ def test_own_data_load_like_any_dataset(tmp_path: Path) -> None:
     sets = {s: (rng.normal(size=(4, 6, 3, 3)), np.array(v)) for s, v in labels.items()}
     store.write_dataset(tmp_path, "mine", sets, skeleton)
     found = load_experiment(
-        *(tmp_path, "mine", 6, "probe"),
-        root="sensor",
-        class_sampling="off",
-        part_batches="keep",
+        Request(
+            *(tmp_path, "mine", 6, "probe"),
+            root="sensor",
+            class_sampling="off",
+            part_batches="keep",
+        ),
         rng=_rng(),
     )
     assert found.skeleton == skeleton
@@ -353,13 +358,9 @@ def test_casia_by_view_learns_the_views_beside(tmp_path: Path) -> None:
     patch.undo()
     assert done.folder == tmp_path / "CASIA_B_CVE" / "40"
     data = load_experiment(
-        tmp_path,
-        "CASIA_B",
-        40,
-        "90.90",
-        root="none",
-        class_sampling="off",
-        part_batches="keep",
+        Request(
+            tmp_path, "CASIA_B", 40, "90.90", root="none", class_sampling="off", part_batches="keep"
+        ),
         rng=_rng(),
     )
     views = {

@@ -5,10 +5,16 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import struct
+import tempfile
+import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from simmc.data import specs, store
 from simmc.errors import UserError
@@ -133,3 +139,111 @@ def test_labels_that_look_like_pickles_in_the_coordinates_are_refused(tmp_path: 
     with pytest.raises(UserError, match=r"t_source_x_KGBD_6.npy"):
         store.read_split(tmp_path, KGBD, 6, "probe")
     assert not (tmp_path / "harm").exists()
+
+
+def _stream(path: Path, body: bytes, shape: tuple[int, ...] = ()) -> int:
+    """An object array whose pickle is `body`; the size of the file."""
+    head = io.BytesIO()
+    header = {"descr": "|O", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(head, header)
+    path.write_bytes(head.getvalue() + body)
+    return path.stat().st_size
+
+
+def _text(words: str) -> bytes:
+    return b"X" + struct.pack("<I", len(words)) + words.encode()
+
+
+NUMPY = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\x00tX\x01\x00\x00\x00btR"
+DTYPE = b"cnumpy\ndtype\n(X\x02\x00\x00\x00i8K\x00K\x01tR"
+ENCODE = b"c_codecs\nencode\n"
+BOMBS = {
+    "memo": b"\x80\x02}r" + struct.pack("<I", 2**27) + b".",
+    "memo, text": b"}p%d\n." % 10**18,
+    "lists in lists": b"\x80\x02]q\x00K\x01a"
+    + b"".join(b"](h%ch%ceq%c" % (i, i, i + 1) for i in range(60))
+    + b".",
+    "itself": b"\x80\x02]q\x00h\x00a.",
+    "deep": b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b".",
+    "bytearray": b"\x80\x05\x96" + struct.pack("<Q", 2**36) + b".",
+    "bytes": b"\x80\x05\x8e" + struct.pack("<Q", 2**36) + b".",
+    "string": b"T" + struct.pack("<I", 2**31 - 1) + b".",
+    "frame": b"\x80\x04\x95" + struct.pack("<Q", 2**40) + b".",
+    "an empty array of many": b"\x80\x02(" + NUMPY + b"(K\x01\x8a\x06\0\0\0\0\0\x01K\x00\x86"
+    + DTYPE + b"\x89C\x00tbl.",
+    "text, encoded again and again": b"\x80\x02(" + _text("x" * 10**5) + b"q\x01"
+    + (ENCODE + b"h\x01\x85R") * 5000 + b"l.",
+    "keys of one hash": b"\x80\x02}("
+    + b"".join(b"\x8a\x20" + (i * (2**61 - 1)).to_bytes(32, "little") + b"K\x00"
+               for i in range(20_000)) + b"u.",
+    "many flags": b"\x80\x02((" + b"K\x00" * 10**5 + b"tq\x01"
+    + b"cnumpy\ndtype\nh\x01R" * 5000 + b"l.",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_memory_and_time_are_bounded_by_the_size_of_the_file(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "ids.npy"
+    size = _stream(path, BOMBS[name])
+    tracemalloc.start()
+    began = time.process_time()
+    try:
+        assert store.read_ids(path) == {}
+    except UserError as error:
+        assert "ids.npy" in str(error) and len(str(error)) < 500
+    seconds, (_, most) = time.process_time() - began, tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 10**6 + 100 * size
+    assert seconds < 5
+
+
+def test_what_is_admitted_cannot_be_changed(tmp_path: Path) -> None:
+    path = tmp_path / "ids.npy"
+    state = b"N}" + _text("__defaults__") + b"(K\x01tsa"
+    for name in (b"c_codecs\nencode\n", b"cnumpy.core.multiarray\nscalar\n", b"cnumpy\ndtype\n"):
+        _stream(path, b"\x80\x02" + name + state.replace(b"a", b"") + b"\x86b.")
+        with pytest.raises(UserError, match=r"ids.npy"):
+            store.read_ids(path)
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\nb", "x" * 10**5])
+def test_names_in_messages_can_be_printed(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "ids.npy"
+    words = text.encode("utf-8", "surrogatepass")
+    name = b"\x80\x04X" + struct.pack("<I", len(words)) + words
+    _stream(path, name + _text("y") + b"\x93.")
+    with pytest.raises(UserError, match=r"ids.npy") as caught:
+        store.read_ids(path)
+    str(caught.value).encode()
+    assert len(str(caught.value)) < 500 and "\n" not in str(caught.value)
+
+
+@settings(deadline=None)
+@given(data=st.data())
+def test_changed_streams_are_read_or_refused(data: st.DataObject) -> None:
+    content = np.empty((), dtype=object)
+    content[()] = {3: [0, np.int64(2)], 7: np.array([1])}
+    body = bytearray(pickle.dumps(content, protocol=data.draw(st.sampled_from([0, 2, 4]))))
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(body) - 1))
+        body[place : place + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=3))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ids.npy"
+        _stream(path, bytes(body))
+        try:
+            found = store.read_ids(path)
+        except UserError as error:
+            assert "ids.npy" in str(error)
+        else:
+            assert all(type(label) is int for label in found)
+
+
+@pytest.mark.parametrize(
+    "ids", [{0: [0, 0], 1: [2, 3, 4]}, {0: [0, 1], 1: [1, 2, 3]}, {0: [0, 1], 2**63: [2, 3, 4]}]
+)
+def test_windows_that_are_listed_twice_are_refused(tmp_path: Path, ids: dict) -> None:
+    kgbd_set(tmp_path)
+    kgbd_file(tmp_path, "frame_id").unlink()
+    _save_object(kgbd_file(tmp_path, "ids"), ids, 4)
+    with pytest.raises(UserError, match=r"ids_KGBD_6.npy"):
+        store.read_split(tmp_path, KGBD, 6, "probe")

@@ -113,10 +113,12 @@ def test_every_dataset_from_raw_files_to_an_experiment(tmp_path: Path, dataset: 
     frames = {recording.name: recording.frames for recording in recordings}
     for probe in spec.probes:
         found = loaders.load_experiment(
-            *(tmp_path / "out", dataset, spec.default_length, probe),
-            part_batches="keep",
-            root="none",
-            batch_size=32,
+            Request(
+                *(tmp_path / "out", dataset, spec.default_length, probe),
+                part_batches="keep",
+                root="none",
+                batch_size=32,
+            ),
             rng=np.random.default_rng(0),
         )
         assert found.checksum is not None
@@ -516,9 +518,7 @@ def test_windows_of_the_public_programs_are_ours(
     with np.load(shared_file(file), allow_pickle=False) as public:
         windows, people = public["windows"], public["identity"]
     ours = loaders.load_experiment(
-        *(all_of_kgbd[0], "KGBD", 6, "probe"),
-        kgbd_order=kgbd_order,
-        part_batches="keep",
+        Request(*(all_of_kgbd[0], "KGBD", 6, "probe"), kgbd_order=kgbd_order, part_batches="keep"),
         rng=np.random.default_rng(0),
     )
     known = {

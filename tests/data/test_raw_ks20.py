@@ -195,13 +195,13 @@ def test_matlab_nan_is_a_joint_that_was_not_seen(views):
     np.testing.assert_array_equal(ks20.read(views)[0].frames, array)
 
 
-@pytest.mark.parametrize("levels", [1, 2, 3000])
+@pytest.mark.parametrize("levels", [1, 2, 1100])
 def test_a_matlab_file_that_claims_more_than_it_holds(views, levels, monkeypatch):
     """Zeros that take a thousandth of their size, in one element or packed again and again."""
     monkeypatch.setattr(mat, "_MOST_BYTES", 1 << 20)
     path = one_mat(views, skeleton=np.zeros((5, 75)))
     head = path.read_bytes()[:128]
-    packed = zlib.compress(bytes(3 << 20)) if levels < 3000 else b""
+    packed = zlib.compress(bytes(3 << 20)) if levels < 1100 else b""
     for _ in range(levels - 1):
         packed = zlib.compress(struct.pack("<II", 15, len(packed)) + packed)
     path.write_bytes(head + struct.pack("<II", 15, len(packed)) + packed)

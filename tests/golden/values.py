@@ -120,19 +120,27 @@ def of_folder(folder: Path) -> Record:
 
 
 def of_text(name: str, text: str) -> dict[str, str]:
-    """Parameter counts and operations of a model's size, or the percentages of a scored run."""
-    pattern = r"\d[\d,]{3,}|\d+\.\d+(?= GFLOP)" if name.startswith("size") else r"\b\d+\.\d\d\b"
-    found = [float(number.replace(",", "")) for number in re.findall(pattern, text)]
-    return {"numbers": summary(np.array(sorted(found)))}
+    """Parameters and operations of a model's size, or the percentages of a scoring's table."""
+    if name.startswith("size"):
+        words = re.findall(r"\d[\d,]{3,}|\d+\.\d+(?= GFLOP)", text)
+    else:
+        lines = [re.findall(r"\b\d+\.\d\d\b", line) for line in text.splitlines()]
+        words = [word for line in lines if len(line) >= 4 for word in line]
+    return {"numbers": summary(np.array(sorted(float(word.replace(",", "")) for word in words)))}
 
 
 def shortened(record: Record) -> Record:
     """One checksum a file, and the plain values that tell how large a difference is."""
     return {
         file: {"all": text_sum(f"{key} {text}" for key, text in sorted(numbers.items()))}
-        | {key: text.partition(" ")[2] for key, text in numbers.items() if judged(file, key)}
+        | {key: rounded(text) for key, text in numbers.items() if judged(file, key)}
         for file, numbers in record.items()
     }
+
+
+def rounded(text: str) -> str:
+    """The plain values of a summary, for the eye and for a tolerance."""
+    return " ".join(f"{float(value):.6g}" for value in text.split()[1:])
 
 
 def judged(file: str, key: str) -> bool:

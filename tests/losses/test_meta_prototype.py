@@ -67,6 +67,23 @@ def test_eq_9_and_its_gradients_equal_the_loops(size, variant, reduction):
     assert_equal_with_gradients(got, wanted, [z, heads])
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_heads_learn_the_same_where_frames_are_constant(size):
+    z, y, p, heads = draw(*size)
+    wanted = torch.autograd.grad(hard_skeleton_contrast(z, y, p, heads, 2.0), heads)[0]
+    loss = hard_skeleton_contrast(z.detach(), y, p, heads, 2.0)
+    torch.testing.assert_close(torch.autograd.grad(loss, heads)[0], wanted)
+
+
+def test_importance_is_by_default_that_of_the_training():
+    z, y, p, heads = (one.detach() for one in draw())
+    found = frame_importance(z, y, p, heads, 2.0)
+    weights = {"weights_over_temperature": True, "focus": 1}
+    assert torch.equal(found, frame_importance(z, y, p, heads, 2.0, **weights))
+    total = hard_skeleton_contrast(z, y, p, heads, 2.0)
+    assert total == hard_skeleton_contrast(z, y, p, heads, 2.0, **weights)
+
+
 def test_the_sizes_above_take_both_ways():
     z, _, p, heads = draw(*SIZES[0])
     assert meta_prototype._scores(z, p, heads, 2.0).left is z

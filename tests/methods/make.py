@@ -11,7 +11,7 @@ import torch
 from simmc.engine.epochs import EpochTraining
 from simmc.engine.loop import train
 
-from simmc.data.experiment.load import Experiment, Split
+from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.skeletons import Skeleton
 from simmc.methods.simmc import SimMC, SimMCSettings
 from simmc.models.optimizer import FlatAdam

@@ -10,7 +10,7 @@ import pytest
 import torch
 from simmc.methods.graphs import drawn_positions
 
-from simmc.data.experiment.load import Experiment, Split
+from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.graph_levels import GRAPH_LEVELS, skeleton_graph
 from simmc.data.skeletons import CASIA_14, KINECT_V1, KINECT_V2
 from simmc.errors import UserError

@@ -9,7 +9,7 @@ from simmc.engine.loop import train, weights_path
 
 from simmc.clustering import cluster_means
 from simmc.data.body_levels import BODY_LEVELS, body_levels
-from simmc.data.experiment.load import Experiment, Split
+from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.skeletons import KINECT_V1
 from simmc.errors import UserError
 from simmc.losses import hard_skeleton_contrast, meta_prototype_contrast

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from simmc.data.experiment.load import Experiment, Split
+from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.skeletons import CASIA_14, KINECT_V2, Skeleton
 from simmc.methods import sgela as method
 from simmc.methods.sgela import AgeSettings, SgelaSettings

@@ -8,7 +8,7 @@ import torch
 from simmc.engine.loop import train, weights_path
 from torch.nn.functional import cross_entropy
 
-from simmc.data.experiment.load import Experiment, Split
+from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.skeletons import KINECT_V1
 from simmc.errors import UserError
 from simmc.methods import supervised as method
@@ -204,7 +204,7 @@ def test_divergence_is_the_users_error():
 def test_persons_nobody_named_cannot_be_learned():
     data = experiment()
     nobody = Experiment(**vars(data) | {"identities": [0]})
-    with pytest.raises(UserError, match="one identity only"):
+    with pytest.raises(UserError, match="fewer than two identities"):
         training(nobody)
 
 

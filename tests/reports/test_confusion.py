@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from simmc import cli
-from simmc import files as atomic
+from simmc import cli, files
 from simmc.errors import UserError
 from simmc.reports import confusion, results
 from simmc.reports.style import wrapped
@@ -18,7 +17,7 @@ def folder(tmp_path):
         "probe": "probe",
         "protocols": {"supervised": {"top1": 7 / 12, "confusion": CELLS}, "fixed_epochs": None},
     }
-    atomic.write_json(tmp_path / "results.json", found)
+    files.write_json(tmp_path / "results.json", found)
     return tmp_path
 
 

@@ -194,3 +194,21 @@ def test_published_rows_name_their_papers(make_run):
 def test_d_pg_is_called_our_definition(make_run):
     notes = tables.build(loaded(make_run(method="D_PG"))).notes
     assert any("our definition" in note for note in notes)
+
+
+def test_copies_of_probe_windows_are_shown(make_run):
+    counts = {"probe": 40, "probe_copies_in_gallery": 3, "probe_copies_in_train": 0}
+    text = render.render(tables.build(loaded(make_run(counts=counts))), "md")
+    assert "3 of 40 probe windows" in text and "gallery set" in text and "train set" not in text
+    assert "copies" not in render.render(tables.build(loaded(make_run("other"))), "md")
+
+
+def test_unmatched_probes_and_missing_rates_are_shown(make_run):
+    nothing = dict.fromkeys(("top1", "top5", "top10", "mAP", "mINP", "epoch", "cmc"))
+    paper = {**nothing, "probes": 40, "unmatched": 40, "no_rates": "no probe window has a match"}
+    shown = {"top1": 0.5, "mAP": 0.9, "epoch": 2, "probes": 40, "unmatched": 12}
+    run = make_run(protocols={"paper": paper, "label_free": shown})
+    text = render.render(tables.build(loaded(run), with_published=False), "md")
+    assert "| 40 of 40 |" in text and "| 12 of 40 |" in text
+    assert "no probe window has a match" in text
+    assert "Unmatched" not in render.render(tables.build(loaded(make_run("old"))), "md")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simmc import files as atomic
+from simmc import files
 from simmc.errors import UserError
 
 
@@ -24,8 +24,8 @@ def full_disk(*_args, **_kwargs):
 
 def test_replaces_the_file_and_leaves_nothing_else(tmp_path):
     target = tmp_path / "new folder" / "a.txt"
-    atomic.write_text(target, "one\n")
-    atomic.write_text(target, "zwei ü\n")
+    files.write_text(target, "one\n")
+    files.write_text(target, "zwei ü\n")
     assert target.read_bytes() == "zwei ü\n".encode()
     assert names(target.parent) == ["a.txt"]
 
@@ -34,7 +34,7 @@ def test_replaces_the_file_and_leaves_nothing_else(tmp_path):
 def test_file_mode_follows_the_umask(tmp_path):
     old = os.umask(0o027)
     try:
-        atomic.write_bytes(tmp_path / "a", b"x")
+        files.write_bytes(tmp_path / "a", b"x")
     finally:
         os.umask(old)
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
@@ -43,8 +43,8 @@ def test_file_mode_follows_the_umask(tmp_path):
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_an_error_in_the_block_keeps_the_previous_file(tmp_path, error):
     target = tmp_path / "a.txt"
-    atomic.write_text(target, "good")
-    with pytest.raises(error), atomic.open_atomic(target, "w") as file:
+    files.write_text(target, "good")
+    with pytest.raises(error), files.open_atomic(target, "w") as file:
         file.write("half")
         raise error
     assert target.read_text() == "good"
@@ -56,11 +56,11 @@ def test_a_full_disk_is_the_users_error_and_keeps_the_previous_file(
     tmp_path, monkeypatch, function
 ):
     target = tmp_path / "a.txt"
-    atomic.write_text(target, "good")
+    files.write_text(target, "good")
     with monkeypatch.context() as patch:
         patch.setattr(os, function, full_disk)
         with pytest.raises(UserError, match=r"a\.txt.*No space.*--model_root"):
-            atomic.write_text(target, "new")
+            files.write_text(target, "new")
     assert target.read_text() == "good"
     assert names(tmp_path) == ["a.txt"]
 
@@ -68,16 +68,16 @@ def test_a_full_disk_is_the_users_error_and_keeps_the_previous_file(
 def test_a_folder_that_is_a_file_names_the_target(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot write .*target"):
-        atomic.write_text(tmp_path / "file" / "target", "x")
+        files.write_text(tmp_path / "file" / "target", "x")
 
 
 def test_a_killed_writer_leaves_the_previous_file(tmp_path):
     target = tmp_path / "a.bin"
-    atomic.write_bytes(target, b"good")
+    files.write_bytes(target, b"good")
     script = (
         "import sys, time\n"
         "from simmc.runs import atomic\n"
-        "with atomic.open_atomic(sys.argv[1]) as file:\n"
+        "with files.open_atomic(sys.argv[1]) as file:\n"
         "    file.write(b'half'); file.flush(); print('writing', flush=True); time.sleep(60)\n"
     )
     with subprocess.Popen(
@@ -88,24 +88,24 @@ def test_a_killed_writer_leaves_the_previous_file(tmp_path):
         process.wait()
     assert target.read_bytes() == b"good"
     assert len(names(tmp_path)) == 2  # what the killed process could not remove
-    atomic.remove_leftovers(target)
+    files.remove_leftovers(target)
     assert names(tmp_path) == ["a.bin"]
 
 
 def test_leftovers_of_other_files_stay(tmp_path):
     (tmp_path / ".b[1].bin.12345678.part").write_text("")
     (tmp_path / ".ab.12345678.part").write_text("")
-    atomic.remove_leftovers(tmp_path / "b")
+    files.remove_leftovers(tmp_path / "b")
     assert len(names(tmp_path)) == 2
-    atomic.remove_leftovers(tmp_path / "b[1].bin")
+    files.remove_leftovers(tmp_path / "b[1].bin")
     assert names(tmp_path) == [".ab.12345678.part"]
 
 
 def test_a_reader_never_sees_half_a_file(tmp_path):
     """The size changes from one whole version to the other, whatever a reader's moment."""
     target = tmp_path / "a"
-    atomic.write_bytes(target, b"a" * 10)
-    with atomic.open_atomic(target) as file:
+    files.write_bytes(target, b"a" * 10)
+    with files.open_atomic(target) as file:
         file.write(b"b" * 20)
         file.flush()
         time.sleep(0)
@@ -124,7 +124,7 @@ def test_json_takes_numpy_and_turns_nan_into_null(tmp_path):
         "g": True,
         4: None,
     }
-    atomic.write_json(tmp_path / "x.json", value)
+    files.write_json(tmp_path / "x.json", value)
     assert json.loads((tmp_path / "x.json").read_text()) == {
         "a": 0.5,
         "b": 3,
@@ -148,4 +148,4 @@ def test_json_takes_numpy_and_turns_nan_into_null(tmp_path):
     )
 )
 def test_plain_json_round_trips(value):
-    assert json.loads(atomic.json_text(value)) == value
+    assert json.loads(files.json_text(value)) == value

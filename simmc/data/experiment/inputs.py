@@ -15,7 +15,7 @@ from itertools import combinations
 
 import numpy as np
 
-from simmc.data.experiment.load import Experiment, Split
+from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.experiment.scaling import scale_of, standardised
 from simmc.data.skeletons import Skeleton
 from simmc.errors import UserError

@@ -1,13 +1,13 @@
-"""An experiment in memory: training, probe and gallery windows as the methods use them.
+"""From stored splits to an experiment, stage by stage.
 
-The order of steps is the released loader's (docs/data.md 5.3): reshape, subtract a joint of the
-same frame, remap joints, balance classes (5.4), one global permutation, full batches only (6).
+The order of the stages is the released loader's (docs/data.md 5.3): read the splits, perturb them,
+divide them by role, balance classes (5.4) and shuffle once, leave out incomplete batches (6), and
+bring the windows into memory: subtract a joint of the same frame, remap joints.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ import numpy as np
 
 from simmc.data import store
 from simmc.data.copies import count_copies
-from simmc.data.experiment import split_selection as roles
+from simmc.data.experiment import split_selection
+from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.experiment.sampling import class_sample
+from simmc.data.experiment.split_selection import Features
 from simmc.data.features import require_finite
 from simmc.data.manifest import NAME, has_checksums, spec_of
 from simmc.data.plausible import check_coordinates
@@ -30,86 +32,11 @@ from simmc.errors import UserError
 _CHUNK = 4096  # windows worked on at a time, so that float64 never exists for a whole set
 
 
-@dataclass(frozen=True, eq=False)
-class Split:
-    """Windows of one role."""
+@dataclass(frozen=True)
+class Request:
+    """What to load.
 
-    # (N, f, J, 3) float32, metres, relative to the root joint of each frame; or (N, f, d) features
-    windows: np.ndarray
-    # (N,) int64, place in the sorted list of identities; or, below 0, the label of a window that
-    # shows nobody in the list (junk, a distractor)
-    identity: np.ndarray
-    # (N,) int64, place in `Experiment.recordings`; pieces of a stressed set have numbers of theirs
-    recording: np.ndarray | None
-    # (N, 2) float64 seconds, begin and end of its recording, NaN where unknown; None: all unknown
-    times: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return len(self.identity)
-
-
-@dataclass(frozen=True, eq=False)
-class Experiment:
-    """What a method needs of a dataset, and all it may see."""
-
-    train: Split
-    probe: Split
-    gallery: Split
-    identities: list[int]  # labels of the training identities, sorted; none is below 0
-    test_identities: list[int]  # labels behind probe.identity and gallery.identity
-    same_windows: bool  # probe and gallery are the same list: each probe would find itself
-    skeleton: Skeleton  # the names by which methods read the joint axis
-    recordings: list[dict[str, Any]]  # the manifest's recordings; empty where there is no manifest
-    checksum: str | None  # sha256 of the manifest
-    generated: bool = False  # invented walkers, says the manifest
-    checked: bool = False  # the files are those that the manifest holds the checksums of
-    # probe windows of which there is an exact copy, by the set that holds it: gallery, train
-    copies: Mapping[str, int] = field(default_factory=dict)
-    # windows of the last incomplete batches that were left out, by role (--part_batches drop)
-    dropped: dict[str, int] = field(default_factory=dict)
-
-    def require_labels(self, what: str, remedy: str = "use SimMC.py, which needs none") -> None:
-        """UserError where identities are learned and training windows have labels below 0."""
-        junk = int((self.train.identity < 0).sum())
-        if junk:
-            raise UserError(
-                f"{what}: {junk} of {len(self.train)} training windows have a label below 0, "
-                "which is no identity that could be learned. Leave these windows out of the set, "
-                f"or {remedy}."
-            )
-
-
-@dataclass(frozen=True, eq=False)
-class _View:
-    """How the joint axis is treated."""
-
-    root: int | None  # file index of the joint to subtract
-    order: np.ndarray | None  # (J,) file indices in the new order
-    skeleton: Skeleton
-
-
-def load_experiment(
-    data_root: Path,
-    dataset: str,
-    length: int,
-    probe: str,
-    *,
-    kgbd_order: str = "raw",
-    root: str = "first",
-    class_sampling: str = "on",
-    part_batches: str = "drop",
-    double_load: str = "on",
-    batch_size: int = 256,
-    rng: np.random.Generator,
-    shuffle: bool = True,
-    cve_diagonal: str = "self",
-    features: roles.Features | None = None,
-    with_gallery: bool = False,
-    stress: str = "",
-) -> Experiment:
-    """Loads one experiment.
-
-    Args:
+    Attributes:
         data_root: folder of the preprocessed sets.
         dataset: name in the table, or of a set of the user's own.
         length: frames of a window, f.
@@ -123,72 +50,164 @@ def load_experiment(
         part_batches: drop the last incomplete batch of every set, or keep it.
         double_load: draw sampling and order twice and use the second draw (quirk Q11).
         batch_size: windows of a batch, for class sampling and part batches.
-        rng: generator of sampling and order.
         shuffle: permute the training windows once.
         cve_diagonal: for "a.a": "self" (the same list on both sides) or "settings" (gc1 against
             gc2 and gc3).
-        features: gives what stands in place of the windows: a source model's features.
         with_gallery: train on the gallery's windows as well, person by person (SGELA's division of
             KGBD and KS20 for classification).
-        stress: difficulties as `simmc.data.synthetic.perturbations` names them; none where empty.
+        stress: perturbations as `simmc.data.synthetic.perturbations` names them; none where empty.
     """
-    spec = spec_of(data_root, dataset, length, probe)
-    probe = roles.known_probe(spec, probe)
-    base = store.dataset_folder(data_root, spec, length)
+
+    data_root: Path
+    dataset: str
+    length: int
+    probe: str
+    kgbd_order: str = "raw"
+    root: str = "first"
+    class_sampling: str = "on"
+    part_batches: str = "drop"
+    double_load: str = "on"
+    batch_size: int = 256
+    shuffle: bool = True
+    cve_diagonal: str = "self"
+    with_gallery: bool = False
+    stress: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Where the splits come from, and what the manifest says of them."""
+
+    spec: DatasetSpec
+    recordings: list[dict[str, Any]]  # the manifest's; empty where there is no manifest
+    times: np.ndarray | None  # (R, 2) seconds, begin and end of the recordings; None: not known
+    checksum: str | None  # sha256 of the manifest
+    generated: bool  # synthetic walkers, says the manifest
+    checked: bool  # the manifest holds checksums of the files
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """Rows of each set, in their order, and how many windows of incomplete batches are left out."""
+
+    train: np.ndarray
+    probe: np.ndarray
+    gallery: np.ndarray
+    dropped: dict[str, int]
+
+
+@dataclass(frozen=True, eq=False)
+class _View:
+    """How the joint axis is treated."""
+
+    root: int | None  # file index of the joint to subtract
+    order: np.ndarray | None  # (J,) file indices in the new order
+    skeleton: Skeleton
+
+
+def load_experiment(
+    request: Request, rng: np.random.Generator, features: Features | None = None
+) -> Experiment:
+    """Load an experiment.
+
+    Args:
+        request: what to load.
+        rng: generator of sampling and order.
+        features: gives what stands in place of the windows: a source model's features.
+
+    Raises:
+        UserError: a file is missing or damaged, or the request does not fit the data.
+    """
+    source = find(request)
+    sets = split_selection.read_sets(
+        request.data_root, source.spec, request.length, request.probe, features, source.times
+    )
+    sets = stressed(sets, request.stress, rng)
+    sets = divide(sets, source, request)
+    chosen = choose(sets, source, request, rng)
+    return bring(sets, chosen, source, request)
+
+
+def find(request: Request) -> Source:
+    """The dataset and its manifest."""
+    spec = spec_of(request.data_root, request.dataset, request.length, request.probe)
+    base = store.dataset_folder(request.data_root, spec, request.length)
     manifest, checksum = store.read_manifest(base)
     recordings = manifest["recordings"] if manifest else []
-    times = recording_times(recordings, base / NAME)
-    train, probe_set, gallery_set = roles.read_sets(data_root, spec, length, probe, features, times)
-    train, probe_set, gallery_set = stressed(Sets(train, probe_set, gallery_set), stress, rng)
-    same = probe_set is gallery_set
-    if spec.by_view and same and cve_diagonal == "settings":
-        probe_set, gallery_set = roles.by_setting(probe_set, recordings)
-        same = False
-    if with_gallery:
-        train = roles.with_gallery(train, gallery_set, same)
-    view = _joint_view(spec, kgbd_order, root)
-    sampled = class_sampling == "all" or (class_sampling == "on" and spec.sampled_by_class)
-    for _ in range(2 if double_load == "on" else 1):
-        chosen = np.arange(len(train))
-        if sampled:
-            chosen = class_sample(train.labels, batch_size, rng)
-        if shuffle:
-            chosen = chosen[rng.permutation(len(chosen))]
+    return Source(
+        spec,
+        recordings,
+        recording_times(recordings, base / NAME),
+        checksum,
+        bool(manifest and manifest.get("generated")),
+        has_checksums(manifest),
+    )
 
-    identities = _identities(train.labels)
-    test_identities = np.union1d(_identities(probe_set.labels), _identities(gallery_set.labels))
+
+def divide(sets: Sets, source: Source, request: Request) -> Sets:
+    """Repetitions of one view on both sides, or the gallery learned as well, where asked for."""
+    if source.spec.by_view and sets.same_windows and request.cve_diagonal == "settings":
+        probe, gallery = split_selection.by_setting(sets.probe, source.recordings)
+        sets = sets._replace(probe=probe, gallery=gallery)
+    if request.with_gallery:
+        train = split_selection.with_gallery(sets.train, sets.gallery, sets.same_windows)
+        sets = sets._replace(train=train)
+    return sets
+
+
+def choose(sets: Sets, source: Source, request: Request, rng: np.random.Generator) -> Chosen:
+    """The windows of each set: classes balanced, shuffled once, incomplete batches left out."""
+    sampled = request.class_sampling == "all" or (
+        request.class_sampling == "on" and source.spec.sampled_by_class
+    )
+    train = np.arange(len(sets.train))
+    for _ in range(2 if request.double_load == "on" else 1):
+        train = np.arange(len(sets.train))
+        if sampled:
+            train = class_sample(sets.train.labels, request.batch_size, rng)
+        if request.shuffle:
+            train = train[rng.permutation(len(train))]
+    rows = {
+        "train": train,
+        "probe": np.arange(len(sets.probe)),
+        "gallery": np.arange(len(sets.gallery)),
+    }
+    dropped: dict[str, int] = {}
+    if request.part_batches == "drop":
+        for role, own in rows.items():
+            path = getattr(sets, role).path
+            whole = _whole_batches(len(own), request.batch_size, f"{role} set {path}")
+            dropped[role] = len(own) - whole
+            rows[role] = own[:whole]
+    return Chosen(**rows, dropped=dropped)
+
+
+def bring(sets: Sets, chosen: Chosen, source: Source, request: Request) -> Experiment:
+    """The chosen windows in memory."""
+    view = _joint_view(source.spec, request.kgbd_order, request.root)
+    same = sets.same_windows
+    identities = _identities(sets.train.labels)
+    test_identities = np.union1d(_identities(sets.probe.labels), _identities(sets.gallery.labels))
     if np.isin(test_identities, identities).all():
         test_identities = identities
-
-    def batches(count: int, name: str, folder: Path) -> int:
-        if part_batches != "drop":
-            return count
-        whole = _whole_batches(count, batch_size, f"{name} set {folder}")
-        dropped[name] = count - whole
-        return whole
-
-    dropped: dict[str, int] = {}
-    chosen = chosen[: batches(len(chosen), "train", train.path)]
-    probes = np.arange(batches(len(probe_set), "probe", probe_set.path))
-    gallery = np.arange(batches(len(gallery_set), "gallery", gallery_set.path))
-    others = {"train": (train, np.unique(chosen)), "gallery": (gallery_set, gallery)}
-    if same:
-        del others["gallery"]
-    probe_split = _bring(probe_set, probes, view, test_identities)
+    others = {"train": (sets.train, np.unique(chosen.train))}
+    if not same:
+        others["gallery"] = (sets.gallery, chosen.gallery)
+    probe = _bring(sets.probe, chosen.probe, view, test_identities)
     return Experiment(
-        train=_bring(train, chosen, view, identities),
-        probe=probe_split,
-        gallery=probe_split if same else _bring(gallery_set, gallery, view, test_identities),
+        train=_bring(sets.train, chosen.train, view, identities),
+        probe=probe,
+        gallery=probe if same else _bring(sets.gallery, chosen.gallery, view, test_identities),
         identities=identities.tolist(),
         test_identities=test_identities.tolist(),
         same_windows=same,
         skeleton=view.skeleton,
-        recordings=recordings,
-        checksum=checksum,
-        generated=bool(manifest and manifest.get("generated")),
-        checked=has_checksums(manifest),
-        copies=count_copies(probe_set, probes, others),
-        dropped=dropped,
+        recordings=source.recordings,
+        checksum=source.checksum,
+        generated=source.generated,
+        checked=source.checked,
+        copies=count_copies(sets.probe, chosen.probe, others),
+        dropped=chosen.dropped,
     )
 
 
@@ -197,19 +216,11 @@ def load_stored(
 ) -> tuple[Split, StoredSplit]:
     """All windows of one split in the order of its files, and the split as it is stored.
 
-    The arguments are those of `load_experiment`.
+    The arguments are those of `Request`.
     """
     stored = store.read_split(data_root, spec, length, split)
     view = _joint_view(spec, kgbd_order, root)
     return _bring(stored, np.arange(len(stored)), view, _identities(stored.labels)), stored
-
-
-def labels_of(identity: np.ndarray, identities: Sequence[int]) -> np.ndarray:
-    """(N,) int64 labels as in the files, of the identities of a split's windows."""
-    labels = identity.copy()
-    known = identity >= 0
-    labels[known] = np.array(identities, np.int64)[identity[known]]
-    return labels
 
 
 def _identities(labels: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from simmc.data.experiment.load import Experiment
+from simmc.data.experiment.experiment import Experiment
 
 SMALLEST_DEVIATION = 1e-6  # of a feature that is not taken for a constant
 Scale = tuple[np.ndarray, np.ndarray]  # (d,) float64 each: what is taken off, then the factor

@@ -12,6 +12,7 @@ import numpy as np
 from simmc.data import specs, store
 from simmc.data.specs import DatasetSpec
 from simmc.data.store import StoredSplit, joined
+from simmc.data.synthetic.perturbations import Sets
 from simmc.errors import UserError
 
 # gives (N, f, d) floats for the windows of a split
@@ -37,14 +38,14 @@ def read_sets(
     probe: str,
     features: Features | None,
     times: np.ndarray | None = None,
-) -> tuple[StoredSplit, StoredSplit, StoredSplit]:
+) -> Sets:
     """Training, probe and gallery; the latter two are one object where they are one list.
 
     Args:
         data_root: folder of all datasets.
         spec: the dataset.
         length: f.
-        probe: its proper name.
+        probe: as in `Request`.
         features: gives what stands in place of the windows.
         times: (R, 2) seconds, begin and end of the manifest's recordings; None: not known.
     """
@@ -55,12 +56,14 @@ def read_sets(
             stored = replace(stored, times=times[stored.recording])
         return stored if features is None else replace(stored, features=features(split, stored))
 
+    probe = known_probe(spec, probe)
     gallery_name = spec.gallery_of[probe]
     probe_name = probe.partition(".")[0]
     training = [read(split) for split in specs.splits_of(spec, probe) if specs.is_training(split)]
     train = training[0] if len(training) == 1 else joined(training)
     probe_set = read(probe_name)
-    return train, probe_set, probe_set if gallery_name == probe_name else read(gallery_name)
+    gallery = probe_set if gallery_name == probe_name else read(gallery_name)
+    return Sets(train, probe_set, gallery)
 
 
 def with_gallery(train: StoredSplit, gallery: StoredSplit, same: bool) -> StoredSplit:

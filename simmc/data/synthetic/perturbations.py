@@ -25,6 +25,11 @@ class Sets(NamedTuple):
     probe: StoredSplit
     gallery: StoredSplit
 
+    @property
+    def same_windows(self) -> bool:
+        """Whether probe and gallery are one list."""
+        return self.probe is self.gallery
+
 
 def stressed(sets: Sets, text: str, rng: np.random.Generator) -> Sets:
     """The sets after every difficulty that a text such as "lost:0.4+keep:1" names, in its order.
@@ -192,6 +197,16 @@ ALLOWED = (
     "noise:METRES, lost:SHARE, camera:TURN-TILT, keep:RECORDINGS, borrow:RECORDINGS, "
     "pieces:FEWEST-MOST, mixed:SHARE, strangers; several joined by +"
 )
+
+
+# difficulties for which identities, and for `borrow` the gallery, decide what is learned from
+BY_IDENTITY = ("keep", "borrow", "mixed", "strangers")
+
+
+def by_identity(text: str) -> list[str]:
+    """The difficulties in a text that identities decide."""
+    names = [word.strip().partition(":")[0] for word in text.split("+")]
+    return [name for name in names if name in BY_IDENTITY]
 
 
 def _number(name: str, value: str, low: float, high: float, *, whole: bool = False) -> float:

@@ -1,0 +1,220 @@
+"""Every method on the README's own skeletons, and on skeletons that lack what a method needs."""
+
+import contextlib
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from simmc.data.skeletons import Skeleton
+from simmc.data.store import find_spec, write_dataset
+from simmc.methods.sources import SOURCES
+from tests.cli.conftest import run
+from tests.conftest import ROOT
+
+HERE = ("--dataset", "Mine", "--device", "cpu", "--threads", "1")
+TRAIN = ("--epochs", "1", "--part_batches", "keep", "--H", "16")
+# the joints of a skeleton without elbows, wrists, hips and knees
+FEW = ("hip", "neck", "head", "left_shoulder", "right_shoulder", "left_foot", "right_foot")
+BONES = (("hip", "neck"), *(("neck", j) for j in FEW[2:5]), *(("hip", j) for j in FEW[5:]))
+
+
+def few_set(root: Path, skeleton: Skeleton) -> None:
+    rng = np.random.default_rng(0)
+    windows = rng.normal(size=(20, 6, skeleton.n_joints, 3))
+    splits = ("train", "probe", "gallery")
+    write_dataset(root, "Mine", {s: (windows + i, np.arange(20) % 5) for i, s in enumerate(splits)},
+                  skeleton)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A folder with the README's set, and a run of each source and of what is identified."""
+    folder = tmp_path_factory.mktemp("home")
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```python\n(.*?)^```", text, flags=re.M | re.S)
+    with contextlib.chdir(folder):
+        exec(compile(example, "README.md", "exec"), {})
+        for command in (*SOURCES.values(), "trackmc", "simmc", "himpc"):
+            assert run(command, *HERE, *TRAIN) == 0
+    return folder
+
+
+@pytest.fixture
+def inside(home, monkeypatch):
+    monkeypatch.chdir(home)
+    return home
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_source_goes_on_to_fine_tuning_and_recognition(inside, source):
+    assert run("export-features", "--source", source, *HERE) == 0
+    assert run("finetune", "--source", source, *HERE, *TRAIN) == 0
+    for score in ("classify", "match"):
+        words = ("--source", source, "--score", score, *HERE, *TRAIN[:-2])
+        assert run("recognition", *words) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["trackmc", "simmc", "himpc"])
+def test_every_unsupervised_method_says_who_is_who(inside, method):
+    for command in ("embed", "identify"):
+        assert run(command, "--method", method, *HERE) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("command", "name"), [("embed", "probe.npy"), ("identify", "matches.csv")])
+def test_files_of_another_command_are_left_alone(inside, tmp_path, capsys, command, name):
+    (tmp_path / name).write_text("kept")
+    assert run(command, "--method", "trackmc", *HERE, "--out", tmp_path) == 2
+    assert name in capsys.readouterr().err
+    assert [path.read_text() for path in tmp_path.glob("*.npy")] in ([], ["kept"])
+    assert (tmp_path / name).read_text() == "kept"
+    (tmp_path / name).unlink()
+    for _ in range(2):  # its own files are replaced
+        assert run(command, "--method", "trackmc", *HERE, "--out", tmp_path) == 0
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+def test_generated_walkers_are_replaced_but_no_windows_with_them(tmp_path, capsys, prepared):
+    words = ("--dataset", "KS20", "--size", "tiny", "--persons", "2", "--raw_root", tmp_path)
+    assert run("generate", *words) == 0
+    if prepared:
+        folder = tmp_path / "KS20" / "6"
+        folder.mkdir()
+        (folder / "manifest.json").write_text("{}")
+    assert run("generate", *words) == (2 if prepared else 0)
+    assert (tmp_path / "KS20" / "6").exists() == prepared
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_windows_are_cut_again_beside_features_and_behind_links(tmp_path, link):
+    assert run("generate", "--dataset", "KS20", "--size", "tiny", "--raw_root", tmp_path) == 0
+    words = ("6", "--dataset", "KS20", "--raw_root", tmp_path, "--data_root", tmp_path / "sets")
+    assert run("preprocess", *words) == 0
+    folder = tmp_path / "sets" / "KS20" / "6"
+    (folder / "frames_AGE.json").write_text("features")
+    if link:
+        folder.rename(tmp_path / "disk")
+        folder.symlink_to(tmp_path / "disk", target_is_directory=True)
+    assert run("preprocess", *words, "--seed", "1") == 0
+    assert (folder / "frames_AGE.json").read_text() == "features"
+    assert json.loads((folder / "manifest.json").read_text())["seed"] == 1
+    assert folder.is_symlink() == link
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["encoder", "posegait"])
+def test_every_supervised_reference_learns(inside, model):
+    assert run("supervised", "--model", model, *HERE, *TRAIN) == 0
+
+
+@pytest.mark.slow
+def test_every_descriptor_is_scored(inside, capsys):
+    assert run("descriptors", *HERE, "--part_batches", "keep") == 0
+    assert "left out" not in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_hi_mpc_learns_from_every_level(inside):
+    """Its encoders have inputs: three values for each of the README's parts."""
+    skeleton = find_spec(Path("Datasets"), "Mine", 6).skeleton
+    assert len(skeleton.components) == 10
+    assert len(skeleton.limbs) == 5
+    results = json.loads(next(Path("ReID_Models").rglob("himpc_*/results.json")).read_text())
+    assert set(results["protocols"]["label_free"]["levels"]) == {"joint", "component", "limb"}
+
+
+@pytest.mark.parametrize(
+    ("words", "lacking"),
+    [
+        (["himpc"], "left_upper_arm|right_upper_leg"),
+        (["himpc", "--levels", "joint,component"], "left_upper_leg .*left_knee"),
+        (["mgscr"], "left_upper_leg .*left_knee"),
+        (["smsge"], "left_upper_leg .*left_knee"),
+        (["supervised", "--model", "posegait"], "left_hip and right_hip"),
+        (["descriptors", "--descriptor", "D13"], "left_hip and right_hip"),
+        (["descriptors", "--descriptor", "D16"], "left_hip and right_hip"),
+    ],
+)
+def test_a_method_names_the_joints_that_are_missing_before_it_trains(
+    tmp_path, monkeypatch, capsys, words, lacking
+):
+    monkeypatch.chdir(tmp_path)
+    few_set(Path("Datasets"), Skeleton("mine", FEW, "hip", BONES))
+    train = TRAIN if words[0] != "descriptors" else TRAIN[2:4]
+    assert run(*words, *HERE, *train) == 2
+    assert re.search(lacking, capsys.readouterr().err)
+    assert not Path("ReID_Models").exists()
+
+
+def test_all_descriptors_are_those_that_the_skeleton_has_joints_for(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    few_set(Path("Datasets"), Skeleton("mine", FEW, "hip", BONES))
+    assert run("descriptors", *HERE, "--part_batches", "keep") == 0
+    said = "".join(capsys.readouterr())
+    assert re.search("D13 is left out: .*left_hip", said)
+    assert {path.name.partition("_f6")[0] for path in Path("ReID_Models").rglob("*_seed0")} == {
+        "raw_flat",
+        "raw_mean",
+    }
+
+
+@pytest.mark.parametrize(
+    ("command", "bones"),
+    [("trackmc", ()), ("mgscr", ()), ("smsge", ()), ("simmc", (("hip", "neck"),))],
+)
+def test_missing_bones_are_named_before_the_training(tmp_path, monkeypatch, capsys, command, bones):
+    monkeypatch.chdir(tmp_path)
+    parts = [(name, ("hip",)) for name in ("torso", "head")]
+    sides = [f"{s}_{h}_{limb}" for s in ("left", "right") for h in ("upper", "lower")
+             for limb in ("arm", "leg")]  # fmt: skip
+    parts += [(name, ("neck",)) for name in sides]
+    skeleton = Skeleton("mine", FEW, "hip", bones, tuple(parts))
+    few_set(Path("Datasets"), skeleton)
+    asked = ("--input", "angles") if command == "simmc" else ()
+    assert run(command, *HERE, *TRAIN, *asked) == 2
+    assert "bones" in capsys.readouterr().err
+    assert not Path("ReID_Models").exists()
+
+
+def test_mg_scr_needs_every_joint_in_one_part(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    joints = (*FEW, "left_elbow", "right_elbow", "left_hip", "right_hip", "tail")
+    skeleton = Skeleton("mine", joints, "hip", BONES)
+    few_set(Path("Datasets"), skeleton)
+    assert run("himpc", *HERE, *TRAIN, "--levels", "limb", "--label_free_run", "off") == 0
+    assert run("mgscr", *HERE, *TRAIN) == 2
+    assert "wrist" in capsys.readouterr().err  # no lower arm
+    whole = Skeleton("mine", (*joints, "left_wrist", "right_wrist"), "hip", BONES)
+    few_set(Path("Datasets"), whole)
+    capsys.readouterr()
+    assert run("mgscr", *HERE, *TRAIN) == 2
+    assert "tail in 0 components" in capsys.readouterr().err
+
+
+def test_a_source_of_one_set_is_recognised_on_another_of_the_same_joints(tmp_path, monkeypatch):
+    """The joints are compared, not the objects or names that hold them."""
+    monkeypatch.chdir(tmp_path)
+    few_set(Path("Datasets"), Skeleton("mine", FEW, "hip", BONES))
+    assert run("age", *HERE, *TRAIN) == 0
+    (trained,) = Path("ReID_Models").rglob("age_f6_*")
+    few_set(Path("Datasets"), Skeleton("other", FEW, "hip", BONES))
+    words = ("recognition", "--source", "AGE", *HERE, *TRAIN[:-2], "--encoder_run", trained)
+    assert run(*words) == 0
+
+
+def test_a_source_of_other_joints_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    few_set(Path("Datasets"), Skeleton("mine", FEW, "hip", BONES))
+    assert run("age", *HERE, *TRAIN) == 0
+    (trained,) = Path("ReID_Models").rglob("age_f6_*")
+    windows = np.random.default_rng(0).normal(size=(20, 6, 7, 3))
+    sets = {s: (windows, np.arange(20) % 5) for s in ("train", "probe", "gallery")}
+    write_dataset(Path("Datasets"), "Turned", sets, Skeleton("mine", FEW[::-1], "hip", BONES))
+    words = ("recognition", "--source", "AGE", "--encoder_run", trained)
+    assert run(*words, "--dataset", "Turned", *HERE[2:], *TRAIN[:-2]) == 2
+    assert "other joints" in capsys.readouterr().err

@@ -1,0 +1,205 @@
+"""One damaged input after another to a reader; what came of each."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from simmc.errors import UserError
+from tests.fuzz.mutate import TOKENS, mutate
+from tests.fuzz.readers import READERS, Reader
+
+SECONDS = 2.0  # of processor time for an input
+LONGEST = 5000  # letters of a message
+MEMORY = 96 << 20  # bytes that an input may add to what the process holds
+VALID, REFUSED = "valid", "refused"
+NAMES = (
+    *("Person99999999999999999999", "Person-1", "9" * 30, "a", "0", "001", "x" * 200, "ü", "a b"),
+    *("1.txt", "gc1_body7", "latest", ".hidden", "Person1", "..x", "001-nm-01-091.npy", "\udcff"),
+)
+
+
+class Overdue(BaseException):
+    """An input has taken too long; no reader catches this."""
+
+
+@dataclass
+class Case:
+    """The valid files of a reader in a folder, restored after every input."""
+
+    reader: Reader
+    root: Path
+    targets: list[tuple[str, str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.pristine = self.root / "pristine"
+        self.pristine.mkdir(parents=True)
+        self.reader.build(self.pristine)
+        self.here = self.root / "here"
+        self.targets = sorted(
+            (path.relative_to(self.pristine).as_posix(), form)
+            for pattern, form in self.reader.targets.items()
+            for path in self.pristine.glob(pattern)
+            if path.is_file()
+        )
+        self.dirty = True
+
+    def restore(self) -> None:
+        """All files as they were built."""
+        shutil.rmtree(self.here, ignore_errors=True)
+        shutil.copytree(self.pristine, self.here)
+        self.dirty = False
+
+    def damage(self, rng: Random) -> str:
+        """Damages one file; in words what was done."""
+        if self.dirty:
+            self.restore()
+        name, form = rng.choice(self.targets)
+        path, how = self.here / name, rng.random()
+        if how < 0.02:
+            path.unlink()
+            self.dirty = True
+            return f"{name} is missing"
+        if how < 0.03:
+            path.unlink()
+            path.mkdir()
+            self.dirty = True
+            return f"{name} is a folder"
+        if self.reader.names and how < 0.12:
+            return self._rename(path, rng)
+        data = mutate((self.pristine / name).read_bytes(), form, rng)
+        path.write_bytes(data)
+        self._last = name
+        return f"{name}: {data[:200]!r}"
+
+    def undo(self) -> None:
+        """Takes the last damage back."""
+        if not self.dirty:
+            shutil.copyfile(self.pristine / self._last, self.here / self._last)
+
+    def _rename(self, path: Path, rng: Random) -> str:
+        """A file, a folder above it, or the ending gets another name."""
+        parts = path.relative_to(self.here).parts
+        depth = rng.randrange(1, len(parts) + 1) if len(parts) > 1 else 1
+        old = self.here.joinpath(*parts[:depth])
+        name = rng.choice((*NAMES, old.name + "x", "x" + old.name, old.name[:-1] or "y"))
+        token = rng.choice(TOKENS).decode("latin-1").replace("/", "").replace("\0", "")[:100]
+        name = name if rng.random() < 0.7 else f"{old.stem}{token}{old.suffix}"
+        self.dirty = True
+        new = old.with_name(name)
+        with contextlib.suppress(OSError, ValueError):
+            if not new.exists():
+                old.rename(new)
+        return f"{old.relative_to(self.here)} renamed to {name!r}"
+
+
+def outcome(case: Case, rng: Random) -> tuple[str, str]:
+    """What a reader made of one damaged input, and the input in words.
+
+    "valid", "refused", or a kind of failure: the name of an exception and where it was raised,
+    "time", or "memory".
+    """
+    said = case.damage(rng)
+    before = reset_peak()
+    try:
+        with warnings.catch_warnings(), limited(SECONDS):
+            warnings.simplefilter("ignore")
+            case.reader.call(case.here)
+        kind = VALID
+    except UserError as error:
+        kind = REFUSED if len(str(error)) < LONGEST else "a message that fills the screen"
+    except Overdue:
+        kind = "time"
+    except AssertionError as error:
+        kind = f"passed, but: {error}"
+    except Exception as error:
+        kind = f"{type(error).__name__} in {_place(error)}"
+    added = peak() - before
+    with contextlib.suppress(OSError):
+        case.undo()
+    return "memory" if added > MEMORY else kind, said
+
+
+@contextlib.contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """Ends what takes more processor time, by `Overdue`.
+
+    Compiled code is not interrupted; it counts as overdue when it returns.
+    """
+
+    def stop(*_: object) -> None:
+        raise Overdue
+
+    before = signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
+def _place(error: BaseException) -> str:
+    """The innermost line of the project in a traceback."""
+    found, trace = "?", error.__traceback__
+    while trace is not None:
+        file = Path(trace.tb_frame.f_code.co_filename)
+        if "simmc" in file.parts or file.parent.name == "scripts":
+            found = f"{file.name}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return found
+
+
+def reset_peak() -> int:
+    """Begins a new high-water mark of the process's memory; bytes held now (0: not known)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+        return _field("VmRSS")
+    return 0
+
+
+def peak() -> int:
+    """The most bytes held since `reset_peak`, 0 where the system does not tell."""
+    with contextlib.suppress(OSError):
+        return _field("VmHWM")
+    return 0
+
+
+def _field(name: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Nothing that a reader prints is shown, also where compiled code prints it."""
+    kept = {number: os.dup(number) for number in (1, 2)}
+    with open(os.devnull, "wb") as nothing:  # noqa: PTH123
+        for number in kept:
+            os.dup2(nothing.fileno(), number)
+    try:
+        yield
+    finally:
+        for number, copy in kept.items():
+            os.dup2(copy, number)
+            os.close(copy)
+
+
+def counts(found: Counter[str]) -> dict[str, Any]:
+    """Valid, refused, and failures by kind."""
+    failures = {kind: n for kind, n in sorted(found.items()) if kind not in (VALID, REFUSED)}
+    return {VALID: found[VALID], REFUSED: found[REFUSED], "failures": failures}
+
+
+__all__ = ["READERS", "REFUSED", "VALID", "Case", "counts", "outcome", "quiet"]
