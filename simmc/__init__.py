@@ -2,7 +2,7 @@
 
 import os
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Threads that wait for each other shall sleep, not spin. Where another program has one of the
 # cores, spinning makes the thousands of small steps of an epoch take several times as long; on an

@@ -149,9 +149,8 @@ def check_kind(settings: Any, kinds: tuple[str, ...]) -> None:
 
 
 def preset_names(values: Mapping[str, Any]) -> list[str]:
-    """`<DATASET>_cpu` for the small budget, else `<DATASET>`: the probe plays no part."""
-    dataset, _ = dataset_and_probe(values)
-    return [f"{dataset}_cpu", "cpu"] if values["budget"] == "cpu" else [dataset]
+    """`<DATASET>`: the probe plays no part."""
+    return [dataset_and_probe(values)[0]]
 
 
 @torch.no_grad()

@@ -338,7 +338,8 @@ def test_the_small_budget_says_what_it_leaves_out(prepared, tmp_path, capsys):
     assert run("smsge", *words, *SMALL, "--budget", "cpu", "--epochs", 0) == 0
     assert "--budget cpu: 0 epochs in place of the 160" in capsys.readouterr().out
     found = resolve(find_source("SM-SGE").settings, ["--dataset", "KGBD", "--budget", "cpu"])
-    assert found.origin["epochs"] == "preset KGBD_cpu.toml" and found.settings.training.epochs < 160
+    assert found.origin["epochs"] == "preset KGBD.toml with --budget cpu"
+    assert found.settings.training.epochs == 30
 
 
 def test_the_small_budget_says_nothing_where_nothing_is_left_out():

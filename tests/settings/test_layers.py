@@ -333,16 +333,15 @@ def test_the_header_of_a_preset(path):
     assert "docs/results.md" in lines[2]
 
 
-def test_presets_of_an_installed_package(tmp_path, monkeypatch):
-    """Without a checkout around the package they are found under the environment's share/."""
-    package = tmp_path / "lib" / "simmc" / "__init__.py"
-    monkeypatch.setattr("simmc.settings.layers.simmc.__file__", str(package))
-    shared = tmp_path / "env" / "share" / "simmc" / "configs"
-    (shared / "simmc").mkdir(parents=True)
+def test_presets_of_an_installed_package_win_over_a_folder_beside_it(tmp_path, monkeypatch):
+    package = tmp_path / "site-packages" / "simmc"
+    package.mkdir(parents=True)
     monkeypatch.setattr(
-        "simmc.settings.layers.sysconfig.get_path", lambda *_args: str(tmp_path / "env")
+        "simmc.settings.layers.resources.files", lambda name: tmp_path / "site-packages" / name
     )
-    assert config.preset_root() == shared
+    assert config.preset_root() == package.parent / "configs"  # as in a checkout
+    (package / "configs").mkdir()
+    assert config.preset_root() == package / "configs"
 
 
 # --- the help page --------------------------------------------------------------------------------
@@ -389,6 +388,39 @@ def test_the_machinery_serves_any_command(tmp_path):
     assert found.settings == TeaSettings(kind="black", minutes=5)
     assert found.origin == {"kind": "command line", "minutes": "preset black.toml"}
     assert resolve(TeaSettings, [], preset_dir=tmp_path).origin["minutes"] == "default"
+
+
+@dataclass(frozen=True)
+class OvenSettings(TeaSettings):
+    """A command with a small budget."""
+
+    budget: str = option("full", "How much.", choices=("full", "cpu"), group="tea")
+    config: str = option("", "A file.", group="tea")
+
+
+@pytest.mark.parametrize(
+    ("words", "minutes", "origin"),
+    [
+        ([], 5, "preset green.toml"),
+        (["--budget", "cpu"], 1, "preset green.toml with --budget cpu"),
+        (["--budget", "cpu", "--minutes", "7"], 7, "command line"),
+        (["--kind", "black", "--budget", "cpu"], 4, "preset black.toml"),
+        (["--config", "mine.toml"], 2, "file mine.toml with --budget cpu"),
+    ],
+)
+def test_keys_for_the_small_budget(tmp_path, monkeypatch, words, minutes, origin):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "green.toml", "minutes = 5\nminutes_cpu = 1\n")
+    write(tmp_path / "black.toml", "minutes = 4\n")
+    write(tmp_path / "mine.toml", 'minutes_cpu = 2\nbudget = "cpu"\n')
+    found = resolve(OvenSettings, words, preset_dir=tmp_path)
+    assert (found.settings.minutes, found.origin["minutes"]) == (minutes, origin)
+
+
+def test_a_command_without_a_budget_has_no_such_keys(tmp_path):
+    write(tmp_path / "green.toml", "minutes_cpu = 1\n")
+    with pytest.raises(UserError, match=r"green\.toml: .*'minutes_cpu'; did you mean minutes\?"):
+        resolve(TeaSettings, [], preset_dir=tmp_path)
 
 
 def test_a_faulty_preset_names_its_file(tmp_path):

@@ -21,9 +21,9 @@ def public_rule(scores, patience):
 
 
 def feed(selector, scores, first=0):
-    """Offers scores until the selector has seen enough; epochs looked at."""
+    """Feeds scores until the selector has seen enough; epochs looked at."""
     for epoch, score in enumerate(scores, start=first):
-        selector.offer(epoch, score)
+        selector.update(epoch, score)
         if selector.done:
             return epoch + 1
     return first + len(scores)
@@ -53,7 +53,7 @@ def test_state_continues(scores, patience, cut):
 
 def test_an_equal_score_is_no_better():
     selector = Selector(10)
-    assert [selector.offer(e, s) for e, s in enumerate([9, 5, 5, 6, 6])] == [
+    assert [selector.update(e, s) for e, s in enumerate([9, 5, 5, 6, 6])] == [
         *(False, True, False, True, False)
     ]
     assert selector.best_epoch == 3
@@ -61,23 +61,23 @@ def test_an_equal_score_is_no_better():
 
 def test_the_untrained_epoch_is_never_best_but_uses_patience():
     selector = Selector(1)
-    assert not selector.offer(0, 1.0)
+    assert not selector.update(0, 1.0)
     assert selector.done
     assert selector.best_epoch == -1
 
 
 def test_a_margin_must_be_exceeded():
     selector = Selector(10, margin=0.5)
-    assert selector.offer(1, 1.0)
-    assert not selector.offer(2, 1.5)
-    assert selector.offer(3, 1.6)
+    assert selector.update(1, 1.0)
+    assert not selector.update(2, 1.5)
+    assert selector.update(3, 1.6)
 
 
 def test_nothing_counts_after_the_end():
     """A run that goes on for another protocol must not give this one more patience."""
     selector = Selector(2)
     for epoch, score in enumerate([0.1, 0.5, 0.4, 0.9]):
-        selector.offer(epoch, score)
+        selector.update(epoch, score)
     assert (selector.best_epoch, selector.best_score, selector.done) == (1, 0.5, True)
 
 
@@ -176,6 +176,6 @@ def test_the_numbers_of_clusters_mean_nothing(pairs, first, second):
 
 def test_patience_counts_epochs_that_were_not_scored():
     selector = Selector(patience=4)
-    taken = [selector.offer(e, s) for e, s in enumerate([None, 0.5, None, None, None, 0.9])]
+    taken = [selector.update(e, s) for e, s in enumerate([None, 0.5, None, None, None, 0.9])]
     assert taken == [False, True, False, False, False, False]
     assert selector.done and selector.best_epoch == 1

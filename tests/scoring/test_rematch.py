@@ -10,15 +10,10 @@ from simmc.errors import UserError
 from simmc.evaluation.expansion import expanded, unit_length
 from simmc.evaluation.ranking import evaluate
 from simmc.evaluation.reranking import rerank
-from simmc.methods.simmc import SimMCSettings
-from simmc.methods.trackmc import TrackMCSettings
-from simmc.runs.runtime import Runtime
-from simmc.scoring.match import match, match_features, retrieval_record
+from simmc.scoring.match import MatchRule, match, match_features, retrieval_record
 from simmc.scoring.rematch import check_matching, rematched
+from simmc.settings.groups import Place, Rematch
 from tests.methods import make
-
-CPU = Runtime(torch.device("cpu"), 1)
-KINDS = [(SimMCSettings, False), (TrackMCSettings, True)]
 
 
 def experiment():
@@ -38,28 +33,24 @@ def experiment():
 
 
 def matched(data, unit):
-    found = match(None, data, CPU)
+    found = match(None, data, make.CPU, MatchRule())
     if not unit:
         return found
     sides = (torch.nn.functional.normalize(side) for side in (found.probe, found.gallery))
-    return match_features(*sides, data, CPU)
+    return match_features(*sides, data, make.CPU, MatchRule())
 
 
-def rows_of(data, kind, unit, **flags):
-    settings = kind(dataset="KGBD", mode="Eval", **flags)
-    check_matching(settings, data)
-    tables = rematched(matched(data, unit), settings, data, CPU, 5)
-    return {
-        name: [{k: row[k] for k in plain(data, unit)} for row in tables[name]] for name in tables
-    }
+def rows_of(data, unit, rule="remove_self", **flags):
+    ways = Rematch(**flags)
+    check_matching(ways, rule, data, Place())
+    found = matched(data, unit)
+    tables = rematched(found, ways, MatchRule(rule), data, make.CPU, unit=unit)
+    figures = retrieval_record(found)
+    return {name: [{k: row[k] for k in figures} for row in rows] for name, rows in tables.items()}
 
 
-def plain(data, unit):
-    return retrieval_record(matched(data, unit))
-
-
-@pytest.mark.parametrize(("kind", "unit"), KINDS)
-def test_rows_are_what_they_say(kind, unit):
+@pytest.mark.parametrize("unit", [False, True])
+def test_rows_are_what_they_say(unit):
     data = experiment()
     found = matched(data, unit)
     probe, gallery = found.probe.numpy(), found.gallery.numpy()
@@ -73,12 +64,12 @@ def test_rows_are_what_they_say(kind, unit):
         (evaluate(moved[0], who, moved[1], whose), flags | {"expand_gallery": "on"}),
         (rerank(moved[0], who, gallery, whose, k1=9, k2=3, share=0.4), both),
     ):
-        assert rows_of(data, kind, unit, **asked) == {"windows": [retrieval_record(wanted)]}
+        assert rows_of(data, unit, **asked) == {"windows": [retrieval_record(wanted)]}
 
 
-@pytest.mark.parametrize(("kind", "unit"), KINDS)
+@pytest.mark.parametrize("unit", [False, True])
 @pytest.mark.parametrize("walk", [3, "all"])
-def test_walks_are_means(kind, unit, walk):
+def test_walks_are_means(unit, walk):
     data = experiment()
     found = matched(data, unit)
     means = [
@@ -87,7 +78,7 @@ def test_walks_are_means(kind, unit, walk):
     if unit:
         means = [unit_length(side) for side in means]
     wanted = evaluate(means[0], data.probe.identity[::3], means[1], data.gallery.identity[::3])
-    (row,) = rows_of(data, kind, unit, walk=walk)["walks"]
+    (row,) = rows_of(data, unit, walk=walk)["walks"]
     assert row == pytest.approx(retrieval_record(wanted), abs=1e-12)
 
 
@@ -97,20 +88,20 @@ def test_one_list_on_both_sides_stays_one():
     own = {"self_index": np.arange(len(data.probe)), "same_condition": "remove_self"}
     x, who = matched(data, False).probe.numpy(), data.probe.identity
     moved = expanded(x, x, 3, own=True, unit=False, threads=1)
-    flags = {"rerank": "on", "expand": 3, "same_condition_map": "remove_self"}
-    (row,) = rows_of(data, SimMCSettings, False, **flags, expand_gallery="on")["windows"]
+    flags = {"rerank": "on", "expand": 3}
+    (row,) = rows_of(data, False, **flags, expand_gallery="on")["windows"]
     assert row == retrieval_record(rerank(moved, who, moved, who, **own))
     with pytest.raises(UserError, match="--expand_gallery on"):
-        rows_of(data, SimMCSettings, False, **flags)
+        rows_of(data, False, **flags)
     with pytest.raises(UserError, match="--same_condition_map remove_self"):
-        rows_of(data, SimMCSettings, False, **flags | {"same_condition_map": "skip_first"})
+        rows_of(data, False, "skip_first", **flags)
 
 
 def test_walks_need_recordings():
     data = make.experiment()
     with pytest.raises(UserError, match=r"--walk 5: .*Preprocess.py"):
-        rows_of(data, SimMCSettings, False, walk=5)
-    assert rows_of(data, SimMCSettings, False) == {}
+        rows_of(data, False, walk=5)
+    assert rows_of(data, False) == {}
 
 
 def test_what_was_matched_is_kept_with_what_was_found():

@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from simmc.runs.runtime import Runtime
 from simmc.scoring import match as matching
-from simmc.scoring.match import tensor_of
+from simmc.scoring.match import MatchRule, tensor_of
 from tests.methods import make
 
 ELSEWHERE = torch.device("meta")  # a device that every machine has
@@ -35,19 +34,18 @@ def test_windows_are_moved_once_and_let_go_with_their_split():
 
 
 def test_what_is_encoded_is_probe_and_gallery_in_their_roles():
-    data, cpu = make.experiment(), Runtime(torch.device("cpu"), 1)
+    data, how = make.experiment(), (make.CPU, MatchRule())
     asked = []
 
     def mean_frame(split):
         asked.append(split)
         return torch.from_numpy(split.windows.mean(1).reshape(len(split), -1))
 
-    found = matching.match_encoded(mean_frame, data, cpu)
+    found = matching.match_encoded(mean_frame, data, *how)
     assert asked == [data.probe, data.gallery]
-    expected = matching.match(None, data, cpu)
+    expected = matching.match(None, data, *how)
     assert (found.top(1), found.top(5)) == (expected.top(1), expected.top(5))
     assert found.map == pytest.approx(expected.map)
-    turned = matching.match_encoded(
-        mean_frame, replace(data, probe=data.gallery, gallery=data.probe), cpu
-    )
+    turned = replace(data, probe=data.gallery, gallery=data.probe)
+    turned = matching.match_encoded(mean_frame, turned, *how)
     assert turned.map != pytest.approx(expected.map)
