@@ -94,6 +94,4 @@ def load_joints(
         with_gallery=with_gallery,
         stress=windows.stress,
     )
-    return load_experiment(
-        Request(request, seeds.generators(seed).data, features),
-    )
+    return load_experiment(request, seeds.generators(seed).data, features)
