@@ -7,13 +7,35 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
-from unittest.mock import MagicMock
 
 LIBRARIES = {"torch", "numba", "scipy", "sklearn", "pyarrow", "ray", "threadpoolctl", "matplotlib"}
 
 
+class _StandIn(ModuleType):
+    """Stands for a module and everything in it: a base class, a decorator, an annotation."""
+
+    __path__: Sequence[str] = ()
+
+    def __getattr__(self, name: str) -> Any:
+        return _StandIn(name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self
+
+    def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[type, ...]:
+        return ()
+
+    def __getitem__(self, key: Any) -> Any:
+        return self
+
+    def __or__(self, other: Any) -> Any:
+        return self
+
+    __ror__ = __or__
+
+
 class _StandIns(MetaPathFinder, Loader):
-    """Finds an object that accepts everything in the place of each library, as Sphinx does."""
+    """Finds stand-ins in the place of the libraries, as Sphinx does to read docstrings."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -22,8 +44,8 @@ class _StandIns(MetaPathFinder, Loader):
             return None
         return ModuleSpec(name, self, is_package=True)
 
-    def create_module(self, spec: ModuleSpec) -> Any:
-        return MagicMock(name=spec.name)
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return _StandIn(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
         """Nothing to execute."""
