@@ -7,20 +7,15 @@ from simmc.data.features import FeatureFiles
 from simmc.data.manifest import spec_of
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
-from tests.cli.conftest import QUICK, metrics_of, run
+from tests.cli import conftest
+from tests.cli.conftest import QUICK, latest, metrics_of, run
 
 COMMANDS = ("simmc", "himpc", "supervised", "sgela", "mgscr")
 
 
-def words_for(prepared, home, dataset="KGBD", batch=16):
-    where = ["--data_root", prepared(dataset), "--model_root", home]
-    return ["--dataset", dataset, *where, "--batch_size", batch, "--epochs", 1, *QUICK]
-
-
-def latest(home, command):
-    recipe = {"simmc": "latest", "supervised": "latest_supervised_encoder"}
-    pointer = recipe.get(command, f"latest_{command}")
-    return RunDirectory.latest(home, "KGBD", "probe", pointer=pointer)
+def words_for(prepared, home):
+    flags = (*QUICK, "--epochs", 1)
+    return conftest.words_for(prepared, home, "KGBD", "probe", *flags, batches={"KGBD": 16})
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -38,7 +33,7 @@ def test_turned_joints_are_for_every_method(command, prepared, tmp_path):
 def test_measured_values_are_for_those_that_take_any(command, prepared, tmp_path, capsys):
     words = [*words_for(prepared, tmp_path), "--input", "turned+bones+angles"]
     assert run(command, *words) == 0
-    made = latest(tmp_path, command)
+    made = latest(tmp_path, {"supervised": "supervised_encoder"}.get(command, command))
     weights = checkpoints.load(made.best)["network"]
     name = "hidden.0.weight" if command == "simmc" else "encoder.hidden.0.weight"
     assert weights[name].shape[1] == 60 + 19 + 22
