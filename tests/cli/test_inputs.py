@@ -47,19 +47,6 @@ def test_measured_values_are_for_those_that_take_any(command, prepared, tmp_path
     assert measured != plain
 
 
-@pytest.mark.parametrize("command", ["himpc", "sgela", "mgscr", "descriptors"])
-def test_others_need_coordinates(command, prepared, tmp_path, capsys):
-    where = ["--dataset", "KGBD", "--data_root", prepared("KGBD"), "--model_root", tmp_path]
-    assert run(command, *where, "--input", "turned+bones") == 2
-    assert f"simmc {command} needs coordinates" in capsys.readouterr().err
-
-
-def test_posegait_works_out_its_own(prepared, tmp_path, capsys):
-    words = [*words_for(prepared, tmp_path), "--model", "posegait"]
-    assert run("supervised", *words, "--input", "turned") == 2
-    assert "--model posegait" in capsys.readouterr().err
-
-
 def test_a_source_sees_what_it_learned_from(prepared, tmp_path):
     """Features of a model of turned joints are those of turned joints."""
     words = words_for(prepared, tmp_path)
@@ -73,9 +60,3 @@ def test_a_source_sees_what_it_learned_from(prepared, tmp_path):
         found.append(np.load(FeatureFiles(tmp_path / name, spec, 6, "MG-SCR").path("probe")))
     assert found[0].shape == found[1].shape
     assert not np.allclose(*found)
-
-
-@pytest.mark.parametrize("text", ["speed", "turned+turned", "+"])
-def test_unknown_inputs(text, prepared, tmp_path, capsys):
-    assert run("simmc", *words_for(prepared, tmp_path), "--input", text) == 2
-    assert "joined by +" in capsys.readouterr().err

@@ -24,6 +24,7 @@ from simmc.methods.simmc_uf import UNLABELLED
 from simmc.methods.sources import SOURCES
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
+from simmc.scoring.match import RATES
 from simmc.settings import resolve
 from tests.cli.conftest import TWIN, assert_same_state, read_json, run
 
@@ -34,7 +35,8 @@ NEIGHBORS = ("--k1", 6, "--k2", 2)
 CLUSTERING = (*NEIGHBORS, "--eps", 0.6, "--epochs", 6)  # these have a choice of epochs
 RULES = ("off", "all")  # of class sampling: without identities, and with them in the first training
 # what may differ in metrics.jsonl: it is shown, and nothing uses it
-DIAGNOSTICS = ("mi", "ami", "seconds", "top1", "top5", "top10", "mAP", "mINP", "levels")
+COUNTS = ("probes", "unmatched", "averaged")
+DIAGNOSTICS = (*RATES, *COUNTS, "mi", "ami", "seconds", "levels")
 # command -> what makes a training small, one entry for each way in which it learns
 LEARNS: dict[str, list[tuple[object, ...]]] = {
     "simmc": [CLUSTERING],
