@@ -118,7 +118,8 @@ def test_every_command_has_a_help_page_and_refuses_an_unknown_flag_by_name(name,
 def test_help_needs_no_heavy_package(words):
     """Help appears at once: stand-ins, which have no file, take the place of heavy packages."""
     script = (
-        f"import sys; sys.argv = ['simmc', *{words}]; from simmc import cli; assert cli.main() == 0\n"
+        f"import sys; sys.argv = ['simmc', *{words}]\n"
+        "from simmc import cli; assert cli.main() == 0\n"
         "heavy = 'torch', 'faiss', 'numba', 'scipy', 'sklearn', 'matplotlib'\n"
         "found = [name for name in heavy if hasattr(sys.modules.get(name), '__file__')]\n"
         "assert not found, found"

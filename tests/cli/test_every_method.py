@@ -3,6 +3,8 @@
 SimMC itself has test_end_to_end.py and test_simmc.py.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pytest
@@ -28,7 +30,7 @@ class Case(NamedTuple):
     title: str
     flags: tuple[object, ...]
     epochs: int = 1
-    further: dict[str, set[str]] = {}
+    further: Mapping[str, set[str]] = MappingProxyType({})
 
 
 CASES = {
