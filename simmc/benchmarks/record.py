@@ -45,13 +45,14 @@ _EPOCH = {
     "windows": {"train": _COUNT, "probe": _COUNT, "gallery": _COUNT},
     "generated": bool,
 }
+_MACHINE: dict[Any, Any] = {
+    **{"processor": str, "platform": str, "cores": _COUNT, "threads": _COUNT},
+    "memory_bytes?": (None, _COUNT),
+    str: (None, str, float),
+}
 _RECORD = {
     "format": Within(FORMAT, FORMAT, whole=True),
-    "machine": {
-        **{"processor": str, "platform": str, "cores": _COUNT, "threads": _COUNT},
-        "memory_bytes?": (None, _COUNT),
-        str: (None, str, float),
-    },
+    "machine": _MACHINE,
     "settings": {str: (None, str, float), "repeats": _COUNT},
     "cases": [_CASE],
     "epoch?": (None, _EPOCH),

@@ -100,7 +100,7 @@ def test_a_continued_run_with_another_recipe(flag, value, old, refused_again, co
 
 def test_a_continued_run_on_other_data(copy, windows, refused_again):
     changed(data_file(windows, "train", "x"), lambda values: values * 1.01)
-    said = [copy.last, "other training windows", "--data_root"]
+    said = [copy.path, "other data", "--resume", "--data_root"]
     refused_again(*RESUME, "--data_root", windows, said=said)
 
 
