@@ -139,6 +139,12 @@ def windows(prepared, tmp_path):
     return tmp_path / "windows"
 
 
+def without_recordings(root, copy):
+    """A copy of the windows of KGBD that do not tell their recordings."""
+    shutil.copytree(root / "KGBD", copy / "KGBD", ignore=shutil.ignore_patterns("recording_*"))
+    return copy
+
+
 def data_file(root, split, what):
     """A file of a split of KGBD at the length 6."""
     spec = specs.get("KGBD")

@@ -7,7 +7,7 @@ import pytest
 
 from simmc.reports import results
 from simmc.runs.directory import RunDirectory
-from tests.cli.conftest import QUICK, contents, read_json, run, words_for
+from tests.cli.conftest import QUICK, contents, read_json, run, without_recordings, words_for
 from tests.cli.test_finetune import export_coordinates
 from tests.cli.test_finetune import words_for as finetune_words
 
@@ -163,12 +163,7 @@ def test_walks_of_one_view(trained):
 
 def test_data_without_recordings(trained, prepared, tmp_path, refused):
     made = trained("simmc")
-    root, copy = prepared("KGBD"), tmp_path / "windows alone"
-    for path in (root / "KGBD").rglob("*"):
-        if path.is_file() and not path.name.startswith("recording_"):
-            target = copy / path.relative_to(root)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(path.read_bytes())
+    copy = without_recordings(prepared("KGBD"), tmp_path / "windows alone")
     words = [*made.words, "--mode", "Eval", "--data_root", copy]
     refused("simmc", *words, "--walk", "all", said=["--walk all", "Preprocess.py", "recording_"])
     assert run("simmc", *words, "--rerank", "on") == 0

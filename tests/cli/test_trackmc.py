@@ -9,7 +9,7 @@ from simmc.data.skeletons import Skeleton
 from simmc.data.store import write_dataset
 from simmc.methods.trackmc import TrackMCSettings
 from simmc.settings import resolve
-from tests.cli.conftest import QUICK, latest, run, words_for
+from tests.cli.conftest import QUICK, latest, run, without_recordings, words_for
 
 TIERS = ("off", "positives", "merge")
 
@@ -29,15 +29,8 @@ def test_a_tier_is_named_everywhere(recordings, prepared, tmp_path, capsys):
 
 
 def test_data_without_recordings(prepared, tmp_path, refused):
-    root = prepared("KGBD")
-    copy = tmp_path / "windows alone"
-    for path in (root / "KGBD").rglob("*"):
-        if path.is_file() and not path.name.startswith("recording_"):
-            target = copy / path.relative_to(root)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(path.read_bytes())
-    words = words_for(prepared, tmp_path)
-    words[words.index("--data_root") + 1] = copy
+    copy = without_recordings(prepared("KGBD"), tmp_path / "windows alone")
+    words = words_for(prepared, tmp_path, "KGBD", "probe", "--data_root", copy)
     refused("trackmc", *words, *QUICK, said=["--recordings merge", "--recordings off"])
     assert run("trackmc", *words, *QUICK, "--recordings", "off", "--epochs", 1) == 0
 
