@@ -52,7 +52,7 @@ def npy(header: str, content: bytes = b"") -> bytes:
         {"average_precision": [0.5, -0.1, 0.25]},
         {"average_precision": [0.5, np.inf, 0.25]},
         {"average_precision": np.array([1, 0, 1])},
-        {"first_match_rank": np.array([1, -1, 3])},
+        {"first_match_rank": np.array([1, -2, 3])},
         {"first_match_rank": np.array([1, 2**40, 3])},
         {"first_match_rank": np.array([1.0, 2.0, 3.0])},
         {"identity": np.array([1, 2**63 + 5, 3], np.uint64)},

@@ -76,7 +76,7 @@ def test_a_killed_writer_leaves_the_previous_file(tmp_path):
     files.write_bytes(target, b"good")
     script = (
         "import sys, time\n"
-        "from simmc.runs import atomic\n"
+        "from simmc import files\n"
         "with files.open_atomic(sys.argv[1]) as file:\n"
         "    file.write(b'half'); file.flush(); print('writing', flush=True); time.sleep(60)\n"
     )
