@@ -17,6 +17,7 @@ matplotlib.use("Agg")
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from simmc.clustering import ClusterSettings, pseudo_labels
@@ -40,8 +41,8 @@ def body(ax: Axes, frame: np.ndarray, at: float, low: float, color: str) -> None
 
 def panel(ax: Axes, title: str, text: str) -> None:
     """Title and explanation above an empty panel."""
-    ax.set_title(title, loc="left", fontsize=11, color=INK, fontweight="bold", pad=26)
-    ax.text(0, 1.02, text, transform=ax.transAxes, fontsize=8.5, color=INK, va="bottom")
+    ax.set_title(f"{title}\n", loc="left", fontsize=11, color=INK, fontweight="bold")
+    ax.text(0, 1.03, text, transform=ax.transAxes, fontsize=9, color=INK, va="bottom")
     ax.axis("off")
 
 
@@ -94,7 +95,7 @@ def main(data_root: str, features: str, target: str) -> None:
         name: np.load(Path(features) / f"{name}.npy") for name in ("train", "probe", "gallery")
     }
     figure, axes = plt.subplots(
-        1, 4, figsize=(13, 3.5), width_ratios=(1, 2.1, 1.25, 1.2), layout="constrained"
+        1, 4, figsize=(13, 3.4), dpi=110, width_ratios=(1, 2.1, 1.1, 1.3), layout="constrained"
     )
     rng = np.random.default_rng(5)
     shown = train.take(np.sort(rng.choice(len(train), SHOWN, replace=False))).windows
@@ -102,13 +103,15 @@ def main(data_root: str, features: str, target: str) -> None:
     count, outliers = clusters(axes[2], embedded["train"])
     ranks(axes[3], probe, gallery, [embedded["probe"], embedded["gallery"]])
     for ax in (axes[0], axes[1], axes[3]):
-        ax.set_aspect("equal")
+        ax.set_aspect("equal", adjustable="datalim")
     panel(axes[0], "1  Windows", "6 frames of 3D joints, no labels")
-    panel(axes[1], "2  Masked views", "each window twice, with other frames dropped")
+    panel(axes[1], "2  Masked views", "each window twice, with different frames dropped")
     text = f"{CLUSTERS} of {count} clusters; stars: prototypes"
     panel(axes[2], "3  Pseudo labels", text)
-    panel(axes[3], "4  Matching", "a probe and its 5 nearest (green: right)")
-    figure.savefig(target, dpi=110, metadata={"Software": None})
+    panel(axes[3], "4  Matching", "a probe, its 5 nearest; green: same person")
+    figure.canvas.draw()
+    whole = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB")
+    whole.quantize(200, dither=Image.Dither.NONE).save(target, optimize=True)
     print(f"{count} clusters, {outliers} outliers of {len(train)} windows")
 
 
