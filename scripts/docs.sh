@@ -7,6 +7,7 @@ SIMMC_ENVIRONMENT=.venv-docs
 cd -- "$PROJECT_ROOT"
 prepare_environment requirements-docs.txt
 
+export NO_MKDOCS_2_WARNING=1  # an advertisement for another program
 command="${1:-build}"
 [ "$#" -gt 0 ] && shift
 exec "$PYTHON" -m mkdocs "$command" --strict "$@"

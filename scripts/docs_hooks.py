@@ -20,8 +20,8 @@ LANGUAGES = {".py": "python", ".toml": "toml", ".sh": "bash", ".json": "json"}
 def defined_at(name: str, source: str) -> int:
     """The line (from 1) that defines `name`, or the last part of `Class.name`; 1 without any."""
     last = re.escape(name.split("(")[0].rsplit(".", 1)[-1])
-    found = re.search(rf"^\s*(?:(?:async )?def |class |){last}\b(?=\s*[(:=])", source, re.M)
-    return source.count("\n", 0, found.start() + 1) + 1 if found else 1
+    found = re.search(rf"^[ \t]*(?:def |class |){last}\b(?=[ \t]*[\[(:=])", source, re.M)
+    return source.count("\n", 0, found.start()) + 1 if found else 1
 
 
 def target_of(path: str) -> Path:
@@ -68,3 +68,9 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return f"[{text}]({up}{page_of(target)}{anchor})"
 
     return LINK.sub(replaced, markdown)
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> None:
+    """Let mkdocs know the line numbers of a source file, which it does not count as anchors."""
+    if page.present_anchor_ids is not None:
+        page.present_anchor_ids |= set(re.findall(r'id="(__codelineno-[\d-]+)"', html))
