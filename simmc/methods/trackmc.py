@@ -3,7 +3,7 @@
 Each epoch: encode every window; cut every track (recording) at random into parts and average their
 features; cluster the parts by density; a track shares the clusters of its parts; draw each of its
 windows to their prototypes, away from those of all other clusters but the ones that may be the same
-person. Without recordings every window is a track of one part. docs/method.md says why. Shape
+person. Without recordings every window is a track of one part. docs/trackmc.md says why. Shape
 letters: N windows, f frames, K values a frame, H features, T tracks, P parts.
 """
 
