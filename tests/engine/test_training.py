@@ -1,7 +1,7 @@
 """The one loop: what an epoch is, which one counts, when it ends, and the files that it keeps."""
 
 from itertools import count
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ BOTH = ("paper", "fixed_epochs")
 class Scripted(Training[Any]):
     """Adds 1 to its only weight in every epoch, and notes what is called."""
 
-    CHOSEN_BY = {"paper": "top1", "fixed_epochs": LAST, "label_free": LAST}
+    CHOSEN_BY: ClassVar = {"paper": "top1", "fixed_epochs": LAST, "label_free": LAST}
 
     def __init__(self, protocols, patience=None, **changes):
         settings = SupervisedSettings.of(**{"dataset": "KGBD", "epochs": 4} | changes)

@@ -18,6 +18,7 @@ from simmc.scoring.match import MatchRule, encode, match
 from tests.methods import make
 from tests.reference import training as literal
 
+
 def kept_frames(masks):
     return [[torch.nonzero(mask).flatten().tolist() for mask in window] for window in masks]
 

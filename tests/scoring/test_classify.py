@@ -10,9 +10,7 @@ BATCH = 16
 
 
 def batch(test_batches: str) -> int | None:
-    settings = RecognitionSettings.of(
-        dataset="KGBD", batch_size=BATCH, test_batches=test_batches
-    )
+    settings = RecognitionSettings.of(dataset="KGBD", batch_size=BATCH, test_batches=test_batches)
     return whole_batches(settings)
 
 
