@@ -90,7 +90,7 @@ def frame_weights(epoch):
 
 def test_pseudo_labels_of_the_masked_views(training, epoch):
     views = encode(training.network, training.train_windows, frame_weights(epoch))
-    labels = training.cluster(views.unbind(1))
+    labels = training.pseudo.of(views.unbind(1))
     for i, labelling in enumerate(labels.numpy()):
         wanted = epoch[f"labels_{i + 1}"]
         # The features agree to rounding only, so near-ties may order otherwise: compare the
@@ -121,7 +121,7 @@ def test_weights_after_one_epoch_of_training(training, epoch):
     [("mpc_reduction", "mean"), ("mask_replay", "window")],
 )
 def test_a_corrected_switch_misses_the_public_weights(training, epoch, switch, value):
-    object.__setattr__(training.settings, switch, value)
+    training.settings = training.settings.but(**{switch: value})
     masks = frame_weights(epoch)
     views = encode(training.network, training.train_windows, masks)
     labels = torch.from_numpy(np.stack([epoch["labels_1"], epoch["labels_2"]])).long()

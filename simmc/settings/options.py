@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, ClassVar, Self
 
 from simmc.errors import UserError
@@ -231,7 +232,8 @@ class Settings:
         return "", {}
 
 
-def options_of(settings: type[Settings]) -> list[Option]:
+@cache
+def options_of(settings: type[Settings]) -> tuple[Option, ...]:
     """The settings of a group or command, in the order of the class."""
     found = []
     groups = _groups(settings)
@@ -248,7 +250,7 @@ def options_of(settings: type[Settings]) -> list[Option]:
                 made = _option(inner.name, inner, settings.COMMAND)
                 made = dataclasses.replace(made, default=changed)
             found.append(dataclasses.replace(made, holder=entry.name))
-    return found
+    return tuple(found)
 
 
 def _groups(settings: type[Settings]) -> dict[str, type[Settings]]:
