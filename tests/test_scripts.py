@@ -14,7 +14,10 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
-SCRIPTS = ("scripts/env.sh", "scripts/demo.sh", "scripts/test.sh", ".ci/run")
+SCRIPTS = (
+    *("scripts/env.sh", "scripts/demo.sh", "scripts/test.sh", "scripts/docs.sh"),
+    ".ci/run",
+)
 bash = shutil.which("bash")
 needs_bash = pytest.mark.skipif(bash is None, reason="there is no bash on this machine")
 
@@ -30,7 +33,7 @@ def project() -> dict:
 
 
 class TestRequirements:
-    @pytest.mark.parametrize("name", ["", "-gpu", "-test"])
+    @pytest.mark.parametrize("name", ["", "-gpu", "-test", "-docs"])
     def test_every_package_is_pinned_to_one_version(self, name):
         for version in pins(f"requirements{name}.txt").values():
             assert re.fullmatch(r"[0-9][0-9a-z.]*", version)
@@ -59,7 +62,7 @@ def test_the_wheel_holds_the_package_and_the_presets(tmp_path):
     pytest.importorskip("setuptools")
     source = tmp_path / "source tree"
     source.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     for name in ("simmc", "configs"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -69,10 +72,12 @@ def test_the_wheel_holds_the_package_and_the_presets(tmp_path):
     )
     assert made.returncode == 0, made.stderr
     names = zipfile.ZipFile(source / made.stdout.split()[-1]).namelist()
-    for path in (*(ROOT / "simmc").rglob("*.py"), *(ROOT / "configs").rglob("*.toml")):
-        inside = path.relative_to(ROOT).as_posix()
-        assert any(name.endswith(inside) for name in names), inside
-    assert not any(name.startswith("tests/") for name in names)
+    ours = {name for name in names if ".dist-info/" not in name}
+    code = {path.relative_to(ROOT).as_posix() for path in (ROOT / "simmc").rglob("*.py")}
+    presets = {
+        f"simmc/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "configs").rglob("*.toml")
+    }
+    assert ours == code | presets | {"simmc/py.typed"}
 
 
 @needs_bash

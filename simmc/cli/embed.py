@@ -13,7 +13,7 @@ from simmc.engine.stored_run import described_data
 from simmc.errors import UserError
 from simmc.settings import groups, resolve
 from simmc.settings.groups import MACHINE
-from simmc.settings.options import Settings, group_of, option
+from simmc.settings.options import Settings, option
 
 FOLDER, ABOUT = "embeddings", "embed.json"
 SPLITS = ("train", "probe", "gallery")
@@ -30,9 +30,9 @@ class EmbedSettings(Settings):
     )
     HEADINGS = groups.HEADINGS
 
-    place: groups.Place = group_of(groups.Place)
-    machine: groups.Machine = group_of(groups.Machine)
-    asked: Asked = group_of(Asked)
+    place: groups.Place
+    machine: groups.Machine
+    asked: Asked
     out: str = option(
         "", "Folder of the files; default: 'embeddings' in the run folder.", group=MACHINE
     )

@@ -20,7 +20,7 @@ from simmc.methods.trackmc import OFF, TrackMCSettings, people
 from simmc.scoring.identify import Sides, nearest, recordings_of
 from simmc.settings import groups, resolve
 from simmc.settings.groups import COUNT, MACHINE, MAIN
-from simmc.settings.options import Settings, group_of, option
+from simmc.settings.options import Settings, option
 
 PEOPLE, MATCHES = "people.csv", "matches.csv"
 
@@ -36,9 +36,9 @@ class IdentifySettings(Settings):
     )
     HEADINGS = groups.HEADINGS
 
-    place: groups.Place = group_of(groups.Place)
-    machine: groups.Machine = group_of(groups.Machine)
-    asked: Asked = group_of(Asked)
+    place: groups.Place
+    machine: groups.Machine
+    asked: Asked
     top: int = option(
         5, "Gallery recordings that are named for a probe recording.", limits=COUNT, group=MAIN
     )

@@ -5,7 +5,7 @@
 Nothing is printed unless a reporter is passed in.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -37,6 +37,7 @@ from simmc.engine.training import Training, train, weights_path
 from simmc.errors import UserError
 from simmc.runs import checkpoints, seeds
 from simmc.runs.directory import RunDirectory
+from simmc.runs.records import EpochRecord, Results
 from simmc.runs.runtime import Runtime, peak_rss_bytes, start
 from simmc.scoring.match import Matched, MatchRule, Outcome, unscored
 from simmc.scoring.rematch import check_matching, rematched
@@ -93,7 +94,7 @@ def run_method(
     resolved: Resolved[Any],
     run: RunDirectory | None = None,
     reporter: Reporter = QUIET,
-) -> dict[str, Any]:
+) -> Results:
     """Train a method, or score a run (`--mode Eval`).
 
     Args:
@@ -147,7 +148,7 @@ def train_run(
     run: RunDirectory | None,
     runtime: Runtime,
     reporter: Reporter,
-) -> dict[str, Any]:
+) -> Results:
     """Train a new run, or continue `run`; its folder is locked meanwhile."""
     settings = resolved.settings
     if run is not None:
@@ -176,7 +177,7 @@ def train_locked(
     data: Experiment,
     runtime: Runtime,
     reporter: Reporter,
-) -> dict[str, Any]:
+) -> Results:
     """Train every stage of a run that is locked, then score it under its protocols."""
     settings = resolved.settings
     reporter.settings(resolved)
@@ -231,10 +232,10 @@ def rule_of(settings: MethodSettings) -> MatchRule:
     return MatchRule(settings.windows.same_condition_map)
 
 
-def fill(results: dict[str, Any], outcomes: Mapping[str, Outcome | None]) -> None:
+def fill(results: Results, outcomes: Mapping[str, Outcome | None]) -> None:
     """Enter the outcome of each protocol into what results.json holds."""
     for protocol, outcome in outcomes.items():
-        results["protocols"][protocol] = outcome and outcome.to_dict()
+        results["protocols"][protocol] = None if outcome is None else outcome.to_dict()
 
 
 def plan_stages(method: Method[Any], settings: Any) -> list[tuple[str, Any, tuple[str, ...]]]:
@@ -299,7 +300,7 @@ def train_stage(
     method: Method[Any],
     training: Training[Any],
     run: RunDirectory,
-    results: dict[str, Any],
+    results: Results,
     reporter: Reporter,
 ) -> dict[str, Outcome | None]:
     """One training to its end; its counts and times go into `results`, the first one's stay."""
@@ -323,18 +324,18 @@ def train_stage(
     return outcomes
 
 
-def final_counts(records: list[dict[str, Any]], last_epoch: int) -> dict[str, Any]:
+def final_counts(records: Sequence[EpochRecord], last_epoch: int) -> dict[str, Any]:
     """Epochs and clusters of the last epoch; what is known of people comes with the last steps."""
-    last = records[-1] if records else {"epoch": last_epoch}  # the log may have been deleted
-    counts = {"epochs": last["epoch"]}
+    last: Mapping[str, Any] = records[-1] if records else {"epoch": last_epoch}  # a deleted log
+    counts: dict[str, Any] = {"epochs": last["epoch"]}
     if "label_free_score" in last:
         counts |= {"clusters": last.get("clusters_1"), "outliers": last.get("outliers")}
-    people: dict[str, Any] = next((r for r in reversed(records) if "people" in r), {})
+    people: Mapping[str, Any] = next((r for r in reversed(records) if "people" in r), {})
     names = ("people", "people_at_least", "tracks", "unsure", "seen_at_once")
     return counts | {name: people[name] for name in names if name in people}
 
 
-def mean_seconds(records: list[dict[str, Any]]) -> dict[str, float]:
+def mean_seconds(records: Sequence[EpochRecord]) -> dict[str, float]:
     """Mean seconds an epoch by stage, over the epochs in which the stage ran; and their total."""
     stages: dict[str, list[float]] = {}
     for record in records:
@@ -369,7 +370,7 @@ def evaluate_run(
     run: RunDirectory,
     runtime: Runtime,
     reporter: Reporter,
-) -> dict[str, Any]:
+) -> Results:
     """Score the weights that a run kept, under every protocol that has some."""
     data = method.load(settings)
     rematch: Rematch | None = getattr(settings, "rematch", None)
@@ -421,7 +422,7 @@ def match_further(
     settings: Any,
     data: Experiment,
     outcomes: Mapping[str, Outcome | None],
-    results: dict[str, Any],
+    results: Results,
     run: RunDirectory,
     runtime: Runtime,
     reporter: Reporter,
@@ -442,8 +443,9 @@ def match_further(
                 one, settings.rematch, rule_of(settings), data, runtime, unit=method.unit(settings)
             )
         )
-    epochs = {name: {"epoch": results["protocols"][name]["epoch"]} for name in tables}
-    further = results | {
+    epochs = {name: {"epoch": one.epoch} for name, one in outcomes.items() if one}
+    further = {
+        **results,
         "protocols": {name: epochs[name] | tables[name] for name in tables},
         "matching": settings.rematch.flat(),
         "peak_rss_bytes": peak_rss_bytes(),

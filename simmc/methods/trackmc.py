@@ -3,7 +3,7 @@
 Each epoch: encode every window; cut every track (recording) at random into parts and average their
 features; cluster the parts by density; a track shares the clusters of its parts; draw each of its
 windows to their prototypes, away from those of all other clusters but the ones that may be the same
-person. Without recordings every window is a track of one part. docs/method.md says why. Shape
+person. Without recordings every window is a track of one part. docs/trackmc.md says why. Shape
 letters: N windows, f frames, K values a frame, H features, T tracks, P parts.
 """
 
@@ -37,7 +37,7 @@ from simmc.engine.load import load
 from simmc.engine.masks import draw_masks
 from simmc.engine.method import Embedder, Method, without_class_balance
 from simmc.engine.pseudo_labels import clustered
-from simmc.engine.training import LAST, Record, Training, load_weights
+from simmc.engine.training import LAST, Training, load_weights
 from simmc.errors import UserError
 from simmc.evaluation import diagnostics
 from simmc.evaluation.ranking import Retrieval
@@ -45,6 +45,7 @@ from simmc.losses import shared_prototype_contrast
 from simmc.models.simmc import count_parameters
 from simmc.models.trackmc import TrackEncoder
 from simmc.runs import seeds
+from simmc.runs.records import EpochRecord, Figures
 from simmc.runs.runtime import Runtime, few_threads
 from simmc.runs.seeds import Seeds
 from simmc.scoring.match import (
@@ -81,10 +82,9 @@ class TrackMCSettings(Settings):
     )
     HEADINGS = groups.HEADINGS
 
-    place: groups.Place = group_of(groups.Place)
-    machine: groups.Machine = group_of(groups.Machine)
+    place: groups.Place
+    machine: groups.Machine
     common: groups.Common = group_of(
-        groups.Common,
         fidelity=option(
             "exact",
             "Sets the switches of data and evaluation: right, or as the public programs of others.",
@@ -92,9 +92,8 @@ class TrackMCSettings(Settings):
             group=MAIN,
         ),
     )
-    windows: groups.Windows = group_of(groups.Windows)
+    windows: groups.Windows
     joints: groups.Joints = group_of(
-        groups.Joints,
         input=option(
             "turned+bones+distances",
             "What a frame is described by: joints, turned, bones, distances, angles, motion; "
@@ -103,7 +102,6 @@ class TrackMCSettings(Settings):
         ),
     )
     training: groups.Training = group_of(
-        groups.Training,
         lr=option(
             1e-3,
             "Learning rate of Adam; falls to 0 along a cosine.",
@@ -118,9 +116,9 @@ class TrackMCSettings(Settings):
         ),
         eval_every=5,
     )
-    clustering: groups.Clustering = group_of(groups.Clustering, eps=0.5)
-    labels: groups.LabelFree = group_of(groups.LabelFree)
-    rematch: groups.Rematch = group_of(groups.Rematch)
+    clustering: groups.Clustering = group_of(eps=0.5)
+    labels: groups.LabelFree
+    rematch: groups.Rematch
     H: int = option(256, "Width of the encoder.", aliases=("hidden",), limits=COUNT, group=TRAINING)
     recordings: str = option(
         MERGE,
@@ -219,20 +217,20 @@ class TrackMC(Training[TrackMCSettings]):
         network = new_network(settings, self.windows.shape[2], seeds.weights)
         super().__init__(settings, data, seeds, runtime, protocols, network)
 
-    def evaluate(self) -> Record:
+    def evaluate(self) -> Figures:
         """Figures of matching with the present weights."""
         rule = MatchRule(self.settings.windows.same_condition_map)
         return retrieval_record(
             retrieve(self.network, self.settings, self.data, self.runtime, rule)
         )
 
-    def learn(self) -> Record:
+    def learn(self) -> EpochRecord:
         """The clusters of an epoch, then its steps."""
         record = self.find_clusters()
         with self.clock("steps"):
             return record | self.contrast()
 
-    def find_clusters(self) -> Record:
+    def find_clusters(self) -> EpochRecord:
         """The clusters of an epoch, in `targets`, and their numbers."""
         with self.clock("features"):
             features = encode(self.network, self.windows)
@@ -284,7 +282,7 @@ class TrackMC(Training[TrackMCSettings]):
             labels = dbscan_apart(near, self.settings.clustering.min_samples, track, apart)
         return replace(found, labels=torch.from_numpy(labels).to(found.labels.device), graph=graph)
 
-    def contrast(self) -> Record:
+    def contrast(self) -> EpochRecord:
         """One step a batch, over all windows whose track has a cluster, in a new order."""
         s, targets = self.settings, self.targets
         track = torch.from_numpy(self.track).to(self.windows.device)
@@ -325,13 +323,13 @@ class TrackMC(Training[TrackMCSettings]):
         masks = draw_masks(self.seeds.masks, n, length, (s.mask_x,))[:, 0]
         return torch.from_numpy(masks).to(self.windows)
 
-    def track_record(self) -> dict[str, Any]:
+    def track_record(self) -> EpochRecord:
         """Numbers of the clusters; `ami` is a diagnostic from identities, nothing uses it."""
         first = self.targets.cluster[:, 0].cpu().numpy()
         known = self.targets.known.cpu().numpy()
         of_window = known[self.track]
         clusters, kept = len(np.unique(first[known])), int(of_window.sum())
-        record: dict[str, Any] = {"kept": kept}
+        record: EpochRecord = {"kept": kept}
         if self.settings.recordings == OFF:
             record |= {"clusters_1": clusters, "outliers": len(first) - kept}
         else:

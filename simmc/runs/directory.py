@@ -16,13 +16,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from filelock import FileLock, Timeout
 
 from simmc import files
 from simmc.errors import UserError
 from simmc.runs import schemas
+from simmc.runs.records import EpochRecord, Results
 
 LATEST = "latest"
 _LONGEST = 200  # letters of a name; file systems allow 255, and a suffix may follow
@@ -197,15 +198,16 @@ class RunDirectory:
         """The stored settings."""
         return schemas.read_object(self.require(self.config_path), schemas.CONFIG)
 
-    def write_results(self, results: dict[str, Any]) -> None:
+    def write_results(self, results: Results) -> None:
         """Stores the final numbers."""
         files.write_json(self.results_path, results)
 
-    def read_results(self) -> dict[str, Any]:
+    def read_results(self) -> Results:
         """The stored final numbers."""
-        return schemas.read_object(self.require(self.results_path), schemas.RESULTS)
+        found = schemas.read_object(self.require(self.results_path), schemas.RESULTS)
+        return cast(Results, found)
 
-    def append_metrics(self, metrics: dict[str, Any]) -> None:
+    def append_metrics(self, metrics: EpochRecord) -> None:
         """Adds one line, visible to readers at once; NaN is written as null."""
         line = files.json_text(metrics) + "\n"
         try:
@@ -214,7 +216,7 @@ class RunDirectory:
         except OSError as error:
             raise files.cannot_write(self.metrics_path, error) from error
 
-    def read_metrics(self) -> list[dict[str, Any]]:
+    def read_metrics(self) -> list[EpochRecord]:
         """All lines so far; a last line that was torn by a crash is left out."""
         try:
             lines = self.metrics_path.read_bytes().split(b"\n")

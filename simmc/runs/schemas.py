@@ -6,6 +6,7 @@ Files of older versions lack some entries, so that most are optional.
 from pathlib import Path
 from typing import Any
 
+from simmc.runs.records import EpochRecord
 from simmc.schema import Within, parse_json, read_json
 
 _TEXT = (None, str)
@@ -46,7 +47,7 @@ def read_object(path: Path, schema: Any) -> dict[str, Any]:
     return found
 
 
-def parse_record(line: bytes, where: str) -> dict[str, Any]:
+def parse_record(line: bytes, where: str) -> EpochRecord:
     """An epoch's line of metrics.jsonl; UserError if it is none."""
-    found: dict[str, Any] = parse_json(line, _RECORD, where, "remove the line or start a new run")
+    found: EpochRecord = parse_json(line, _RECORD, where, "remove the line or start a new run")
     return found

@@ -375,7 +375,7 @@ class Pretext(Settings):
 
     budget: str = option(
         "full",
-        "Presets with as many epochs as published, or with fewer, for a machine without a GPU.",
+        "Epochs of the preset: as published, or fewer (epochs_cpu), for a machine without a GPU.",
         choices=("full", "cpu"),
         group=TRAINING,
     )

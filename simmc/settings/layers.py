@@ -4,14 +4,13 @@ The later layer wins. Works for any settings class; nothing here knows a method.
 """
 
 import json
-import sysconfig
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import resources
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import simmc
 from simmc.errors import UserError
 from simmc.settings import parser
 from simmc.settings import switches as fidelity
@@ -19,6 +18,7 @@ from simmc.settings.options import Option, Settings, options_of
 
 S = TypeVar("S", bound=Settings)
 TYPED, STORED = "command line", "stored run"
+SMALL = "_cpu"  # ends the keys of a file that count with `--budget cpu` alone
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def resolve(
     layers = [("default", defaults), *above]
     known = _merged(layers)[0]
     layers[1:1] = _fidelity_and_preset(settings, known, preset_dir, options)
-    values, origin = _merged(layers)
+    values, origin = _merged(_of_budget(layers, known.get("budget")))
     built = settings.of(**values)
     for name, value in built.flat().items():
         if origin[name] == "default" and values[name] != value:
@@ -95,7 +95,10 @@ def resolve(
 
 
 def read_file(path: Path, options: Any) -> dict[str, Any]:
-    """A flat TOML file of settings: name -> value. Names may be any of a setting's flag names."""
+    """A flat TOML file of settings: name -> value. Names may be any of a setting's flag names.
+
+    `<name>_cpu` is the value with `--budget cpu`, of a command that has this flag.
+    """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -105,6 +108,9 @@ def read_file(path: Path, options: Any) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:  # also numbers and nesting beyond all bounds
         raise UserError(f"{path} is not valid TOML: {error}.") from error
     by_key = {key: entry for entry in options for key in entry.keys if entry.key != "config"}
+    if "budget" in by_key:
+        small = {f"{key}{SMALL}": entry for key, entry in by_key.items()}
+        by_key |= {key: replace(entry, name=entry.name + SMALL) for key, entry in small.items()}
     result: dict[str, Any] = {}
     for key, value in content.items():
         entry = by_key.get(key.replace("-", "_"))
@@ -118,11 +124,10 @@ def read_file(path: Path, options: Any) -> dict[str, Any]:
 
 
 def preset_root() -> Path:
-    """The folder `configs`: of the checkout, or of the installed package."""
-    checkout = Path(simmc.__file__).resolve().parents[1] / "configs"
-    schemes = [sysconfig.get_path("data"), sysconfig.get_path("data", _user_scheme())]
-    installed = [Path(base) / "share" / "simmc" / "configs" for base in schemes if base]
-    return next((path for path in [checkout, *installed] if (path / "simmc").is_dir()), checkout)
+    """The folder `configs`: inside an installed package, beside the package in a checkout."""
+    package = Path(str(resources.files("simmc")))
+    installed = package / "configs"
+    return installed if installed.is_dir() else package.parent / "configs"
 
 
 def _fidelity_and_preset(
@@ -163,8 +168,19 @@ def _stored(stored: Mapping[str, Any], options: Any, typed: Mapping[str, Any]) -
     return result
 
 
+def _of_budget(
+    layers: Sequence[tuple[str, Mapping[str, Any]]], budget: str | None
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Layers without the keys for the small budget: with that budget they follow as a layer."""
+    for layer, content in layers:
+        small = {n.removesuffix(SMALL): v for n, v in content.items() if n.endswith(SMALL)}
+        yield layer, {n: v for n, v in content.items() if not n.endswith(SMALL)}
+        if budget == "cpu":
+            yield f"{layer} with --budget cpu", small
+
+
 def _merged(
-    layers: Sequence[tuple[str, Mapping[str, Any]]],
+    layers: Iterable[tuple[str, Mapping[str, Any]]],
 ) -> tuple[dict[str, Any], dict[str, str]]:
     values: dict[str, Any] = {}
     origin: dict[str, str] = {}
@@ -178,7 +194,3 @@ def _shown(value: Any) -> str:
     if value is None:
         return "auto"
     return json.dumps(value) if isinstance(value, bool) else str(value)
-
-
-def _user_scheme() -> str:
-    return sysconfig.get_preferred_scheme("user")

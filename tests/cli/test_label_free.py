@@ -165,7 +165,9 @@ def assert_no_influence(one: RunDirectory, other: RunDirectory) -> None:
     rows = [place.read_metrics() for place in (a, b)]
     kept = [[{k: v for k, v in row.items() if k not in DIAGNOSTICS} for row in own] for own in rows]
     assert kept[0] == kept[1]
-    assert kept[0][0]["steps"] > 0
+    epochs = one.read_config()["settings"]["epochs"]
+    assert [row["epoch"] for row in kept[0]] == list(range(epochs + 1))
+    assert all(row["steps"] > 0 for row in kept[0][:-1])
     found = [made.read_results()["protocols"]["label_free"] for made in (one, other)]
     assert found[0]["epoch"] == found[1]["epoch"] == pair[0]["epoch"]
     assert found[0]["mAP"] != found[1]["mAP"]  # the tests were others

@@ -1,7 +1,5 @@
 """TrackMC's recipe: which windows meet which prototypes, what each tier knows, what has no say."""
 
-from __future__ import annotations
-
 import copy
 from dataclasses import replace
 
@@ -14,11 +12,12 @@ from simmc.errors import UserError
 from simmc.losses import shared_prototype_contrast
 from simmc.methods.trackmc import TrackMC, TrackMCSettings, encode, retrieve
 from simmc.models.optimizer import FlatAdam
-from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import generators
+from simmc.scoring.match import MatchRule
 from tests.methods import make
+from tests.methods.make import CPU
 
-CPU = Runtime(torch.device("cpu"), 1)
+RULE = MatchRule()
 SMALL = {"dataset": "KGBD", "H": 16, "batch_size": 16, "epochs": 4, "k1": 10, "k2": 4}
 SINGLE = {"k1": 20, "k2": 6, "part_size": 1, "eps": 0.6}
 BOTH = ("paper", "label_free")
@@ -60,10 +59,7 @@ def test_windows_alone_know_of_no_recording():
     a = training(experiment(known=False), recordings="off")
     b = training(experiment(each=5), recordings="off")
     one, other = make.run_all(a), make.run_all(b)
-    for x, y in zip(one, other, strict=True):
-        assert {k: v for k, v in x.items() if k != "seconds"} == {
-            k: v for k, v in y.items() if k != "seconds"
-        }
+    assert alike(one, other)
     assert "people" not in one[0] and one[0]["clusters_1"] + 0 > 0
     assert one[0]["outliers"] == 200 - one[0]["kept"]
 
@@ -128,7 +124,7 @@ def test_clusters_that_may_be_one_person_do_not_repel():
     """The only difference that doubt makes, and none where it is off."""
     kept, off = training(doubt=0.95), training(doubt=None)
     for made in (kept, off):
-        made.prepare()
+        made.find_clusters()
     rows = torch.arange(len(kept.windows))
     track = torch.from_numpy(kept.track)
     assert kept.targets.doubted.any() and not off.targets.doubted.any()
@@ -160,9 +156,7 @@ def walked_together(data):
 
 
 def alike(rows, others):
-    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows] == [
-        {k: v for k, v in row.items() if k != "seconds"} for row in others
-    ]
+    return make.without_seconds(rows) == make.without_seconds(others)
 
 
 @pytest.mark.parametrize("recordings", ["positives", "merge"])
@@ -242,13 +236,13 @@ def test_the_last_epoch_counts_without_labels():
 
 def test_unit_matching_does_not_depend_on_length():
     made = training()
-    unit = retrieve(made.network, made.settings, made.data, CPU)
+    unit = retrieve(made.network, made.settings, made.data, CPU, RULE)
     with torch.no_grad():
         for value in (made.network.output.weight, made.network.output.bias):
             value *= 3
-    again = retrieve(made.network, made.settings, made.data, CPU)
+    again = retrieve(made.network, made.settings, made.data, CPU, RULE)
     assert (unit.map, unit.top(1)) == pytest.approx((again.map, again.top(1)))
-    plain = retrieve(made.network, made.settings.but(matching="plain"), made.data, CPU)
+    plain = retrieve(made.network, made.settings.but(matching="plain"), made.data, CPU, RULE)
     assert plain.map != unit.map
 
 
@@ -258,17 +252,8 @@ def test_recordings_that_are_not_known_are_asked_for(recordings):
         training(experiment(known=False), recordings=recordings)
 
 
-def test_a_state_goes_on_to_the_bit(tmp_path):
-    whole, first = training(mask_x=1), training(mask_x=1)
-    for _ in range(2):
-        whole.run_epoch()
-        first.run_epoch()
-    state = copy.deepcopy(first.state())
-    second = training(mask_x=1)
-    second.restore(state, tmp_path / "last.pt")
-    rest, other = make.run_all(whole), make.run_all(second)
-    assert make.without_seconds(rest) == make.without_seconds(other)
-    make.assert_equal_weights(make.weights_of(whole), make.weights_of(second))
+def test_a_continued_training_is_the_whole_training(tmp_path):
+    make.assert_continues(lambda: training(mask_x=1), tmp_path)
 
 
 def test_clustering_happens_where_the_runtime_says():

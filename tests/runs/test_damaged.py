@@ -268,3 +268,10 @@ def test_a_checkpoint_with_another_frame(change, tmp_path):
     path.write_bytes(checkpoints.sealed(buffer.getvalue()))
     with pytest.raises(UserError, match=r"best\.pt"):
         checkpoints.load(path)
+
+
+def test_a_message_never_fills_the_screen():
+    said = str(UserError(f"file: {'9' * 100_000} is no number; restore the file"))
+    assert len(said) < 4000
+    assert said.startswith("file: 9")
+    assert said.endswith("restore the file")
