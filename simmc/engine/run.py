@@ -113,8 +113,19 @@ def run_method(
     if settings.training.mode == "Eval":
         assert run is not None
         return evaluate_run(method, settings, run, runtime, reporter)
+    refuse_further_matching(settings)
     with workers(settings, runtime, reporter) as executor:
         return train_run(method, resolved, run, replace(runtime, executor=executor), reporter)
+
+
+def refuse_further_matching(settings: MethodSettings) -> None:
+    """UserError where a training is asked for what `--mode Eval` alone does."""
+    rematch: Rematch | None = getattr(settings, "rematch", None)
+    if rematch is not None and rematch.flags:
+        raise UserError(
+            f"{rematch.flags[0]} needs --mode Eval: it is another way of scoring a trained run. "
+            "Train first, without it."
+        )
 
 
 @contextmanager
