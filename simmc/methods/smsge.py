@@ -33,7 +33,7 @@ from simmc.methods.pretext import (
 )
 from simmc.models.graph_layers import CHANNELS
 from simmc.models.graph_size import IDENTITIES, UNUSED, smsge_flops, smsge_head
-from simmc.models.shared_adam import SharedAdam
+from simmc.models.optimizer import SharedAdam
 from simmc.models.simmc import count_parameters
 from simmc.models.skeleton_graphs import Levels, by_frame
 from simmc.models.smsge import SMSGENetwork, coarser
