@@ -80,7 +80,7 @@ def measure_time(job: dict[str, Any], rows: np.ndarray) -> dict[str, Any]:
                 seconds[name].setdefault(stage, []).append(spent)
         last = {name: sum(s[-1] for s in stages.values()) for name, stages in seconds.items()}
         text = ", ".join(f"{name} {spent:.3g}" for name, spent in last.items())
-        print(f"    repeat {repeat + 1}, seconds: {text}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"    repeat {repeat + 1}, seconds: {text}\n")
     result: dict[str, Any] = {"seconds": seconds}
     if "ours" in found:
         labels = found["ours"]

@@ -16,8 +16,7 @@ from simmc.data.skeletons import Skeleton
 from simmc.methods.simmc import SimMC, SimMCSettings
 from simmc.models.optimizer import FlatAdam
 from simmc.runs.directory import RunDirectory
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import generators
+from simmc.runs.runtime import Runtime, generators
 
 LENGTH, JOINTS = 6, 5
 NAMES = ("hip", "left_hand", "right_hand", "left_foot", "right_foot")

@@ -7,8 +7,7 @@ import torch
 from simmc.engine.fixed import FixedTraining
 
 from simmc.methods.supervised import SupervisedSettings
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import generators
+from simmc.runs.runtime import Runtime, generators
 from tests.methods import make
 
 SCORES = [0.9, 0.3, 0.2, 0.5, 0.4]  # of the epochs 0 to 4

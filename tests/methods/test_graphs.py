@@ -20,8 +20,7 @@ from simmc.methods.smsge import SMSGESettings
 from simmc.methods.sources import find_source
 from simmc.models.smsge import coarser
 from simmc.models.subsequences import misplaced_subsequences
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import generators
+from simmc.runs.runtime import Runtime, generators
 from tests.reference import graphs as literal
 
 CPU = Runtime(torch.device("cpu"), 1)

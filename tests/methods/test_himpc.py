@@ -18,8 +18,7 @@ from simmc.methods.himpc import HiMPCSettings
 from simmc.models.optimizer import FlatAdam
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import generators
+from simmc.runs.runtime import Runtime, generators
 from tests.methods import make
 
 CPU = Runtime(torch.device("cpu"), 1)

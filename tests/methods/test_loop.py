@@ -10,8 +10,7 @@ from simmc.engine import epochs, loop
 from simmc.methods.supervised import PROTOCOLS, Supervised, SupervisedSettings
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import generators
+from simmc.runs.runtime import Runtime, generators
 from tests.methods import make
 
 

@@ -13,8 +13,7 @@ from simmc.methods.sgela import AgeSettings, SgelaSettings
 from simmc.methods.sources import find_source
 from simmc.models.optimizer import FlatAdam
 from simmc.models.sgela import coordinates
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import generators
+from simmc.runs.runtime import Runtime, generators
 from tests.methods import make
 from tests.reference import sgela as literal
 

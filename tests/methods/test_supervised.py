@@ -17,8 +17,7 @@ from simmc.methods.supervised import SupervisedSettings
 from simmc.models.optimizer import FlatAdam
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import generators
+from simmc.runs.runtime import Runtime, generators
 from simmc.scoring.match import match_features
 from tests.methods import make
 from tests.reference import center
