@@ -15,10 +15,8 @@ from simmc.engine.stored_run import described_data, keep_probes, new_results
 from simmc.errors import UserError
 from simmc.evaluation.classification import Classification, evaluate_classes
 from simmc.methods.descriptors import encoder, lacking
-from simmc.runs.clock import Clock
 from simmc.runs.directory import RunDirectory
-from simmc.runs.records import ProtocolResults, Results
-from simmc.runs.runtime import Runtime, peak_rss_bytes, start
+from simmc.runs.runtime import Clock, Runtime, peak_rss_bytes, start
 from simmc.scoring.classifiers import TITLES, class_scores
 from simmc.scoring.classify import classification_record
 from simmc.scoring.match import (

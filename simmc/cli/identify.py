@@ -14,8 +14,8 @@ from simmc.cli.chosen import Asked, Chosen, choose
 from simmc.cli.console import CONSOLE
 from simmc.data.experiment.experiment import Experiment, labels_of
 from simmc.errors import UserError
+from simmc.evaluation.counting import has_match
 from simmc.evaluation.ranking import why_no_rates
-from simmc.evaluation.spans import has_match
 from simmc.methods.trackmc import OFF, TrackMCSettings, people
 from simmc.scoring.identify import Sides, nearest, recordings_of
 from simmc.settings import groups, resolve

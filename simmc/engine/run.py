@@ -12,7 +12,6 @@ from typing import Any
 
 from simmc import files
 from simmc.clustering import Executor
-from simmc.clustering.on_ray import RayExecutor
 from simmc.data.experiment.experiment import Experiment
 from simmc.data.specs import skeleton_of
 from simmc.data.synthetic.perturbations import by_identity
@@ -35,10 +34,9 @@ from simmc.engine.stored_run import (
 )
 from simmc.engine.training import Training, train, weights_path
 from simmc.errors import UserError
-from simmc.runs import checkpoints, seeds
+from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
-from simmc.runs.records import EpochRecord, Results
-from simmc.runs.runtime import Runtime, peak_rss_bytes, start
+from simmc.runs.runtime import Runtime, generators, peak_rss_bytes, start
 from simmc.scoring.match import Matched, MatchRule, Outcome, unscored
 from simmc.scoring.rematch import check_matching, rematched
 from simmc.settings.groups import Clustering, Pretext, Rematch
@@ -137,6 +135,8 @@ def workers(
     if clustering is None or clustering.executor == "local":
         yield None
         return
+    from simmc.clustering.on_ray import RayExecutor
+
     with RayExecutor(clustering.address, runtime.threads) as executor:
         reporter.say(f"ray: {executor}")
         yield executor
@@ -281,8 +281,8 @@ def begin(
     reporter: Reporter,
 ) -> Training[Any]:
     """A training from its checkpoint or from scratch; its log ends where it begins."""
-    generators = seeds.generators(settings.common.seed)
-    training = method.training(settings, data, generators, runtime, protocols)
+    seeds = generators(settings.common.seed)
+    training = method.training(settings, data, seeds, runtime, protocols)
     training.bar = reporter.bar
     if settings.training.resume and run.last.is_file():
         training.restore(checkpoints.load(run.last), run.last)

@@ -29,10 +29,7 @@ from simmc.evaluation.ranking import Retrieval
 from simmc.losses import hard_skeleton_contrast, meta_prototype_contrast
 from simmc.models.himpc import HierarchicalNetwork, hierarchical_flops
 from simmc.models.simmc import count_parameters
-from simmc.runs import seeds
-from simmc.runs.records import EpochRecord
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import Seeds
+from simmc.runs.runtime import Runtime, Seeds, generators
 from simmc.scoring.match import (
     ENCODE_BATCH,
     MatchRule,
@@ -345,7 +342,7 @@ def model_size(settings: HiMPCSettings) -> str:
     """Parameters, and operations of a training step in the papers' way of counting."""
     place, batch = settings.place, settings.windows.batch_size
     skeleton = place.read_spec().skeleton
-    network = new_network(settings, skeleton, seeds.generators(0).weights)
+    network = new_network(settings, skeleton, generators(0).weights)
     parameters, heads = count_parameters(network), settings.M * settings.H**2
     flops = hierarchical_flops(
         list(level_widths(settings, skeleton).values()),

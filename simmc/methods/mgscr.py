@@ -44,9 +44,7 @@ from simmc.models.subsequences import (
     misplaced_subsequences,
     subsequences,
 )
-from simmc.runs.records import EpochRecord, Figures
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import Seeds
+from simmc.runs.runtime import Runtime, Seeds
 from simmc.scoring.match import tensor_of
 from simmc.settings import groups
 from simmc.settings.groups import COUNT, FIDELITY, TRAINING

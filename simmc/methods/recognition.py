@@ -28,9 +28,7 @@ from simmc.models.recognition import RecognitionNetwork
 from simmc.models.simmc import count_parameters
 from simmc.models.source import SourceNetwork
 from simmc.runs.directory import RunDirectory
-from simmc.runs.records import EpochRecord, Figures
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import Seeds
+from simmc.runs.runtime import Runtime, Seeds
 from simmc.scoring.classify import (
     SEPARATE,
     classification_outcome,

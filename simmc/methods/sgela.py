@@ -40,10 +40,7 @@ from simmc.models.sgela import (
 )
 from simmc.models.sgela_encoder import GaitShape
 from simmc.models.simmc import count_parameters
-from simmc.runs import seeds
-from simmc.runs.records import EpochRecord, Figures
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import Seeds
+from simmc.runs.runtime import Runtime, Seeds, generators
 from simmc.scoring.match import tensor_of
 from simmc.settings import groups
 from simmc.settings.groups import COUNT, FIDELITY, MAIN, POSITIVE, TRAINING
@@ -408,7 +405,7 @@ def model_size(settings: GaitSettings) -> str:
     place = settings.place
     skeleton = place.read_spec().skeleton
     _, stored, flops = size_of(settings, skeleton)
-    network = new_network(settings, skeleton, seeds.generators(0).weights)
+    network = new_network(settings, skeleton, generators(0).weights)
     return (
         f"{title(settings)} on {place.dataset}: {stored:,} parameters ({stored / 1e6:.2f}M) as "
         f"the papers count, {count_parameters(network):,} of which do something; "

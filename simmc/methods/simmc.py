@@ -26,10 +26,7 @@ from simmc.errors import UserError
 from simmc.evaluation import diagnostics
 from simmc.losses import intra_sequence_contrast, prototype_contrast
 from simmc.models.simmc import SimMCNetwork, count_parameters, training_flops
-from simmc.runs import seeds
-from simmc.runs.records import EpochRecord, Figures
-from simmc.runs.runtime import Runtime, few_threads
-from simmc.runs.seeds import Seeds
+from simmc.runs.runtime import Runtime, Seeds, few_threads, generators
 from simmc.scoring.match import (
     MatchRule,
     Outcome,
@@ -291,7 +288,7 @@ def model_size(settings: SimMCSettings) -> str:
     place = settings.place
     width = inputs.width(skeleton_of(place.read_spec()), settings.joints.parts)
     s, batch = settings.recipe, settings.windows.batch_size
-    network = new_network(s, width, seeds.generators(0).weights)
+    network = new_network(s, width, generators(0).weights)
     flops = training_flops(width, s.H, s.D, views=2, batch=batch, length=place.length)
     parameters = count_parameters(network)
     return (

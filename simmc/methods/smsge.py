@@ -38,9 +38,7 @@ from simmc.models.simmc import count_parameters
 from simmc.models.skeleton_graphs import Levels, by_frame
 from simmc.models.smsge import SMSGENetwork, coarser
 from simmc.models.subsequences import encode, subsequences
-from simmc.runs.records import EpochRecord, Figures
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import Seeds
+from simmc.runs.runtime import Runtime, Seeds
 from simmc.scoring.match import tensor_of
 from simmc.settings import groups
 from simmc.settings.groups import COUNT, FIDELITY, TRAINING

@@ -29,9 +29,7 @@ from simmc.methods.descriptors import lacking, pose_gait
 from simmc.models.identities import EncoderClassifier
 from simmc.models.posegait import PoseGaitNetwork
 from simmc.models.simmc import count_parameters
-from simmc.runs.records import EpochRecord, Figures
-from simmc.runs.runtime import Runtime, few_threads
-from simmc.runs.seeds import Seeds
+from simmc.runs.runtime import Runtime, Seeds, few_threads
 from simmc.scoring.match import (
     Matched,
     MatchRule,

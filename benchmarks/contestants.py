@@ -1,4 +1,4 @@
-"""What is measured: our stages, the dense routine, and the least that exact k-NN must cost."""
+"""The compared implementations: ours, faiss, the dense routine, and the cost of bare products."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -7,31 +7,31 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.dense import dense_jaccard
 from simmc import clustering
-from simmc.benchmarks.dense import dense_jaccard
-from simmc.clustering import ClusterSettings
-from simmc.runs.clock import Clock
+from simmc.clustering import ClusterSettings, gpu
+from simmc.clustering.neighbors import SPARE, lower_bound, screen_of, settled
+from simmc.runs.runtime import Clock
 
-# of SimMC on KGBD, the largest of its data sets
-HOW = ClusterSettings(eps=0.6, min_samples=4, k1=20, k2=6)
+HOW = ClusterSettings(eps=0.6, min_samples=4, k1=20, k2=6)  # of SimMC on KGBD
 BLOCK = 1024  # rows multiplied with all others at a time
 
-# rows (N, d), neighbour lists (N, k1) and a clock to what was found: lists, labels or nothing
+# rows (N, d), neighbour lists (N, k1) and a clock -> lists, labels or nothing
 Run = Callable[[np.ndarray, np.ndarray, Clock], Any]
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """One way through some of the stages `neighbours`, `jaccard`, `dbscan`.
+    """An implementation of some of the stages `neighbours`, `jaccard` and `dbscan`.
 
     Attributes:
         label: its name in tables and pictures.
-        stages: which of them it times, in their order.
-        run: does it, with as many threads as torch is set to.
+        stages: the stages that it times, in their order.
+        run: the implementation; it uses as many threads as torch.
         quadratic: whether its memory grows with N x N.
-        exact_search: whether it compares every row with every other, whatever the lists.
-        timed: whether its time is a measurement of its own; its memory always is. The times of the
-            others are those of their parts.
+        exact_search: whether it compares every row with every other.
+        timed: whether its time is measured. If not, its time is the sum of the times of its parts;
+            memory is always measured.
     """
 
     label: str
@@ -52,6 +52,53 @@ def approximate(rows: np.ndarray, lists: np.ndarray, clock: Clock) -> np.ndarray
     """Our approximate k-NN search."""
     with clock("neighbours"):
         return clustering.approximate_neighbors(rows, HOW.k1).indices
+
+
+def faiss_exact(rows: np.ndarray, lists: np.ndarray, clock: Clock) -> np.ndarray:
+    """The same lists as ours from IndexFlatL2 of faiss."""
+    with clock("neighbours"):
+        return faiss_neighbors(rows, HOW.k1)
+
+
+def faiss_gpu(rows: np.ndarray, lists: np.ndarray, clock: Clock) -> np.ndarray:
+    """The same search by faiss-gpu on the first GPU."""
+    with clock("neighbours"):
+        return faiss_neighbors(rows, HOW.k1, on_gpu=True)
+
+
+def exact_gpu(rows: np.ndarray, lists: np.ndarray, clock: Clock) -> np.ndarray:
+    """Our exact k-NN search on the first GPU."""
+    with clock("neighbours"):
+        return gpu.k_nearest(torch.from_numpy(rows).to("cuda"), HOW.k1).indices.cpu().numpy()
+
+
+def faiss_neighbors(rows: np.ndarray, k: int, *, on_gpu: bool = False) -> np.ndarray:
+    """(N, min(k, N)) int32 neighbour lists of IndexFlatL2, made exact.
+
+    faiss computes in float32. A few more candidates than asked for are therefore ranked again in
+    float64, ties by index, and a row whose candidates cannot be proven complete is compared with
+    all rows.
+
+    Args:
+        rows: (N, d) float32.
+        k: neighbours a row, itself included.
+        on_gpu: search on the first GPU; needs faiss-gpu.
+    """
+    import faiss
+
+    faiss.omp_set_num_threads(torch.get_num_threads())
+    screen, n = screen_of(rows), len(rows)
+    index = faiss.IndexFlatL2(rows.shape[1])
+    if on_gpu:
+        index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
+    index.add(screen.rows)
+    distances, found = index.search(screen.rows, min(k + SPARE, n))
+    # our bound holds for |y|^2 / 2 - x.y; faiss adds |x|^2 in float32: one more rounding of each
+    floor = (distances[:, -1] - screen.norms) / 2 - 1e-6 * screen.norms.max(initial=0.0)
+    complete = lower_bound(screen, floor, np.arange(n))
+    indices, squared = np.empty((n, min(k, n)), np.int32), np.empty((n, min(k, n)))
+    settled(rows, np.arange(n), found.astype(np.int32), complete, indices, squared)
+    return indices
 
 
 def product(rows: np.ndarray, lists: np.ndarray, clock: Clock) -> None:
@@ -94,15 +141,11 @@ def dense(rows: np.ndarray, lists: np.ndarray, clock: Clock) -> np.ndarray:
     """The dense Jaccard distance, and scikit-learn's DBSCAN on it."""
     from sklearn.cluster import DBSCAN
 
-    distances = dense_alone(rows, lists, clock)
+    distances, jobs = dense_alone(rows, lists, clock), torch.get_num_threads()
     with clock("dbscan"):
-        search = DBSCAN(
-            eps=HOW.eps,
-            min_samples=HOW.min_samples,
-            metric="precomputed",
-            n_jobs=torch.get_num_threads(),
-        )
-        labels: np.ndarray = search.fit_predict(distances)
+        labels: np.ndarray = DBSCAN(
+            eps=HOW.eps, min_samples=HOW.min_samples, metric="precomputed", n_jobs=jobs
+        ).fit_predict(distances)
     return labels
 
 
@@ -124,6 +167,9 @@ _ALL = (*_SEARCH, *_CLUSTER)
 CONTESTANTS: dict[str, Contestant] = {
     "exact": Contestant("exact k-NN", _SEARCH, exact, exact_search=True),
     "approximate": Contestant("approximate k-NN", _SEARCH, approximate),
+    "faiss": Contestant("faiss IndexFlatL2", _SEARCH, faiss_exact, exact_search=True),
+    "exact_gpu": Contestant("exact k-NN, GPU", _SEARCH, exact_gpu, exact_search=True),
+    "faiss_gpu": Contestant("faiss IndexFlatL2, GPU", _SEARCH, faiss_gpu, exact_search=True),
     "product": Contestant("matrix product alone", _SEARCH, product, exact_search=True),
     "product_topk": Contestant("matrix product + topk", _SEARCH, product_topk, exact_search=True),
     "ours": Contestant("ours: sparse Jaccard + DBSCAN", _CLUSTER, ours),
@@ -136,3 +182,18 @@ CONTESTANTS: dict[str, Contestant] = {
         "ours with approximate k-NN", _ALL, whole_approximate, timed=False
     ),
 }
+
+
+def lacking() -> dict[str, str]:
+    """The contestants that cannot run on this machine, and why."""
+    found = {}
+    if not torch.cuda.is_available():
+        found |= dict.fromkeys(("exact_gpu", "faiss_gpu"), "there is no GPU")
+    try:
+        import faiss
+    except ImportError:
+        install = "faiss is not installed: pip install faiss-cpu, or faiss-gpu"
+        return dict.fromkeys(("faiss", "faiss_gpu"), install) | found
+    if not getattr(faiss, "get_num_gpus", int)():
+        found.setdefault("faiss_gpu", "faiss-gpu is not installed, or it finds no GPU")
+    return found

@@ -5,11 +5,9 @@ from collections.abc import Callable
 import numpy as np
 
 from simmc.data.experiment.experiment import Experiment
-from simmc.methods.simmc import SimMC
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import generators
+from simmc.methods.simmc import SimMC, SimMCSettings
+from simmc.runs.runtime import Runtime, generators
 from simmc.scoring.match import encode
-from simmc.settings import SimMCSettings
 
 WIDTH = 256  # H of SimMC
 SCALE = 0.04  # standard deviation of an entry, as untrained features of KGBD have it
@@ -81,7 +79,7 @@ GENERATED: dict[str, Callable[[int, int], np.ndarray]] = {
 
 def untrained_features(settings: SimMCSettings, data: Experiment, runtime: Runtime) -> np.ndarray:
     """(N, 256) float32: what a training clusters in epoch 0, the first masked view."""
-    training = SimMC(settings, data, generators(settings.seed), runtime, ("paper",))
+    training = SimMC(settings, data, generators(settings.common.seed), runtime, ("paper",))
     views = encode(training.network, training.train_windows, training.draw_masks())
     return np.ascontiguousarray(views[:, 0].cpu().numpy())
 

@@ -1,9 +1,9 @@
 """The k-reciprocal Jaccard distance as the published re-ID programs compute it: dense.
 
-Written anew from the description of its steps (Zhong et al., CVPR 2017; SimMC's supplement), with
-the structure that those programs share: Python loops over the rows, numpy inside of them, N x N
-arrays for weights, averaged weights and distances. Where the structure leaves a choice, the faster
-way is taken. The neighbour lists are an input, so that the k-NN search can be timed apart.
+Written from the description of the steps (Zhong et al., CVPR 2017; SimMC's supplement), with the
+structure that those programs share: Python loops over rows, numpy inside them, and N x N arrays for
+weights, averaged weights and distances. Where this leaves a choice, the faster way is used.
+Neighbour lists are an input, so that the k-NN search is timed separately.
 """
 
 import numpy as np
