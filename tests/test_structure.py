@@ -93,7 +93,7 @@ def test_a_run_of_simmc_executes_few_modules(tmp_path):
     rng = np.random.default_rng(0)
     identity = np.arange(60) % 6
     windows = rng.normal(size=(6, 1, 20, 3))[identity] + 0.1 * rng.normal(size=(60, 6, 20, 3))
-    splits = {split: (windows, identity) for split in ("train", "probe", "gallery")}
+    splits = dict.fromkeys(("train", "probe", "gallery"), (windows, identity))
     write_dataset(tmp_path, "mine", splits, KINECT_V1)
     words = ["--dataset", "mine", "--data_root", tmp_path, "--model_root", tmp_path / "runs"]
     words += ["--epochs", 2, "--batch_size", 16, "--k1", 6, "--k2", 2, "--H", 8, "--device", "cpu"]

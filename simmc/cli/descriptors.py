@@ -16,6 +16,7 @@ from simmc.errors import UserError
 from simmc.evaluation.classification import Classification, evaluate_classes
 from simmc.methods.descriptors import encoder, lacking
 from simmc.runs.directory import RunDirectory
+from simmc.runs.records import ProtocolResults, Results
 from simmc.runs.runtime import Clock, Runtime, peak_rss_bytes, start
 from simmc.scoring.classifiers import TITLES, class_scores
 from simmc.scoring.classify import classification_record
@@ -47,7 +48,7 @@ _SUPERVISED_NOTE = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DescriptorSettings(Settings):
     """Which descriptor, and what is done with it."""
 

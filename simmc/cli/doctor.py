@@ -20,7 +20,7 @@ from simmc.settings.groups import THREADS
 _GIB = 2**30
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DoctorSettings(Settings):
     """Where to look."""
 

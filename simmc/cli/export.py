@@ -42,7 +42,7 @@ BLOCK = 4096  # rows copied at a time
 KINDS = (FRAMES, "mean", "sc", "last", "lstm", "prefix")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ExportSettings(Settings):
     """Whose features, of which windows, and where they go."""
 

@@ -25,7 +25,7 @@ from simmc.settings.options import Settings, option
 PEOPLE, MATCHES = "people.csv", "matches.csv"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class IdentifySettings(Settings):
     """Settings of `simmc identify`."""
 

@@ -36,6 +36,7 @@ from simmc.engine.training import Training, train, weights_path
 from simmc.errors import UserError
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
+from simmc.runs.records import EpochRecord, Results
 from simmc.runs.runtime import Runtime, generators, peak_rss_bytes, start
 from simmc.scoring.match import Matched, MatchRule, Outcome, unscored
 from simmc.scoring.rematch import check_matching, rematched

@@ -19,6 +19,7 @@ from simmc.errors import UserError
 from simmc.models.optimizer import FlatAdam
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
+from simmc.runs.records import EpochRecord, Figures
 from simmc.runs.runtime import Clock, Runtime, Seeds
 from simmc.settings.groups import Stopping, Windows
 

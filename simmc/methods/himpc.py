@@ -29,6 +29,7 @@ from simmc.evaluation.ranking import Retrieval
 from simmc.losses import hard_skeleton_contrast, meta_prototype_contrast
 from simmc.models.himpc import HierarchicalNetwork, hierarchical_flops
 from simmc.models.simmc import count_parameters
+from simmc.runs.records import EpochRecord
 from simmc.runs.runtime import Runtime, Seeds, generators
 from simmc.scoring.match import (
     ENCODE_BATCH,
@@ -47,7 +48,7 @@ FOCUS = {"hard": 1, "easy": -1, "none": 0}
 Levels = Mapping[str, torch.Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class HiMPCSettings(Settings):
     """Everything that a training or evaluation of Hi-MPC takes."""
 

@@ -44,6 +44,7 @@ from simmc.models.subsequences import (
     misplaced_subsequences,
     subsequences,
 )
+from simmc.runs.records import EpochRecord, Figures
 from simmc.runs.runtime import Runtime, Seeds
 from simmc.scoring.match import tensor_of
 from simmc.settings import groups
@@ -51,7 +52,7 @@ from simmc.settings.groups import COUNT, FIDELITY, TRAINING
 from simmc.settings.options import Range, Settings, group_of, option, switch
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MGSCRSettings(Settings):
     """Everything that MG-SCR takes."""
 

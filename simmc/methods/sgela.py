@@ -40,6 +40,7 @@ from simmc.models.sgela import (
 )
 from simmc.models.sgela_encoder import GaitShape
 from simmc.models.simmc import count_parameters
+from simmc.runs.records import EpochRecord, Figures
 from simmc.runs.runtime import Runtime, Seeds, generators
 from simmc.scoring.match import tensor_of
 from simmc.settings import groups
@@ -87,7 +88,7 @@ class Gait(Settings):
     encoder_windows: str = switch("encoder_windows", FIDELITY)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AgeSettings(Settings):
     """Everything that AGE takes."""
 
@@ -123,7 +124,7 @@ class AgeSettings(Settings):
         check_kind(self, KINDS)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SgelaSettings(Settings):
     """Everything that SGELA takes."""
 

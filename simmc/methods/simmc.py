@@ -26,6 +26,7 @@ from simmc.errors import UserError
 from simmc.evaluation import diagnostics
 from simmc.losses import intra_sequence_contrast, prototype_contrast
 from simmc.models.simmc import SimMCNetwork, count_parameters, training_flops
+from simmc.runs.records import EpochRecord, Figures
 from simmc.runs.runtime import Runtime, Seeds, few_threads, generators
 from simmc.scoring.match import (
     MatchRule,
@@ -108,7 +109,7 @@ class Recipe(Settings):
                 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SimMCSettings(Settings):
     """Everything that a training or evaluation of SimMC takes."""
 

@@ -27,7 +27,7 @@ from simmc.settings.options import Settings, option
 UNLABELLED = "-label_free"  # ends the name of features in which no label has a part
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FinetuneSettings(Settings):
     """Whose features SimMC learns from, and everything that SimMC takes but the joints."""
 

@@ -29,6 +29,7 @@ from simmc.methods.descriptors import lacking, pose_gait
 from simmc.models.identities import EncoderClassifier
 from simmc.models.posegait import PoseGaitNetwork
 from simmc.models.simmc import count_parameters
+from simmc.runs.records import EpochRecord, Figures
 from simmc.runs.runtime import Runtime, Seeds, few_threads
 from simmc.scoring.match import (
     Matched,
@@ -55,7 +56,7 @@ TITLES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SupervisedSettings(Settings):
     """Which network learns the identities of the training windows, and how."""
 

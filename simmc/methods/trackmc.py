@@ -2,9 +2,9 @@
 
 Each epoch: encode every window; divide every tracklet (recording) at random into parts and average
 their features; cluster the parts by density; a tracklet shares the clusters of its parts; draw each
-of its windows to their prototypes, away from those of all other clusters but the ones that may be the same
-person. Without recordings every window is a tracklet of one part. docs/method.md says why. Shape
-letters: N windows, f frames, K values a frame, H features, T tracklets, P parts.
+of its windows to their prototypes, away from those of all other clusters but the ones that may be
+the same person. Without recordings every window is a tracklet of one part. docs/trackmc.md says
+why. Shape letters: N windows, f frames, K values a frame, H features, T tracklets, P parts.
 """
 
 import math
@@ -44,6 +44,7 @@ from simmc.evaluation.ranking import Retrieval
 from simmc.losses import shared_prototype_contrast
 from simmc.models.simmc import count_parameters
 from simmc.models.trackmc import TrackEncoder
+from simmc.runs.records import EpochRecord, Figures
 from simmc.runs.runtime import Runtime, Seeds, few_threads, generators
 from simmc.scoring.match import (
     ENCODE_BATCH,
@@ -68,7 +69,7 @@ EXPLAINED = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrackMCSettings(Settings):
     """Everything that a training or evaluation of TrackMC takes."""
 
@@ -286,7 +287,7 @@ class TrackMC(Training[TrackMCSettings]):
             )
         return replace(found, labels=torch.from_numpy(labels).to(found.labels.device), graph=graph)
 
-    def contrast(self) -> Record:
+    def contrast(self) -> EpochRecord:
         """One step a batch, over all windows whose tracklet has a cluster, in a new order."""
         s, targets = self.settings, self.targets
         tracklet = torch.from_numpy(self.tracklet).to(self.windows.device)
@@ -327,7 +328,7 @@ class TrackMC(Training[TrackMCSettings]):
         masks = draw_masks(self.seeds.masks, n, length, (s.mask_x,))[:, 0]
         return torch.from_numpy(masks).to(self.windows)
 
-    def cluster_record(self) -> dict[str, Any]:
+    def cluster_record(self) -> EpochRecord:
         """Numbers of the clusters; `ami` is a diagnostic from identities, nothing uses it."""
         first = self.targets.cluster[:, 0].cpu().numpy()
         known = self.targets.known.cpu().numpy()

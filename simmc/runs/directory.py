@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 
 from simmc import files
 from simmc.errors import UserError
+from simmc.runs.records import EpochRecord, Results
 from simmc.schema import Within, parse_json, read_json
 
 LATEST = "latest"
@@ -236,7 +237,7 @@ class RunDirectory:
 
     def read_results(self) -> Results:
         """The stored final numbers."""
-        return read_object(self.require(self.results_path), RESULTS)
+        return cast(Results, read_object(self.require(self.results_path), RESULTS))
 
     def append_metrics(self, metrics: EpochRecord) -> None:
         """Adds one line, visible to readers at once; NaN is written as null."""
@@ -255,11 +256,12 @@ class RunDirectory:
             return []
         except OSError as error:
             raise UserError(f"cannot read {self.metrics_path}: {error.strerror}.") from error
-        rows = []
+        rows: list[EpochRecord] = []
         for number, line in enumerate(lines, start=1):
             try:
                 if line.strip():
-                    rows.append(parse_record(line, f"{self.metrics_path}, line {number}"))
+                    record = parse_record(line, f"{self.metrics_path}, line {number}")
+                    rows.append(cast(EpochRecord, record))
             except UserError:
                 if number == len(lines):  # no newline after it: the write was cut short
                     break

@@ -11,6 +11,7 @@ import torch
 from simmc.data.experiment.experiment import Experiment, Split
 from simmc.evaluation.counting import has_match
 from simmc.evaluation.ranking import Retrieval, evaluate, why_no_rates
+from simmc.runs.records import Figures, ProtocolResults
 from simmc.runs.runtime import Runtime
 
 RATES = ("top1", "top5", "top10", "mAP", "mINP")

@@ -10,7 +10,6 @@ import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, ClassVar, Self
 
 from simmc.errors import UserError
@@ -232,10 +231,18 @@ class Settings:
         return "", {}
 
 
-@cache
+_OPTIONS: dict[type[Settings], tuple[Option, ...]] = {}
+
+
 def options_of(settings: type[Settings]) -> tuple[Option, ...]:
-    """The settings of a group or command, in the order of the class."""
-    found = []
+    """The settings of a group or command, in the order of the class; collected once."""
+    if settings not in _OPTIONS:
+        _OPTIONS[settings] = tuple(_collected(settings))
+    return _OPTIONS[settings]
+
+
+def _collected(settings: type[Settings]) -> list[Option]:
+    found: list[Option] = []
     groups = _groups(settings)
     for entry in dataclasses.fields(settings):
         if entry.name not in groups:
@@ -250,7 +257,7 @@ def options_of(settings: type[Settings]) -> tuple[Option, ...]:
                 made = _option(inner.name, inner, settings.COMMAND)
                 made = dataclasses.replace(made, default=changed)
             found.append(dataclasses.replace(made, holder=entry.name))
-    return tuple(found)
+    return found
 
 
 def _groups(settings: type[Settings]) -> dict[str, type[Settings]]:

@@ -19,8 +19,7 @@ from simmc.methods import trackmc
 from simmc.methods.registry import METHODS
 from simmc.methods.simmc import load_network
 from simmc.runs.directory import RunDirectory
-from simmc.runs.runtime import start
-from simmc.runs.runtime import generators
+from simmc.runs.runtime import generators, start
 from simmc.scoring.match import retrieval_record
 from simmc.settings import resolve
 from tests.cli.conftest import QUICK, contents, read_json, run, words_for

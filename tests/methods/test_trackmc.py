@@ -12,7 +12,8 @@ from simmc.errors import UserError
 from simmc.losses import shared_prototype_contrast
 from simmc.methods.trackmc import TrackMC, TrackMCSettings, encode, retrieve
 from simmc.models.optimizer import FlatAdam
-from simmc.runs.runtime import Runtime, generators
+from simmc.runs.runtime import generators
+from simmc.scoring.match import MatchRule
 from tests.methods import make
 from tests.methods.make import CPU
 
