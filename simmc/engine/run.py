@@ -40,7 +40,7 @@ from simmc.runs.records import EpochRecord, Results
 from simmc.runs.runtime import Runtime, generators, peak_rss_bytes, start
 from simmc.scoring.match import Matched, MatchRule, Outcome, unscored
 from simmc.scoring.rematch import check_matching, rematched
-from simmc.settings.groups import Clustering, Pretext, Rematch
+from simmc.settings.groups import Clustering, LabelFree, Pretext, Rematch
 from simmc.settings.layers import Resolved, resolve
 
 QUIET = Reporter()
@@ -254,7 +254,8 @@ def plan_stages(method: Method[Any], settings: Any) -> list[tuple[str, Any, tupl
     stages = [("", settings, rest)]
     if learns_gallery(settings):
         return stages
-    if settings.labels.label_free_run == "on" and plain is not None:
+    labels: LabelFree | None = getattr(settings, "labels", None)
+    if plain is not None and (labels is None or labels.label_free_run == "on"):
         stages.append((LABEL_FREE, plain, (LABEL_FREE,)))
     return stages
 

@@ -21,7 +21,7 @@ from simmc.data.experiment import inputs
 from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.skeletons import Skeleton, require_parts
 from simmc.engine.load import load
-from simmc.engine.method import Embedder, Method, without_class_balance
+from simmc.engine.method import Embedder, Method
 from simmc.engine.pseudo_labels import PseudoLabels
 from simmc.engine.training import Training, batches, load_weights
 from simmc.errors import UserError
@@ -379,6 +379,5 @@ METHOD = Method(
     score=score,
     size=model_size,
     check_body=check_body,
-    label_free=without_class_balance,
     embedder=embedder,
 )

@@ -19,7 +19,7 @@ from simmc.data.skeletons import Skeleton
 from simmc.data.specs import skeleton_of
 from simmc.engine.load import load
 from simmc.engine.masks import draw_masks
-from simmc.engine.method import Embedder, Method, without_class_balance
+from simmc.engine.method import Embedder, Method
 from simmc.engine.pseudo_labels import PseudoLabels
 from simmc.engine.training import Training, batches, load_weights
 from simmc.errors import UserError
@@ -313,7 +313,6 @@ METHOD = Method(
     score=score,
     size=model_size,
     check_body=check_body,
-    label_free=without_class_balance,
     baseline=lambda settings: settings.recipe.encoder == "none",
     embedder=embedder,
 )

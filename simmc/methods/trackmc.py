@@ -35,7 +35,7 @@ from simmc.data.specs import skeleton_of
 from simmc.data.times import overlapping
 from simmc.engine.load import load
 from simmc.engine.masks import draw_masks
-from simmc.engine.method import Embedder, Method, without_class_balance
+from simmc.engine.method import Embedder, Method
 from simmc.engine.pseudo_labels import clustered
 from simmc.engine.training import LAST, Training, load_weights
 from simmc.errors import UserError
@@ -564,7 +564,6 @@ METHOD = Method(
     size=model_size,
     explained=EXPLAINED,
     check_body=check_body,
-    label_free=without_class_balance,
     recipe=lambda settings: f"trackmc_{settings.recordings}",
     unit=is_unit,
     remarks=remarks,
