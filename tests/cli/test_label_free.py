@@ -150,19 +150,10 @@ def noted() -> Iterator[list[Any]]:
     """The settings with which trainings for the label-free numbers begin meanwhile."""
     begin, found = Training.__init__, []
 
-    def noting(
-        training: Any,
-        settings: Any,
-        data: Any,
-        seeds: Any,
-        runtime: Any,
-        protocols: Any,
-        *rest: Any,
-        **more: Any,
-    ) -> None:
-        if "label_free" in protocols:
+    def noting(training: Any, settings: Any, *rest: Any, **more: Any) -> None:
+        begin(training, settings, *rest, **more)
+        if "label_free" in training.protocols:
             found.append(settings)
-        begin(training, settings, data, seeds, runtime, protocols, *rest, **more)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Training, "__init__", noting)
