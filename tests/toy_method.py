@@ -16,8 +16,14 @@ from simmc.engine.method import Method, without_class_balance
 from simmc.engine.training import LAST, Record, Training, batches, load_weights
 from simmc.runs.runtime import Runtime
 from simmc.runs.seeds import Seeds
-from simmc.scoring.match import MatchRule, Outcome, match_encoded, retrieval_outcome
-from simmc.scoring.match import retrieval_record, tensor_of
+from simmc.scoring.match import (
+    MatchRule,
+    Outcome,
+    match_encoded,
+    retrieval_outcome,
+    retrieval_record,
+    tensor_of,
+)
 from simmc.settings import groups
 from simmc.settings.groups import COUNT, TRAINING
 from simmc.settings.options import Settings, group_of, option

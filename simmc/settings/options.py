@@ -230,9 +230,14 @@ class Settings:
         return "", {}
 
 
-@cache
 def options_of(settings: type[Settings]) -> tuple[Option, ...]:
     """The settings of a group or command, in the order of the class."""
+    # mypy mistakes the hash of a frozen instance for that of its class
+    return _options_of(settings)  # type: ignore[arg-type]
+
+
+@cache
+def _options_of(settings: type[Settings]) -> tuple[Option, ...]:
     found = []
     for entry in dataclasses.fields(settings):
         if "changes" not in entry.metadata:
