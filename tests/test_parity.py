@@ -16,8 +16,7 @@ from simmc.clustering import (
 from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.skeletons import KGBD_FILE
 from simmc.methods.simmc import SimMC, SimMCSettings
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import generators
+from simmc.runs.runtime import Runtime, generators
 from simmc.scoring.match import encode
 from simmc.settings import resolve
 from tests.conftest import shared_file

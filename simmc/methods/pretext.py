@@ -20,11 +20,12 @@ from simmc.data.features import FRAMES
 from simmc.data.skeletons import Skeleton
 from simmc.data.specs import DATASETS
 from simmc.engine.load import load
-from simmc.engine.method import LAST_EPOCH, Method, without_class_balance
+from simmc.engine.method import LAST_EPOCH, Method
 from simmc.engine.training import LAST, Training, load_weights
 from simmc.errors import UserError
 from simmc.models.source import SourceNetwork
 from simmc.runs.directory import RunDirectory
+from simmc.runs.records import Figures
 from simmc.runs.runtime import Runtime
 from simmc.scoring.match import (
     Matched,
@@ -132,7 +133,6 @@ class Source:
             size=size,
             explained=LAST_EPOCH,
             check_body=self.check_body,
-            label_free=more.pop("label_free", without_class_balance),
             remarks=budget,
             **more,
         )
@@ -171,7 +171,7 @@ def _encoded(split: Split, network: SourceNetwork, kind: str, runtime: Runtime) 
     return encode(network, tensor_of(split, runtime.device), kind)
 
 
-def evaluated(training: Training[Any]) -> dict[str, Any]:
+def evaluated(training: Training[Any]) -> Figures:
     """Figures of matching by the pooled features that tables show."""
     s, network = training.settings, training.network
     assert isinstance(network, SourceNetwork)
