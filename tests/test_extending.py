@@ -18,13 +18,17 @@ from simmc import cli
 from simmc.methods import registry
 registry.METHODS["mine"] = mine.METHOD
 assert all(cli.run(*words) == 0 for words in COMMANDS)
+assert cli.run("mine", ["--leng", "3"]) == 2
+print(cli.overview())
 """
 DATA = ["--dataset", "KS20"]
 COMMANDS = [
     ("generate", [*DATA, "--size", "tiny", "--raw_root", "raw"]),
     ("preprocess", ["6", *DATA, "--raw_root", "raw"]),
-    ("mine", [*DATA, "--epochs", "2", "--batch_size", "16"]),
+    ("mine", [*DATA, "--epochs", "1", "--batch_size", "16"]),
+    ("mine", [*DATA, "--epochs", "2", "--resume"]),
     ("mine", [*DATA, "--mode", "Eval", "--walk", "all"]),
+    ("report", ["table", "--format", "csv", "--out", "table.csv"]),
     ("mine", [*DATA, "--model_size", "1"]),
     ("mine", ["--help"]),
 ]
@@ -45,6 +49,10 @@ def test_a_method_is_one_file_and_one_row(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     for text in ("MINE 0.", "label_free", "whole recordings", "parameters", "--epochs"):
         assert text in done.stdout
+    assert "continuing at epoch 1" in done.stdout
+    assert "did you mean --length?" in done.stderr
+    assert re.search("^  mine +train Mine without labels", done.stdout, re.M)
+    assert re.search(r"\bMine\b.*KS20", (tmp_path / "table.csv").read_text())
     assert (tmp_path / "ReID_Models/KS20/probe/mine_f6_released_seed0/label_free").is_dir()
 
 

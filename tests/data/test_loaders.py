@@ -60,10 +60,8 @@ def read_by_name(patch: pytest.MonkeyPatch, made: dict[str, list[Recording]]) ->
         def read(self, root: Path, options: object, progress: object) -> list[Recording]:
             return self.recordings
 
-    def find(module: str) -> Reader:
-        return Reader(made[module.rpartition(".")[2].upper()])
-
-    patch.setattr(preprocess, "import_module", find)
+    readers = {name: Reader(recordings) for name, recordings in made.items()}
+    patch.setattr(preprocess, "READERS", readers)
 
 
 def _load(

@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from simmc.runs.seeds import generators
 
 from simmc.engine import training as engine
 from simmc.engine.training import LAST, Training, load_weights, train, weights_path
@@ -13,6 +12,7 @@ from simmc.errors import UserError
 from simmc.methods.supervised import PROTOCOLS, Supervised, SupervisedSettings
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
+from simmc.runs.runtime import generators
 from tests.methods import make
 
 SCORES = [0.9, 0.3, 0.2, 0.5, 0.4]  # of the epochs 0 to 4
