@@ -6,5 +6,5 @@ presets = [f"simmc.configs.{name}" for name in find_namespace_packages("configs"
 setup(
     packages=[*find_packages(include=["simmc*"]), "simmc.configs", *presets],
     package_dir={"simmc.configs": "configs"},
-    package_data={"simmc": ["py.typed"], **dict.fromkeys(presets, ["*.toml"])},
+    package_data={"simmc": ["py.typed"]} | {name: ["*.toml"] for name in presets},
 )

@@ -1,4 +1,4 @@
-# Sourced by demo.sh and test.sh: the project's virtual environment, made once and kept up to date.
+# Sourced by the other scripts: the project's virtual environment, made once and kept up to date.
 #
 #   . scripts/env.sh
 #   prepare_environment requirements.txt [more requirement files]
@@ -8,10 +8,11 @@
 # and an interrupted one is done again.
 #
 #   SIMMC_PYTHON       the interpreter to build the environment with (default: python3.11, else python3)
+#   SIMMC_ENVIRONMENT  another name for the environment's folder (default: .venv)
 #   SIMMC_TORCH_INDEX  address of a wheel index to take torch from, for instance PyTorch's CPU one
 
 PROJECT_ROOT="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)"
-ENVIRONMENT="$PROJECT_ROOT/.venv"
+ENVIRONMENT="$PROJECT_ROOT/${SIMMC_ENVIRONMENT:-.venv}"
 PYTHON="$ENVIRONMENT/bin/python"
 UNFINISHED="$ENVIRONMENT/installation-unfinished"
 

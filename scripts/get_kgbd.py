@@ -147,11 +147,9 @@ def unpack(archive: Path, made: Path) -> None:
             place = made / walk[1] / walk[2]
             place.parent.mkdir(exist_ok=True)
             with place.open("wb") as file:
-                while block := source.read(1 << 20):
-                    total += file.write(block)
-                    if total > MOST_BYTES:  # before the disk is full
-                        most = f"{MOST_BYTES >> 30} GB"
-                        raise GetError(f"{archive}: unpacks to more than {most}; not KGBD")
+                total += copy(source, file, MOST_BYTES - total)
+            if total > MOST_BYTES:
+                raise GetError(f"{archive}: unpacks to more than {MOST_BYTES >> 30} GB; not KGBD")
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, RuntimeError) as error:
         raise broken(archive, error) from error
     except Exception as error:
@@ -159,6 +157,14 @@ def unpack(archive: Path, made: Path) -> None:
         if isinstance(error, GetError) or getattr(error, "errno", None) is not None:
             raise
         raise broken(archive, error) from error
+
+
+def copy(source: IO[bytes], file: IO[bytes], most: int) -> int:
+    """Copies a file, or little more than so many bytes of it; returns how many."""
+    total = 0
+    while total <= most and (block := source.read(1 << 20)):
+        total += file.write(block)
+    return total
 
 
 def broken(archive: Path, error: Exception) -> GetError:

@@ -1,4 +1,4 @@
-"""What the documentation promises exists: commands, flags, links, examples."""
+"""What the documentation promises exists: commands, flags, links, names in the code, examples."""
 
 import re
 import shlex
@@ -12,15 +12,29 @@ import pytest
 from simmc import cli
 from simmc.cli import preprocess, report
 from simmc.data import specs
+from simmc.methods.registry import METHODS
 from simmc.methods.simmc import SimMCSettings
 from simmc.settings import options_of, resolve
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCS = {page.name: page.read_text(encoding="utf-8") for page in sorted(ROOT.glob("docs/*.md"))}
 PAGES = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("[!.]*/README.md")],
     key=lambda page: page.as_posix(),
 )
+METHOD_PAGES = (
+    *("simmc", "himpc", "trackmc", "simmc-uf", "sgela", "mgscr", "smsge"),
+    *("supervised", "recognition", "descriptors"),
+)
+HEADINGS = (
+    "Usage",
+    "What every logged number means",
+    "Implementation details",
+    "Results beside the paper",
+)
+COMMANDS = (*METHODS, *cli.OTHERS)
+SCRIPTS = {"SimMC.py": "simmc", "Hi-MPC.py": "himpc", "SimMC-UF.py": "finetune"}
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -28,12 +42,14 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 def without_code(text: str) -> str:
-    return re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+    return re.sub(r"^ *```.*?^ *```", "", text, flags=re.M | re.S)
 
 
 def commands() -> list[str]:
-    lines = "".join(blocks(README, "bash")).splitlines()
-    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    pages = [README, *(text for name, text in DOCS.items() if name != "cluster.md")]
+    text = "".join(block for page in pages for block in blocks(page, "bash"))
+    lines = (line.strip() for line in text.replace("\\\n", " ").splitlines())
+    return sorted({line for line in lines if line and not line.startswith("#")})
 
 
 def anchors(page: Path) -> set[str]:
@@ -42,47 +58,43 @@ def anchors(page: Path) -> set[str]:
     return {heading.replace(" ", "-") for heading in plain}
 
 
-def check_simmc(words: list[str]) -> None:
-    settings = resolve(SimMCSettings, words).settings
-    assert settings.place.dataset in (*specs.DATASETS, "Mine")  # the one of the page's own example
-
-
-def check_preprocess(words: list[str]) -> None:
-    resolve(preprocess.PreprocessSettings, preprocess.flags(words))
-
-
-def check_report(words: list[str]) -> None:
-    report._parser().parse_args(words)
-
-
-CHECKS = {
-    "SimMC.py": check_simmc,
-    "Preprocess.py": check_preprocess,
-    "simmc": check_simmc,
-    "preprocess": check_preprocess,
-    "report": check_report,
-}
+def check(command: str, words: list[str]) -> None:
+    """Flags that exist, with values that are possible."""
+    if command == "report":
+        report._parser().parse_args(words)
+    elif command == "preprocess":
+        resolve(preprocess.PreprocessSettings, preprocess.flags(words))
+    elif command in METHODS:
+        settings = resolve(METHODS[command].settings, words).settings
+        assert settings.place.dataset in (*specs.DATASETS, "Mine")  # the pages' own example
+    else:
+        assert command in cli.OTHERS
 
 
 @pytest.mark.parametrize("line", commands())
 def test_commands_exist_and_parse(line):
-    words = [word for word in shlex.split(line) if not re.fullmatch(r"[A-Z_]+=.*", word)]
+    line = re.sub(r"--seed S\b", "--seed 0", line)
+    words = shlex.split(line, comments=True)
+    words = [word for word in words if not re.fullmatch(r"[A-Z_]+=.*", word)]
     program, *rest = words
     if program == "source":
         assert rest == [".venv/bin/activate"]
         return
     assert program in ("bash", "python"), line
     if rest[:2] == ["-m", "simmc"]:
-        assert rest[2] in cli.COMMANDS
-        CHECKS.get(rest[2], lambda words: None)(rest[3:])
+        check(rest[2], rest[3:])
     else:
         assert (ROOT / rest[0]).is_file(), rest[0]
-        CHECKS.get(rest[0], lambda words: None)(rest[1:])
+        command = "preprocess" if rest[0] == "Preprocess.py" else SCRIPTS.get(rest[0])
+        if command:
+            check(command, rest[1:])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_resolve(page):
-    for target in re.findall(r"\]\(([^)\s]+)\)", without_code(page.read_text(encoding="utf-8"))):
+    for text, target in re.findall(
+        r"\[([^\]]*)\]\(([^)\s]+)\)", without_code(page.read_text(encoding="utf-8"))
+    ):
         if re.match(r"[a-z]+:", target):
             continue
         name, _, anchor = target.partition("#")
@@ -90,11 +102,50 @@ def test_links_resolve(page):
         assert there.exists(), f"{page.name}: {target}"
         if anchor:
             assert anchor in anchors(there), f"{page.name}: {target}"
+        if there.suffix == ".py" and re.fullmatch(r"`[\w.]+`", text) and "/" not in text:
+            assert is_defined(text.strip("`"), there), f"{page.name}: {text} is not in {target}"
 
 
-def test_flags_in_the_text_exist():
-    known = {key for option in options_of(SimMCSettings) for key in option.keys}
-    known |= {key for option in options_of(preprocess.PreprocessSettings) for key in option.keys}
+def is_defined(name: str, path: Path) -> bool:
+    """Whether a file defines every part of `function`, `Class` or `Class.method`."""
+    source = path.read_text(encoding="utf-8")
+    return all(
+        re.search(rf"^\s*(?:def |class |){part}\b\s*[\[(:=]", source, re.M)
+        for part in name.split(".")
+    )
+
+
+@pytest.mark.parametrize("name", METHOD_PAGES)
+def test_every_page_of_a_method_has_the_same_four_headings(name):
+    found = re.findall(r"^## (.*)$", DOCS[f"{name}.md"], re.M)
+    assert tuple(found) == HEADINGS
+
+
+def test_the_readme_is_short_and_leads_to_every_loss_in_two_clicks():
+    assert len(README.splitlines()) <= 200
+    linked = {f"{page}.md" for page in re.findall(r"\(docs/([\w-]+)\.md", README)}
+    losses = {
+        target for page in linked for target in re.findall(r"simmc/losses/\w+\.py", DOCS[page])
+    }
+    files = {path.stem for path in (ROOT / "simmc" / "losses").glob("[!_]*.py")}
+    assert {Path(target).stem for target in losses} == files
+
+
+def test_every_page_is_on_the_website():
+    listed = re.findall(r": ([\w-]+\.md)$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.M)
+    assert sorted(listed) == sorted(DOCS)
+
+
+def test_pages_that_the_code_names_exist():
+    files = [*ROOT.glob("simmc/**/*.py"), *ROOT.glob("configs/*/*.toml"), *ROOT.glob("scripts/*")]
+    for path in files:
+        for name in re.findall(r"docs/([\w-]+\.md)", path.read_text(encoding="utf-8")):
+            assert name in DOCS, f"{path}: docs/{name}"
+
+
+def test_flags_in_the_readme_exist():
+    classes = [preprocess.PreprocessSettings, *(method.settings for method in METHODS.values())]
+    known = {key for one in classes for option in options_of(one) for key in option.keys}
     known |= {"help", "archive"}
     for flag in re.findall(r"--([A-Za-z_]\w*)", without_code(README)):
         assert flag in known, f"--{flag}"
@@ -102,7 +153,7 @@ def test_flags_in_the_text_exist():
 
 def test_defaults_in_the_flag_table_are_the_defaults():
     defaults = {option.key: option.default for option in options_of(SimMCSettings)}
-    rows = re.findall(r"^\| ((?:`--\w+`(?:, )?)+) \| ([^|]+) \|", README, re.M)
+    rows = re.findall(r"^\| ((?:`--\w+`(?:, )?)+) \| ([^|]+) \|", DOCS["simmc.md"], re.M)
     assert len(rows) > 8
     for flags, shown in rows:
         names = re.findall(r"--(\w+)", flags)
@@ -121,27 +172,30 @@ def test_defaults_in_the_flag_table_are_the_defaults():
             assert value == (expected or str(default)), name
 
 
-def test_commands_in_the_command_table_exist():
+def test_the_command_table_has_every_command():
     table = README[README.index("| command |") :].split("\n\n")[0]
-    named = re.findall(r"`python -m simmc (\w+)`", table)
-    assert set(named) <= set(cli.COMMANDS)
-    # every command is told of somewhere
-    assert all(f"simmc {name}" in README for name in cli.COMMANDS)
-    assert all((ROOT / name).is_file() for name in re.findall(r"`python ([\w/]+\.py)", table))
+    named = re.findall(r"simmc ([a-z-]+)`", table)
+    assert set(named) == set(COMMANDS)
+    assert all((ROOT / name).is_file() for name in re.findall(r"`python ([\w/-]+\.py)", table))
 
 
 def test_every_dataset_probe_and_folder_is_named():
+    page = DOCS["data.md"]
     for spec in specs.DATASETS.values():
-        assert spec.name.replace("_B", "-B") in README or spec.name in README
+        assert spec.name in page
         for probe in spec.probes:
-            assert f"`{probe}`" in README
-        assert f"{spec.folder or spec.name}/{spec.default_length}/" in README
-        assert spec.train_folder in README
-        assert spec.test_folder in README
+            assert f"`{probe}`" in page
+        assert f"{spec.folder or spec.name}/{spec.default_length}/" in page
+        assert spec.train_folder in page
+        assert spec.test_folder in page
 
 
-def test_the_page_on_own_skeletons_works(tmp_path):
-    (example,) = blocks(README, "python")
+@pytest.mark.parametrize(
+    ("page", "shape"),
+    [("README.md", (600, 6, 20, 3)), ("docs/own_data.md", (600, 6, 15, 3))],
+)
+def test_the_examples_of_own_data_work(tmp_path, page, shape):
+    (example,) = blocks((ROOT / page).read_text(encoding="utf-8"), "python")
     done = subprocess.run(
         [sys.executable, "-c", example],
         cwd=tmp_path,
@@ -160,7 +214,7 @@ def test_the_page_on_own_skeletons_works(tmp_path):
         ),
         rng=np.random.default_rng(0),
     )
-    assert loaded.train.windows.shape == (600, 6, 15, 3)
+    assert loaded.train.windows.shape == shape
 
 
 def test_generated_numbers_are_called_that():

@@ -14,7 +14,10 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
-SCRIPTS = ("scripts/env.sh", "scripts/demo.sh", "scripts/test.sh", ".ci/run")
+SCRIPTS = (
+    *("scripts/env.sh", "scripts/demo.sh", "scripts/test.sh", "scripts/docs.sh"),
+    ".ci/run",
+)
 bash = shutil.which("bash")
 needs_bash = pytest.mark.skipif(bash is None, reason="there is no bash on this machine")
 
@@ -30,7 +33,7 @@ def project() -> dict:
 
 
 class TestRequirements:
-    @pytest.mark.parametrize("name", ["", "-gpu", "-test"])
+    @pytest.mark.parametrize("name", ["", "-gpu", "-test", "-docs"])
     def test_every_package_is_pinned_to_one_version(self, name):
         for version in pins(f"requirements{name}.txt").values():
             assert re.fullmatch(r"[0-9][0-9a-z.]*", version)

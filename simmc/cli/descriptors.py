@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
@@ -15,10 +15,11 @@ from simmc.engine.stored_run import described_data, keep_probes, new_results
 from simmc.errors import UserError
 from simmc.evaluation.classification import Classification, evaluate_classes
 from simmc.methods.descriptors import encoder, lacking
-from simmc.runs.clock import Clock
 from simmc.runs.directory import RunDirectory
-from simmc.runs.runtime import Runtime, peak_rss_bytes, start
+from simmc.runs.records import ProtocolResults, Results
+from simmc.runs.runtime import Clock, Runtime, peak_rss_bytes, start
 from simmc.scoring.classifiers import TITLES, class_scores
+from simmc.scoring.classify import classification_record
 from simmc.scoring.match import (
     Encoder,
     MatchRule,
@@ -30,7 +31,7 @@ from simmc.scoring.match import (
 from simmc.settings import groups
 from simmc.settings.groups import COUNT, MACHINE, MAIN, TRAINING
 from simmc.settings.layers import Resolved, resolve
-from simmc.settings.options import Settings, group_of, option
+from simmc.settings.options import Settings, option
 
 ALL = "all"
 NAMES = ("D13", "D16", "D_PG", "raw_flat", "raw_mean")
@@ -47,7 +48,7 @@ _SUPERVISED_NOTE = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DescriptorSettings(Settings):
     """Which descriptor, and what is done with it."""
 
@@ -58,11 +59,11 @@ class DescriptorSettings(Settings):
     )
     HEADINGS = groups.HEADINGS
 
-    place: groups.Place = group_of(groups.Place)
-    machine: groups.Machine = group_of(groups.Machine)
-    common: groups.Common = group_of(groups.Common)
-    windows: groups.Windows = group_of(groups.Windows)
-    joints: groups.Joints = group_of(groups.Joints)
+    place: groups.Place
+    machine: groups.Machine
+    common: groups.Common
+    windows: groups.Windows
+    joints: groups.Joints
     descriptor: str = option(
         ALL,
         "D13, D16, D_PG (our definition), raw_flat or raw_mean; or all, one run each.",
@@ -177,11 +178,11 @@ def refuse(settings: DescriptorSettings, data: Experiment) -> None:
             "learned; use --train_on train."
         )
     if not (data.probe.identity >= 0).any():
-        raise UserError(f"{what}: every probe window has a label below 0: there is nobody to name.")
+        raise UserError(f"{what}: every probe window has a label below 0, so there is no person.")
     if data.test_identities != data.identities:
         raise UserError(
             f"--classifier {settings.classifier}: the persons of probe {settings.place.probe} of "
-            f"{settings.place.dataset} are not those of the training set, so no classifier can name "
+            f"{settings.place.dataset} are not those of the training set, so no classifier knows "
             "them. Leave --classifier out to match windows instead."
         )
     if settings.train_on == "train_gallery" and data.same_windows:
@@ -193,7 +194,7 @@ def refuse(settings: DescriptorSettings, data: Experiment) -> None:
 
 def score(
     resolved: Resolved[DescriptorSettings], data: Experiment, runtime: Runtime
-) -> tuple[dict[str, Any], RunDirectory]:
+) -> tuple[Results, RunDirectory]:
     """Score one descriptor and write its run."""
     settings = resolved.settings
     describe = encoder(settings.descriptor, data.skeleton)
@@ -209,12 +210,8 @@ def score(
     else:
         judged = classify(describe, settings, data, runtime, clock)
         results["protocols"] = {PAPER: None, LABEL_FREE: None}
-        results["protocols"][SUPERVISED] = {
-            **{f"top{k}": judged.top(k) for k in (1, 5, 10)},
-            **{"nauc_roc": judged.nauc_roc, "nauc_cmc": judged.nauc_cmc},
-            "cmc": judged.cmc(judged.n_classes).tolist(),
-            **{"probes": judged.probes, "unmatched": judged.unmatched},
-        }
+        outcome = classification_record(judged) | {"cmc": judged.cmc(judged.n_classes).tolist()}
+        results["protocols"][SUPERVISED] = cast(ProtocolResults, outcome)
     if settings.descriptor == "D_PG":
         results["note"] = OUR_D_PG
     results |= {"timing": clock.take(), "peak_rss_bytes": peak_rss_bytes()}
@@ -291,11 +288,11 @@ def line(name: str, cells: Sequence[str], end: str = "") -> str:
     return f"{name:<22}" + "".join(f"{cell:>10}" for cell in cells) + (f"  {end}" if end else "")
 
 
-def summary(results: dict[str, Any], run: RunDirectory) -> str:
+def summary(results: Results, run: RunDirectory) -> str:
     """The printed row of a run."""
     found = results["protocols"].get(SUPERVISED)
     columns = MATCHED if found is None else CLASSIFIED
-    figures = found or results["protocols"][PAPER]
+    figures: Mapping[str, Any] = found or results["protocols"][PAPER] or {}
     if figures.get("no_rates"):
         return line(results["method"], [], f"none: {figures['no_rates']}  {run.path}")
     cells = [f"{100 * figures[key]:.2f}" for key in columns]

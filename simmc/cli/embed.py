@@ -13,14 +13,14 @@ from simmc.engine.stored_run import described_data
 from simmc.errors import UserError
 from simmc.settings import groups, resolve
 from simmc.settings.groups import MACHINE
-from simmc.settings.options import Settings, group_of, option
+from simmc.settings.options import Settings, option
 
 FOLDER, ABOUT = "embeddings", "embed.json"
 SPLITS = ("train", "probe", "gallery")
 ORDER = "rows are windows in the order of the stored files, all of them"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EmbedSettings(Settings):
     """Settings of `simmc embed`."""
 
@@ -30,9 +30,9 @@ class EmbedSettings(Settings):
     )
     HEADINGS = groups.HEADINGS
 
-    place: groups.Place = group_of(groups.Place)
-    machine: groups.Machine = group_of(groups.Machine)
-    asked: Asked = group_of(Asked)
+    place: groups.Place
+    machine: groups.Machine
+    asked: Asked
     out: str = option(
         "", "Folder of the files; default: 'embeddings' in the run folder.", group=MACHINE
     )

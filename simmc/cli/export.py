@@ -34,7 +34,7 @@ from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import Runtime, start
 from simmc.settings import groups, resolve
 from simmc.settings.groups import MACHINE, MAIN
-from simmc.settings.options import Settings, group_of, option
+from simmc.settings.options import Settings, option
 
 BLOCK = 4096  # rows copied at a time
 
@@ -42,7 +42,7 @@ BLOCK = 4096  # rows copied at a time
 KINDS = (FRAMES, "mean", "sc", "last", "lstm", "prefix")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ExportSettings(Settings):
     """Whose features, of which windows, and where they go."""
 
@@ -53,8 +53,8 @@ class ExportSettings(Settings):
     )
     HEADINGS = groups.HEADINGS
 
-    place: groups.Place = group_of(groups.Place)
-    machine: groups.Machine = group_of(groups.Machine)
+    place: groups.Place
+    machine: groups.Machine
     source: str = option(
         "SM-SGE",
         "Source model: SM-SGE, MG-SCR, SGELA or AGE.",

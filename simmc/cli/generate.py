@@ -25,7 +25,7 @@ from simmc.settings import Range, Settings, option, resolve
 WHAT = "what to make"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GenerateSettings(Settings):
     """Settings of one generated dataset."""
 

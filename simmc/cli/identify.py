@@ -14,18 +14,18 @@ from simmc.cli.chosen import Asked, Chosen, choose
 from simmc.cli.console import CONSOLE
 from simmc.data.experiment.experiment import Experiment, labels_of
 from simmc.errors import UserError
+from simmc.evaluation.counting import has_match
 from simmc.evaluation.ranking import why_no_rates
-from simmc.evaluation.spans import has_match
 from simmc.methods.trackmc import OFF, TrackMCSettings, people
 from simmc.scoring.identify import Sides, nearest, recordings_of
 from simmc.settings import groups, resolve
 from simmc.settings.groups import COUNT, MACHINE, MAIN
-from simmc.settings.options import Settings, group_of, option
+from simmc.settings.options import Settings, option
 
 PEOPLE, MATCHES = "people.csv", "matches.csv"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class IdentifySettings(Settings):
     """Settings of `simmc identify`."""
 
@@ -36,9 +36,9 @@ class IdentifySettings(Settings):
     )
     HEADINGS = groups.HEADINGS
 
-    place: groups.Place = group_of(groups.Place)
-    machine: groups.Machine = group_of(groups.Machine)
-    asked: Asked = group_of(Asked)
+    place: groups.Place
+    machine: groups.Machine
+    asked: Asked
     top: int = option(
         5, "Gallery recordings that are named for a probe recording.", limits=COUNT, group=MAIN
     )

@@ -14,7 +14,7 @@ LIBRARIES = {"torch", "numba", "scipy", "sklearn", "pyarrow", "ray", "threadpool
 class _StandIn(ModuleType):
     """Stands for a module and everything in it: a base class, a decorator, an annotation."""
 
-    __path__: Sequence[str] = ()
+    __path__: list[str] = []  # noqa: RUF012 - as of every package
 
     def __getattr__(self, name: str) -> Any:
         return _StandIn(name)

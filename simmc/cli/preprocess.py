@@ -19,7 +19,7 @@ WHAT = "what to make"
 FIDELITY = "fidelity switches (released value first, exact second; docs/fidelity.md)"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PreprocessSettings(Settings):
     """Settings of one preprocessing run."""
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import sparse
 
-from simmc.clustering.executors import Executor, Threads
 from simmc.clustering.jaccard_loops import (
     by_number,
+    depth_first,
     expand_and_weigh,
     invert,
     mean_rows,
@@ -22,9 +22,8 @@ from simmc.clustering.jaccard_loops import (
     overlaps,
     reciprocal,
 )
-from simmc.clustering.locality import check_lists, near_order, twins
 from simmc.clustering.neighbors import as_rows, k_nearest
-from simmc.compiled import check_indices, check_rows
+from simmc.compiled import Executor, Threads, check_indices, check_rows
 
 
 @dataclass(frozen=True)
@@ -150,6 +149,54 @@ def graph_from_neighbors(
     kept = np.flatnonzero(is_first[order])
     graph = radius_graph(weights[kept], eps, order=node[order[kept]], executor=executor)
     return replace(graph, node=node)
+
+
+def near_order(neighbors: np.ndarray) -> np.ndarray:
+    """(N,) int32: all rows, depth first through the neighbour lists (N, k), nearest first.
+
+    A row's work reads its neighbours, and theirs. In this order the row before has just read most
+    of them, so that they are in the processor's cache. Results are the same in any order.
+    """
+    check_lists(neighbors, len(neighbors))
+    return depth_first(neighbors)
+
+
+def check_lists(neighbors: np.ndarray, n: int) -> None:
+    """ValueError unless `neighbors` holds a list of rows for each of n rows."""
+    if np.ndim(neighbors) != 2 or len(neighbors) != n:
+        raise ValueError(f"neighbors must have shape ({n}, k), not {np.shape(neighbors)}")
+    check_indices("neighbors", neighbors, n)
+
+
+def twins(neighbors: np.ndarray, k2: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Rows whose expanded weights are equal because they are means over the same rows.
+
+    So it is with duplicates, all of which have the lists of the first. n of them would be n^2
+    pairs of a graph: 10^9 where an encoder has collapsed to a point.
+
+    Args:
+        neighbors: (N, k1) int32, nearest first, equal distances by index.
+        k2: rows that weights are averaged over.
+
+    Returns:
+        None where there are none; else the first row of each kind, (n,) int64 ascending, and the
+        place (N,) int32 therein of each row's kind.
+    """
+    n = len(neighbors)
+    # the first of several duplicates stands before the others in the lists of all of them
+    moved = np.flatnonzero(neighbors[:, 0] != np.arange(n)) if n else np.empty(0, np.int64)
+    if k2 == 1 or len(moved) == 0:  # unexpanded weights are not a matter of these lists alone
+        return None
+    asked = np.union1d(moved, neighbors[moved, 0])
+    _, first_of_kind, kind = np.unique(
+        neighbors[asked, :k2], axis=0, return_index=True, return_inverse=True
+    )
+    first = np.arange(n)
+    first[asked] = asked[first_of_kind[kind.ravel()]]
+    kept = np.unique(first)
+    if len(kept) == n:
+        return None
+    return kept, np.searchsorted(kept, first).astype(np.int32)
 
 
 def unit_rows(rows: np.ndarray) -> np.ndarray:

@@ -269,3 +269,31 @@ def by_number(order, start, places, values):
             columns[to] = number
             by_column[to] = values[p]
     return whole, columns, by_column
+
+
+@compiled()
+def depth_first(neighbors):
+    """(N,) int32: the order of rows that `near_order` describes."""
+    n, k = neighbors.shape
+    order = np.empty(n, np.int32)
+    waiting = np.empty(n, np.int32)
+    seen = np.zeros(n, np.bool_)
+    done = 0
+    for seed in range(n):
+        if seen[seed]:
+            continue
+        seen[seed] = True
+        waiting[0] = seed
+        size = 1
+        while size:
+            size -= 1
+            i = waiting[size]
+            order[done] = i
+            done += 1
+            for p in range(k - 1, -1, -1):
+                j = neighbors[i, p]
+                if not seen[j]:
+                    seen[j] = True
+                    waiting[size] = j
+                    size += 1
+    return order

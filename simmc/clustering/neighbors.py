@@ -15,7 +15,6 @@ from threading import local
 import numpy as np
 import torch
 
-from simmc.clustering.executors import Executor, Threads, multiply_by_threads
 from simmc.clustering.neighbor_loops import (
     keep_along_columns,
     keep_along_rows,
@@ -23,7 +22,7 @@ from simmc.clustering.neighbor_loops import (
     merge,
     rank,
 )
-from simmc.compiled import check_indices, over_rows
+from simmc.compiled import Executor, Threads, check_indices, multiply_by_threads, over_rows
 
 TILE = 512  # a tile of products is 1 MiB and stays in a core's cache
 SPARE = 12  # candidates kept beyond k, so that rounding seldom leaves a row unproven

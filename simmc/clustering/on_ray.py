@@ -30,7 +30,7 @@ import numpy as np
 import torch
 
 from simmc import compiled
-from simmc.clustering.executors import block_rows
+from simmc.compiled import block_rows
 from simmc.errors import UserError
 
 LOCAL = ("", "local")

@@ -34,7 +34,7 @@ _FORM = {
     "dataset?": str,
     "length?": int,
     "generated?": bool,
-    "skeleton?": {"name": str, "joints": [str], "root": str, "bones?": [[str]]},
+    "skeleton?": {"name": str, "joints?": [str], "root?": str, "bones?": [[str]]},
     "gallery_of?": {str: str},
     "counts?": {str: {"windows": int}},
     "files?": {str: str},

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -18,11 +17,13 @@ from simmc import __version__
 from simmc.data import left_out, specs, splits, store, windows
 from simmc.data.copies import same_recordings
 from simmc.data.manifest import describe_skeleton
+from simmc.data.raw import biwi, casia_b, ias, kgbd, ks20
 from simmc.data.recordings import MARKER, Progress, ReadOptions, Recording, silent
 from simmc.data.specs import DATASETS, DatasetSpec
 from simmc.errors import UserError
 
 Protocol = Literal["RVE", "CVE"]
+READERS = {"BIWI": biwi, "CASIA_B": casia_b, "IAS": ias, "KGBD": kgbd, "KS20": ks20}
 
 
 @dataclass(frozen=True)
@@ -103,10 +104,9 @@ def preprocess(
     done = []
     for spec in chosen:
         began = time.perf_counter()
-        reader = import_module(f"simmc.data.raw.{spec.name.lower()}")
         root = raw_root / spec.name
         files = left_out.raw_files(root)
-        read: list[Recording] = reader.read(root, options, progress(spec.name))
+        read: list[Recording] = READERS[spec.name].read(root, options, progress(spec.name))
         if not read:
             raise UserError(f"{root}: holds no recording; see docs/data.md")
         found, counts = left_out.fill_unseen(read, options.zero_joints == "missing")

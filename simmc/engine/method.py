@@ -10,8 +10,7 @@ import torch
 from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.skeletons import Skeleton
 from simmc.engine.training import Training
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import Seeds
+from simmc.runs.runtime import Runtime, Seeds
 from simmc.scoring.match import MatchRule, Outcome
 from simmc.settings.groups import Common, Machine, Place, Windows
 from simmc.settings.groups import Training as TrainingGroup

@@ -1,16 +1,17 @@
 """Pseudo labels of a training: features clustered anew in each epoch."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from simmc.clustering import Clustering as Clustered
 from simmc.clustering import ClusterSettings, Threads, pseudo_labels
-from simmc.clustering.options import Timer
+from simmc.clustering.pseudo_labels import Timer
 from simmc.engine.selection import label_free_score
 from simmc.evaluation import diagnostics
+from simmc.runs.records import EpochRecord
 from simmc.runs.runtime import Runtime
 from simmc.settings.groups import Clustering
 
@@ -64,7 +65,7 @@ class PseudoLabels:
         self.recall = min(recalls)
         return torch.stack(labels)
 
-    def record(self, labels: torch.Tensor, identity: np.ndarray) -> dict[str, Any]:
+    def record(self, labels: torch.Tensor, identity: np.ndarray) -> EpochRecord:
         """Numbers of a clustering; those from identities are diagnostics that nothing uses.
 
         Args:
@@ -73,7 +74,7 @@ class PseudoLabels:
         """
         y = labels.cpu().numpy()
         kept = (y >= 0).all(0)
-        record: dict[str, Any] = {
+        record: EpochRecord = {
             "outliers": int((~kept).sum()),
             "kept": int(kept.sum()),
             "label_free_score": label_free_score(y, self.previous),
@@ -82,8 +83,9 @@ class PseudoLabels:
             record["recall"] = self.recall
         self.previous = y
         for i, labelling in enumerate(y, start=1):
-            record[f"clusters_{i}"] = int(labelling.max(initial=-1)) + 1
-            record[f"outliers_{i}"] = int((labelling < 0).sum())
+            counts = {f"clusters_{i}": int(labelling.max(initial=-1)) + 1}
+            counts[f"outliers_{i}"] = int((labelling < 0).sum())
+            record |= cast(EpochRecord, counts)
         kept &= identity >= 0
         if kept.any():
             record["mi"] = diagnostics.mutual_information(identity[kept], y[0][kept])

@@ -5,14 +5,13 @@
 Nothing is printed unless a reporter is passed in.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from simmc import files
 from simmc.clustering import Executor
-from simmc.clustering.on_ray import RayExecutor
 from simmc.data.experiment.experiment import Experiment
 from simmc.data.specs import skeleton_of
 from simmc.data.synthetic.perturbations import by_identity
@@ -35,9 +34,10 @@ from simmc.engine.stored_run import (
 )
 from simmc.engine.training import Training, train, weights_path
 from simmc.errors import UserError
-from simmc.runs import checkpoints, seeds
+from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
-from simmc.runs.runtime import Runtime, peak_rss_bytes, start
+from simmc.runs.records import EpochRecord, Results
+from simmc.runs.runtime import Runtime, generators, peak_rss_bytes, start
 from simmc.scoring.match import Matched, MatchRule, Outcome, unscored
 from simmc.scoring.rematch import check_matching, rematched
 from simmc.settings.groups import Clustering, Pretext, Rematch
@@ -93,7 +93,7 @@ def run_method(
     resolved: Resolved[Any],
     run: RunDirectory | None = None,
     reporter: Reporter = QUIET,
-) -> dict[str, Any]:
+) -> Results:
     """Train a method, or score a run (`--mode Eval`).
 
     Args:
@@ -112,8 +112,19 @@ def run_method(
     if settings.training.mode == "Eval":
         assert run is not None
         return evaluate_run(method, settings, run, runtime, reporter)
+    refuse_further_matching(settings)
     with workers(settings, runtime, reporter) as executor:
         return train_run(method, resolved, run, replace(runtime, executor=executor), reporter)
+
+
+def refuse_further_matching(settings: MethodSettings) -> None:
+    """UserError where a training is asked for what `--mode Eval` alone does."""
+    rematch: Rematch | None = getattr(settings, "rematch", None)
+    if rematch is not None and rematch.flags:
+        raise UserError(
+            f"{rematch.flags[0]} needs --mode Eval: it is another way of scoring a trained run. "
+            "Train first, without it."
+        )
 
 
 @contextmanager
@@ -125,6 +136,8 @@ def workers(
     if clustering is None or clustering.executor == "local":
         yield None
         return
+    from simmc.clustering.on_ray import RayExecutor
+
     with RayExecutor(clustering.address, runtime.threads) as executor:
         reporter.say(f"ray: {executor}")
         yield executor
@@ -136,7 +149,7 @@ def train_run(
     run: RunDirectory | None,
     runtime: Runtime,
     reporter: Reporter,
-) -> dict[str, Any]:
+) -> Results:
     """Train a new run, or continue `run`; its folder is locked meanwhile."""
     settings = resolved.settings
     if run is not None:
@@ -165,7 +178,7 @@ def train_locked(
     data: Experiment,
     runtime: Runtime,
     reporter: Reporter,
-) -> dict[str, Any]:
+) -> Results:
     """Train every stage of a run that is locked, then score it under its protocols."""
     settings = resolved.settings
     reporter.settings(resolved)
@@ -220,10 +233,10 @@ def rule_of(settings: MethodSettings) -> MatchRule:
     return MatchRule(settings.windows.same_condition_map)
 
 
-def fill(results: dict[str, Any], outcomes: Mapping[str, Outcome | None]) -> None:
+def fill(results: Results, outcomes: Mapping[str, Outcome | None]) -> None:
     """Enter the outcome of each protocol into what results.json holds."""
     for protocol, outcome in outcomes.items():
-        results["protocols"][protocol] = outcome and outcome.to_dict()
+        results["protocols"][protocol] = None if outcome is None else outcome.to_dict()
 
 
 def plan_stages(method: Method[Any], settings: Any) -> list[tuple[str, Any, tuple[str, ...]]]:
@@ -269,8 +282,8 @@ def begin(
     reporter: Reporter,
 ) -> Training[Any]:
     """A training from its checkpoint or from scratch; its log ends where it begins."""
-    generators = seeds.generators(settings.common.seed)
-    training = method.training(settings, data, generators, runtime, protocols)
+    seeds = generators(settings.common.seed)
+    training = method.training(settings, data, seeds, runtime, protocols)
     training.bar = reporter.bar
     if settings.training.resume and run.last.is_file():
         training.restore(checkpoints.load(run.last), run.last)
@@ -288,7 +301,7 @@ def train_stage(
     method: Method[Any],
     training: Training[Any],
     run: RunDirectory,
-    results: dict[str, Any],
+    results: Results,
     reporter: Reporter,
 ) -> dict[str, Outcome | None]:
     """One training to its end; its counts and times go into `results`, the first one's stay."""
@@ -312,18 +325,18 @@ def train_stage(
     return outcomes
 
 
-def final_counts(records: list[dict[str, Any]], last_epoch: int) -> dict[str, Any]:
+def final_counts(records: Sequence[EpochRecord], last_epoch: int) -> dict[str, Any]:
     """Epochs and clusters of the last epoch; what is known of people comes with the last steps."""
-    last = records[-1] if records else {"epoch": last_epoch}  # the log may have been deleted
-    counts = {"epochs": last["epoch"]}
+    last: Mapping[str, Any] = records[-1] if records else {"epoch": last_epoch}  # a deleted log
+    counts: dict[str, Any] = {"epochs": last["epoch"]}
     if "label_free_score" in last:
         counts |= {"clusters": last.get("clusters_1"), "outliers": last.get("outliers")}
-    people: dict[str, Any] = next((r for r in reversed(records) if "people" in r), {})
+    people: Mapping[str, Any] = next((r for r in reversed(records) if "people" in r), {})
     names = ("people", "people_at_least", "tracks", "unsure", "seen_at_once")
     return counts | {name: people[name] for name in names if name in people}
 
 
-def mean_seconds(records: list[dict[str, Any]]) -> dict[str, float]:
+def mean_seconds(records: Sequence[EpochRecord]) -> dict[str, float]:
     """Mean seconds an epoch by stage, over the epochs in which the stage ran; and their total."""
     stages: dict[str, list[float]] = {}
     for record in records:
@@ -358,7 +371,7 @@ def evaluate_run(
     run: RunDirectory,
     runtime: Runtime,
     reporter: Reporter,
-) -> dict[str, Any]:
+) -> Results:
     """Score the weights that a run kept, under every protocol that has some."""
     data = method.load(settings)
     rematch: Rematch | None = getattr(settings, "rematch", None)
@@ -410,7 +423,7 @@ def match_further(
     settings: Any,
     data: Experiment,
     outcomes: Mapping[str, Outcome | None],
-    results: dict[str, Any],
+    results: Results,
     run: RunDirectory,
     runtime: Runtime,
     reporter: Reporter,
@@ -431,8 +444,9 @@ def match_further(
                 one, settings.rematch, rule_of(settings), data, runtime, unit=method.unit(settings)
             )
         )
-    epochs = {name: {"epoch": results["protocols"][name]["epoch"]} for name in tables}
-    further = results | {
+    epochs = {name: {"epoch": one.epoch} for name, one in outcomes.items() if one}
+    further = {
+        **results,
         "protocols": {name: epochs[name] | tables[name] for name in tables},
         "matching": settings.rematch.flat(),
         "peak_rss_bytes": peak_rss_bytes(),

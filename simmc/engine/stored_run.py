@@ -15,6 +15,7 @@ from simmc.engine.training import weights_path
 from simmc.errors import UserError
 from simmc.runs.directory import RunDirectory
 from simmc.runs.outcomes import ProbeOutcomes
+from simmc.runs.records import DataRecord, Results
 from simmc.runs.runtime import Runtime, versions
 from simmc.scoring.match import RATES, Outcome
 from simmc.settings.groups import Rematch
@@ -70,7 +71,7 @@ def refuse_changes(stored: dict[str, Any], settings: Any, run: RunDirectory) -> 
             )
 
 
-def described_data(data: Experiment) -> dict[str, Any]:
+def described_data(data: Experiment) -> DataRecord:
     """What config.json, results.json and embed.json hold of the data."""
     return {
         "manifest_sha256": data.checksum,
@@ -114,7 +115,7 @@ def continued(stored: dict[str, Any], resolved: Resolved[Any]) -> dict[str, Any]
 
 def frame(
     method: Method[Any], settings: MethodSettings, data: Experiment, runtime: Runtime
-) -> dict[str, Any]:
+) -> Results:
     """The frame of a training's results.json, without numbers."""
     found = new_results(method.title(settings), settings, data, runtime)
     found["protocols"] = dict.fromkeys(method.protocols(settings))
@@ -123,7 +124,7 @@ def frame(
     return found
 
 
-def new_results(title: str, settings: Any, data: Experiment, runtime: Runtime) -> dict[str, Any]:
+def new_results(title: str, settings: Any, data: Experiment, runtime: Runtime) -> Results:
     """The frame of results.json, without results."""
     place, common = settings.place, settings.common
     further = Rematch.of().flat()
@@ -166,7 +167,7 @@ def keep_probes(
             found.write(run.probes_path(protocol))
 
 
-def as_stored(results: dict[str, Any], run: RunDirectory) -> list[str]:
+def as_stored(results: Results, run: RunDirectory) -> list[str]:
     """The protocols whose figures in a run's results.json are these: same data, same numbers.
 
     A run may be scored with other settings than it was trained with, or with other data.
@@ -174,9 +175,11 @@ def as_stored(results: dict[str, Any], run: RunDirectory) -> list[str]:
     if not run.results_path.is_file():
         return []
     stored = run.read_results()
-    for part, key in (("data", "manifest_sha256"), ("counts", "probe")):
-        if (stored.get(part) or {}).get(key) != results[part][key]:
-            return []
+    known, counts = stored.get("data"), stored.get("counts") or {}
+    if not known or known.get("manifest_sha256") != results["data"]["manifest_sha256"]:
+        return []
+    if counts.get("probe") != results["counts"]["probe"]:
+        return []
     return [
         protocol
         for protocol, new in results["protocols"].items()
@@ -184,6 +187,6 @@ def as_stored(results: dict[str, Any], run: RunDirectory) -> list[str]:
     ]
 
 
-def _alike(new: dict[str, Any], old: dict[str, Any]) -> bool:
+def _alike(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
     these, those = (np.array([one.get(key) for key in RATES[:4]], float) for one in (new, old))
     return np.allclose(these, those, rtol=0, atol=AGREEMENT, equal_nan=True)

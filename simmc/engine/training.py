@@ -18,10 +18,9 @@ from simmc.engine.selection import Selector
 from simmc.errors import UserError
 from simmc.models.optimizer import FlatAdam
 from simmc.runs import checkpoints
-from simmc.runs.clock import Clock
 from simmc.runs.directory import RunDirectory
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import Seeds
+from simmc.runs.records import EpochRecord, Figures
+from simmc.runs.runtime import Clock, Runtime, Seeds
 from simmc.settings.groups import Stopping, Windows
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 S = TypeVar("S", bound="MethodSettings")
 LAST = "epoch"  # as a rule of choice: the later an epoch, the better
-Record = dict[str, Any]  # the numbers of an epoch, a line of metrics.jsonl
 
 
 class Training(ABC, Generic[S]):
@@ -87,18 +85,18 @@ class Training(ABC, Generic[S]):
         self.saved_at = time.monotonic()  # of the last checkpoint
         self.optimizer = FlatAdam(network, settings.training.lr)
 
-    def run_epoch(self) -> tuple[Record, list[str]]:
+    def run_epoch(self) -> tuple[EpochRecord, list[str]]:
         """One epoch.
 
         Returns:
             The epoch's record, and the protocols for which the weights before this epoch's
             updates are the best so far.
         """
-        record: Record = {"epoch": self.epoch}
+        record: EpochRecord = {"epoch": self.epoch}
         record |= self.look()
         if self.is_evaluated():
             with self.clock("evaluation"):
-                record |= self.evaluate()
+                record = {**record, **self.evaluate()}
         best = self.choose(record)
         weights = self.network.state_dict()
         self.best_weights = {k: v.clone() for k, v in weights.items()} if best else None
@@ -108,16 +106,16 @@ class Training(ABC, Generic[S]):
         self.epoch += 1
         return record, best
 
-    def look(self) -> Record:
+    def look(self) -> EpochRecord:
         """What has to be known of an epoch before it is chosen, such as its pseudo labels."""
         return {}
 
     @abstractmethod
-    def evaluate(self) -> Record:
+    def evaluate(self) -> Figures:
         """Figures of the probe with the present weights, `top1` among them."""
 
     @abstractmethod
-    def learn(self) -> Record:
+    def learn(self) -> EpochRecord:
         """The steps of an epoch: `steps`, their number, and the mean of each `loss_<name>`."""
 
     @property
@@ -144,12 +142,13 @@ class Training(ABC, Generic[S]):
         due = last or self.epoch % self.settings.training.eval_every == 0
         return due and self.protocols != ("label_free",)
 
-    def choose(self, record: Record) -> list[str]:
+    def choose(self, record: EpochRecord) -> list[str]:
         """Show the epoch to every protocol; the names of those for which it is the best so far."""
+        numbers: Mapping[str, Any] = record
         return [
             name
             for name, selector in self.selectors.items()
-            if selector.update(self.epoch, record.get(self.CHOSEN_BY[name]))
+            if selector.update(self.epoch, numbers.get(self.CHOSEN_BY[name]))
         ]
 
     def require_finite(self, numbers: torch.Tensor) -> None:
@@ -220,7 +219,9 @@ class Training(ABC, Generic[S]):
             ) from error
 
 
-def train(training: Training[Any], run: RunDirectory, report: Callable[[Record], None]) -> None:
+def train(
+    training: Training[Any], run: RunDirectory, report: Callable[[EpochRecord], None]
+) -> None:
     """Run epochs until every protocol has ended or the cap is reached, keeping files up to date.
 
     The order of writes makes a kill at any moment harmless: weights of the epoch if it is the

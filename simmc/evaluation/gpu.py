@@ -21,7 +21,7 @@ import torch
 from torch.nn.functional import pad
 
 from simmc.distances import LANES, halved, sum_of_squares
-from simmc.evaluation.spans import match_spans
+from simmc.evaluation.counting import match_spans
 
 _BLOCK = 512 * 2**20  # bytes for a block of probes
 _EACH = 48  # of them for a probe and a gallery window, at most

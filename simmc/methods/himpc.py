@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -23,15 +23,14 @@ from simmc.data.skeletons import Skeleton, require_parts
 from simmc.engine.load import load
 from simmc.engine.method import Embedder, Method, without_class_balance
 from simmc.engine.pseudo_labels import PseudoLabels
-from simmc.engine.training import Record, Training, batches, load_weights
+from simmc.engine.training import Training, batches, load_weights
 from simmc.errors import UserError
 from simmc.evaluation.ranking import Retrieval
 from simmc.losses import hard_skeleton_contrast, meta_prototype_contrast
 from simmc.models.himpc import HierarchicalNetwork, hierarchical_flops
 from simmc.models.simmc import count_parameters
-from simmc.runs import seeds
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import Seeds
+from simmc.runs.records import EpochRecord
+from simmc.runs.runtime import Runtime, Seeds, generators
 from simmc.scoring.match import (
     ENCODE_BATCH,
     MatchRule,
@@ -49,7 +48,7 @@ FOCUS = {"hard": 1, "easy": -1, "none": 0}
 Levels = Mapping[str, torch.Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class HiMPCSettings(Settings):
     """Everything that a training or evaluation of Hi-MPC takes."""
 
@@ -60,16 +59,16 @@ class HiMPCSettings(Settings):
     )
     HEADINGS = groups.HEADINGS
 
-    place: groups.Place = group_of(groups.Place)
-    machine: groups.Machine = group_of(groups.Machine)
-    common: groups.Common = group_of(groups.Common)
-    windows: groups.Windows = group_of(groups.Windows)
-    joints: groups.Joints = group_of(groups.Joints)
-    training: groups.Training = group_of(groups.Training)
-    stopping: groups.Stopping = group_of(groups.Stopping, patience=50)
-    clustering: groups.Clustering = group_of(groups.Clustering)
-    labels: groups.LabelFree = group_of(groups.LabelFree)
-    rematch: groups.Rematch = group_of(groups.Rematch)
+    place: groups.Place
+    machine: groups.Machine
+    common: groups.Common
+    windows: groups.Windows
+    joints: groups.Joints
+    training: groups.Training
+    stopping: groups.Stopping = group_of(patience=50)
+    clustering: groups.Clustering
+    labels: groups.LabelFree
+    rematch: groups.Rematch
     H: int = option(256, "Width of the encoder.", aliases=("hidden",), limits=COUNT, group=TRAINING)
     jaccard_input: str = switch("jaccard_input", FIDELITY)
     levels: str = option(
@@ -161,7 +160,7 @@ class HiMPC(Training[HiMPCSettings]):
         normalise = settings.jaccard_input == "normalised"
         self.pseudo = PseudoLabels(settings.clustering, runtime, self.clock, normalise=normalise)
 
-    def look(self) -> Record:
+    def look(self) -> EpochRecord:
         """Encode each level and cluster it."""
         with self.clock("features"):
             self.instances = encode(self.network, self.train_windows)
@@ -170,12 +169,12 @@ class HiMPC(Training[HiMPCSettings]):
         self.pseudo_labels = self.pseudo.of(list(self.instances.values()), list(self.instances))
         return self.pseudo.record(self.pseudo_labels, self.data.train.identity)
 
-    def learn(self) -> Record:
+    def learn(self) -> EpochRecord:
         """The steps of an epoch."""
         with self.clock("steps"):
             return self.contrast(self.instances, self.pseudo_labels)
 
-    def contrast(self, instances: Levels, labels: torch.Tensor) -> dict[str, float]:
+    def contrast(self, instances: Levels, labels: torch.Tensor) -> EpochRecord:
         """Prototypes (Eq. 2), then one step a batch on the mean of the levels' losses (Eq. 9)."""
         s = self.settings
         prototypes = [cluster_means(v, y) for v, y in zip(instances.values(), labels, strict=True)]
@@ -196,7 +195,7 @@ class HiMPC(Training[HiMPCSettings]):
             steps += 1
         means = (sums / max(steps, 1)).tolist()
         losses = {f"loss_{level}": mean for level, mean in zip(instances, means, strict=True)}
-        return {"steps": steps, **losses}
+        return cast(EpochRecord, {"steps": steps, **losses})
 
     def loss(
         self, level: str, frames: torch.Tensor, labels: torch.Tensor, prototypes: torch.Tensor
@@ -226,14 +225,14 @@ class HiMPC(Training[HiMPCSettings]):
             reduction="sum" if summed else "mean",
         )
 
-    def evaluate(self) -> Record:
+    def evaluate(self) -> EpochRecord:
         """Probe against gallery with the present weights: all levels joined, and one by one."""
         single = self.settings.level_scores == "epoch"
         rule = MatchRule(self.settings.windows.same_condition_map)
         found = retrieve(
             self.network, self.settings, self.data, self.runtime, rule, single_levels=single
         )
-        record = retrieval_record(found.pop(MSMR))
+        record: EpochRecord = {**retrieval_record(found.pop(MSMR))}
         if single:
             record["levels"] = {name: retrieval_record(one) for name, one in found.items()}
         return record
@@ -344,7 +343,7 @@ def model_size(settings: HiMPCSettings) -> str:
     """Parameters, and operations of a training step in the papers' way of counting."""
     place, batch = settings.place, settings.windows.batch_size
     skeleton = place.read_spec().skeleton
-    network = new_network(settings, skeleton, seeds.generators(0).weights)
+    network = new_network(settings, skeleton, generators(0).weights)
     parameters, heads = count_parameters(network), settings.M * settings.H**2
     flops = hierarchical_flops(
         list(level_widths(settings, skeleton).values()),

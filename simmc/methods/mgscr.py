@@ -16,7 +16,7 @@ import torch
 from simmc.data.experiment.experiment import Experiment
 from simmc.data.graph_levels import containing
 from simmc.data.skeletons import Skeleton
-from simmc.engine.training import Record, Training
+from simmc.engine.training import Training
 from simmc.errors import UserError
 from simmc.losses import sparse_prediction
 from simmc.methods.graph_training import (
@@ -44,15 +44,15 @@ from simmc.models.subsequences import (
     misplaced_subsequences,
     subsequences,
 )
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import Seeds
+from simmc.runs.records import EpochRecord, Figures
+from simmc.runs.runtime import Runtime, Seeds
 from simmc.scoring.match import tensor_of
 from simmc.settings import groups
 from simmc.settings.groups import COUNT, FIDELITY, TRAINING
 from simmc.settings.options import Range, Settings, group_of, option, switch
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MGSCRSettings(Settings):
     """Everything that MG-SCR takes."""
 
@@ -64,15 +64,15 @@ class MGSCRSettings(Settings):
     )
     HEADINGS = groups.HEADINGS
 
-    place: groups.Place = group_of(groups.Place)
-    machine: groups.Machine = group_of(groups.Machine)
-    common: groups.Common = group_of(groups.Common)
-    windows: groups.Windows = group_of(groups.Windows)
-    joints: groups.Joints = group_of(groups.Joints)
-    training: groups.Training = group_of(groups.Training, **COMMON_TRAINING, lr=5e-3, epochs=150)
-    pretext: groups.Pretext = group_of(groups.Pretext)
-    labels: groups.LabelFree = group_of(groups.LabelFree)
-    rematch: groups.Rematch = group_of(groups.Rematch)
+    place: groups.Place
+    machine: groups.Machine
+    common: groups.Common
+    windows: groups.Windows
+    joints: groups.Joints
+    training: groups.Training = group_of(**COMMON_TRAINING, lr=5e-3, epochs=150)
+    pretext: groups.Pretext
+    labels: groups.LabelFree
+    rematch: groups.Rematch
     H: int = option(128, "Units of each LSTM layer.", limits=COUNT, group=TRAINING)
     lambda_: float = option(
         0.3, "Weight of the coarse levels in the fusion.", limits=Range(0), group=TRAINING
@@ -120,16 +120,16 @@ class MGSCRTraining(Training[MGSCRSettings]):
         frames = settings.place.length - 1  # the last one is only predicted
         self.positions = Positions(seeds.masks, frames, once=settings.sampled_frames == "once")
 
-    def evaluate(self) -> Record:
+    def evaluate(self) -> Figures:
         """Figures of matching."""
         return evaluated(self)
 
-    def learn(self) -> Record:
+    def learn(self) -> EpochRecord:
         """The steps of an epoch."""
         with self.clock("steps"):
             return self.steps()
 
-    def steps(self) -> Record:
+    def steps(self) -> EpochRecord:
         """One step a batch."""
         total = torch.zeros((), device=self.windows.device)
         batches = self.windows.split(self.settings.windows.batch_size)

@@ -25,6 +25,7 @@ from simmc.engine.training import LAST, Training, load_weights
 from simmc.errors import UserError
 from simmc.models.source import SourceNetwork
 from simmc.runs.directory import RunDirectory
+from simmc.runs.records import Figures
 from simmc.runs.runtime import Runtime
 from simmc.scoring.match import (
     Matched,
@@ -171,7 +172,7 @@ def _encoded(split: Split, network: SourceNetwork, kind: str, runtime: Runtime) 
     return encode(network, tensor_of(split, runtime.device), kind)
 
 
-def evaluated(training: Training[Any]) -> dict[str, Any]:
+def evaluated(training: Training[Any]) -> Figures:
     """Figures of matching by the pooled features that tables show."""
     s, network = training.settings, training.network
     assert isinstance(network, SourceNetwork)

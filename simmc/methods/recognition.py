@@ -20,7 +20,7 @@ from simmc.data.specs import skeleton_of
 from simmc.engine.load import load as load_data
 from simmc.engine.method import EXPLAINED, Method
 from simmc.engine.stored_run import other_data
-from simmc.engine.training import LAST, Record, Training, load_weights
+from simmc.engine.training import LAST, Training, load_weights
 from simmc.errors import UserError
 from simmc.methods.pretext import load_trained, pretext_settings, published_settings, retrieve
 from simmc.methods.sources import SOURCES
@@ -28,8 +28,8 @@ from simmc.models.recognition import RecognitionNetwork
 from simmc.models.simmc import count_parameters
 from simmc.models.source import SourceNetwork
 from simmc.runs.directory import RunDirectory
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import Seeds
+from simmc.runs.records import EpochRecord, Figures
+from simmc.runs.runtime import Runtime, Seeds
 from simmc.scoring.classify import (
     SEPARATE,
     classification_outcome,
@@ -65,7 +65,7 @@ CLASSIFY, MATCH = "classify", "match"
 GALLERY_DIVISIONS = ("KGBD", "KS20")  # SGELA leaves one recording a person out, and one a view
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RecognitionSettings(Settings):
     """Which source model is built upon, what is trained, and how it is scored."""
 
@@ -76,12 +76,11 @@ class RecognitionSettings(Settings):
     )
     HEADINGS = groups.HEADINGS
 
-    place: groups.Place = group_of(groups.Place)
-    machine: groups.Machine = group_of(groups.Machine)
-    common: groups.Common = group_of(groups.Common)
-    windows: groups.Windows = group_of(groups.Windows)
+    place: groups.Place
+    machine: groups.Machine
+    common: groups.Common
+    windows: groups.Windows
     training: groups.Training = group_of(
-        groups.Training,
         epochs=300,
         checkpoint_seconds=option(
             60.0, "Seconds between two checkpoints at least.", limits=Range(0), group=MACHINE
@@ -222,7 +221,7 @@ class Recognition(Training[RecognitionSettings]):
             settings, data, seeds, runtime, protocols, network, patience=settings.patience
         )
 
-    def evaluate(self) -> Record:
+    def evaluate(self) -> Figures:
         """Rank-n and nAUC of the probe, or its matching."""
         s = self.settings
         if s.score == MATCH:
@@ -234,12 +233,12 @@ class Recognition(Training[RecognitionSettings]):
         )
         return classification_record(judged)
 
-    def learn(self) -> Record:
+    def learn(self) -> EpochRecord:
         """The steps of an epoch."""
         with self.clock("steps"):
             return self.steps()
 
-    def steps(self) -> Record:
+    def steps(self) -> EpochRecord:
         """Cross-entropy on identities, of each view or of the sum of a window's scores."""
         s, network = self.settings, self.network
         separate = network.how in SEPARATE

@@ -12,7 +12,7 @@ Shape letters: N windows, f frames, B batch, J joints, m models (3 a task).
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ import torch
 from simmc.data.experiment.experiment import Experiment
 from simmc.data.skeletons import Skeleton
 from simmc.engine.method import without_class_balance
-from simmc.engine.training import Record, Training
+from simmc.engine.training import Training
 from simmc.errors import UserError
 from simmc.losses import locality_alignment, neighbor_contrast, reconstruction
 from simmc.methods.pretext import (
@@ -40,9 +40,8 @@ from simmc.models.sgela import (
 )
 from simmc.models.sgela_encoder import GaitShape
 from simmc.models.simmc import count_parameters
-from simmc.runs import seeds
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import Seeds
+from simmc.runs.records import EpochRecord, Figures
+from simmc.runs.runtime import Runtime, Seeds, generators
 from simmc.scoring.match import tensor_of
 from simmc.settings import groups
 from simmc.settings.groups import COUNT, FIDELITY, MAIN, POSITIVE, TRAINING
@@ -89,7 +88,7 @@ class Gait(Settings):
     encoder_windows: str = switch("encoder_windows", FIDELITY)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AgeSettings(Settings):
     """Everything that AGE takes."""
 
@@ -100,16 +99,16 @@ class AgeSettings(Settings):
     )
     HEADINGS = groups.HEADINGS
 
-    place: groups.Place = group_of(groups.Place)
-    machine: groups.Machine = group_of(groups.Machine)
-    common: groups.Common = group_of(groups.Common)
-    windows: groups.Windows = group_of(groups.Windows, batch_size=128)
-    joints: groups.Joints = group_of(groups.Joints)
-    training: groups.Training = group_of(groups.Training, **COMMON_TRAINING, lr=5e-4, epochs=400)
-    pretext: groups.Pretext = group_of(groups.Pretext)
-    labels: groups.LabelFree = group_of(groups.LabelFree)
-    rematch: groups.Rematch = group_of(groups.Rematch)
-    gait: Gait = group_of(Gait)
+    place: groups.Place
+    machine: groups.Machine
+    common: groups.Common
+    windows: groups.Windows = group_of(batch_size=128)
+    joints: groups.Joints
+    training: groups.Training = group_of(**COMMON_TRAINING, lr=5e-4, epochs=400)
+    pretext: groups.Pretext
+    labels: groups.LabelFree
+    rematch: groups.Rematch
+    gait: Gait
 
     preset_names = staticmethod(preset_names)
     other_defaults = staticmethod(groups.length_of_dataset)
@@ -125,7 +124,7 @@ class AgeSettings(Settings):
         check_kind(self, KINDS)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SgelaSettings(Settings):
     """Everything that SGELA takes."""
 
@@ -137,16 +136,16 @@ class SgelaSettings(Settings):
     )
     HEADINGS = groups.HEADINGS
 
-    place: groups.Place = group_of(groups.Place)
-    machine: groups.Machine = group_of(groups.Machine)
-    common: groups.Common = group_of(groups.Common)
-    windows: groups.Windows = group_of(groups.Windows, batch_size=128)
-    joints: groups.Joints = group_of(groups.Joints)
-    training: groups.Training = group_of(groups.Training, **COMMON_TRAINING, lr=5e-4, epochs=400)
-    pretext: groups.Pretext = group_of(groups.Pretext)
-    labels: groups.LabelFree = group_of(groups.LabelFree)
-    rematch: groups.Rematch = group_of(groups.Rematch)
-    gait: Gait = group_of(Gait)
+    place: groups.Place
+    machine: groups.Machine
+    common: groups.Common
+    windows: groups.Windows = group_of(batch_size=128)
+    joints: groups.Joints
+    training: groups.Training = group_of(**COMMON_TRAINING, lr=5e-4, epochs=400)
+    pretext: groups.Pretext
+    labels: groups.LabelFree
+    rematch: groups.Rematch
+    gait: Gait
     task: str = option(
         "rev_rec",
         "Pretext task: rev_rec, pred, sort, several joined by + whose features are joined, or plus "
@@ -241,16 +240,16 @@ class GaitTraining(Training[Any]):
         reversed_ = torch.tensor([task == "rev_rec" for task in settings.tasks])
         self.taught = reversed_.repeat_interleave(AXES)[:, None, None].to(device)
 
-    def evaluate(self) -> Record:
+    def evaluate(self) -> Figures:
         """Figures of matching."""
         return evaluated(self)
 
-    def learn(self) -> Record:
+    def learn(self) -> EpochRecord:
         """The steps of an epoch."""
         with self.clock("steps"):
             return self.steps()
 
-    def steps(self) -> Record:
+    def steps(self) -> EpochRecord:
         """One step a batch."""
         s, gait, models = self.settings, self.settings.gait, self.network.models
         sums = torch.zeros(3, device=self.windows.device)
@@ -281,7 +280,7 @@ class GaitTraining(Training[Any]):
         names = ("reconstruction", "locality", "contrast")
         means = (sums / max(1, len(self.batches))).tolist()
         losses = {f"loss_{name}": value for name, value in zip(names, means, strict=True)}
-        return {"steps": len(self.batches), **losses}
+        return cast(EpochRecord, {"steps": len(self.batches), **losses})
 
     def examples(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Inputs and targets of some windows, (m, f, B, J) each (paper section 3.1)."""
@@ -407,7 +406,7 @@ def model_size(settings: GaitSettings) -> str:
     place = settings.place
     skeleton = place.read_spec().skeleton
     _, stored, flops = size_of(settings, skeleton)
-    network = new_network(settings, skeleton, seeds.generators(0).weights)
+    network = new_network(settings, skeleton, generators(0).weights)
     return (
         f"{title(settings)} on {place.dataset}: {stored:,} parameters ({stored / 1e6:.2f}M) as "
         f"the papers count, {count_parameters(network):,} of which do something; "

@@ -21,14 +21,13 @@ from simmc.engine.load import load
 from simmc.engine.masks import draw_masks
 from simmc.engine.method import Embedder, Method, without_class_balance
 from simmc.engine.pseudo_labels import PseudoLabels
-from simmc.engine.training import Record, Training, batches, load_weights
+from simmc.engine.training import Training, batches, load_weights
 from simmc.errors import UserError
 from simmc.evaluation import diagnostics
 from simmc.losses import intra_sequence_contrast, prototype_contrast
 from simmc.models.simmc import SimMCNetwork, count_parameters, training_flops
-from simmc.runs import seeds
-from simmc.runs.runtime import Runtime, few_threads
-from simmc.runs.seeds import Seeds
+from simmc.runs.records import EpochRecord, Figures
+from simmc.runs.runtime import Runtime, Seeds, few_threads, generators
 from simmc.scoring.match import (
     MatchRule,
     Outcome,
@@ -40,7 +39,7 @@ from simmc.scoring.match import (
 )
 from simmc.settings import groups
 from simmc.settings.groups import COUNT, EVALUATION, FIDELITY, FRACTION, POSITIVE, TRAINING
-from simmc.settings.options import Range, Settings, group_of, option, switch
+from simmc.settings.options import Range, Settings, option, switch
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ class Recipe(Settings):
                 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SimMCSettings(Settings):
     """Everything that a training or evaluation of SimMC takes."""
 
@@ -121,17 +120,17 @@ class SimMCSettings(Settings):
     )
     HEADINGS = groups.HEADINGS
 
-    place: groups.Place = group_of(groups.Place)
-    machine: groups.Machine = group_of(groups.Machine)
-    common: groups.Common = group_of(groups.Common)
-    windows: groups.Windows = group_of(groups.Windows)
-    joints: groups.Joints = group_of(groups.Joints)
-    training: groups.Training = group_of(groups.Training)
-    stopping: groups.Stopping = group_of(groups.Stopping)
-    clustering: groups.Clustering = group_of(groups.Clustering)
-    labels: groups.LabelFree = group_of(groups.LabelFree)
-    rematch: groups.Rematch = group_of(groups.Rematch)
-    recipe: Recipe = group_of(Recipe)
+    place: groups.Place
+    machine: groups.Machine
+    common: groups.Common
+    windows: groups.Windows
+    joints: groups.Joints
+    training: groups.Training
+    stopping: groups.Stopping
+    clustering: groups.Clustering
+    labels: groups.LabelFree
+    rematch: groups.Rematch
+    recipe: Recipe
 
     preset_names = staticmethod(groups.presets_of_probe)
     other_defaults = staticmethod(groups.length_of_dataset)
@@ -165,7 +164,7 @@ class SimMC(Training[Any]):
         normalise = recipe.jaccard_input == "normalised"
         self.pseudo = PseudoLabels(settings.clustering, runtime, self.clock, normalise=normalise)
 
-    def look(self) -> Record:
+    def look(self) -> EpochRecord:
         """Encode the masked views and cluster each."""
         self.masks = self.draw_masks()
         with self.clock("features"):
@@ -175,7 +174,7 @@ class SimMC(Training[Any]):
         self.pseudo_labels = self.pseudo.of(self.views.unbind(1))  # (q, N)
         return record | self.pseudo.record(self.pseudo_labels, self.data.train.identity)
 
-    def learn(self) -> Record:
+    def learn(self) -> EpochRecord:
         """The steps of an epoch."""
         # A step of KGBD takes 21 ms on one thread and 13 to 14 on two, and 12 and 9 where
         # clusters are few; more have too little to do.
@@ -192,7 +191,7 @@ class SimMC(Training[Any]):
 
     def contrast(
         self, views: torch.Tensor, masks: torch.Tensor, labels: torch.Tensor
-    ) -> dict[str, float]:
+    ) -> EpochRecord:
         """Prototypes (Eq. 4), then one step a batch on lambda MIC + (1 - lambda) MPC (Eq. 7)."""
         s: Recipe = self.settings.recipe
         prototypes = [cluster_means(v, y) for v, y in zip(views.unbind(1), labels, strict=True)]
@@ -232,12 +231,12 @@ class SimMC(Training[Any]):
         mpc_mean, mic_mean = (sums / max(steps, 1)).tolist()
         return {"steps": steps, "loss_mpc": mpc_mean, "loss_mic": mic_mean}
 
-    def evaluate(self) -> Record:
+    def evaluate(self) -> Figures:
         """Figures of the probe with the present weights."""
         rule = MatchRule(self.settings.windows.same_condition_map)
         return retrieval_record(match(self.network, self.data, self.runtime, rule))
 
-    def feature_record(self) -> Record:
+    def feature_record(self) -> EpochRecord:
         """MACT and mRCL of the unmasked training features; diagnostics that nothing uses."""
         features = encode(self.network, self.train_windows)[:, 0].cpu().numpy()
         truth = self.data.train.identity
@@ -290,7 +289,7 @@ def model_size(settings: SimMCSettings) -> str:
     place = settings.place
     width = inputs.width(skeleton_of(place.read_spec()), settings.joints.parts)
     s, batch = settings.recipe, settings.windows.batch_size
-    network = new_network(s, width, seeds.generators(0).weights)
+    network = new_network(s, width, generators(0).weights)
     flops = training_flops(width, s.H, s.D, views=2, batch=batch, length=place.length)
     parameters = count_parameters(network)
     return (

@@ -22,12 +22,12 @@ from simmc.scoring.match import MatchRule, Outcome, match, retrieval_record
 from simmc.settings import groups
 from simmc.settings.groups import MACHINE, MAIN, TRAINING, typed_folders
 from simmc.settings.layers import Resolved
-from simmc.settings.options import Settings, group_of, option
+from simmc.settings.options import Settings, option
 
 UNLABELLED = "-label_free"  # ends the name of features in which no label has a part
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FinetuneSettings(Settings):
     """Whose features SimMC learns from, and everything that SimMC takes but the joints."""
 
@@ -39,16 +39,16 @@ class FinetuneSettings(Settings):
     )
     HEADINGS = groups.HEADINGS
 
-    place: groups.Place = group_of(groups.Place)
-    machine: groups.Machine = group_of(groups.Machine)
-    common: groups.Common = group_of(groups.Common)
-    windows: groups.Windows = group_of(groups.Windows)
-    training: groups.Training = group_of(groups.Training)
-    stopping: groups.Stopping = group_of(groups.Stopping)
-    clustering: groups.Clustering = group_of(groups.Clustering)
-    labels: groups.LabelFree = group_of(groups.LabelFree)
-    rematch: groups.Rematch = group_of(groups.Rematch)
-    recipe: simmc.Recipe = group_of(simmc.Recipe)
+    place: groups.Place
+    machine: groups.Machine
+    common: groups.Common
+    windows: groups.Windows
+    training: groups.Training
+    stopping: groups.Stopping
+    clustering: groups.Clustering
+    labels: groups.LabelFree
+    rematch: groups.Rematch
+    recipe: simmc.Recipe
     source: str = option(
         "SM-SGE",
         "Source model: SM-SGE, MG-SCR, SGELA or AGE.",

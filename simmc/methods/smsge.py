@@ -7,14 +7,14 @@ for each level's LSTM. Shape letters: N windows, f frames, B batch, n nodes of a
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 
 from simmc.data.experiment.experiment import Experiment
 from simmc.data.graph_levels import GRAPH_LEVELS
 from simmc.data.skeletons import Skeleton
-from simmc.engine.training import Record, Training
+from simmc.engine.training import Training
 from simmc.losses import scale_reconstruction
 from simmc.methods.graph_training import (
     KINDS,
@@ -33,13 +33,13 @@ from simmc.methods.pretext import (
 )
 from simmc.models.graph_layers import CHANNELS
 from simmc.models.graph_size import IDENTITIES, UNUSED, smsge_flops, smsge_head
-from simmc.models.shared_adam import SharedAdam
+from simmc.models.optimizer import SharedAdam
 from simmc.models.simmc import count_parameters
 from simmc.models.skeleton_graphs import Levels, by_frame
 from simmc.models.smsge import SMSGENetwork, coarser
 from simmc.models.subsequences import encode, subsequences
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import Seeds
+from simmc.runs.records import EpochRecord, Figures
+from simmc.runs.runtime import Runtime, Seeds
 from simmc.scoring.match import tensor_of
 from simmc.settings import groups
 from simmc.settings.groups import COUNT, FIDELITY, TRAINING
@@ -48,7 +48,7 @@ from simmc.settings.options import Settings, group_of, option, switch
 NAMES = ("hyper", "joint", "part", "body")  # of the losses, in the order of GRAPH_LEVELS
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SMSGESettings(Settings):
     """Everything that SM-SGE takes."""
 
@@ -60,15 +60,15 @@ class SMSGESettings(Settings):
     )
     HEADINGS = groups.HEADINGS
 
-    place: groups.Place = group_of(groups.Place)
-    machine: groups.Machine = group_of(groups.Machine)
-    common: groups.Common = group_of(groups.Common)
-    windows: groups.Windows = group_of(groups.Windows)
-    joints: groups.Joints = group_of(groups.Joints)
-    training: groups.Training = group_of(groups.Training, **COMMON_TRAINING, lr=5e-3, epochs=120)
-    pretext: groups.Pretext = group_of(groups.Pretext)
-    labels: groups.LabelFree = group_of(groups.LabelFree)
-    rematch: groups.Rematch = group_of(groups.Rematch)
+    place: groups.Place
+    machine: groups.Machine
+    common: groups.Common
+    windows: groups.Windows
+    joints: groups.Joints
+    training: groups.Training = group_of(**COMMON_TRAINING, lr=5e-3, epochs=120)
+    pretext: groups.Pretext
+    labels: groups.LabelFree
+    rematch: groups.Rematch
     H: int = option(256, "Units of each LSTM layer.", limits=COUNT, group=TRAINING)
     extra_prefix: str = switch("extra_prefix", FIDELITY)
     sampled_frames: str = switch("sampled_frames", FIDELITY)
@@ -114,16 +114,16 @@ class SMSGETraining(Training[SMSGESettings]):
             self.network, self.network.shared_parameters(), len(GRAPH_LEVELS), settings.training.lr
         )
 
-    def evaluate(self) -> Record:
+    def evaluate(self) -> Figures:
         """Figures of matching."""
         return evaluated(self)
 
-    def learn(self) -> Record:
+    def learn(self) -> EpochRecord:
         """The steps of an epoch."""
         with self.clock("steps"):
             return self.steps()
 
-    def steps(self) -> Record:
+    def steps(self) -> EpochRecord:
         """One step of all four Adams a batch."""
         total = torch.zeros(len(GRAPH_LEVELS), device=self.windows.device)
         batches = self.windows.split(self.settings.windows.batch_size)
@@ -132,7 +132,7 @@ class SMSGETraining(Training[SMSGESettings]):
         self.require_finite(total)
         means = (total / len(batches)).tolist()
         losses = {f"loss_{name}": value for name, value in zip(NAMES, means, strict=True)}
-        return {"steps": len(batches), **losses}
+        return cast(EpochRecord, {"steps": len(batches), **losses})
 
     def step(self, windows: torch.Tensor, positions: list[list[int]]) -> torch.Tensor:
         """One step from (B, f, 3 J) windows: (4,) losses of the levels.

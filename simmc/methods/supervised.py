@@ -22,15 +22,15 @@ from simmc.data.skeletons import Skeleton
 from simmc.data.specs import skeleton_of
 from simmc.engine.load import load
 from simmc.engine.method import Method
-from simmc.engine.training import LAST, Record, Training, load_weights
+from simmc.engine.training import LAST, Training, load_weights
 from simmc.errors import UserError
 from simmc.losses import center_loss, moved_centers
 from simmc.methods.descriptors import lacking, pose_gait
 from simmc.models.identities import EncoderClassifier
 from simmc.models.posegait import PoseGaitNetwork
 from simmc.models.simmc import count_parameters
-from simmc.runs.runtime import Runtime, few_threads
-from simmc.runs.seeds import Seeds
+from simmc.runs.records import EpochRecord, Figures
+from simmc.runs.runtime import Runtime, Seeds, few_threads
 from simmc.scoring.match import (
     Matched,
     MatchRule,
@@ -56,7 +56,7 @@ TITLES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SupervisedSettings(Settings):
     """Which network learns the identities of the training windows, and how."""
 
@@ -68,13 +68,13 @@ class SupervisedSettings(Settings):
     )
     HEADINGS = groups.HEADINGS
 
-    place: groups.Place = group_of(groups.Place)
-    machine: groups.Machine = group_of(groups.Machine)
-    common: groups.Common = group_of(groups.Common)
-    windows: groups.Windows = group_of(groups.Windows)
-    joints: groups.Joints = group_of(groups.Joints)
-    training: groups.Training = group_of(groups.Training, epochs=200)
-    rematch: groups.Rematch = group_of(groups.Rematch)
+    place: groups.Place
+    machine: groups.Machine
+    common: groups.Common
+    windows: groups.Windows
+    joints: groups.Joints
+    training: groups.Training = group_of(epochs=200)
+    rematch: groups.Rematch
     model: str = option(
         "encoder",
         "encoder (SimMC's, with a linear classifier: the upper reference) or posegait (our "
@@ -157,19 +157,19 @@ class Supervised(Training[SupervisedSettings]):
         network = new_network(settings, self.inputs.shape[2], classes, seeds.weights)
         super().__init__(settings, data, seeds, runtime, protocols, network)
 
-    def evaluate(self) -> Record:
+    def evaluate(self) -> Figures:
         """Figures of matching by the features before the classifier."""
         rule = MatchRule(self.settings.windows.same_condition_map)
         return retrieval_record(
             retrieve(self.network, self.settings, self.data, self.runtime, rule)
         )
 
-    def learn(self) -> Record:
+    def learn(self) -> EpochRecord:
         """The steps of an epoch."""
         with self.clock("steps"):
             return self.steps()
 
-    def steps(self) -> Record:
+    def steps(self) -> EpochRecord:
         """One step a batch, over all windows in a new order."""
         n = len(self.identity)
         order = torch.from_numpy(self.seeds.masks.permutation(n)).to(self.inputs.device)
@@ -182,7 +182,7 @@ class Supervised(Training[SupervisedSettings]):
                 sums += self.step(rows)
         self.require_finite(sums)
         identity, pull, right = sums.tolist()
-        losses = {"loss_identity": identity / len(batches)}
+        losses: EpochRecord = {"loss_identity": identity / len(batches)}
         if isinstance(self.network, PoseGaitNetwork):
             losses["loss_center"] = pull / len(batches)
         return {"steps": len(batches), **losses, "train_top1": right / n}

@@ -1,6 +1,6 @@
 """Pictures of a run: the CMC curve and the course of training."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from simmc.reports.style import (
     title_of,
 )
 
-Metrics = Sequence[dict[str, Any]]  # one dictionary an epoch, as in metrics.jsonl
+Metrics = Sequence[Mapping[str, Any]]  # one an epoch, as in metrics.jsonl
 
 
 @dataclass(frozen=True)

@@ -16,17 +16,51 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from filelock import FileLock, Timeout
 
 from simmc import files
 from simmc.errors import UserError
-from simmc.runs import schemas
+from simmc.runs.records import EpochRecord, Results
+from simmc.schema import Within, parse_json, read_json
 
 LATEST = "latest"
 _LONGEST = 200  # letters of a name; file systems allow 255, and a suffix may follow
 _NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.+=-]{{0,{_LONGEST - 1}}}")
+
+# What the files hold, as `simmc.schema` checks it. Entries without a name here are free; files
+# of older versions lack some entries, so most are optional.
+_TEXT = (None, str)
+_SHARE = Within(0, 1 + 1e-9)  # a mean may be rounded upwards
+_RATE = (None, _SHARE)
+_COUNT = Within(0, 2**53, whole=True)
+_EPOCH = Within(-1, 2**53, whole=True)
+_RATES = ("top1", "top5", "top10", "mAP", "mINP", "nauc_roc", "nauc_cmc")
+_FIGURES = {
+    **{f"{name}?": _RATE for name in _RATES},
+    "epoch?": (None, _EPOCH),
+    "cmc?": (None, [_SHARE]),
+    "confusion?": (None, [[Within(-(2**53), 2**53, whole=True)]]),
+}
+CONFIG = {"command?": str, "settings?": {str: object}, "origin?": {str: str}}
+RESULTS = {
+    **dict.fromkeys(("method?", "dataset?", "probe?", "fidelity?", "note?"), _TEXT),
+    **dict.fromkeys(("length?", "seed?"), (None, str, int)),
+    "protocols?": (
+        None,
+        {str: (None, {**_FIGURES, "kinds?": (None, {str: _FIGURES})})},
+    ),
+    "counts?": (None, {str: (None, float, {str: object}, [object])}),
+    "settings?": (None, {str: object}),
+    "data?": (None, {"manifest_sha256?": _TEXT, "generated?": (None, bool)}),
+    "supervised?": (None, bool),
+}
+_RECORD = {
+    "epoch": _COUNT,
+    "seconds?": {str: Within(0, 1e12)},
+    str: (None, float, str, {str: object}),
+}
 
 
 @dataclass(frozen=True)
@@ -195,17 +229,17 @@ class RunDirectory:
 
     def read_config(self) -> dict[str, Any]:
         """The stored settings."""
-        return schemas.read_object(self.require(self.config_path), schemas.CONFIG)
+        return read_object(self.require(self.config_path), CONFIG)
 
-    def write_results(self, results: dict[str, Any]) -> None:
+    def write_results(self, results: Results) -> None:
         """Stores the final numbers."""
         files.write_json(self.results_path, results)
 
-    def read_results(self) -> dict[str, Any]:
+    def read_results(self) -> Results:
         """The stored final numbers."""
-        return schemas.read_object(self.require(self.results_path), schemas.RESULTS)
+        return cast(Results, read_object(self.require(self.results_path), RESULTS))
 
-    def append_metrics(self, metrics: dict[str, Any]) -> None:
+    def append_metrics(self, metrics: EpochRecord) -> None:
         """Adds one line, visible to readers at once; NaN is written as null."""
         line = files.json_text(metrics) + "\n"
         try:
@@ -214,7 +248,7 @@ class RunDirectory:
         except OSError as error:
             raise files.cannot_write(self.metrics_path, error) from error
 
-    def read_metrics(self) -> list[dict[str, Any]]:
+    def read_metrics(self) -> list[EpochRecord]:
         """All lines so far; a last line that was torn by a crash is left out."""
         try:
             lines = self.metrics_path.read_bytes().split(b"\n")
@@ -222,11 +256,12 @@ class RunDirectory:
             return []
         except OSError as error:
             raise UserError(f"cannot read {self.metrics_path}: {error.strerror}.") from error
-        rows = []
+        rows: list[EpochRecord] = []
         for number, line in enumerate(lines, start=1):
             try:
                 if line.strip():
-                    rows.append(schemas.parse_record(line, f"{self.metrics_path}, line {number}"))
+                    record = parse_record(line, f"{self.metrics_path}, line {number}")
+                    rows.append(cast(EpochRecord, record))
             except UserError:
                 if number == len(lines):  # no newline after it: the write was cut short
                     break
@@ -239,6 +274,18 @@ class RunDirectory:
         text = "".join(files.json_text(row) + "\n" for row in kept)
         files.remove_leftovers(self.metrics_path)
         files.write_text(self.metrics_path, text)
+
+
+def read_object(path: Path, schema: Any) -> dict[str, Any]:
+    """The content of a JSON file of a run; UserError if it is damaged."""
+    found: dict[str, Any] = read_json(path, schema, "train again to write it anew")
+    return found
+
+
+def parse_record(line: bytes, where: str) -> dict[str, Any]:
+    """An epoch's line of metrics.jsonl; UserError if it is none."""
+    found: dict[str, Any] = parse_json(line, _RECORD, where, "remove the line or start a new run")
+    return found
 
 
 def pointed(pointer: Path) -> Path | None:

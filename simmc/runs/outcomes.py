@@ -15,7 +15,7 @@ from simmc.data.pickled import read_header
 from simmc.errors import UserError
 from simmc.evaluation.ranking import Retrieval
 
-_TYPES = {
+_TYPES: dict[str, np.dtype] = {
     "first_match_rank": np.dtype(np.int32),
     "average_precision": np.dtype(np.float64),
     "identity": np.dtype(np.int64),

@@ -3,8 +3,6 @@
 Shape letters: N windows, v views of a window, e features of a view, n windows that count.
 """
 
-from typing import Any
-
 import numpy as np
 import torch
 
@@ -12,6 +10,7 @@ from simmc.data.experiment.experiment import Experiment, Split
 from simmc.evaluation.classification import Classification, evaluate_classes
 from simmc.models.recognition import RecognitionNetwork
 from simmc.models.source import SourceNetwork
+from simmc.runs.records import Figures
 from simmc.runs.runtime import Runtime
 from simmc.scoring.match import CMC_RANKS, Outcome, tensor_of
 
@@ -79,11 +78,17 @@ def scored_windows(identity: np.ndarray, batch: int | None) -> np.ndarray:
     return known[place < whole[identity]]
 
 
-def classification_record(judged: Classification) -> dict[str, Any]:
+def classification_record(judged: Classification) -> Figures:
     """Rank-1, 5 and 10 and both areas, fractions of 1; windows scored, and of unlearned classes."""
-    ranks = {f"top{k}": judged.top(k) for k in (1, 5, 10)}
-    areas = {"nauc_roc": judged.nauc_roc, "nauc_cmc": judged.nauc_cmc}
-    return ranks | areas | {"probes": judged.probes, "unmatched": judged.unmatched}
+    return {
+        "top1": judged.top(1),
+        "top5": judged.top(5),
+        "top10": judged.top(10),
+        "nauc_roc": judged.nauc_roc,
+        "nauc_cmc": judged.nauc_cmc,
+        "probes": judged.probes,
+        "unmatched": judged.unmatched,
+    }
 
 
 def classification_outcome(

@@ -1,16 +1,17 @@
 """From windows to a retrieval: features of probe and gallery, matched by Euclidean distance."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 
 from simmc.data.experiment.experiment import Experiment, Split
+from simmc.evaluation.counting import has_match
 from simmc.evaluation.ranking import Retrieval, evaluate, why_no_rates
-from simmc.evaluation.spans import has_match
+from simmc.runs.records import Figures, ProtocolResults
 from simmc.runs.runtime import Runtime
 
 RATES = ("top1", "top5", "top10", "mAP", "mINP")
@@ -65,13 +66,13 @@ class Outcome:
         retrieval: the result of every probe, where windows were matched.
     """
 
-    figures: Mapping[str, Any]
+    figures: Figures
     epoch: int | None
     cmc: list[float] | None
-    more: Mapping[str, Any] = field(default_factory=dict)
+    more: ProtocolResults = field(default_factory=ProtocolResults)
     retrieval: Retrieval | None = field(default=None, repr=False)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> ProtocolResults:
         """What results.json holds of a protocol."""
         return {**self.figures, "epoch": self.epoch, "cmc": self.cmc, **self.more}
 
@@ -146,7 +147,7 @@ def match_features(
     return Matched(**vars(found), probe=probe, gallery=gallery)
 
 
-def retrieval_record(found: Retrieval) -> dict[str, Any]:
+def retrieval_record(found: Retrieval) -> Figures:
     """The figures of a retrieval, fractions of 1, and how many probes they are taken over.
 
     Where there are no rates, they are None, and `no_rates` says why.
@@ -155,10 +156,10 @@ def retrieval_record(found: Retrieval) -> dict[str, Any]:
     return _record(rates, found.probes, found.unmatched, found.averaged, found.no_rates)
 
 
-def retrieval_outcome(found: Retrieval, epoch: int, more: Mapping[str, Any] = {}) -> Outcome:
+def retrieval_outcome(found: Retrieval, epoch: int, more: ProtocolResults | None = None) -> Outcome:
     """The numbers of a retrieval by the weights of an epoch."""
     curve = None if found.no_rates else found.cmc(CMC_RANKS).tolist()
-    return Outcome(retrieval_record(found), epoch, curve, more, found)
+    return Outcome(retrieval_record(found), epoch, curve, more or {}, found)
 
 
 def unscored(data: Experiment) -> Outcome | None:
@@ -175,7 +176,8 @@ def unscored(data: Experiment) -> Outcome | None:
 
 def _record(
     rates: tuple[float | None, ...], probes: int, unmatched: int, averaged: int, no_rates: str
-) -> dict[str, Any]:
+) -> Figures:
     shown = dict(zip(RATES, (None,) * len(RATES) if no_rates else rates, strict=True))
-    counts = {"probes": probes, "unmatched": unmatched, "averaged": averaged}
-    return shown | counts | ({"no_rates": no_rates} if no_rates else {})
+    figures = cast(Figures, shown)
+    figures |= {"probes": probes, "unmatched": unmatched, "averaged": averaged}
+    return figures | {"no_rates": no_rates} if no_rates else figures

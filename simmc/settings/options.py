@@ -1,8 +1,8 @@
 """Settings: typed values with flags, allowed ranges, and groups that commands share.
 
 A group (`Place`, `Clustering`, ...) and a command's settings are both a `Settings` dataclass.
-Fields are made by `option`, `switch` or, in a command, `group_of`. Flags and files are flat; in
-code a setting is reached through its group: `settings.clustering.eps`.
+Fields are made by `option` or `switch`; a field whose type is a group holds that group. Flags and
+files are flat; in code a setting is reached through its group: `settings.clustering.eps`.
 """
 
 import dataclasses
@@ -160,14 +160,15 @@ def switch(name: str, group: str) -> Any:
     return field(default=row.released, metadata=details)
 
 
-def group_of(kind: type["Settings"], **changes: Any) -> Any:
-    """A field of a command that holds a group of settings.
+def group_of(**changes: Any) -> Any:
+    """A command's field that holds a group of settings with defaults of its own.
+
+    A group as it is needs none of this: `place: Place` is enough.
 
     Args:
-        kind: the group.
-        changes: setting -> the command's own default, or an `option` with its own help as well.
+        changes: setting -> the command's default, or an `option` with its own help as well.
     """
-    return field(metadata={"kind": kind, "changes": changes})
+    return field(metadata={"changes": changes})
 
 
 @dataclass(frozen=True)
@@ -204,7 +205,8 @@ class Settings:
         for entry in entries:
             value = values.get(entry.name, entry.default)
             (held[entry.holder] if entry.holder else own)[entry.name] = value
-        return cls(**{name: _groups(cls)[name](**held[name]) for name in held}, **own)
+        groups = _groups(cls)
+        return cls(**{name: groups[name](**held[name]) for name in groups}, **own)
 
     def flat(self) -> dict[str, Any]:
         """Every setting by name, those of the groups included."""
@@ -229,15 +231,25 @@ class Settings:
         return "", {}
 
 
-def options_of(settings: type[Settings]) -> list[Option]:
-    """The settings of a group or command, in the order of the class."""
-    found = []
+_OPTIONS: dict[type[Settings], tuple[Option, ...]] = {}
+
+
+def options_of(settings: type[Settings]) -> tuple[Option, ...]:
+    """The settings of a group or command, in the order of the class; collected once."""
+    if settings not in _OPTIONS:
+        _OPTIONS[settings] = tuple(_collected(settings))
+    return _OPTIONS[settings]
+
+
+def _collected(settings: type[Settings]) -> list[Option]:
+    found: list[Option] = []
+    groups = _groups(settings)
     for entry in dataclasses.fields(settings):
-        if "changes" not in entry.metadata:
+        if entry.name not in groups:
             found.append(_option(entry.name, entry, settings.COMMAND))
             continue
-        changes = entry.metadata["changes"]
-        for inner in dataclasses.fields(entry.metadata["kind"]):
+        changes = entry.metadata.get("changes", {})
+        for inner in dataclasses.fields(groups[entry.name]):
             changed = changes.get(inner.name, inner)
             if isinstance(changed, dataclasses.Field):
                 made = _option(inner.name, changed, settings.COMMAND)
@@ -249,11 +261,11 @@ def options_of(settings: type[Settings]) -> list[Option]:
 
 
 def _groups(settings: type[Settings]) -> dict[str, type[Settings]]:
-    """Field -> group that it holds."""
+    """Field -> group that it holds: the fields whose type is a group."""
     return {
-        entry.name: entry.metadata["kind"]
+        entry.name: entry.type
         for entry in dataclasses.fields(settings)
-        if "changes" in entry.metadata
+        if isinstance(entry.type, type) and issubclass(entry.type, Settings)
     }
 
 

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from simmc.benchmarks import epoch, measure, worker
 
 from simmc import cli
-from simmc.benchmarks import epoch, measure, worker
 from simmc.cli import benchmark
 from simmc.errors import UserError
 from simmc.methods.simmc import SimMCSettings

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
-
 from simmc.benchmarks.contestants import CONTESTANTS, HOW
 from simmc.benchmarks.inputs import clustered
 from simmc.benchmarks.worker import recall
+
 from simmc.clustering import k_nearest, pseudo_labels
 from simmc.methods.simmc import SimMCSettings
-from simmc.runs.clock import Clock
+from simmc.runs.runtime import Clock
 from simmc.settings import resolve
 
 

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from sklearn.cluster import DBSCAN
-
 from simmc.benchmarks import dense
 from simmc.benchmarks.contestants import CONTESTANTS, HOW
 from simmc.benchmarks.inputs import clustered
+from sklearn.cluster import DBSCAN
+
 from simmc.clustering import k_nearest
-from simmc.runs.clock import Clock
+from simmc.runs.runtime import Clock
 from tests.reference import jaccard as literal
 
 

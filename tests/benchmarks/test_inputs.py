@@ -1,12 +1,11 @@
 import numpy as np
 import pytest
 import torch
-
 from simmc.benchmarks import inputs
 from simmc.benchmarks.contestants import CONTESTANTS, HOW
+
 from simmc.clustering import k_nearest
-from simmc.runs.clock import Clock
-from simmc.runs.runtime import Runtime
+from simmc.runs.runtime import Clock, Runtime
 from tests.methods import make
 
 

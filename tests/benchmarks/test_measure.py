@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from simmc.benchmarks import machine, measure, worker
 from simmc.benchmarks.contestants import CONTESTANTS
 from simmc.benchmarks.measure import Plan, Source
+
 from simmc.runs.runtime import peak_rss_bytes
 
 ROOT = Path(__file__).parents[2]

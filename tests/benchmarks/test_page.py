@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from simmc.benchmarks.contestants import CONTESTANTS
+
 from simmc.cli.benchmark import INPUTS, BenchmarkSettings
 from simmc.settings import options_of, resolve
 

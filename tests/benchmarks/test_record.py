@@ -1,8 +1,8 @@
 import json
 
 import pytest
-
 from simmc.benchmarks import record
+
 from simmc.errors import UserError
 from tests.benchmarks import make
 

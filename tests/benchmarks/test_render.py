@@ -1,8 +1,8 @@
 """Tables and pictures of records made by hand."""
 
 import pytest
-
 from simmc.benchmarks import plots, tables
+
 from tests.benchmarks.make import case, epoch, record
 
 

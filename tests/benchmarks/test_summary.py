@@ -1,6 +1,6 @@
 import pytest
-
 from simmc.benchmarks import summary
+
 from tests.benchmarks.make import case, record
 
 

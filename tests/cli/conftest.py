@@ -27,6 +27,11 @@ BATCH = {"KS20": 16}
 SMALL = ("--H", "8", "--threads", "1")  # source models are wider than they look
 TWIN = "label_free"  # the second training of a run whose first one used identities
 PERSONS = {"IAS": 6, "BIWI": 8, "KGBD": 12}
+PLACES = [  # every dataset and probe, one pair of KS20's views among them
+    *(("IAS", "A"), ("IAS", "B"), ("BIWI", "Walking"), ("BIWI", "Still")),
+    *(("KS20", "probe"), ("KS20", "0.30"), ("KGBD", "probe")),
+    *(("CASIA_B", name) for name in ("nm.nm", "bg.bg", "cl.cl", "cl.nm", "bg.nm")),
+]
 
 
 class Prepared:
@@ -60,19 +65,27 @@ def words_for(
     home: Path,
     dataset: str = "KGBD",
     probe: str = "probe",
-    *,
+    *flags: object,
     batches: Mapping[str, int] = BATCH,
 ) -> list[object]:
-    """Where a source model finds its data and leaves its run, and the size of its batches."""
+    """Where a training finds its data and leaves its run, the size of its batches, and `flags`."""
     root = prepared(dataset, "CVE" if probe[0].isdecimal() else "RVE")
     where = ["--data_root", root, "--model_root", home]
     size = ["--batch_size", batches.get(dataset, 8), "--length", LENGTHS.get(dataset, 6)]
-    return ["--dataset", dataset, "--probe", probe, *where, *size]
+    return ["--dataset", dataset, "--probe", probe, *where, *size, *flags]
 
 
-def latest(home: Path, recipe: str, dataset: str = "KGBD", probe: str = "probe") -> RunDirectory:
+def latest(
+    home: Path, recipe: str = "simmc", dataset: str = "KGBD", probe: str = "probe"
+) -> RunDirectory:
     """The newest run of a recipe."""
-    return RunDirectory.latest(home, dataset, probe, pointer=f"latest_{recipe}")
+    pointer = "latest" if recipe == "simmc" else f"latest_{recipe}"
+    return RunDirectory.latest(home, dataset, probe, pointer=pointer)
+
+
+def file_names(run: RunDirectory) -> set[str]:
+    """What a run's folder shows."""
+    return {path.name for path in run.path.iterdir() if path.name != ".lock"}
 
 
 @pytest.fixture(scope="session")
@@ -93,10 +106,8 @@ def train(prepared: Prepared, tmp_path: Path) -> Callable[..., RunDirectory]:
 
     def command(*flags: object, dataset: str = "KS20", code: int = 0, root: str = "runs") -> Any:
         home = tmp_path / root
-        words = ["--dataset", dataset, "--data_root", prepared(dataset), "--model_root", home]
-        words += [*QUICK, "--batch_size", BATCH.get(dataset, 8)]
-        assert run("simmc", *words, *flags) == code
-        return RunDirectory.latest(home, dataset, "probe") if code == 0 else home
+        assert run("simmc", *words_for(prepared, home, dataset, "probe", *QUICK, *flags)) == code
+        return latest(home, "simmc", dataset) if code == 0 else home
 
     return command
 
@@ -126,6 +137,12 @@ def windows(prepared, tmp_path):
     shutil.copytree(prepared("KGBD") / "KGBD", tmp_path / "windows" / "KGBD")
     without_checksums(tmp_path / "windows" / "KGBD" / "6")
     return tmp_path / "windows"
+
+
+def without_recordings(root, copy):
+    """A copy of the windows of KGBD that do not tell their recordings."""
+    shutil.copytree(root / "KGBD", copy / "KGBD", ignore=shutil.ignore_patterns("recording_*"))
+    return copy
 
 
 def data_file(root, split, what):

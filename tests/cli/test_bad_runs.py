@@ -15,9 +15,23 @@ import torch
 from simmc.methods.simmc import SimMC
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
-from tests.cli.conftest import QUICK, Evil, assert_same_run, changed, contents, data_file, run
+from tests.cli import conftest
+from tests.cli.conftest import (
+    QUICK,
+    Evil,
+    assert_same_run,
+    changed,
+    contents,
+    data_file,
+    latest,
+    run,
+)
 
 # runs and checkpoints
+
+
+def words_for(prepared, home):
+    return conftest.words_for(prepared, home, "KGBD", "probe", *QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +39,7 @@ def finished(prepared, tmp_path_factory):
     """A run of three epochs on KGBD that ended as it should."""
     home = tmp_path_factory.mktemp("finished")
     assert run("simmc", *words_for(prepared, home), "--epochs", 3) == 0
-    return RunDirectory.latest(home, "KGBD", "probe")
-
-
-def words_for(prepared, home):
-    data = ["--dataset", "KGBD", "--data_root", prepared("KGBD"), "--model_root", home]
-    return [*data, *QUICK, "--batch_size", 8]
+    return latest(home)
 
 
 @pytest.fixture
@@ -91,12 +100,12 @@ def test_a_continued_run_with_another_recipe(flag, value, old, refused_again, co
 
 def test_a_continued_run_on_other_data(copy, windows, refused_again):
     changed(data_file(windows, "train", "x"), lambda values: values * 1.01)
-    said = [copy.last, "other training windows", "--data_root"]
+    said = [copy.path, "other data", "--resume", "--data_root"]
     refused_again(*RESUME, "--data_root", windows, said=said)
 
 
 def test_a_run_that_another_process_trains(copy, prepared, refused_again):
-    with copy.hold():
+    with copy.lock():
         said = [copy.path, "another process", "--run", "--resume"]
         refused_again(*RESUME, "--data_root", "missing", said=said)  # before data are looked for
         assert run("simmc", *words_for(prepared, copy.path.parents[2]), *EVAL) == 0
@@ -159,7 +168,7 @@ def test_metrics_that_were_deleted(prepared, tmp_path):
     """Not worth refusing, also where nothing is left to do that could be logged."""
     words = [*words_for(prepared, tmp_path), "--epochs", 9, "--patience", 2]
     assert run("simmc", *words) == 0
-    made = RunDirectory.latest(tmp_path, "KGBD", "probe")
+    made = latest(tmp_path)
     before = made.read_results()
     made.metrics_path.unlink()
     assert run("simmc", *words, "--resume") == 0
@@ -217,7 +226,7 @@ def test_a_full_disk(written, finished, prepared, refused, tmp_path, monkeypatch
     with monkeypatch.context() as patch:
         on_epoch(patch, 2, lambda: patch.setattr(os, "fsync", full))
         refused("simmc", *words, said=[tmp_path, "No space left", "--model_root"])
-    hurt = RunDirectory.latest(tmp_path, "KGBD", "probe")
+    hurt = latest(tmp_path)
     assert checkpoints.load(hurt.last)["epoch"] in (2, 2 + written)
     assert checkpoints.load(hurt.best)["epoch"] >= 1
     assert not list(hurt.path.rglob("*.part"))
@@ -237,7 +246,7 @@ def test_ctrl_c(finished, prepared, tmp_path, monkeypatch, capsys):
         signal.signal(signal.SIGINT, before)
     err = capsys.readouterr().err
     assert "interrupted" in err and "--resume" in err and "Traceback" not in err
-    hurt = RunDirectory.latest(tmp_path, "KGBD", "probe")
+    hurt = latest(tmp_path)
     assert checkpoints.load(hurt.last)["epoch"] == 2
     assert [row["epoch"] for row in hurt.read_metrics()] == [0, 1]
     assert run("simmc", *words, "--resume") == 0

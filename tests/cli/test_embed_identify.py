@@ -12,22 +12,20 @@ from simmc.data.experiment.load import load_stored
 from simmc.data.skeletons import Skeleton
 from simmc.data.specs import DATASETS
 from simmc.data.store import write_dataset
-from simmc.engine import run as training
-from simmc.engine.pseudo_labels import load_weights
+from simmc.engine.load import load_whole
+from simmc.engine.training import load_weights
 from simmc.evaluation.ranking import evaluate
 from simmc.methods import trackmc
-from simmc.methods.himpc import HiMPCSettings
-from simmc.methods.simmc import SimMCSettings
-from simmc.methods.trackmc import TrackMCSettings
+from simmc.methods.registry import METHODS
+from simmc.methods.simmc import load_network
 from simmc.runs.directory import RunDirectory
-from simmc.runs.runtime import start
-from simmc.runs.seeds import generators
+from simmc.runs.runtime import generators, start
 from simmc.scoring.match import retrieval_record
 from simmc.settings import resolve
 from tests.cli.conftest import QUICK, contents, read_json, run, words_for
 from tests.cli.test_trackmc import BONES, JOINTS, own_data
 
-SETTINGS = {"trackmc": TrackMCSettings, "simmc": SimMCSettings, "himpc": HiMPCSettings}
+COMMANDS = ("trackmc", "simmc", "himpc")
 SPLITS = ("train", "probe", "gallery")
 
 
@@ -56,7 +54,7 @@ def own(tmp_path, *flags, tier="merge"):
 
 
 def settings_of(command, made):
-    return resolve(SETTINGS[command], [], stored=made.read_config()).settings
+    return resolve(METHODS[command].settings, [], stored=made.read_config()).settings
 
 
 def arrays(folder):
@@ -68,7 +66,7 @@ def table(path):
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize("command", SETTINGS)
+@pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("protocol", ["label_free", "paper"])
 def test_features_give_the_figures_of_the_run(command, protocol, trained, tmp_path):
     words, made = trained(command, "--fidelity", "exact")
@@ -77,7 +75,7 @@ def test_features_give_the_figures_of_the_run(command, protocol, trained, tmp_pa
     folder = made.path / "embeddings"
     assert {path.name for path in folder.iterdir()} == {"embed.json", *(f"{s}.npy" for s in SPLITS)}
     features = arrays(folder)
-    data = training.load(settings_of(command, made))
+    data = METHODS[command].load(settings_of(command, made))
     for name, array in zip(SPLITS, features, strict=True):
         assert array.dtype == np.float32 and len(array) == len(getattr(data, name))
     _, probe, gallery = features
@@ -103,20 +101,18 @@ def test_features_give_the_figures_of_the_run(command, protocol, trained, tmp_pa
 def test_all_stored_windows_whatever_the_training_drew(trained, prepared, tmp_path):
     """`released` draws the training windows by identity and drops what fills no batch."""
     words, made = trained("simmc", "--input", "distances", dataset="KS20")
-    settings = settings_of("simmc", made).without_identities()  # the label-free twin
+    settings = METHODS["simmc"].label_free(settings_of("simmc", made))
     out = tmp_path / "elsewhere"
     assert run("embed", *words, "--out", out) == 0
     assert not (made.path / "embeddings").exists()
     features = arrays(out)
-    drawn = training.load(settings)
+    drawn = METHODS["simmc"].load(settings)
     for name, array in zip(SPLITS, features, strict=True):
         _, stored = load_stored(
             prepared("KS20"), DATASETS["KS20"], 6, name, kgbd_order="raw", root="first"
         )
         assert len(array) == len(stored)
     assert len(features[1]) > len(drawn.probe) or len(features[2]) > len(drawn.gallery)
-    from simmc.methods.simmc import load_network
-
     network, _ = load_network(made.path / "label_free/label_free.pt", settings, drawn, start())
     for split, array in ((drawn.probe, features[1]), (drawn.gallery, features[2])):
         windows = torch.from_numpy(split.windows)
@@ -125,7 +121,7 @@ def test_all_stored_windows_whatever_the_training_drew(trained, prepared, tmp_pa
             wanted = network(windows, mean)[:, 0].numpy()
         np.testing.assert_allclose(array[: len(wanted)], wanted, atol=1e-5)
     # the order of the files, not the order of learning
-    kept, order = training.load_whole(settings).train, np.lexsort(features[0].T)
+    kept, order = load_whole(settings).train, np.lexsort(features[0].T)
     with torch.no_grad():
         mean = torch.full((len(kept), 1, 6), 1 / 6)
         wanted = network(torch.from_numpy(kept.windows), mean)[:, 0].numpy()
@@ -140,7 +136,7 @@ def test_people_are_those_of_an_epoch(tier, tmp_path, capsys):
     assert run("identify", *words) == 0
     out = capsys.readouterr().out
     settings = settings_of("trackmc", made)
-    data, runtime = training.load(settings), start("cpu", None, 1)
+    data, runtime = METHODS["trackmc"].load(settings), start("cpu", None, 1)
     epoch = trackmc.TrackMC(
         settings, data, generators(settings.common.seed), runtime, ("label_free",)
     )
@@ -153,7 +149,7 @@ def test_people_are_those_of_an_epoch(tier, tmp_path, capsys):
     for t, (row, number) in enumerate(zip(rows, numbers, strict=True)):
         own_clusters = targets.cluster[t][targets.share[t] > 0].tolist()
         first = own_clusters[0] if own_clusters else None
-        rivals = [int(c) for c in targets.rivals[first] if c != first] if own_clusters else []
+        rivals = [int(c) for c in targets.ambiguous[first] if c != first] if own_clusters else []
         sure = float(targets.share[t, 0]) >= SURE and not rivals
         unsure += not sure
         assert row["recording"] == data.recordings[number]["name"]
@@ -177,7 +173,7 @@ def literal(features, recording, unit):
     return means
 
 
-@pytest.mark.parametrize("command", SETTINGS)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_matches_are_those_of_a_loop(command, trained, tmp_path, capsys):
     words, made = trained(command, "--fidelity", "exact")
     settings = settings_of(command, made)
@@ -186,10 +182,10 @@ def test_matches_are_those_of_a_loop(command, trained, tmp_path, capsys):
     assert run("identify", *words, "--top", 3, "--out", out) == 0
     shown = capsys.readouterr().out
     assert run("embed", *words) == 0
-    data = training.load(settings)
+    data = METHODS[command].load(settings)
     _, probe, gallery = arrays(made.path / "embeddings")
-    probes = literal(probe, data.probe.recording, settings.unit_features)
-    candidates = literal(gallery, data.gallery.recording, settings.unit_features)
+    probes = literal(probe, data.probe.recording, command == "trackmc")
+    candidates = literal(gallery, data.gallery.recording, command == "trackmc")
     rows = iter(table(out / "matches.csv"))
     right = 0
     for number, mean in probes.items():

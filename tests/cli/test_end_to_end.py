@@ -12,28 +12,17 @@ import torch
 from simmc.data import specs
 from simmc.data.store import dataset_folder
 from simmc.runs.directory import RunDirectory
-from tests.cli.conftest import BATCH, LENGTHS, QUICK, read_json, run
+from tests.cli.conftest import BATCH, LENGTHS, PLACES, QUICK, latest, read_json, run, words_for
 from tests.conftest import ROOT
 
 PROTOCOLS = ("paper", "label_free")
-CVE = ("0.30", "90.90")
-PROBES = [
-    ("KS20", "probe"),
-    *(("KS20", pair) for pair in CVE),
-    ("KGBD", "probe"),
-    *(("IAS", probe) for probe in "AB"),
-    *(("BIWI", probe) for probe in ("Walking", "Still")),
-    *(("CASIA_B", pair) for pair in ("nm.nm", "bg.bg", "cl.cl", "cl.nm", "bg.nm")),
-]
 
 
 def trained(prepared, home, dataset, probe, *flags):
     """The folder of a training of three epochs."""
-    root = prepared(dataset, "CVE" if probe in CVE else "RVE")
-    words = ["--dataset", dataset, "--probe", probe, "--data_root", root, "--model_root", home]
-    batch = ["--batch_size", BATCH.get(dataset, 8)]
-    assert run("simmc", *words, *batch, "--epochs", 3, *QUICK, *flags) == 0
-    return RunDirectory.latest(home, dataset, probe)
+    words = words_for(prepared, home, dataset, probe, "--epochs", 3, *QUICK)
+    assert run("simmc", *words, *flags) == 0
+    return latest(home, "simmc", dataset, probe)
 
 
 def check_results(found, dataset, probe, fidelity):
@@ -80,7 +69,7 @@ def check_folder(made, fidelity):
     assert any(record.get("steps") for record in records)
 
 
-@pytest.mark.parametrize(("dataset", "probe"), PROBES)
+@pytest.mark.parametrize(("dataset", "probe"), [*PLACES, ("KS20", "90.90")])
 def test_released(dataset, probe, prepared, tmp_path, capsys):
     made = trained(prepared, tmp_path, dataset, probe)
     out = capsys.readouterr().out
@@ -92,7 +81,9 @@ def test_released(dataset, probe, prepared, tmp_path, capsys):
     assert read_json(made.config_path)["settings"]["batch_size"] == BATCH.get(dataset, 8)
 
 
-@pytest.mark.parametrize(("dataset", "probe"), [PROBES[0], PROBES[3], ("CASIA_B", "cl.cl")])
+@pytest.mark.parametrize(
+    ("dataset", "probe"), [("KS20", "probe"), ("KGBD", "probe"), ("CASIA_B", "cl.cl")]
+)
 def test_exact(dataset, probe, prepared, tmp_path):
     made = trained(prepared, tmp_path, dataset, probe, "--fidelity", "exact")
     found = made.read_results()
@@ -104,7 +95,7 @@ def test_exact(dataset, probe, prepared, tmp_path):
 
 
 def test_the_presets_are_those_of_dataset_and_probe(prepared, tmp_path):
-    """One test of all rows is in test_config; here that a command takes them."""
+    """The tests of the settings have all rows; here that a command takes them."""
     for (dataset, probe), expected in {
         ("KGBD", "probe"): (0.5, 0.06, 0.6, 4, 2),
         ("IAS", "A"): (0.75, 0.08, 0.8, 2, 2),

@@ -7,20 +7,15 @@ from simmc.data.features import FeatureFiles
 from simmc.data.manifest import spec_of
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
-from tests.cli.conftest import QUICK, metrics_of, run
+from tests.cli import conftest
+from tests.cli.conftest import QUICK, latest, metrics_of, run
 
 COMMANDS = ("simmc", "himpc", "supervised", "sgela", "mgscr")
 
 
-def words_for(prepared, home, dataset="KGBD", batch=16):
-    where = ["--data_root", prepared(dataset), "--model_root", home]
-    return ["--dataset", dataset, *where, "--batch_size", batch, "--epochs", 1, *QUICK]
-
-
-def latest(home, command):
-    recipe = {"simmc": "latest", "supervised": "latest_supervised_encoder"}
-    pointer = recipe.get(command, f"latest_{command}")
-    return RunDirectory.latest(home, "KGBD", "probe", pointer=pointer)
+def words_for(prepared, home):
+    flags = (*QUICK, "--epochs", 1)
+    return conftest.words_for(prepared, home, "KGBD", "probe", *flags, batches={"KGBD": 16})
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -38,7 +33,7 @@ def test_turned_joints_are_for_every_method(command, prepared, tmp_path):
 def test_measured_values_are_for_those_that_take_any(command, prepared, tmp_path, capsys):
     words = [*words_for(prepared, tmp_path), "--input", "turned+bones+angles"]
     assert run(command, *words) == 0
-    made = latest(tmp_path, command)
+    made = latest(tmp_path, {"supervised": "supervised_encoder"}.get(command, command))
     weights = checkpoints.load(made.best)["network"]
     name = "hidden.0.weight" if command == "simmc" else "encoder.hidden.0.weight"
     assert weights[name].shape[1] == 60 + 19 + 22
@@ -50,19 +45,6 @@ def test_measured_values_are_for_those_that_take_any(command, prepared, tmp_path
     assert run(command, "--dataset", "KGBD", "--model_size") == 0
     measured, plain = capsys.readouterr().out.splitlines()
     assert measured != plain
-
-
-@pytest.mark.parametrize("command", ["himpc", "sgela", "mgscr", "descriptors"])
-def test_others_need_coordinates(command, prepared, tmp_path, capsys):
-    where = ["--dataset", "KGBD", "--data_root", prepared("KGBD"), "--model_root", tmp_path]
-    assert run(command, *where, "--input", "turned+bones") == 2
-    assert f"simmc {command} needs coordinates" in capsys.readouterr().err
-
-
-def test_posegait_works_out_its_own(prepared, tmp_path, capsys):
-    words = [*words_for(prepared, tmp_path), "--model", "posegait"]
-    assert run("supervised", *words, "--input", "turned") == 2
-    assert "--model posegait" in capsys.readouterr().err
 
 
 def test_a_source_sees_what_it_learned_from(prepared, tmp_path):
@@ -78,9 +60,3 @@ def test_a_source_sees_what_it_learned_from(prepared, tmp_path):
         found.append(np.load(FeatureFiles(tmp_path / name, spec, 6, "MG-SCR").path("probe")))
     assert found[0].shape == found[1].shape
     assert not np.allclose(*found)
-
-
-@pytest.mark.parametrize("text", ["speed", "turned+turned", "+"])
-def test_unknown_inputs(text, prepared, tmp_path, capsys):
-    assert run("simmc", *words_for(prepared, tmp_path), "--input", text) == 2
-    assert "joined by +" in capsys.readouterr().err

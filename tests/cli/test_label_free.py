@@ -8,8 +8,8 @@ without naming anybody stays: the windows, their order and the numbers of their 
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,18 @@ import numpy as np
 import pytest
 import torch
 
-from simmc import cli
 from simmc.data import specs
 from simmc.data.skeletons import KINECT_V1
 from simmc.data.store import write_dataset
-from simmc.engine import run as training
+from simmc.engine.run import plan_stages
+from simmc.engine.training import Training
+from simmc.methods import registry
 from simmc.methods.simmc_uf import UNLABELLED
 from simmc.methods.sources import SOURCES
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
-from simmc.settings import UnlabelledSettings, resolve
+from simmc.scoring.match import RATES
+from simmc.settings import resolve
 from tests.cli.conftest import TWIN, assert_same_state, read_json, run
 
 PERSONS, TRACKS, WINDOWS, LENGTH = 5, 3, 5, 6
@@ -36,7 +38,8 @@ NEIGHBORS = ("--k1", 6, "--k2", 2)
 CLUSTERING = (*NEIGHBORS, "--eps", 0.6, "--epochs", 6)  # these have a choice of epochs
 RULES = ("off", "all")  # of class sampling: without identities, and with them in the first training
 # what may differ in metrics.jsonl: it is shown, and nothing uses it
-DIAGNOSTICS = ("mi", "ami", "seconds", "top1", "top5", "top10", "mAP", "mINP", "levels")
+COUNTS = ("probes", "unmatched", "averaged")
+DIAGNOSTICS = (*RATES, *COUNTS, "mi", "ami", "seconds", "levels")
 # command -> what makes a training small, one entry for each way in which it learns
 LEARNS: dict[str, list[tuple[object, ...]]] = {
     "simmc": [CLUSTERING],
@@ -59,15 +62,22 @@ CASES = [
 ]
 
 
-def methods() -> Iterator[training.Method]:
-    """Every method of every command that has numbers of a label-free training."""
-    for module in sorted({place.partition(":")[0] for place, _ in cli.COMMANDS.values()}):
-        for value in vars(importlib.import_module(module)).values():
-            if isinstance(value, training.Method) and "label_free" in value.protocols:
-                yield value
+METHODS = {
+    name: method
+    for name, method in registry.METHODS.items()
+    if "label_free" in method.protocols(method.settings.of())
+}
 
 
-METHODS = {method.settings.COMMAND: method for method in methods()}
+def uses_identities(settings: Any) -> bool:
+    """Whether identities decide what is learned from, or in which batches; the engine is not asked.
+
+    Learning the gallery counts too: its windows are those that probes are matched against.
+    """
+    sampled = settings.windows.balances_classes(settings.place.dataset)
+    batches = getattr(settings, "lcl_batches", "") == "person" and settings.lambda_C > 0
+    pretext = getattr(settings, "pretext", None)
+    return sampled or batches or (pretext is not None and pretext.train_on != "train")
 
 
 def walk(
@@ -108,6 +118,7 @@ class Runs:
     def __init__(self, home: Path) -> None:
         self.home = home
         self._made: dict[object, RunDirectory] = {}
+        self.label_free: dict[RunDirectory, list[Any]] = {}  # settings of trainings that serve it
         for name in self.NAMES:
             write_dataset(self.data_root(name), "mine", skeleton=KINECT_V1, **sets(name != "data"))
 
@@ -127,9 +138,35 @@ class Runs:
         key = (name, command, flags)
         if key not in self._made:
             own = f"run{len(self._made)}"
-            assert run(command, *self.place(name), *SIZE, *flags, "--run", own) == 0
-            self._made[key] = RunDirectory(self.data_root(name) / "runs" / "mine" / "probe" / own)
+            made = RunDirectory(self.data_root(name) / "runs" / "mine" / "probe" / own)
+            with noted() as self.label_free[made]:
+                assert run(command, *self.place(name), *SIZE, *flags, "--run", own) == 0
+            self._made[key] = made
         return self._made[key]
+
+
+@contextmanager
+def noted() -> Iterator[list[Any]]:
+    """The settings with which trainings for the label-free numbers begin meanwhile."""
+    begin, found = Training.__init__, []
+
+    def noting(
+        training: Any,
+        settings: Any,
+        data: Any,
+        seeds: Any,
+        runtime: Any,
+        protocols: Any,
+        *rest: Any,
+        **more: Any,
+    ) -> None:
+        if "label_free" in protocols:
+            found.append(settings)
+        begin(training, settings, data, seeds, runtime, protocols, *rest, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Training, "__init__", noting)
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +195,9 @@ def assert_no_influence(one: RunDirectory, other: RunDirectory) -> None:
     rows = [place.read_metrics() for place in (a, b)]
     kept = [[{k: v for k, v in row.items() if k not in DIAGNOSTICS} for row in own] for own in rows]
     assert kept[0] == kept[1]
-    assert kept[0][0]["steps"] > 0
+    epochs = one.read_config()["settings"]["epochs"]
+    assert [row["epoch"] for row in kept[0]] == list(range(epochs + 1))
+    assert all(row["steps"] > 0 for row in kept[0][:-1])
     found = [made.read_results()["protocols"]["label_free"] for made in (one, other)]
     assert found[0]["epoch"] == found[1]["epoch"] == pair[0]["epoch"]
     assert found[0]["mAP"] != found[1]["mAP"]  # the tests were others
@@ -166,8 +205,7 @@ def assert_no_influence(one: RunDirectory, other: RunDirectory) -> None:
 
 def test_every_method_with_a_label_free_run_is_here() -> None:
     assert set(METHODS) == set(LEARNS)
-    unlabelled = {name for name, m in METHODS.items() if issubclass(m.settings, UnlabelledSettings)}
-    assert unlabelled == set(METHODS)
+    assert all(hasattr(method.settings.of(), "labels") for method in METHODS.values())
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -181,9 +219,12 @@ def test_identities_and_tests_have_no_influence(
     first, second = (
         resolve(settings, [], stored=made.read_config()).settings for made in (one, place_of(one))
     )
-    assert not second.uses_identities and not second.with_gallery
-    assert (place_of(one) is not one) == first.uses_identities
-    if first.uses_identities:  # so that the data of this test can show an influence
+    assert not uses_identities(second)
+    for made in (one, other):
+        (begun,) = runs.label_free[made]  # what is stored is what was trained
+        assert not uses_identities(begun)
+    assert (place_of(one) is not one) == uses_identities(first)
+    if uses_identities(first):  # so that the data of this test can show an influence
         states = [checkpoints.load(made.last)["network"] for made in (one, other)]
         assert any(not torch.equal(states[0][name], states[1][name]) for name in states[0])
 
@@ -191,7 +232,7 @@ def test_identities_and_tests_have_no_influence(
 @pytest.mark.parametrize("source", SOURCES)
 def test_nor_have_they_on_simmc_over_the_features_of_a_source(source: str, runs: Runs) -> None:
     """Where a source trained with identities first, the features are those of its second run."""
-    command = SOURCES[source]
+    command = SOURCES[source].command
     for made, name in zip(
         runs(command, *LEARNS[command][0], "--class_sampling", "all"), Runs.NAMES, strict=True
     ):
@@ -215,11 +256,15 @@ def test_published_settings_have_one_training_for_the_label_free_numbers(
     for spec in specs.DATASETS.values():
         flags = ["--dataset", spec.name, "--probe", spec.probes[0], "--fidelity", fidelity]
         settings = resolve(method.settings, flags).settings
-        (leg,) = serving(method, settings)
-        assert not leg.uses_identities and not leg.with_gallery
+        (stage,) = (
+            stage
+            for _, stage, protocols in plan_stages(method, settings)
+            if "label_free" in protocols
+        )
+        assert not uses_identities(stage)
 
 
-@pytest.mark.parametrize("command", sorted(SOURCES.values()))
+@pytest.mark.parametrize("command", sorted(source.command for source in SOURCES.values()))
 def test_a_training_on_the_gallery_has_no_label_free_numbers(command: str, runs: Runs) -> None:
     flags = (*TWO, "--train_on", "train_gallery", "--class_sampling", "off")
     made = runs.trained("data", command, *flags)
@@ -238,9 +283,3 @@ def test_data_that_identities_chose_are_named(
     runs.trained("data", "trackmc", *TWO, "--k1", 6, "--k2", 2, "--stress", stress)
     said = capsys.readouterr()
     assert ("identities decided which windows" in said.out + said.err) == named
-
-
-def serving(method: training.Method, settings: Any) -> list[Any]:
-    """Settings of the trainings that serve the label-free protocol."""
-    legs = training.plan_legs(method, settings)
-    return [leg for _, leg, protocols in legs if "label_free" in protocols]

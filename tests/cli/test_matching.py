@@ -7,7 +7,7 @@ import pytest
 
 from simmc.reports import results
 from simmc.runs.directory import RunDirectory
-from tests.cli.conftest import QUICK, contents, read_json, run, words_for
+from tests.cli.conftest import QUICK, contents, read_json, run, without_recordings, words_for
 from tests.cli.test_finetune import export_coordinates
 from tests.cli.test_finetune import words_for as finetune_words
 
@@ -163,41 +163,10 @@ def test_walks_of_one_view(trained):
 
 def test_data_without_recordings(trained, prepared, tmp_path, refused):
     made = trained("simmc")
-    root, copy = prepared("KGBD"), tmp_path / "windows alone"
-    for path in (root / "KGBD").rglob("*"):
-        if path.is_file() and not path.name.startswith("recording_"):
-            target = copy / path.relative_to(root)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(path.read_bytes())
+    copy = without_recordings(prepared("KGBD"), tmp_path / "windows alone")
     words = [*made.words, "--mode", "Eval", "--data_root", copy]
     refused("simmc", *words, "--walk", "all", said=["--walk all", "Preprocess.py", "recording_"])
     assert run("simmc", *words, "--rerank", "on") == 0
-
-
-@pytest.mark.parametrize(
-    ("flags", "said"),
-    [
-        (["--rerank", "on"], ["--rerank on", "--mode Eval"]),
-        (["--walk", "all"], ["--walk all", "--mode Eval"]),
-        (["--expand", 5, "--mode", "Train"], ["--expand 5", "--mode Eval"]),
-        (["--rerank", "maybe"], ["--rerank 'maybe'", "off or on"]),
-        (["--rerank_k1", 30], ["--rerank_k1 30", "--rerank on"]),
-        (["--rerank_lambda", 0.5], ["--rerank_lambda 0.5", "--rerank on"]),
-        (["--rerank_lambda", 2], ["--rerank_lambda '2'", "from 0 to 1"]),
-        (["--rerank_k2", 0], ["--rerank_k2 '0'"]),
-        (["--expand", -1], ["--expand '-1'"]),
-        (["--expand_alpha", 2], ["--expand_alpha 2", "--expand K"]),
-        (["--expand_gallery", "on"], ["--expand_gallery on", "--expand K"]),
-        (["--walk", "some"], ["--walk 'some'", "all or a whole number"]),
-    ],
-)
-def test_what_cannot_be(flags, said, prepared, tmp_path, refused):
-    refused("trackmc", *words_for(prepared, tmp_path), *flags, said=said)
-
-
-def test_what_classifies_does_not_match(prepared, tmp_path, refused):
-    words = words_for(prepared, tmp_path)
-    refused("recognition", *words, "--mode", "Eval", "--rerank", "on", said="no flag --rerank")
 
 
 def test_help_tells_of_them(capsys):

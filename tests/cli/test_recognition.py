@@ -3,9 +3,9 @@
 import re
 
 import pytest
-from simmc.cli.recognition import CLASSIFYING, MATCHING
 
-from simmc.cli import console
+from simmc.cli.console import CONSOLE
+from simmc.methods.registry import METHODS
 from tests.cli.conftest import run
 
 # values that a head judges of 20 joints and six frames, as the papers' presets have the encoders
@@ -49,9 +49,13 @@ def test_the_size_follows_the_run_that_is_built_upon(prepared, tmp_path, capsys)
     assert "simmc sgela, not of AGE" in err and "simmc age with --encoder_run" in err
 
 
-@pytest.mark.parametrize("method", [CLASSIFYING, MATCHING])
-def test_a_run_says_which_protocols_it_serves(method):
-    said = console.leg_title(method.protocols, method.explained)
-    names = re.findall(r"the ([\w-]+) protocol: the ", said)
-    assert names == [name.replace("_", "-") for name in method.protocols]
+@pytest.mark.parametrize("score", ["classify", "match"])
+def test_a_run_says_which_protocols_it_serves(score, capsys):
+    method = METHODS["recognition"]
+    protocols = method.protocols(method.settings.of(score=score))
+    CONSOLE.stage(protocols, method.explained)
+    said = capsys.readouterr().out
+    assert re.findall(r"the ([\w-]+) protocol: the ", said) == [
+        p.replace("_", "-") for p in protocols
+    ]
     assert "the the" not in said

@@ -5,35 +5,10 @@ import csv
 import numpy as np
 import pytest
 
-from simmc.methods.sgela import AgeSettings, SgelaSettings
 from simmc.reports import results, tables
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
-from simmc.settings import resolve
-from tests.cli.conftest import SMALL, TWIN, assert_same_run, latest, metrics_of, run, words_for
-from tests.conftest import ROOT
-
-DATASETS = ("IAS", "BIWI", "KS20", "KGBD", "CASIA_B")
-
-
-@pytest.mark.parametrize(
-    ("dataset", "probe"),
-    [
-        *(("IAS", "A"), ("IAS", "B"), ("BIWI", "Walking"), ("BIWI", "Still")),
-        *(("KS20", "probe"), ("KS20", "0.30"), ("KGBD", "probe")),
-        *(("CASIA_B", name) for name in ("nm.nm", "bg.bg", "cl.cl", "cl.nm", "bg.nm")),
-    ],
-)
-def test_every_dataset_and_probe(dataset, probe, prepared, tmp_path):
-    words = [*words_for(prepared, tmp_path, dataset, probe), *SMALL]
-    command = "age" if probe in ("B", "Still", "bg.bg") else "sgela"
-    assert run(command, *words, "--epochs", 1) == 0
-    found = latest(tmp_path, command, dataset, probe).read_results()
-    assert found["method"] == command.upper()
-    for figures in found["protocols"].values():  # one training, so one set of weights
-        assert figures["epoch"] == 1 and set(figures["kinds"]) == {"mean", "sc", "last"}
-        assert 0 <= figures["top1"] <= figures["cmc"][-1] <= 1
-    assert found["settings"]["root"] == ("first" if dataset == "CASIA_B" else "none")
+from tests.cli.conftest import SMALL, TWIN, file_names, latest, metrics_of, run, words_for
 
 
 def test_a_run_and_what_it_leaves(prepared, tmp_path, capsys):
@@ -41,7 +16,7 @@ def test_a_run_and_what_it_leaves(prepared, tmp_path, capsys):
     out = capsys.readouterr().out
     made = latest(tmp_path, "sgela")
     assert made.path.name == "sgela_f6_released_seed0"
-    assert {path.name for path in made.path.iterdir()} == {
+    assert file_names(made) == {
         *("config.json", "metrics.jsonl", "results.json"),
         *("best.pt", "label_free.pt", "last.pt"),
         *("probes_paper.npz", "probes_label_free.npz"),
@@ -91,72 +66,6 @@ def test_plus_with_own_data_is_three_trainings(prepared, tmp_path):
     home = tmp_path / "KGBD" / "probe"
     a, b = (checkpoints.load(home / name / "best.pt")["network"] for name in ("all", "named"))
     assert all((a[key] == b[key]).all() for key in a)
-
-
-def test_continued_and_scored_again(prepared, tmp_path, capsys):
-    words = [*words_for(prepared, tmp_path), *SMALL, "--eval_every", 1]
-    for command in ("age", "sgela"):
-        assert run(command, *words, "--run", f"whole_{command}", "--epochs", 2) == 0
-        assert run(command, *words, "--run", f"parts_{command}", "--epochs", 1) == 0
-        assert run(command, *words, "--run", f"parts_{command}", "--epochs", 2, "--resume") == 0
-        whole, parts = (
-            RunDirectory(tmp_path / "KGBD" / "probe" / f"{name}_{command}")
-            for name in ("whole", "parts")
-        )
-        assert_same_run(whole, parts)
-        capsys.readouterr()
-        assert run(command, *words, "--mode", "Eval", "--run", f"whole_{command}") == 0
-        shown = capsys.readouterr().out
-        for figures in whole.read_results()["protocols"].values():
-            assert f"{100 * figures['top1']:.2f}" in shown
-
-
-@pytest.mark.parametrize(
-    ("command", "flags", "said"),
-    [
-        ("sgela", ["--task", "rec"], ["--task 'rec'", "rev_rec, pred, sort", "plus"]),
-        ("sgela", ["--task", "pred+pred"], ["--task 'pred+pred'"]),
-        ("sgela", ["--interval", 8], ["--interval 8", "--batch_size 8", "1 to 7"]),
-        ("sgela", ["--tau", 0], ["--tau '0'"]),
-        ("sgela", ["--kind", "frames"], ["--kind 'frames'", "mean, sc, last"]),
-        ("sgela", ["--attention", "full"], ["--attention 'full'", "locality"]),
-        ("age", ["--task", "pred"], ["no flag --task"]),
-        ("age", ["--tau", 0.1], ["no flag --tau"]),
-        ("age", ["--D", 0], ["--D '0'"]),
-        ("age", ["--resume"], ["there is no run in"]),
-    ],
-    ids=str,
-)
-def test_what_cannot_be(command, flags, said, prepared, tmp_path, capsys):
-    assert run(command, *words_for(prepared, tmp_path), *SMALL, *flags) == 2
-    err = capsys.readouterr().err
-    assert "Traceback" not in err
-    for text in said:
-        assert text in err
-
-
-def test_the_published_sizes(capsys):
-    for command, dataset, size in (
-        *(("age", "KGBD", "7.10M"), ("age", "KS20", "7.15M")),
-        *(("sgela", "KGBD", "8.47M"), ("sgela", "KS20", "8.52M")),
-    ):
-        assert run(command, "--dataset", dataset, "--model_size", 1) == 0
-        assert size in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("budget", ["full", "cpu"])
-@pytest.mark.parametrize("dataset", DATASETS)
-@pytest.mark.parametrize(("command", "settings"), [("age", AgeSettings), ("sgela", SgelaSettings)])
-def test_presets(command, settings, dataset, budget):
-    path = ROOT / "configs" / command / f"{dataset}.toml"
-    typed = path.read_text().splitlines()[0].partition(f"simmc {command} ")[2].split()
-    found = resolve(settings, [*typed, "--budget", budget])
-    assert found.settings.place.dataset == dataset
-    for key in ("length", *(["tau"] if command == "sgela" else [])):
-        assert found.origin[key] == f"preset {dataset}.toml"
-    assert found.origin["epochs"].startswith(f"preset {dataset}.toml")
-    published = {"KGBD": 150, "CASIA_B": 100}.get(dataset, 400)
-    assert (found.settings.training.epochs == published) == (budget == "full")
 
 
 @pytest.fixture(scope="module")

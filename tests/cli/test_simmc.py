@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 
-from simmc.engine import run as command
+from simmc.cli.console import Console
 from simmc.methods import simmc as method
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
@@ -18,6 +18,7 @@ from tests.cli.conftest import (
     TWIN,
     assert_same_run,
     contents,
+    file_names,
     metrics_of,
     read_json,
     results_of,
@@ -30,8 +31,7 @@ from tests.conftest import ROOT
 
 def test_files_of_a_run(train, capsys):
     made = train("--epochs", 2, "--fidelity", "exact")
-    names = {path.name for path in made.path.iterdir()}
-    assert names == {
+    assert file_names(made) == {
         *("config.json", "metrics.jsonl", "results.json"),
         *("best.pt", "label_free.pt", "last.pt"),
         *("probes_paper.npz", "probes_label_free.npz"),
@@ -105,7 +105,7 @@ def test_patience_ends_a_run(train):
     made = train("--epochs", 50, "--patience", 2, dataset="KGBD", root="short")
     records = made.read_metrics()
     assert records[-1]["epoch"] < 50
-    chosen = [made.read_results()["protocols"][name]["epoch"] for name in command.PROTOCOLS]
+    chosen = [made.read_results()["protocols"][name]["epoch"] for name in ("paper", "label_free")]
     assert records[-1]["epoch"] == max(chosen) + 1  # the better epoch is the first of the two
 
 
@@ -176,7 +176,7 @@ def killed(whole, where, folder):
     script = f"""
 import os, signal, sys
 from simmc import cli
-from simmc.runs import atomic
+from simmc import files
 from simmc.runs.directory import RunDirectory
 
 def die():
@@ -199,7 +199,7 @@ def half_written(handle):
         die()
     fsync(handle)
 
-RunDirectory.append_metrics, atomic.os.fsync = append_metrics, half_written
+RunDirectory.append_metrics, files.os.fsync = append_metrics, half_written
 sys.exit(cli.run("simmc", sys.argv[1:]))
 """
     stored = whole.read_config()["settings"]
@@ -272,9 +272,9 @@ def test_a_kill_in_the_second_training_repeats_nothing_of_the_first(train, monke
 def evaluated(monkeypatch):
     """Runs --mode Eval; what it found."""
     found = []
-    shown = command.console.results
+    shown = Console.results
     monkeypatch.setattr(
-        command.console, "results", lambda f, *rest: (found.append(f), shown(f, *rest))
+        Console, "results", lambda c, f, *rest: (found.append(f), shown(c, f, *rest))
     )
 
     def evaluate(made, *flags):
@@ -296,7 +296,7 @@ def test_eval_repeats_the_numbers_of_the_training(fidelity, train, evaluated):
     found = evaluated(made, "--eval_sqrt", "clamp")
     assert found["protocols"] == read_json(made.results_path)["protocols"]
     released = evaluated(made)["protocols"]
-    for name in command.PROTOCOLS:  # rounding alone tells the two ways of taking roots apart
+    for name in ("paper", "label_free"):  # rounding alone tells the two ways of taking roots apart
         assert released[name]["mAP"] == pytest.approx(found["protocols"][name]["mAP"], abs=0.02)
 
 
@@ -313,22 +313,13 @@ def test_the_raw_coordinates_are_a_setting(train, evaluated):
     found = made.read_results()
     assert found["protocols"]["paper"] == found["protocols"]["label_free"]
     assert 0 < found["protocols"]["paper"]["top1"] <= 1
-    assert {path.name for path in made.path.iterdir()} == {
+    assert file_names(made) == {
         *("config.json", "results.json", "probes_paper.npz", "probes_label_free.npz"),
     }
     assert evaluated(made)["protocols"] == found["protocols"]
 
 
 # what needs no run
-
-
-def test_model_size_of_the_paper(capsys):
-    assert run("simmc", "--model_size", 1, "--dataset", "KS20") == 0
-    out = capsys.readouterr().out
-    assert "151,040 parameters (0.15M)" in out
-    assert "0.98 GFLOP" in out
-    assert run("simmc", "--model_size", 1, "--dataset", "KGBD") == 0
-    assert "147,200 parameters" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")

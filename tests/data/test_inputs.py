@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from simmc.data.experiment import inputs
+from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.skeletons import CASIA_14, KINECT_V1, KINECT_V2, SKELETONS, Skeleton
 from simmc.data.synthetic import walkers
 from simmc.errors import UserError
@@ -96,6 +97,21 @@ def test_heading_is_the_mean_of_the_lines_within_45_degrees_of_their_medoid(degr
     assert found == pytest.approx([expected])
 
 
+def test_a_line_in_another_direction_never_decides_whatever_rounding_makes_of_it():
+    """The product of a unit vector with itself may exceed 1, which has no angle."""
+    for degrees in range(360):
+        back = degrees + 180
+        found = inputs.heading(lines(*at(degrees, back - 5, back, back + 5)), SHOULDERS)
+        assert np.cos(found - math.radians(back)) == pytest.approx([1.0])
+
+
+def test_bones_of_no_length_have_no_angle():
+    chain = Skeleton("chain", ("a", "b", "c"), "a", (("a", "b"), ("b", "c")), (), ())
+    windows = np.zeros((1, 1, 3, 3))
+    windows[..., 2, 0] = 1.0  # a and b are one point
+    assert (inputs.angles(windows, chain) == 0).all()
+
+
 def test_long_lines_count_no_more_than_short_ones():
     found = inputs.heading(lines(*at(0, 0, length=0.1), *at(40, length=2.0)), SHOULDERS)
     assert found == pytest.approx(inputs.heading(lines(*at(0, 0, 40)), SHOULDERS))
@@ -154,7 +170,8 @@ def test_motion_is_the_step_to_the_next_frame():
     found = inputs.motion(windows, KINECT_V1).reshape(windows.shape)
     np.testing.assert_allclose(found[:, :-1], turned[:, 1:] - turned[:, :-1])
     np.testing.assert_array_equal(found[:, -1], found[:, -2])
-    assert (inputs.motion(windows[:, :1], KINECT_V1) == 0).all()
+    still = inputs.motion(windows[:, :1], KINECT_V1)
+    assert still.shape == (5, 1, 60) and (still == 0).all()
 
 
 def test_inputs_stand_side_by_side():
@@ -166,6 +183,13 @@ def test_inputs_stand_side_by_side():
     )
     plain = inputs.frames(windows, KINECT_V1, ("joints",))
     np.testing.assert_array_equal(plain, windows.reshape(5, 6, 60))
+
+
+@pytest.mark.parametrize("names", [("joints",), ("turned", "bones"), ("distances", "motion")])
+def test_width_is_that_of_the_frames(names):
+    windows = walked(KINECT_V1).astype(np.float32)
+    found = inputs.frames(windows, KINECT_V1, names)
+    assert inputs.width(KINECT_V1, names) == found.shape[2]
 
 
 def test_blocks_of_windows_do_not_matter(monkeypatch):
@@ -187,6 +211,7 @@ def test_every_sensor_has_every_input(name):
 def test_texts():
     assert inputs.parts_of("joints") == ("joints",)
     assert inputs.parts_of("Turned + distances") == ("turned", "distances")
+    assert inputs.parts_of("+".join(inputs.INPUTS)) == tuple(inputs.INPUTS)
     for wrong in ("", "turned+", "speed", "turned+turned"):
         with pytest.raises(UserError, match="--input"):
             inputs.parts_of(wrong)
@@ -201,3 +226,38 @@ def test_skeletons_without_the_joints_or_bones():
         with pytest.raises(UserError, match="needs bones"):
             inputs.frames(windows, mine, (name,))
     assert inputs.frames(windows, mine, ("distances",)).shape == (1, 2, 1)
+
+
+def experiment(factor: float = 1.0) -> Experiment:
+    """Training windows, probes and a gallery of generated walkers, made larger by a factor."""
+    windows = (factor * walked(KINECT_V1, 6)).astype(np.float32)
+    splits = [Split(part, np.arange(2), None) for part in np.split(windows, 3)]
+    return Experiment(*splits, [0, 1], [0, 1], False, KINECT_V1, [], None)
+
+
+def test_joints_stay_as_they_are():
+    data = experiment()
+    assert inputs.described(data, ("joints",), 0.3) is data
+    assert not inputs.is_measured(("joints",)) and not inputs.is_measured(["turned"])
+    assert inputs.is_measured(("bones",)) and inputs.is_measured(("joints", "turned"))
+
+
+def test_turned_joints_stay_in_metres():
+    data = experiment()
+    for like in (None, experiment(3.0)):
+        found = inputs.described(data, ("turned",), 0.3, like)
+        for role in ("train", "probe", "gallery"):
+            expected = inputs.turn(getattr(data, role).windows, KINECT_V1)
+            np.testing.assert_array_equal(getattr(found, role).windows, expected)
+
+
+@pytest.mark.parametrize("like", [None, experiment(3.0)], ids=["own", "another"])
+def test_measures_have_the_scale_of_the_training_frames_or_of_another_training(like):
+    data = experiment()
+    found = inputs.described(data, ("distances",), 0.3, like)
+    frames = inputs.distances((like or data).train.windows, KINECT_V1).reshape(-1, 190)
+    mean, spread = frames.mean(0), frames.std(0)
+    for role in ("train", "probe", "gallery"):
+        raw = inputs.distances(getattr(data, role).windows, KINECT_V1)
+        expected = np.where(spread > 1e-5, (raw - mean) * 0.3 / np.maximum(spread, 1e-5), 0)
+        np.testing.assert_allclose(getattr(found, role).windows, expected, rtol=1e-3, atol=1e-3)

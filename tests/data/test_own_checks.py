@@ -332,7 +332,9 @@ def test_joints_count_and_not_the_name(tmp_path: Path) -> None:
 def test_joints_in_kgbd_s_order_are_read_by_their_own_names(tmp_path: Path) -> None:
     store.write_dataset(tmp_path, "mine", own(20), KGBD_FILE)
     for order in ("raw", "mapped"):
-        found = load_experiment(Request(tmp_path, "mine", 8, "probe", kgbd_order=order, root="none", part_batches="keep", shuffle=False), rng=np.random.default_rng(0))  # fmt: skip
+        how = {"root": "none", "part_batches": "keep", "shuffle": False}
+        request = Request(tmp_path, "mine", 8, "probe", kgbd_order=order, **how)
+        found = load_experiment(request, rng=np.random.default_rng(0))
         assert found.skeleton.joints == KGBD_FILE.joints
         assert (found.train.windows == own(20)["train"][0].astype(np.float32)).all()
 

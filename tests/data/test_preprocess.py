@@ -16,6 +16,7 @@ from simmc import cli
 from simmc.cli import preprocess as command
 from simmc.data import preprocess, specs, store, windows
 from simmc.data.experiment import load as loaders
+from simmc.data.experiment.load import Request
 from simmc.data.raw import biwi, kgbd, write
 from simmc.data.recordings import ReadOptions, Recording
 from simmc.errors import UserError

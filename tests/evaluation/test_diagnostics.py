@@ -99,6 +99,14 @@ def test_tightness_of_points_is_infinite_and_of_nothing_refused():
         tightness_looseness(np.eye(3), np.arange(2))
 
 
+def test_a_feature_of_zeros_is_like_no_class():
+    features = np.array([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]])
+    tightness, looseness = tightness_looseness(features, np.array([0, 0, 1]))
+    # distances to the centres: 0 and 1 of the first, 1 and 1 of zeros, 1 and 0 of the last
+    assert tightness == pytest.approx((0.5 + 1 + 1 + 0) / 4 / ((0.5 + 0) / 2))
+    assert looseness == pytest.approx(0.5 / ((0.5 + 1 + 1 + 0) / 4))
+
+
 def test_summary_of_a_clustering():
     labels = np.array([0, 0, 0, -1, 2, 2, -1, 5])
     assert cluster_summary(labels) == ClusterSummary(3, 2, 3, 2.0)

@@ -179,6 +179,7 @@ def test_by_hand():
     np.testing.assert_allclose(result.average_precision, [(1 + 2 / 3) / 2, 1 / 2, 1 / 4, np.nan])
     np.testing.assert_allclose(result.inverse_negative_penalty, [2 / 3, 1 / 2, 1 / 4, np.nan])
     np.testing.assert_allclose(result.cmc(5), [1 / 4, 2 / 4, 2 / 4, 3 / 4, 3 / 4])
+    assert result.cmc(1) == [result.top(1)]
     assert (result.top(1), result.top(2), result.top(10)) == (0.25, 0.5, 0.75)
     assert result.unmatched == 1
     assert result.map == pytest.approx((5 / 6 + 1 / 2 + 1 / 4) / 3)

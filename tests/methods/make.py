@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from simmc.engine.epochs import EpochTraining
-from simmc.engine.loop import train
 
 from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.skeletons import Skeleton
+from simmc.engine.training import Training, train
 from simmc.methods.simmc import SimMC, SimMCSettings
 from simmc.models.optimizer import FlatAdam
+from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import generators
+from simmc.runs.runtime import Runtime, generators
 
+CPU = Runtime(torch.device("cpu"), 1)
 LENGTH, JOINTS = 6, 5
 NAMES = ("hip", "left_hand", "right_hand", "left_foot", "right_foot")
 SKELETON = Skeleton("five", NAMES, "hip", (), (), ())
@@ -69,7 +70,7 @@ def training(
     """A training about to begin."""
     chosen = settings(**changes)
     runtime = Runtime(torch.device(device), 1)
-    return SimMC(chosen, data or experiment(), generators(chosen.seed), runtime, protocols)
+    return SimMC(chosen, data or experiment(), generators(chosen.common.seed), runtime, protocols)
 
 
 def in_double(made: SimMC) -> SimMC:
@@ -85,7 +86,7 @@ def exchanged(data: Experiment, role: str, **changes: np.ndarray) -> Experiment:
     return replace(data, **{role: replace(getattr(data, role), **changes)})
 
 
-def weights_of(training: EpochTraining) -> dict[str, torch.Tensor]:
+def weights_of(training: Training[Any]) -> dict[str, torch.Tensor]:
     """A copy of the network's weights."""
     return {name: w.detach().clone() for name, w in training.network.state_dict().items()}
 
@@ -97,7 +98,7 @@ def assert_equal_weights(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor])
         assert torch.equal(a[name], b[name]), name
 
 
-def run_all(training: EpochTraining, folder: Path | None = None) -> list[dict[str, Any]]:
+def run_all(training: Training[Any], folder: Path | None = None) -> list[dict[str, Any]]:
     """Trains to the end, with the files of a run where a folder is given; the records."""
     records: list[dict[str, Any]] = []
     if folder:
@@ -105,6 +106,24 @@ def run_all(training: EpochTraining, folder: Path | None = None) -> list[dict[st
     while not training.done:
         records.append(training.run_epoch()[0])
     return records
+
+
+def assert_continues(begun: Callable[[], Training[Any]], folder: Path, at: int = 2) -> None:
+    """A training that is continued from its checkpoint before epoch `at` is the whole one."""
+    whole, first, second = begun(), begun(), begun()
+    records = run_all(whole)
+    for _ in range(at):
+        first.run_epoch()
+    path = folder / "last.pt"
+    checkpoints.save(path, first.state())
+    second.restore(checkpoints.load(path), path)
+    assert second.selectors == first.selectors
+    assert without_seconds(run_all(second)) == without_seconds(records[at:])
+    assert second.selectors == whole.selectors
+    assert_equal_weights(weights_of(second), weights_of(whole))
+    states = (made.optimizer.state_dict() for made in (second, whole))
+    torch.testing.assert_close(*states, rtol=0, atol=0)
+    assert second.seeds.state() == whole.seeds.state()
 
 
 def without_seconds(records: list[dict[str, Any]]) -> list[dict[str, Any]]:

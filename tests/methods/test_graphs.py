@@ -1,30 +1,26 @@
 """The recipes of MG-SCR and SM-SGE against losses worked out subsequence by subsequence."""
 
-from __future__ import annotations
-
 import copy
 import math
 
 import numpy as np
 import pytest
 import torch
-from simmc.methods.graphs import drawn_positions
 
 from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.graph_levels import GRAPH_LEVELS, skeleton_graph
-from simmc.data.skeletons import CASIA_14, KINECT_V1, KINECT_V2
+from simmc.data.skeletons import CASIA_14
 from simmc.errors import UserError
 from simmc.methods import mgscr, smsge
+from simmc.methods.graph_training import drawn_positions, shuffles_graphs
 from simmc.methods.mgscr import MGSCRSettings
 from simmc.methods.smsge import SMSGESettings
-from simmc.methods.sources import find_source
 from simmc.models.smsge import coarser
 from simmc.models.subsequences import misplaced_subsequences
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import generators
+from simmc.runs.runtime import generators
+from tests.methods import make
 from tests.reference import graphs as literal
 
-CPU = Runtime(torch.device("cpu"), 1)
 LENGTH = 4
 SMALL = {"dataset": "CASIA_B", "probe": "nm.nm", "H": 4, "length": LENGTH, "class_sampling": "off"}
 RECIPES = {
@@ -46,8 +42,8 @@ def experiment(n=12, seed=0):
 
 def training(name, seed=0, **changes):
     recipe, settings = RECIPES[name]
-    chosen = settings(**SMALL | {"batch_size": 4, "epochs": 3} | changes)
-    return recipe(chosen, experiment(), generators(seed), CPU, ("paper", "label_free"))
+    chosen = settings.of(**SMALL | {"batch_size": 4, "epochs": 3} | changes)
+    return recipe(chosen, experiment(), generators(seed), make.CPU, ("paper", "label_free"))
 
 
 def exact(made):
@@ -74,11 +70,11 @@ def test_drawn_positions():
 @both
 def test_frames_are_drawn_once_or_for_each_batch(name):
     once, anew = training(name), training(name, sampled_frames="batch")
-    assert once.positions is not None and anew.positions is None
     frames = LENGTH - 1 if name == "mgscr" else LENGTH
-    assert [len(p) for p in once.positions] == list(range(1, frames + 1))
-    assert {t for p in once.positions for t in p} <= set(range(frames))
-    assert once.positions == training(name).positions
+    positions = once.positions.next()
+    assert [len(p) for p in positions] == list(range(1, frames + 1))
+    assert {t for p in positions for t in p} <= set(range(frames))
+    assert positions == once.positions.next() == training(name).positions.next()
     before = once.seeds.masks.bit_generator.state["state"]
     once.run_epoch()
     assert once.seeds.masks.bit_generator.state["state"] == before
@@ -187,26 +183,16 @@ def test_losses_fall_and_runs_repeat(name):
         if name == "mgscr"
         else {"loss_hyper", "loss_joint", "loss_part", "loss_body"}
     )
-    for _ in range(9):
-        again.run_epoch()
-        other.run_epoch()
-    for one, same in zip(made.network.parameters(), again.network.parameters(), strict=True):
-        assert torch.equal(one, same)
-    assert not torch.equal(made.optimizer.vector, other.optimizer.vector)
+    make.run_all(again), make.run_all(other)
+    make.assert_equal_weights(make.weights_of(made), make.weights_of(again))
+    pairs = zip(made.network.parameters(), other.network.parameters(), strict=True)
+    assert not all(torch.equal(one, different) for one, different in pairs)
 
 
 @both
 @pytest.mark.parametrize("sampled_frames", ["once", "batch"])
-def test_a_state_continues(name, sampled_frames, tmp_path):
-    whole, part = (training(name, sampled_frames=sampled_frames) for _ in range(2))
-    whole.run_epoch()
-    part.run_epoch()
-    later = training(name, sampled_frames=sampled_frames)
-    later.restore(part.state(), tmp_path / "last.pt")
-    for made in (whole, later):
-        made.run_epoch()
-    assert torch.equal(whole.optimizer.vector, later.optimizer.vector)
-    assert whole.seeds.state() == later.seeds.state()
+def test_a_continued_training_is_the_whole_training(name, sampled_frames, tmp_path):
+    make.assert_continues(lambda: training(name, sampled_frames=sampled_frames), tmp_path, at=1)
 
 
 def test_a_window_of_one_frame_leaves_nothing_to_predict():
@@ -214,29 +200,10 @@ def test_a_window_of_one_frame_leaves_nothing_to_predict():
         training("mgscr", length=1)
 
 
-def test_the_order_of_the_windows():
-    sampled = MGSCRSettings.of(**SMALL | {"class_sampling": "all"})
-    assert not sampled.shuffles and sampled.uses_identities
-    assert sampled.without_identities().shuffles
-
-
-@pytest.mark.parametrize(
-    ("source", "dataset", "skeleton", "size"),
-    [
-        ("MG-SCR", "KS20", KINECT_V2, (200, 347_759)),
-        ("SM-SGE", "IAS", KINECT_V1, (592, 5_582_094)),
-        ("SM-SGE", "KS20", KINECT_V2, (712, 5_729_619)),
-    ],
-)
-def test_sources(source, dataset, skeleton, size):
-    found = find_source(source)
-    assert found.name == source
-    assert found.size(skeleton, dataset)[:2] == size
-    settings = found.settings(dataset="KS20")
-    network = found.new_network(settings, skeleton, torch.Generator())
-    assert network.frames(torch.zeros(2, 3, 3 * skeleton.n_joints)).shape == (2, 3, size[0])
-    assert settings.KINDS == network.KINDS
-
-
-def test_a_source_of_one_s_own_windows_counts_no_head():
-    assert find_source("MG-SCR").size(KINECT_V2, "mine")[1] == 347_759 - 129 * 20
+@pytest.mark.parametrize("recipe", [mgscr, smsge])
+def test_the_order_of_the_windows(recipe):
+    sampled = recipe.SOURCE.settings.of(**SMALL | {"class_sampling": "all"})
+    plain = recipe.METHOD.label_free(sampled)
+    assert plain == sampled.but(class_sampling="off")
+    assert not shuffles_graphs(sampled) and shuffles_graphs(plain)
+    assert recipe.SOURCE.shuffles is shuffles_graphs

@@ -5,24 +5,24 @@ import copy
 import numpy as np
 import pytest
 import torch
-from simmc.engine.loop import train, weights_path
 
 from simmc.clustering import cluster_means
 from simmc.data.body_levels import BODY_LEVELS, body_levels
 from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.skeletons import KINECT_V1
+from simmc.engine.training import train, weights_path
 from simmc.errors import UserError
 from simmc.losses import hard_skeleton_contrast, meta_prototype_contrast
 from simmc.methods import himpc as method
 from simmc.methods.himpc import HiMPCSettings
 from simmc.models.optimizer import FlatAdam
-from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import generators
+from simmc.runs.runtime import generators
+from simmc.scoring.match import MatchRule
 from tests.methods import make
+from tests.methods.make import CPU
 
-CPU = Runtime(torch.device("cpu"), 1)
+RULE = MatchRule()
 SMALL = {"dataset": "KGBD", "H": 8, "M": 2, "batch_size": 16, "epochs": 3, "k1": 10, "k2": 4}
 
 
@@ -164,8 +164,8 @@ def test_levels_are_clustered_and_scored():
     record = made.run_epoch()[0]
     assert all(record[f"clusters_{i}"] > 1 for i in (1, 2, 3))
     assert set(record["levels"]) == set(BODY_LEVELS)
-    assert set(made.candidates) == set(BODY_LEVELS)
-    found = method.retrieve(made.network, made.settings, made.data, CPU, single_levels=True)
+    assert set(made.pseudo.candidates) == set(BODY_LEVELS)
+    found = method.retrieve(made.network, made.settings, made.data, CPU, RULE, single_levels=True)
     parts = {
         level: made.network[level].represent(v)
         for level, v in method.encode(
@@ -192,28 +192,19 @@ def test_no_heads_is_direct_contrast():
 
 
 def test_a_continued_training_is_the_whole_training(tmp_path):
-    whole, first = training(epochs=4), training(epochs=4)
-    records = make.run_all(whole)
-    for _ in range(2):
-        first.run_epoch()
-    path = tmp_path / "last.pt"
-    checkpoints.save(path, first.state())
-    second = training(epochs=4)
-    second.restore(checkpoints.load(path), path)
-    assert make.without_seconds(make.run_all(second)) == make.without_seconds(records[2:])
-    assert torch.equal(second.optimizer.vector, whole.optimizer.vector)
+    make.assert_continues(lambda: training(epochs=4), tmp_path)
 
 
 def test_scoring_the_weights_that_were_kept(tmp_path):
     made, run = training(), RunDirectory(tmp_path)
     train(made, run, lambda record: None)
-    found = method.score(weights_path(run, "paper"), made.settings, made.data, CPU, 5)
+    found = method.score(weights_path(run, "paper"), made.settings, made.data, CPU, RULE).to_dict()
     best = next(r for r in run.read_metrics() if r["epoch"] == found["epoch"])
     assert found["top1"] == best["top1"]
     assert set(found["levels"]) == set(BODY_LEVELS)
     other = made.settings.but(M=3)
     with pytest.raises(UserError, match="--M"):
-        method.score(weights_path(run, "paper"), other, made.data, CPU, 5)
+        method.score(weights_path(run, "paper"), other, made.data, CPU, RULE)
 
 
 def test_an_unknown_level_is_refused():

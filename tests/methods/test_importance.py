@@ -3,17 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from simmc.engine.loop import train, weights_path
-from simmc.scoring.importance import (
-    Clustered,
-    cluster_trained,
-    one_of_each,
-    window_importance,
-)
 
+from simmc.cli.importance import Clustered, cluster_trained, one_of_each, window_importance
+from simmc.engine.training import train, weights_path
 from simmc.methods import himpc as method
 from simmc.runs.directory import RunDirectory
-from tests.methods.test_himpc import CPU, some_labels, training
+from tests.methods.make import CPU
+from tests.methods.test_himpc import some_labels, training
 from tests.reference import hierarchical as literal
 
 CHOSEN = np.array([3, 120, 7, 3, 199])

@@ -1,7 +1,5 @@
 """The recognition stage against literal loops, on a source network of one matrix."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from itertools import chain
 
@@ -14,8 +12,7 @@ from simmc.errors import UserError
 from simmc.methods import recognition
 from simmc.methods.recognition import CLASSIFIED, MATCHED, Recognition, RecognitionSettings
 from simmc.models.optimizer import FlatAdam
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import generators
+from simmc.runs.runtime import generators
 from tests.methods import make
 from tests.methods.dummy_source import DummySource
 
@@ -33,8 +30,7 @@ def source(seed: int = 0) -> DummySource:
 
 def training(data=None, protocols=CLASSIFIED, **changes) -> Recognition:
     data = make.experiment() if data is None else data
-    runtime = Runtime(torch.device("cpu"), 1, [])
-    return Recognition(settings(**changes), data, generators(0), runtime, protocols, source())
+    return Recognition(settings(**changes), data, generators(0), make.CPU, protocols, source())
 
 
 def losses_by_hand(made: Recognition, how: str) -> list[torch.Tensor]:
@@ -186,23 +182,3 @@ def test_views_that_the_source_has_not():
     made = source()
     with pytest.raises(UserError, match="ap, sc, prefix"):
         recognition.chosen_views(made, settings(views="lstm"))
-
-
-def test_checkpoints_by_time():
-    made = training(epochs=3, checkpoint_seconds=1000)
-    due, kept = [], []
-    while not made.done:
-        made.run_epoch()
-        due.append(made.is_checkpoint_due())
-        kept.append([made.is_kept(name, due[-1]) for name in CLASSIFIED])
-    # epochs 0, 1, 2 leave the state before 1, 2, 3: that before the last epoch is always kept,
-    # and that after it never, since the last epoch takes no steps
-    assert due == [False, False, True, False]
-    # the best by the test is kept at once, the last one in the end
-    assert kept == [[True, False], [True, False], [True, True], [True, True]]
-    made.saved_at -= 2000
-    made.epoch = 1
-    assert made.is_checkpoint_due()
-    often = training(epochs=3, checkpoint_seconds=0)
-    often.run_epoch()
-    assert often.is_checkpoint_due()

@@ -7,18 +7,15 @@ import pytest
 import torch
 
 from simmc.data.experiment.experiment import Experiment, Split
-from simmc.data.skeletons import CASIA_14, KINECT_V2, Skeleton
+from simmc.data.skeletons import Skeleton
 from simmc.methods import sgela as method
 from simmc.methods.sgela import AgeSettings, SgelaSettings
-from simmc.methods.sources import find_source
 from simmc.models.optimizer import FlatAdam
 from simmc.models.sgela import coordinates
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import generators
+from simmc.runs.runtime import generators
 from tests.methods import make
 from tests.reference import sgela as literal
 
-CPU = Runtime(torch.device("cpu"), 1)
 LENGTH = 3
 TWO = Skeleton("two", ("hip", "hand"), "hip", (), (), ())
 SMALL = {"dataset": "KGBD", "H": 3, "batch_size": 4, "epochs": 2, "length": LENGTH}
@@ -35,9 +32,9 @@ def experiment(persons=(3, 3, 3), recordings=None, seed=0):
 
 
 def training(settings=SgelaSettings, data=None, **changes):
-    chosen = settings(**SMALL | changes)
+    chosen = settings.of(**SMALL | changes)
     protocols = ("paper", "label_free")
-    return method.GaitTraining(chosen, data or experiment(), generators(0), CPU, protocols)
+    return method.GaitTraining(chosen, data or experiment(), generators(0), make.CPU, protocols)
 
 
 def rows_of(made):
@@ -72,13 +69,16 @@ def test_batches_of_a_person_and_of_a_recording():
 
 
 def test_without_identities_batches_end_with_recordings():
-    exact = SgelaSettings.of(**SMALL, lcl_batches="person")
-    assert exact.uses_identities
-    plain = exact.without_identities()
-    assert not plain.uses_identities and plain.lcl_batches == "recording"
-    assert not SgelaSettings.of(**SMALL).uses_identities
-    assert not SgelaSettings.of(**SMALL, lcl_batches="person", lambda_C=0).uses_identities
-    assert SgelaSettings.of(**SMALL).without_identities().lcl_batches == "stored"
+    def without(**changes):
+        """What differs in the label-free run of these settings."""
+        given = SgelaSettings.of(**SMALL, **changes)
+        plain, own = method.METHOD.label_free(given).flat(), given.flat()
+        return {name: plain[name] for name in own if plain[name] != own[name]}
+
+    assert without(lcl_batches="person") == {"lcl_batches": "recording"}
+    assert without() == without(lcl_batches="person", lambda_C=0) == {}
+    both = without(lcl_batches="person", class_sampling="all")
+    assert both == {"lcl_batches": "recording", "class_sampling": "off"}
 
 
 @pytest.mark.parametrize("settings", [AgeSettings, SgelaSettings])
@@ -136,7 +136,8 @@ def test_plus_as_released_sees_reversed_data_three_times():
 
 def literal_learn(made):
     """The weights after an epoch's steps, window by window from the equations."""
-    s = made.settings
+    s, gait = made.settings, made.settings.gait
+    contrast = getattr(s, "lambda_C", 0.0)
     models = copy.deepcopy(made.network.models)
     adam = FlatAdam(models, s.training.lr)
     tasks = method.learned_tasks(s)
@@ -157,7 +158,7 @@ def literal_learn(made):
                         target = torch.from_numpy(windows[following][:, :, axis])
                     if task == "sort":
                         given = given[made.shuffled[row]]
-                    reach = LENGTH if s.D is None else s.D
+                    reach = LENGTH if gait.D is None else gait.D
                     mask = literal.mask(LENGTH, reach)
                     outputs, aligned, contexts = literal.decode(
                         models,
@@ -168,16 +169,16 @@ def literal_learn(made):
                         target if s.tasks[t] == "rev_rec" else None,
                     )
                     terms[0] = terms[0] + literal.reconstruction(outputs, target)
-                    if s.tasks[t] == "rev_rec" and s.attention == "locality":
+                    if s.tasks[t] == "rev_rec" and gait.attention == "locality":
                         terms[1] = terms[1] + literal.locality_alignment([aligned], mask)
-                    if s.contrast:
+                    if contrast:
                         vectors.append(literal.contrast_head(models.head, model, contexts))
-                if s.contrast and len(rows) > s.interval:
+                if contrast and len(rows) > s.interval:
                     terms[2] = terms[2] + literal.neighbor_contrast(
                         torch.stack(vectors), s.tau, s.interval, same_window=s.lcl_same_window
                     )
-        total = terms[0] + s.lambda_A * terms[1] + s.contrast * terms[2]
-        total = total + s.l2 * sum(0.5 * (p**2).sum() for p in models.parameters())
+        total = terms[0] + gait.lambda_A * terms[1] + contrast * terms[2]
+        total = total + gait.l2 * sum(0.5 * (p**2).sum() for p in models.parameters())
         adam.zero_grad()
         total.backward()
         for p in models.parameters():
@@ -237,9 +238,7 @@ def test_training_lowers_every_loss():
         train, data.probe, data.gallery, *([list(range(4))] * 2), False, make.SKELETON, [], None
     )
     made = training(data=data, length=6, H=16, batch_size=16, epochs=40, lr=0.005)
-    records = []
-    while not made.done:
-        records.append(made.run_epoch()[0])
+    records = make.run_all(made)
     first, last = records[0], records[-2]
     for name in ("reconstruction", "locality", "contrast"):
         assert last[f"loss_{name}"] < first[f"loss_{name}"], name
@@ -247,26 +246,10 @@ def test_training_lowers_every_loss():
     assert made.selectors["paper"].best_epoch == made.selectors["label_free"].best_epoch == 40
 
 
-def test_a_resumed_training_has_the_same_batches_and_orders():
-    made = training(AgeSettings)
+@pytest.mark.parametrize("settings", [AgeSettings, SgelaSettings])
+def test_a_continued_training_is_the_whole_training(settings, tmp_path):
+    made, other = training(settings), training(settings)
     made.run_epoch()
-    state = copy.deepcopy(made.state())
-    other = training(AgeSettings)
-    other.take_up(state)
+    other.load_state(copy.deepcopy(made.state()))
     assert rows_of(other) == rows_of(made) and torch.equal(other.shuffled, made.shuffled)
-    made.run_epoch(), other.run_epoch()
-    for a, b in zip(made.network.parameters(), other.network.parameters(), strict=True):
-        assert torch.equal(a, b)
-
-
-def test_as_sources():
-    for name, values, size in (("AGE", 768, 7.15), ("SGELA", 768, 8.52)):
-        source = find_source(name)
-        width, parameters, flops = source.size(KINECT_V2, "KS20")
-        assert width == values and round(parameters / 1e6, 2) == size and flops > 28e9
-        network = source.new_network(
-            source.settings(**SMALL), TWO, torch.Generator().manual_seed(0)
-        )
-        assert network.frames(torch.zeros(1, LENGTH, 6)).shape == (1, LENGTH, 9)
-        assert network.KINDS == source.settings.KINDS
-        assert source.size(CASIA_14, "CASIA_B")[2] > 6 * flops  # 40 frames
+    make.assert_continues(lambda: training(settings), tmp_path, at=1)

@@ -1,26 +1,22 @@
 import os
-from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from simmc.cli.simmc import METHOD
-from simmc.engine.loop import train, weights_path
 from torch.overrides import TorchFunctionMode
 
 from simmc.cli import console
 from simmc.clustering import ClusterSettings, cluster_means, pseudo_labels
-from simmc.engine.run import outcome
+from simmc.engine.run import score_stage
 from simmc.errors import UserError
 from simmc.evaluation import diagnostics
-from simmc.runs import checkpoints
+from simmc.methods.simmc import METHOD
 from simmc.runs.directory import RunDirectory
 from simmc.scoring import match as matching
-from simmc.scoring.match import encode, match
+from simmc.scoring.match import MatchRule, encode, match
 from tests.methods import make
 from tests.reference import training as literal
-
-SWITCHES = ("mask_replay", "mpc_reduction", "zero_label_guard", "part_batches")
 
 
 def kept_frames(masks):
@@ -29,19 +25,19 @@ def kept_frames(masks):
 
 def some_labels(training, seed=0, outliers=0.1):
     """(q, N) labels of 7 clusters with outliers of their own; the second batch is cluster 0."""
-    s = training.settings
+    shape = training.settings.recipe.q, len(training.train_windows)
     rng = np.random.default_rng(seed)
-    n = len(training.train_windows)
-    labels = np.where(rng.random((s.q, n)) < outliers, -1, rng.integers(0, 7, (s.q, n)))
+    labels = np.where(rng.random(shape) < outliers, -1, rng.integers(0, 7, shape))
     kept = np.nonzero((labels >= 0).all(0))[0]
-    labels[0, kept[s.windows.batch_size : 2 * s.windows.batch_size]] = 0
+    size = training.settings.windows.batch_size
+    labels[0, kept[size : 2 * size]] = 0
     return torch.from_numpy(labels)
 
 
 def with_labels(training, *rounds):
     """Lets the clustering of successive epochs give these labels."""
     left = list(rounds)
-    training.cluster = lambda views: left.pop(0) if len(left) > 1 else left[0]
+    training.pseudo.of = lambda views: left.pop(0) if len(left) > 1 else left[0]
     return training
 
 
@@ -83,15 +79,9 @@ def test_large_sets_are_encoded_in_parts(monkeypatch):
 def test_each_view_is_clustered_on_its_own(jaccard_input):
     training = make.training(jaccard_input=jaccard_input)
     views = encode(training.network, training.train_windows, training.draw_masks())
-    labels = training.cluster(views.unbind(1)).numpy()
-    s = training.settings
-    how = ClusterSettings(
-        s.clustering.eps,
-        s.clustering.min_samples,
-        s.clustering.k1,
-        s.clustering.k2,
-        jaccard_input == "normalised",
-    )
+    labels = training.pseudo.of(views.unbind(1)).numpy()
+    s = training.settings.clustering
+    how = ClusterSettings(s.eps, s.min_samples, s.k1, s.k2, jaccard_input == "normalised")
     for i in range(2):
         rows = np.ascontiguousarray(views[:, i].numpy())
         np.testing.assert_array_equal(labels[i], pseudo_labels(rows, how).labels)
@@ -102,7 +92,7 @@ def test_each_view_is_clustered_on_its_own(jaccard_input):
 def test_probes_are_matched_by_the_mean_of_unmasked_frames(encoder):
     training = make.training()
     network = training.network if encoder == "mlp" else None
-    found = match(network, training.data, training.runtime)
+    found = match(network, training.data, training.runtime, MatchRule())
     weights = make.weights_of(training)
 
     def features(split):
@@ -119,36 +109,17 @@ def test_probes_are_matched_by_the_mean_of_unmasked_frames(encoder):
     assert 0 < found.map <= 1
 
 
-def test_an_epoch_is_judged_by_the_weights_before_its_steps(tmp_path):
-    training = make.training(epochs=2)
-    run = RunDirectory(tmp_path)
-    before = {}
-    step = training.run_epoch
-
-    def watched():
-        before[training.epoch] = make.weights_of(training)
-        return step()
-
-    training.run_epoch = watched
-    train(training, run, lambda record: None)
-    for protocol in ("paper", "label_free"):
-        kept = checkpoints.load(weights_path(run, protocol))
-        assert kept["epoch"] == training.selectors[protocol].best_epoch >= 1
-        make.assert_equal_weights(kept["network"], before[kept["epoch"]])
-    assert not torch.equal(before[1]["output.weight"], before[2]["output.weight"])
-
-
-def test_the_first_epoch_is_shown_but_never_chosen():
+def test_the_first_epoch_is_shown_but_never_chosen(tmp_path):
     training = make.training(epochs=0)
     (record,) = make.run_all(training)
     assert "top1" in record and record["epoch"] == 0
-    assert outcome(METHOD, training, RunDirectory(Path("nowhere")), "paper") is None
+    assert score_stage(METHOD, training, RunDirectory(tmp_path), "paper") is None
 
 
 def test_diagnostics_of_an_epoch():
     training = make.training(mact=True)
     record, _ = training.run_epoch()
-    labels, truth = training.previous_labels, training.data.train.identity
+    labels, truth = training.pseudo.previous, training.data.train.identity
     kept = (labels >= 0).all(0)
     assert record["kept"] == kept.sum() and record["outliers"] == (~kept).sum()
     assert record["clusters_1"] == labels[0].max() + 1
@@ -157,11 +128,6 @@ def test_diagnostics_of_an_epoch():
     assert 0 < record["ami"] <= 1
     assert record["mACT"] > 1 and record["mRCL"] > 0
     assert set(record["seconds"]) >= {"features", "evaluation", "neighbours", "jaccard", "steps"}
-
-
-def test_evaluation_every_few_epochs_and_at_the_last():
-    records = make.run_all(make.training(eval_every=2, epochs=5))
-    assert [r["epoch"] for r in records if "top1" in r] == [0, 2, 4, 5]
 
 
 # gradient steps
@@ -181,7 +147,7 @@ def agree_with_the_literal_epoch(**changes):
         kept,
         views.unbind(1),
         labels.tolist(),
-        training.settings,
+        SimpleNamespace(**training.settings.flat()),
     )
     record = training.contrast(views, masks, labels)
     assert record["steps"] == steps >= 8
@@ -313,7 +279,7 @@ def test_an_epoch_stays_on_its_device():
     records = []
     for training in trainings:
         views = encode(training.network, training.train_windows, training.draw_masks())
-        found = training.cluster(views.unbind(1))
+        found = training.pseudo.of(views.unbind(1))
         kinds = {t.device.type for t in (views, found, training.optimizer.vector)}
         assert kinds == {training.runtime.device.type}
         with_labels(training, labels.to(training.runtime.device))
@@ -327,7 +293,7 @@ def test_an_epoch_stays_on_its_device():
 
 
 def line(record, training, capsys):
-    console.epoch(record, training, None)
+    console.CONSOLE.epoch(record, training, None)
     return capsys.readouterr().out
 
 

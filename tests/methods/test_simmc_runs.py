@@ -1,4 +1,4 @@
-"""Whole trainings of SimMC: what decides them, what they must not see, and going on."""
+"""Whole trainings of SimMC: what decides them, what they must not see, and continuing them."""
 
 from dataclasses import replace
 
@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from simmc.engine.pseudo_labels import load_weights
-from simmc.errors import UserError
 from simmc.methods import simmc as method
 from simmc.runs import checkpoints
 from simmc.scoring.match import encode
@@ -82,33 +80,7 @@ def test_one_view_is_scored_against_the_epoch_before():
     assert records[0]["loss_mic"] == 0
 
 
-@pytest.mark.parametrize(
-    ("selection", "paper", "label_free", "done"),
-    [
-        ("probe", 2, 1, False),
-        ("probe", 1, 2, False),
-        ("probe", 2, 2, True),
-        ("label_free", 1, 2, True),
-        ("label_free", 2, 1, False),
-    ],
-)
-def test_who_ends_a_run(selection, paper, label_free, done):
-    training = make.training(selection=selection, patience=2)
-    training.selectors["paper"].waited = paper
-    training.selectors["label_free"].waited = label_free
-    assert training.done is done
-
-
-def test_a_protocol_that_is_alone_ends_its_run():
-    for protocol in ("paper", "label_free"):
-        for selection in ("probe", "label_free"):
-            training = make.training(protocols=(protocol,), selection=selection, patience=2)
-            assert not training.done
-            training.selectors[protocol].waited = 2
-            assert training.done
-
-
-# going on, and going again
+# repeating and continuing
 
 
 def test_the_same_seed_gives_the_same_run():
@@ -125,87 +97,14 @@ def test_the_same_seed_gives_the_same_run():
 @pytest.mark.parametrize(
     "changes", [{}, {"q": 1, "mask_x": 0, "lambda_": 0}, {"mask_scope": "window", "eval_every": 2}]
 )
-def test_a_restored_training_goes_on_bit_for_bit(changes, tmp_path):
-    whole = make.training(epochs=5, **changes)
-    records = make.run_all(whole)
-    first = make.training(epochs=5, **changes)
-    for _ in range(3):
-        first.run_epoch()
-    path = tmp_path / "last.pt"
-    checkpoints.save(path, first.state())
-    second = make.training(epochs=5, **changes)
-    second.restore(checkpoints.load(path), path)
-    assert second.selectors == first.selectors
-    assert make.without_seconds(make.run_all(second)) == make.without_seconds(records[3:])
-    make.assert_equal_weights(make.weights_of(second), make.weights_of(whole))
-    for moment in ("first", "second", "vector"):
-        assert torch.equal(getattr(second.optimizer, moment), getattr(whole.optimizer, moment))
-    assert second.seeds.state() == whole.seeds.state()
+def test_a_continued_training_is_the_whole_training(changes, tmp_path):
+    make.assert_continues(lambda: make.training(epochs=5, **changes), tmp_path, at=3)
 
 
 def test_a_guess_of_neighbours_decides_nothing():
     """A checkpoint does not hold it, so a continued run begins without."""
     with_guess, without = make.training(), make.training()
     views = encode(with_guess.network, with_guess.train_windows, with_guess.draw_masks())
-    with_guess.cluster(views.unbind(1))
-    assert with_guess.candidates
-    assert torch.equal(with_guess.cluster(views.unbind(1)), without.cluster(views.unbind(1)))
-
-
-@pytest.mark.parametrize(
-    ("other", "said"),
-    [
-        ({"H": 8}, "size mismatch"),
-        ({"D": 2}, "cannot be continued"),
-        ({"data": make.experiment(train=24)}, "comes from other training windows"),
-        ({"data": make.experiment(seed=5)}, "comes from other training windows"),
-    ],
-)
-def test_a_checkpoint_of_something_else_is_refused_by_name(other, said, tmp_path):
-    state = make.training().state()
-    path = tmp_path / "last.pt"
-    with pytest.raises(UserError, match=said) as error:
-        make.training(**other).restore(state, path)
-    assert str(path) in str(error.value)
-    assert "--resume" in str(error.value)
-
-
-def test_an_incomplete_checkpoint_is_refused_by_name(tmp_path):
-    state = make.training().state()
-    del state["selectors"]
-    with pytest.raises(UserError, match=r"last\.pt cannot be continued"):
-        make.training().restore(state, tmp_path / "last.pt")
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"network": None},
-        {"network": {"w": torch.zeros(1)}},
-        {"optimizer": None},
-        {"optimizer": {"first": torch.zeros(()), "second": torch.zeros(()), "steps": 1}},
-        {"selectors": {"paper": 3, "label_free": 3}},
-        {"seeds": {"data": "9" * 5000, "masks": "{}", "weights": ""}},
-        {"epoch": float("inf")},
-        {"epoch": 10**30},
-        {"previous_labels": torch.zeros(2, 3)},
-        {"previous_labels": [[0]]},
-        {"data": torch.zeros(3)},
-    ],
-    ids=str,
-)
-def test_a_checkpoint_of_wrong_contents_is_refused_by_name(change, tmp_path):
-    state = make.training().state() | change
-    with pytest.raises(UserError, match=r"last\.pt|random state"):
-        make.training().restore(state, tmp_path / "last.pt")
-
-
-@pytest.mark.parametrize(
-    "change", [{"network": None}, {"network": {3: 4}}, {"epoch": float("inf")}, {"epoch": "3"}]
-)
-def test_weights_of_wrong_contents_are_refused_by_name(change, tmp_path):
-    training = make.training()
-    path = tmp_path / "best.pt"
-    checkpoints.save(path, {"epoch": 1, "network": training.network.state_dict()} | change)
-    with pytest.raises(UserError, match=r"best\.pt"):
-        load_weights(training.network, path, "--H")
+    with_guess.pseudo.of(views.unbind(1))
+    assert with_guess.pseudo.candidates
+    assert torch.equal(with_guess.pseudo.of(views.unbind(1)), without.pseudo.of(views.unbind(1)))

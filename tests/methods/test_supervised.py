@@ -5,25 +5,24 @@ import copy
 import numpy as np
 import pytest
 import torch
-from simmc.engine.loop import train, weights_path
 from torch.nn.functional import cross_entropy
 
 from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.skeletons import KINECT_V1
+from simmc.engine.training import train, weights_path
 from simmc.errors import UserError
 from simmc.methods import supervised as method
 from simmc.methods.descriptors import pose_gait
 from simmc.methods.supervised import SupervisedSettings
 from simmc.models.optimizer import FlatAdam
-from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import generators
-from simmc.scoring.match import match_features
+from simmc.runs.runtime import generators
+from simmc.scoring.match import MatchRule, match_features
 from tests.methods import make
+from tests.methods.make import CPU
 from tests.reference import center
 
-CPU = Runtime(torch.device("cpu"), 1)
+RULE = MatchRule()
 PERSONS = 5
 SMALL = {"dataset": "KGBD", "H": 16, "batch_size": 16, "epochs": 3, "length": 4}
 MODELS = ("encoder", "posegait")
@@ -159,25 +158,14 @@ def test_windows_are_matched_by_features_before_the_classifier(model):
         made.network.eval()
         with torch.no_grad():
             pair.append(torch.cat([made.network.features(window[None]) for window in inputs]))
-    found = method.retrieve(made.network, made.settings, made.data, CPU)
-    expected = match_features(*pair, made.data, CPU)
+    found = method.retrieve(made.network, made.settings, made.data, CPU, RULE)
+    expected = match_features(*pair, made.data, CPU, RULE)
     assert (found.top(1), found.map) == pytest.approx((expected.top(1), expected.map))
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_continued_training_is_the_whole_training(model, tmp_path):
-    whole, first = training(model=model), training(model=model)
-    records = make.without_seconds(make.run_all(whole))
-    for _ in range(2):
-        first.run_epoch()
-    path = tmp_path / "last.pt"
-    checkpoints.save(path, first.state())
-    second = training(model=model)
-    second.restore(checkpoints.load(path), path)
-    assert make.without_seconds(make.run_all(second)) == records[2:]
-    assert second.selectors == whole.selectors
-    make.assert_equal_weights(make.weights_of(second), make.weights_of(whole))
-    assert second.seeds.state() == whole.seeds.state()
+    make.assert_continues(lambda: training(model=model), tmp_path)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -187,12 +175,12 @@ def test_scoring_the_weights_that_were_kept(model, tmp_path):
     records = {record["epoch"]: record for record in run.read_metrics()}
     best = max(records.values(), key=lambda r: (r["epoch"] > 0, r["top1"], -r["epoch"]))
     for protocol, epoch in (("paper", best["epoch"]), ("fixed_epochs", 3)):
-        found = method.score(weights_path(run, protocol), made.settings, made.data, CPU, 5)
-        assert found["epoch"] == epoch
-        assert found["top1"] == records[epoch]["top1"]
+        found = method.score(weights_path(run, protocol), made.settings, made.data, CPU, RULE)
+        assert found.epoch == epoch
+        assert found.figures["top1"] == records[epoch]["top1"]
     other = SupervisedSettings.of(**SMALL | {"model": MODELS[model == "encoder"]})
     with pytest.raises(UserError, match="--model"):
-        method.score(weights_path(run, "paper"), other, made.data, CPU, 5)
+        method.score(weights_path(run, "paper"), other, made.data, CPU, RULE)
 
 
 def test_divergence_is_the_users_error():

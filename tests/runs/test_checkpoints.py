@@ -5,7 +5,6 @@ import pickle
 import random
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ import pytest
 import torch
 
 from simmc.errors import UserError
-from simmc.runs import checkpoints, seeds
+from simmc.runs import checkpoints, runtime
 
 STATE = {
     "epoch": 3,
@@ -62,7 +61,7 @@ def test_training_continues_to_the_same_bits(tmp_path):
     """Weights, Adam and both kinds of random state come back exactly."""
 
     def start():
-        streams = seeds.generators(5)
+        streams = runtime.generators(5)
         layer = torch.nn.Linear(4, 2)
         with torch.no_grad():
             layer.weight.copy_(torch.randn(2, 4, generator=streams.weights))
@@ -165,16 +164,6 @@ def test_killed_while_saving(tmp_path):
     assert checkpoints.load(path) == {"epoch": 3}
 
 
-def test_missing(tmp_path):
-    with pytest.raises(UserError, match=r"no checkpoint .*best\.pt.*--mode Train.*--run"):
-        checkpoints.load(tmp_path / "best.pt")
-
-
-def test_a_folder_in_its_place(tmp_path):
-    with pytest.raises(UserError, match="cannot read"):
-        checkpoints.load(tmp_path)
-
-
 @pytest.mark.parametrize("legacy", [True, False])
 def test_code_in_a_checkpoint_never_runs(tmp_path, legacy):
     path, marker = tmp_path / "best.pt", tmp_path / "ran"
@@ -185,50 +174,49 @@ def test_code_in_a_checkpoint_never_runs(tmp_path, legacy):
     assert not marker.exists()
 
 
-def test_plain_pickle_is_refused(tmp_path):
-    path, marker = tmp_path / "best.pt", tmp_path / "ran"
-    for content in (
-        pickle.dumps(Malice(marker), protocol=2),
-        checkpoints.sealed(pickle.dumps(Malice(marker), protocol=2)),
-    ):
+def of_torch(content):
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+VERSION_99 = of_torch({"schema": checkpoints.SCHEMA, "version": 99, "state": {}})
+OTHERS = {  # what lies in the place of a checkpoint -> what is said of it
+    "nothing": (None, r"no checkpoint .*best\.pt.*--mode Train.*--run"),
+    "a folder": ("folder", "cannot read"),
+    "empty": (b"", r"best\.pt"),
+    "text": (b"not a checkpoint", r"best\.pt"),
+    "the head of a zip": (b"PK\x03\x04", r"best\.pt"),
+    "a zip": (b"PK\x05\x06" + bytes(18), r"best\.pt"),
+    "a pickle": (b"\x80\x02}q\x00.", r"best\.pt"),
+    "code": (pickle.dumps(Malice("ran"), protocol=2), r"best\.pt"),
+    "another program's": (of_torch({"W1": torch.zeros(2)}), r"damaged or not a checkpoint"),
+    "another program's, sealed": (
+        checkpoints.sealed(of_torch({"W1": torch.zeros(2)})),
+        "not a checkpoint of this program",
+    ),
+    "another version": (
+        checkpoints.sealed(VERSION_99),
+        "version 99, this program reads version 1",
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "said"), OTHERS.values(), ids=OTHERS)
+def test_other_files(tmp_path, monkeypatch, content, said):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "best.pt"
+    if content == "folder":
+        path.mkdir()
+    elif content is not None:
         path.write_bytes(content)
+    with pytest.raises(UserError, match=said):
+        checkpoints.load(path)
+    if isinstance(content, bytes):  # a right checksum makes nothing of it a checkpoint
+        path.write_bytes(checkpoints.sealed(content))
         with pytest.raises(UserError, match=r"best\.pt"):
             checkpoints.load(path)
-    assert not marker.exists()
-
-
-def test_another_programs_file(tmp_path):
-    path = tmp_path / "best.pt"
-    torch.save({"W1": torch.zeros(2)}, path)
-    with pytest.raises(UserError, match=r"best\.pt is damaged or not a checkpoint"):
-        checkpoints.load(path)
-    seal(path, {"W1": torch.zeros(2)})
-    with pytest.raises(UserError, match=r"best\.pt is not a checkpoint of this program"):
-        checkpoints.load(path)
-
-
-def test_another_version_names_both(tmp_path):
-    path = tmp_path / "best.pt"
-    seal(path, {"schema": checkpoints.SCHEMA, "version": 99, "state": {}})
-    with pytest.raises(UserError, match=r"version 99, this program reads version 1"):
-        checkpoints.load(path)
-
-
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04", b"\x80\x02}q\x00."])
-def test_junk(tmp_path, content):
-    path = tmp_path / "best.pt"
-    for data in (content, checkpoints.sealed(content)):
-        path.write_bytes(data)
-        with pytest.raises(UserError, match=r"best\.pt"):
-            checkpoints.load(path)
-
-
-def test_a_zip_of_something_else(tmp_path):
-    path = tmp_path / "best.pt"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("readme", "x")
-    with pytest.raises(UserError, match=r"best\.pt"):
-        checkpoints.load(path)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_no_truncation_and_no_flipped_bit_passes(tmp_path):

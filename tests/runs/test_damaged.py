@@ -10,7 +10,7 @@ import torch
 
 from simmc.errors import UserError
 from simmc.reports import confusion, plots, results
-from simmc.runs import checkpoints, seeds
+from simmc.runs import checkpoints, runtime
 from simmc.runs.directory import RunDirectory
 from simmc.runs.outcomes import ProbeOutcomes
 
@@ -52,7 +52,7 @@ def npy(header: str, content: bytes = b"") -> bytes:
         {"average_precision": [0.5, -0.1, 0.25]},
         {"average_precision": [0.5, np.inf, 0.25]},
         {"average_precision": np.array([1, 0, 1])},
-        {"first_match_rank": np.array([1, -1, 3])},
+        {"first_match_rank": np.array([1, -2, 3])},
         {"first_match_rank": np.array([1, 2**40, 3])},
         {"first_match_rank": np.array([1.0, 2.0, 3.0])},
         {"identity": np.array([1, 2**63 + 5, 3], np.uint64)},
@@ -250,9 +250,9 @@ def test_weights_that_are_none(state, tmp_path):
     ids=lambda value: str(value)[:20],
 )
 def test_random_streams_that_cannot_be_continued(key, value):
-    state = seeds.generators(0).state() | {key: value}
+    state = runtime.generators(0).state() | {key: value}
     with pytest.raises(UserError, match="random state"):
-        seeds.generators(1).restore(state)
+        runtime.generators(1).restore(state)
 
 
 @pytest.mark.parametrize(
@@ -268,3 +268,10 @@ def test_a_checkpoint_with_another_frame(change, tmp_path):
     path.write_bytes(checkpoints.sealed(buffer.getvalue()))
     with pytest.raises(UserError, match=r"best\.pt"):
         checkpoints.load(path)
+
+
+def test_a_message_never_fills_the_screen():
+    said = str(UserError(f"file: {'9' * 100_000} is no number; restore the file"))
+    assert len(said) < 4000
+    assert said.startswith("file: 9")
+    assert said.endswith("restore the file")

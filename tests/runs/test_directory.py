@@ -41,28 +41,28 @@ def test_latest_without_a_good_pointer(tmp_path, pointer):
 
 def test_a_run_has_one_trainer_at_a_time(tmp_path):
     run, other = make(tmp_path), make(tmp_path)
-    with run.hold(), other.hold():
-        before = sorted(run.path.iterdir())
-        with pytest.raises(UserError, match=r"seed0 .*another process.*--run"), run.hold():
+    with run.lock(), other.lock():
+        before = sorted(run.path.iterdir())  # the file of the lock stays, so that none is missed
+        with pytest.raises(UserError, match=r"seed0 .*another process.*--run"), run.lock():
             pass
-    with run.hold():  # let go, also after the refusal
+    with run.lock():  # let go, also after the refusal
         assert sorted(run.path.iterdir()) == before
 
 
-def test_a_killed_trainer_holds_nothing(tmp_path):
+def test_a_killed_trainer_locks_nothing(tmp_path):
     run = make(tmp_path)
     program = (
         "import sys, time; from pathlib import Path; from simmc.runs.directory import *\n"
-        "with RunDirectory(Path(sys.argv[1])).hold(): print('held', flush=True); time.sleep(600)"
+        "with RunDirectory(Path(sys.argv[1])).lock(): print('locked', flush=True); time.sleep(600)"
     )
     words = [sys.executable, "-c", program, str(run.path)]
     with subprocess.Popen(words, stdout=subprocess.PIPE) as trainer:
-        assert trainer.stdout.readline() == b"held\n"
-        with pytest.raises(UserError, match="another process"), run.hold():
+        assert trainer.stdout.readline() == b"locked\n"
+        with pytest.raises(UserError, match="another process"), run.lock():
             pass
         trainer.kill()
         trainer.wait()
-    with run.hold():
+    with run.lock():
         pass
 
 
@@ -73,7 +73,7 @@ def test_a_disk_without_locks(tmp_path, monkeypatch):
     monkeypatch.setattr("fcntl.flock", unsupported)
     run = make(tmp_path)
     entered = []
-    with run.hold(), run.hold():
+    with run.lock(), run.lock():
         entered.append(True)
     assert entered == [True]
 
