@@ -160,7 +160,7 @@ def dbscan_cannot_link(
 
     Args:
         graph: all pairs within eps, each row listing itself; shared nodes are expanded, since
-            duplicates may have to be kept cannot_link.
+            duplicates may have cannot-links.
         min_samples: at least 1.
         tracklet: (N,) int64, 0 .. T-1, of every row.
         cannot_link: the pairs.

@@ -25,7 +25,7 @@ from simmc.runs.checkpoints import MISFIT
 
 MOST_THREADS = 16  # beyond this the short operations of a training step lose more than k-NN gains
 _HIGHEST_SEED = 2**63 - 1
-_PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "faiss-cpu", "numba")
+_PACKAGES = ("torch", "numpy", "scipy", "numba", "pyarrow", "scikit-learn", "faiss-cpu")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Runtime:
 
     Attributes:
         device: where tensors live.
-        threads: worker threads of torch, BLAS, faiss and numba.
+        threads: worker threads of torch, BLAS and numba.
         notes: sentences the user should see, such as a missing GPU.
         executor: where blocks of rows are clustered; None: the threads of this process.
     """
@@ -243,12 +243,6 @@ def _set_threads(count: int, notes: list[str]) -> None:
         except RuntimeError:  # torch admits it only before its first parallel work
             notes.append("torch was at work already: its inter-operator threads stay as they were.")
     # Imported here: each brings its own thread pool, and only a loaded pool can be limited.
-    try:
-        import faiss
-
-        faiss.omp_set_num_threads(count)
-    except ImportError:
-        pass
     try:
         import numba
 
