@@ -260,7 +260,7 @@ def test_nothing_of_ray_without_asking():
     code = """
 import sys
 import numpy as np
-import simmc.cli.simmc, simmc.clustering.on_ray
+import simmc.engine.run, simmc.methods.simmc, simmc.clustering.on_ray
 from simmc.clustering import ClusterSettings, pseudo_labels
 pseudo_labels(np.random.default_rng(0).normal(size=(300, 4)), ClusterSettings(0.6, 2))
 print([name for name in sys.modules if name.split(".")[0] == "ray"])
