@@ -243,7 +243,7 @@ class TestMessages:
     def test_nobody_at_the_address(self):
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
-        with pytest.raises(UserError, match=f"--address 127.0.0.1:{port}: nobody answers"):
+        with pytest.raises(UserError, match=f"--address 127.0.0.1:{port}: no connection"):
             RayExecutor(f"127.0.0.1:{port}")
 
     @pytest.mark.parametrize("address", ["cluster", "host:name", "ray://host:10001", "host:99999"])
