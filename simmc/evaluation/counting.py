@@ -10,7 +10,8 @@ For one probe with P matches only P numbers matter: how many other windows are n
 3. A window in a bucket near a threshold is compared with the thresholds. Where rounding of the
    screening value could have put it on the wrong side, its distance is computed exactly, too.
 
-So the result is that of exact distances, and equal windows tie in any block of a product. Letters: B probes of a block, n gallery, d features, P matches.
+So the result is that of exact distances, and equal windows tie in any block of a product.
+Letters: B probes of a block, n gallery, d features, P matches.
 """
 
 # Arguments of compiled loops are left without types where any floating type may come.

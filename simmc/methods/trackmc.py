@@ -3,8 +3,8 @@
 Each epoch: encode every window; divide every tracklet (recording) at random into parts and average
 their features; cluster the parts by density; a tracklet shares the clusters of its parts; draw each
 of its windows to their prototypes, away from those of all other clusters but the ones that may be
-the same person. Without recordings every window is a tracklet of one part. docs/method.md says why. Shape
-letters: N windows, f frames, K values a frame, H features, T tracklets, P parts.
+the same person. Without recordings every window is a tracklet of one part. docs/method.md has the
+reasons. Shape letters: N windows, f frames, K values a frame, H features, T tracklets, P parts.
 """
 
 import math

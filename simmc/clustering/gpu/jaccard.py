@@ -213,7 +213,7 @@ def _members(core: torch.Tensor, around: torch.Tensor) -> torch.Tensor:
     near = torch.where(joins[..., None], near, n).flatten(1)
     members = torch.cat([core, near], 1).sort(1).values
     repeated = members[:, 1:] == members[:, :-1]
-    members[:, 1:].mchecked_fill_(repeated, n)
+    members[:, 1:].masked_fill_(repeated, n)
     return members
 
 

@@ -210,7 +210,7 @@ def _rank(
     for a, b in blocks(n, m * (20 * rows.shape[1] + 64), rows.device):
         listed = candidates[a:b]
         distance = _squared(rows, torch.arange(a, b, device=rows.device)[:, None], listed)
-        distance.mchosen_fill_(listed >= n, torch.inf)
+        distance.masked_fill_(listed >= n, torch.inf)
         distance, order = distance.sort(dim=1, stable=True)
         squared[a:b] = distance[:, :k]
         indices[a:b] = listed.gather(1, order[:, :k])
@@ -269,5 +269,5 @@ def _search_again(
         begin = torch.searchsorted(owner[order], asker)
         kept = order[begin[:, None] + torch.arange(k, device=device)]
         indices, squared = index[kept], distance[kept]
-        limit = limit.mchosen_fill(squared[:, -1] == 0, -torch.inf)
+        limit = limit.masked_fill(squared[:, -1] == 0, -torch.inf)
     return indices, squared
