@@ -37,7 +37,7 @@ PRESETS = {
 
 
 @dataclass(frozen=True)
-class BenchmarkSettings(Settings):
+class Benchmark(Settings):
     """Settings of a measurement."""
 
     COMMAND: ClassVar[str] = "benchmark"
@@ -99,7 +99,7 @@ class BenchmarkSettings(Settings):
 
 def main(argv: list[str]) -> int:
     """Measures, or renders what was measured."""
-    settings = resolve(BenchmarkSettings, argv).settings
+    settings = resolve(Benchmark, argv).settings
     if settings.render:
         file = Path(settings.render)
         kept = measure.read(file)
@@ -113,7 +113,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def take(settings: BenchmarkSettings, out: Path) -> dict[str, Any]:
+def take(settings: Benchmark, out: Path) -> dict[str, Any]:
     """Every measurement that is asked for and not there yet; the record."""
     here = runtime.start("cpu", None, settings.threads)
     same = ("repeats", "seed", "exact_up_to")
@@ -162,7 +162,7 @@ def generated(name: str, seed: int) -> Source:
     return Source(f"{name} (generated)", True, None, lambda n: GENERATED[name](n, seed))
 
 
-def kgbd(settings: BenchmarkSettings, here: runtime.Runtime, kept: dict[str, Any]) -> Source | None:
+def kgbd(settings: Benchmark, here: runtime.Runtime, kept: dict[str, Any]) -> Source | None:
     """Features of an untrained SimMC over KGBD; None, with a note, where KGBD is not there.
 
     N rows are the first of the training order, which is random.
@@ -177,7 +177,7 @@ def kgbd(settings: BenchmarkSettings, here: runtime.Runtime, kept: dict[str, Any
 
 
 def find_kgbd(
-    settings: BenchmarkSettings, kept: dict[str, Any]
+    settings: Benchmark, kept: dict[str, Any]
 ) -> tuple[SimMCSettings, Experiment] | None:
     """KGBD and the settings of a training on it; None, with a note, where it cannot be loaded."""
     words = ["--dataset", KGBD, "--data_root", settings.data_root, "--seed", str(settings.seed)]

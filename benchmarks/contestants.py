@@ -88,7 +88,7 @@ def faiss_neighbors(rows: np.ndarray, k: int, *, on_gpu: bool = False) -> np.nda
 
     faiss.omp_set_num_threads(torch.get_num_threads())
     screen, n = screen_of(rows), len(rows)
-    index = faiss.IndexFlatL2(rows.shape[1])
+    index: Any = faiss.IndexFlatL2(rows.shape[1])
     if on_gpu:
         index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
     index.add(screen.rows)
@@ -186,7 +186,7 @@ CONTESTANTS: dict[str, Contestant] = {
 
 def lacking() -> dict[str, str]:
     """The contestants that cannot run on this machine, and why."""
-    found = {}
+    found: dict[str, str] = {}
     if not torch.cuda.is_available():
         found |= dict.fromkeys(("exact_gpu", "faiss_gpu"), "there is no GPU")
     try:

@@ -21,7 +21,7 @@ def compiled(**options: Any) -> Callable[[Callable], Callable]:
     """Decorate a loop for compilation at first use, without the interpreter lock.
 
     The machine code is cached beside the source, or in the user's cache folder where the
-    installation is read-only; where neither can be written it is compiled anew in each process.
+    installation is read-only; where neither can be written it is compiled again in each process.
     """
 
     def decorate(function: Callable) -> Callable:
@@ -55,7 +55,7 @@ def check_indices(name: str, values: np.ndarray, count: int, *, lowest: int = 0)
 
 
 def check_rows(name: str, start: np.ndarray, entries: int) -> None:
-    """ValueError where `start` does not say where the rows of so many entries begin."""
+    """ValueError unless `start` holds the beginnings of the rows of so many entries."""
     check_indices(f"{name}: the beginnings of the rows", start, entries + 1)
     ends = start.ndim == 1 and len(start) and start[0] == 0 and start[-1] == entries
     if not ends or (np.diff(start.astype(np.int64, copy=False)) < 0).any():
@@ -65,8 +65,8 @@ def check_rows(name: str, start: np.ndarray, entries: int) -> None:
 def over_rows(work: Callable[[int, int], Any], n: int, threads: int, block: int = 1024) -> list:
     """Call work(start, stop) over blocks of 0..n-1 on some threads; results in block order.
 
-    Compiled loops hold no lock, so threads share the arrays and nothing is copied. Blocks are
-    handed out as threads become free; results must therefore not depend on who did which.
+    Compiled loops hold no lock, so threads share the arrays and nothing is copied. A free
+    thread takes the next block; results must therefore not depend on which thread did it.
     """
     bounds = [(a, min(a + block, n)) for a in range(0, n, block)]
     if threads <= 1 or len(bounds) <= 1:

@@ -22,7 +22,6 @@ LAYERS = (
     ("engine",),
     ("methods",),
     ("reports",),
-    ("benchmarks",),
     ("cli", "api", "__main__"),
 )
 HEIGHT = {part: height for height, parts in enumerate(LAYERS) for part in parts}

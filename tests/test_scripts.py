@@ -45,11 +45,6 @@ class TestRequirements:
         for version in pins(f"requirements{name}.txt").values():
             assert re.fullmatch(r"[0-9][0-9a-z.]*", version)
 
-    def test_the_gpu_file_differs_in_faiss_alone(self):
-        cpu, gpu = pins("requirements.txt"), pins("requirements-gpu.txt")
-        assert set(cpu) ^ set(gpu) == {"faiss-cpu", "faiss-gpu"}
-        assert all(gpu[name] == cpu[name] for name in set(cpu) & set(gpu))
-
     def test_the_package_metadata_agree_with_the_pins(self):
         pinned = pins("requirements.txt") | pins("requirements-test.txt")
         pinned |= pins("requirements-gpu.txt")

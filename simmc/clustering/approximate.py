@@ -1,10 +1,10 @@
 """Approximate k-nearest neighbours of every row among all rows, in time near to linear in N.
 
-A few trees split the rows again and again at the median of a random direction; rows of one leaf
-are compared by one matrix product. What a boundary kept apart is found in rounds of descent: the
-neighbours of neighbours are looked at (Dong, Moses and Li, "Efficient k-nearest neighbor graph
-construction for generic similarity measures", WWW 2011). A sample of rows is searched exactly
-beforehand, so the rounds end when its recall is reached, and the recall is known.
+A few trees split the rows repeatedly at the median of a random direction; rows of one leaf are
+compared by one matrix product. Neighbours in different leaves are found in rounds of descent, which
+compare each row with the neighbours of its neighbours (Dong, Moses and Li, "Efficient k-nearest
+neighbor graph construction for generic similarity measures", WWW 2011). A sample of rows is
+searched exactly first, so the rounds end when its recall is reached, and the recall is known.
 
 The distances of what is found are exact, ordered as `k_nearest` orders them. The same seed gives
 the same lists, with any number of threads.
@@ -31,7 +31,7 @@ from simmc.compiled import Threads, compiled, multiply_by_threads, over_rows
 EXACT_UP_TO = 4096  # rows; below, the exact search is as fast
 LEAF = 512  # most rows of a leaf
 TREES = 5
-LINKS = 20  # of a row, and as many back; all that it lists, where descent comes to a halt too early
+LINKS = 20  # of a row, and as many back; the whole list, where descent stops too early
 MOST_ROUNDS = 16
 SAMPLE = 500  # rows searched exactly
 HALT = 0.002  # gain of recall in a round that is not worth a further one
@@ -104,10 +104,10 @@ def _recall(rows: np.ndarray, lists: np.ndarray, sample: np.ndarray, truth: np.n
 
 
 class _Graph:
-    """Lists of neighbours that get better.
+    """Lists of neighbours that improve from round to round.
 
-    The rows are kept in the order of a tree's leaves: what one row asks for, the next is likely
-    to ask for again, while it is still in the processor's cache.
+    The rows are kept in the order of a tree's leaves: what one row reads, the next
+    often reads again, while it is still in the processor's cache.
 
     Args:
         screen: the features.
@@ -140,7 +140,7 @@ class _Graph:
             multiply_by_threads(compare, _leaves(self.rows, self.rng), self.executor.count)
 
     def descend(self, links: int) -> None:
-        """One round: every row looks around along the first `links` of every list."""
+        """One round: every row follows the first `links` of every list."""
         n = len(self.candidates)
         near, new = np.empty((n, 2 * links), np.int32), np.empty((n, 2 * links), np.bool_)
         both_ways(self.candidates, self.fresh, links, near, new)
@@ -153,7 +153,7 @@ class _Graph:
         self.values, self.candidates = values, candidates
 
     def lists(self, which: np.ndarray) -> np.ndarray:
-        """(n, m) int32 candidates of some rows, both by their first names; -1 is no one."""
+        """(n, m) int32 candidates of some rows, both by their original numbers; -1: none."""
         mine = self.candidates[self.place[which]]
         return np.where(mine < 0, -1, self.order[mine])
 
@@ -181,7 +181,7 @@ def _leaves(rows: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
 
 @compiled()
 def keep_within_leaf(products, half, leaf, values, candidates):
-    """Offer every row of a leaf to every other one; rows that are listed already are passed over.
+    """Insert every row of a leaf into the list of every other one, unless it is there already.
 
     Args:
         products: (b, b) float32, inner products of the rows of the leaf.
@@ -211,7 +211,7 @@ def both_ways(candidates, fresh, links, near, new):
         candidates: (N, m) int32.
         fresh: (N, m) bool: the candidate is new since the last round.
         links: how many of a list count, and how many links back a row has at most.
-        near: (N, 2 links) int32, written; -1 is no one.
+        near: (N, 2 links) int32, written; -1: none.
         new: (N, 2 links) bool, written: the link is new.
     """
     n = len(candidates)
@@ -234,10 +234,10 @@ def both_ways(candidates, fresh, links, near, new):
 def look_around(
     rows, half, near, new, values, candidates, new_values, new_candidates, fresh, begin, end
 ):
-    """One round of descent for rows begin..end-1: the neighbours of their neighbours are offered.
+    """One round of descent for rows begin..end-1: compare them with the neighbours of neighbours.
 
-    Two old links in a row lead to someone who was offered in an earlier round. Reads `values` and
-    `candidates`, writes the `new_` ones, so that the outcome does not depend on who is first.
+    Two old links in a row lead to a row that was compared in an earlier round. Reads `values` and
+    `candidates`, writes the `new_` ones, so that the order of rows has no influence.
     """
     n, d = rows.shape
     m = values.shape[1]
@@ -268,6 +268,6 @@ def look_around(
         for p in range(m):
             if candidates[i, p] >= 0:
                 stamp[candidates[i, p]] = -2 - i
-        for p in range(m):  # fresh is who was not listed before
+        for p in range(m):  # fresh: not listed before
             k = new_candidates[i, p]
             fresh[i, p] = k >= 0 and stamp[k] != -2 - i

@@ -152,15 +152,15 @@ def dbscan_cannot_link(
 ) -> np.ndarray:
     """Labels of `dbscan`, but no cluster holds two tracklets that cannot be one person.
 
-    Links between core points are taken by rising distance (then by row, then by column); one that
+    Links between core points are used by rising distance (then by row, then by column); one that
     would join components with such tracklets is refused. Clusters are numbered by their first core
-    point. Border points follow in their order: each joins the smallest-numbered cluster that it
+    point. Border points follow in row order: each joins the smallest-numbered cluster that it
     touches and that holds no tracklet that its own cannot be, core and border points counted; it is
     an outlier where there is none. Without constraints these are the labels of `dbscan`.
 
     Args:
         graph: all pairs within eps, each row listing itself; shared nodes are expanded, since
-            duplicates may have to be kept cannot_link.
+            duplicates may have cannot-links.
         min_samples: at least 1.
         tracklet: (N,) int64, 0 .. T-1, of every row.
         cannot_link: the pairs.

@@ -1,4 +1,4 @@
-"""k-reciprocal Jaccard distances, exact and sparse: only the pairs within eps are ever held.
+"""k-reciprocal Jaccard distances, exact and sparse: only the pairs within eps are stored.
 
 The distance of the published programs is dense (N, N) although well over 99 % of its entries are
 exactly 1. Here each row keeps a short list of weights (its soft neighbourhood V). Two rows can
@@ -183,16 +183,16 @@ def twins(neighbors: np.ndarray, k2: int) -> tuple[np.ndarray, np.ndarray] | Non
         place (N,) int32 therein of each row's kind.
     """
     n = len(neighbors)
-    # the first of several duplicates stands before the others in the lists of all of them
+    # the first of several duplicates comes before the others in the lists of all of them
     moved = np.flatnonzero(neighbors[:, 0] != np.arange(n)) if n else np.empty(0, np.int64)
     if k2 == 1 or len(moved) == 0:  # unexpanded weights are not a matter of these lists alone
         return None
-    asked = np.union1d(moved, neighbors[moved, 0])
+    checked = np.union1d(moved, neighbors[moved, 0])
     _, first_of_kind, kind = np.unique(
-        neighbors[asked, :k2], axis=0, return_index=True, return_inverse=True
+        neighbors[checked, :k2], axis=0, return_index=True, return_inverse=True
     )
     first = np.arange(n)
-    first[asked] = asked[first_of_kind[kind.ravel()]]
+    first[checked] = checked[first_of_kind[kind.ravel()]]
     kept = np.unique(first)
     if len(kept) == n:
         return None
@@ -293,7 +293,7 @@ def radius_graph(
     Args:
         weights: (n, N) sparse float32, columns ascending in each row.
         eps: cut, below 1.
-        order: (n,) int32, the node that stands at each row of the weights; None: as stored.
+        order: (n,) int32, the node at each row of the weights; None: as stored.
         executor: where blocks of rows are worked on; None: as many threads as torch uses.
     """
     if not eps > 0.0 or not np.float32(eps) < 1.0:  # float32: what distances are cut at

@@ -1,8 +1,8 @@
 """Compiled loops of the sparse Jaccard distance.
 
-Rows stand in an `order` of their own: what is at place p belongs to the row numbered order[p], and
-rank[order[p]] = p. Lists and columns hold row numbers. A loop over a block does places begin to
-end - 1 and returns what it found one after another.
+Rows are processed in a given `order`: place p is the row numbered order[p], and rank[order[p]] = p.
+Lists and columns hold row numbers. A loop over a block processes the places begin to end - 1 and
+returns its results one after another.
 """
 
 # Arguments of compiled loops are left without types where any floating type may come.

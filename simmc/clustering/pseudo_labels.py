@@ -32,8 +32,8 @@ class ClusterSettings:
         normalise: unit-length features first (quirk Q1).
         neighbors: "exact", or "approximate" for very many windows (on a GPU always exact).
         recall: of approximate neighbours, the share of true ones to be found.
-        reach: Jaccard distance up to which pairs are told, in [eps, 1); None: eps. Pairs beyond
-            eps have no influence on the clusters.
+        reach: Jaccard distance up to which pairs are in the graph, in [eps, 1); None: eps. Pairs
+            beyond eps have no influence on the clusters.
     """
 
     eps: float
@@ -62,7 +62,7 @@ class ClusterSettings:
 
 @dataclass(frozen=True)
 class Clustering:
-    """Pseudo labels and what they come from.
+    """Pseudo labels, and the graph and neighbours behind them.
 
     Attributes:
         labels: (N,) int64, 0 .. C-1, -1 = outlier; an array of an array, else a tensor on the
@@ -150,7 +150,7 @@ def _on_cpu(
 def _search(
     rows: np.ndarray, settings: ClusterSettings, guess: np.ndarray | None, executor: Executor
 ) -> Neighbors:
-    """The neighbour lists that the settings ask for."""
+    """The neighbour lists, exact or approximate as the settings say."""
     if settings.neighbors == "exact":
         return k_nearest(rows, settings.k1, guess=guess, executor=executor)
     from simmc.clustering.approximate import approximate_neighbors

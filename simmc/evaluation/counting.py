@@ -10,8 +10,8 @@ For one probe with P matches only P numbers matter: how many other windows are n
 3. A window in a bucket near a threshold is compared with the thresholds. Where rounding of the
    screening value could have put it on the wrong side, its distance is computed exactly, too.
 
-So the outcome is that of exact distances throughout, and equal windows tie whatever block of a
-matrix product they were in. Letters: B probes of a block, n gallery, d features, P matches.
+So the result is that of exact distances, and equal windows tie in any block of a product.
+Letters: B probes of a block, n gallery, d features, P matches.
 """
 
 # Arguments of compiled loops are left without types where any floating type may come.
@@ -63,9 +63,9 @@ def _matches(row, probe, gallery, order, span, hidden, refine, sums):
 
 @compiled()
 def _margin(last, length, longest, d):
-    """How near to a threshold a screening value is in doubt, whatever the window.
+    """How near to a threshold a screening value is uncertain, for any window.
 
-    No window in doubt is longer than the probe and the distance `last` of the last match together
+    No uncertain window is longer than the probe and the distance `last` of the last match together
     (and a little). Half as much again covers rounding the threshold itself to single precision.
     """
     reach = 1.1 * (length + last) + 1e-12
@@ -139,7 +139,7 @@ def _sort_into_buckets(row, norms, limits, near, codes, histogram, candidates):
 
 @compiled()
 def _first_at_least(values, wanted, low):
-    """Number of values (ascending) below `wanted`, known to be at least `low` and likely near."""
+    """Number of values (ascending) below `wanted`, known to be at least `low`, usually near it."""
     high, step = low, 1
     while high < len(values) and values[high] < wanted:
         low = high + 1
@@ -240,7 +240,7 @@ def rank_rows(
         if len(e) == 0:
             ranks[i, :3], precision[i] = 0, np.nan
             continue
-        # matches are dealt with, the hidden window is none: beyond everything, see below
+        # matches are done, and the hidden window is not in the gallery: beyond all, see below
         row[span[0] : span[1]] = np.inf
         if hidden[i] >= 0:
             row[hidden[i]] = np.inf
@@ -258,7 +258,7 @@ def rank_rows(
             slack = _rounding(length, 1.0001 * np.sqrt(norms[c]), d) if refine else 0.0
             k = _first_at_least(t, value - slack, first_near[codes[c]])
             before = k
-            if k < len(e) and t[k] <= value + slack:  # in doubt, or equal
+            if k < len(e) and t[k] <= value + slack:  # uncertain, or equal
                 if refine:
                     value = squared_distance(probes[i], gallery[order[c]], sums)
                 k, before = _place(value, order[c], e, members, k)
@@ -309,7 +309,7 @@ class Screen:
 
 
 class ReleasedSquares:
-    """|p|^2 + |g|^2 - 2 pg in double precision, as released; negative ones become infinite."""
+    """|p|^2 + |g|^2 - 2 pg in double precision, as released; negative ones: infinity (Q13)."""
 
     refine = False
     itemsize = 8
@@ -334,7 +334,7 @@ class ReleasedSquares:
 
 
 class GivenDistances:
-    """Distances that a function gives for blocks of probes."""
+    """Distances that a function computes for blocks of probes."""
 
     refine = False
     itemsize = 8
@@ -367,7 +367,7 @@ def _product(left: np.ndarray, right: np.ndarray, buffer: np.ndarray) -> np.ndar
 
 
 def is_junk(ids: np.ndarray) -> np.ndarray:
-    """(N,) bool: identities below 0, which name nobody: never a match, never scored as a probe."""
+    """(N,) bool: identities below 0 (no person): never a match, never scored as a probe."""
     return ids < 0 if ids.dtype.kind in "if" else np.zeros(len(ids), bool)
 
 

@@ -109,7 +109,7 @@ class Retrieval:
 
 
 def why_no_rates(probe_ids: np.ndarray, gallery_ids: np.ndarray, *, any_match: bool) -> str:
-    """A sentence where rates would say nothing; empty where they do.
+    """Why rates would be meaningless, a sentence; empty where they are not.
 
     Args:
         probe_ids: (Np,) identities.
@@ -192,7 +192,7 @@ def evaluate_distances(
     block: int | None = None,
     threads: int | None = None,
 ) -> Retrieval:
-    """Rank the gallery by distances of any kind; only a block of them is ever held.
+    """Rank the gallery by distances of any kind; only a block of them is in memory.
 
     Args:
         distances: gives (b, Ng) float64 distances of the probes start .. stop - 1, infinity

@@ -1,7 +1,7 @@
 """k-reciprocal re-ranking of probes and gallery together (Zhong et al. 2017), sparse and exact.
 
 Probe and gallery windows look for their neighbours among one another; two windows that have
-neighbours in common are then nearer. No label has a part in it, but every test window has one in
+neighbours in common are then nearer. Labels are not used, but every test window influences
 the rank of every other: the method is transductive. docs/matching.md has the formulas. Letters:
 N windows of probe and gallery, Np probes, Ng gallery, d features.
 """
@@ -67,7 +67,7 @@ class Reranking:
     def _sides(self, weights: sparse.csr_array) -> tuple[tuple, tuple]:
         """Weights of the probes by row, and of the gallery by column, for `overlaps`.
 
-        `overlaps` pairs a row with those that come after it. So the gallery's rows stand behind
+        `overlaps` pairs a row with those that come after it. So the gallery's rows come after
         the probes', also where both are the same windows.
         """
         probes = weights[: self.n_probes]
@@ -151,7 +151,7 @@ def rerank(
 def by_distance(
     weights: sparse.csr_array, rows: np.ndarray, largest: np.ndarray, *, threads: int
 ) -> sparse.csr_array:
-    """Soft neighbourhoods as in the paper's program: who is in them stays, weights are new.
+    """Soft neighbourhoods as in the paper's program: the same members, new weights.
 
     V_ij is the softmax over the neighbourhood of i of -|x_i - x_j|^2 / largest_i. The clustering's
     weights leave the scale of the features as it is, and take them to be of unit length.
@@ -222,7 +222,7 @@ def farthest(features: np.ndarray, *, threads: int | None = None) -> np.ndarray:
     """(N,) float64 squared Euclidean distances of the rows to the farthest row of all.
 
     Exact, in memory linear in N: as in `simmc.clustering.neighbors`, single-precision products only
-    propose, and every row that rounding leaves in question is compared by the definition.
+    propose, and every row that rounding leaves uncertain is compared by the definition.
 
     Args:
         features: (N, d) finite floats.
@@ -234,11 +234,11 @@ def farthest(features: np.ndarray, *, threads: int | None = None) -> np.ndarray:
     if not len(rows):
         return np.zeros(0)
     screen = screen_of(rows)
-    everyone, largest = torch.from_numpy(screen.rows), np.zeros(len(rows))
+    every, largest = torch.from_numpy(screen.rows), np.zeros(len(rows))
     block = max(1, _BUFFER // (4 * len(rows)))
     for a in range(0, len(rows), block):
         here = slice(a, min(a + block, len(rows)))
-        values = screen.half - torch.mm(everyone[here], everyone.T).numpy()
+        values = screen.half - torch.mm(every[here], every.T).numpy()
         # either of two values may be off by the slack
         floor = values.max(axis=1) - 2.0 * slack(screen, np.arange(here.start, here.stop))
 

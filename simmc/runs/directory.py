@@ -5,8 +5,8 @@
     best.pt         weights of the best epoch
     last.pt         everything needed to continue
     results.json    the final numbers
-    probes_*.npz    how every probe window fared, by protocol
-    matching.json   figures of further ways of matching, where they were asked for
+    probes_*.npz    results of every probe window, by protocol
+    matching.json   figures of further ways of matching, if requested
 
 Beside the runs of a probe lies `latest`, a text file with the name of the newest one.
 """
@@ -176,7 +176,7 @@ class RunDirectory:
         return self.path / "matching.json"
 
     def probes_path(self, protocol: str) -> Path:
-        """How every probe window fared under a protocol."""
+        """Results of every probe window under a protocol."""
         return self.path / f"probes_{protocol}.npz"
 
     def require(self, file: Path) -> Path:
@@ -278,7 +278,7 @@ class RunDirectory:
 
 def read_object(path: Path, schema: Any) -> dict[str, Any]:
     """The content of a JSON file of a run; UserError if it is damaged."""
-    found: dict[str, Any] = read_json(path, schema, "train again to write it anew")
+    found: dict[str, Any] = read_json(path, schema, "train again to write it")
     return found
 
 

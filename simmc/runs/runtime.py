@@ -25,7 +25,7 @@ from simmc.runs.checkpoints import MISFIT
 
 MOST_THREADS = 16  # beyond this the short operations of a training step lose more than k-NN gains
 _HIGHEST_SEED = 2**63 - 1
-_PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "faiss-cpu", "numba")
+_PACKAGES = ("torch", "numpy", "scipy", "numba", "pyarrow", "scikit-learn", "faiss-cpu")
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Runtime:
 
     Attributes:
         device: where tensors live.
-        threads: worker threads of torch, BLAS, faiss and numba.
-        notes: sentences the user should see, such as a missing GPU.
+        threads: worker threads of torch, BLAS and numba.
+        notes: messages for the user, such as a missing GPU.
         executor: where blocks of rows are clustered; None: the threads of this process.
     """
 
@@ -109,7 +109,7 @@ class Seeds:
             self.weights.set_state(weights)
         except MISFIT as error:
             raise UserError(
-                f"the checkpoint's random state cannot be continued ({error}). Start the run anew "
+                f"the checkpoint's random state cannot be continued ({error}). Start a new run "
                 "without --resume."
             ) from error
 
@@ -136,7 +136,7 @@ def start(device: str = "auto", gpu: str | None = None, threads: int | None = No
 
     Args:
         device: "auto" (a GPU if there is one), "cpu" or "cuda" (an error without one).
-        gpu: number of the GPU; a machine without one uses the CPU and says so. "" and None: the
+        gpu: number of the GPU; a machine without one uses the CPU, with a note. "" and None: the
             first; a negative number: the CPU, as CUDA_VISIBLE_DEVICES has it.
         threads: worker threads; None: OMP_NUM_THREADS if set, else the physical cores up to
             `MOST_THREADS`.
@@ -175,9 +175,9 @@ def versions() -> dict[str, str]:
 
 
 def peak_rss_bytes() -> int | None:
-    """The most memory this process has held, in bytes; None where the system does not tell."""
+    """Peak memory of this process in bytes; None where it is unknown."""
     try:
-        # getrusage also counts what the parent held before exec; this high-water mark does not
+        # getrusage also counts the parent's memory before exec; this high-water mark does not
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
@@ -240,15 +240,9 @@ def _set_threads(count: int, notes: list[str]) -> None:
     if torch.get_num_interop_threads() != 1:
         try:
             torch.set_num_interop_threads(1)
-        except RuntimeError:  # torch admits it only before its first parallel work
-            notes.append("torch was at work already: its inter-operator threads stay as they were.")
+        except RuntimeError:  # torch allows it only before its first parallel work
+            notes.append("torch had started already: its inter-operator threads stay as they were.")
     # Imported here: each brings its own thread pool, and only a loaded pool can be limited.
-    try:
-        import faiss
-
-        faiss.omp_set_num_threads(count)
-    except ImportError:
-        pass
     try:
         import numba
 

@@ -1,8 +1,9 @@
 import numpy as np
 from hypothesis import given, settings
 
-from simmc.clustering import farthest, k_nearest_among
+from simmc.clustering import k_nearest_among
 from simmc.clustering.neighbors import TILE
+from simmc.evaluation.reranking import farthest
 from tests.clustering.make import features
 from tests.reference.metrics import squared_distances
 
