@@ -1,4 +1,4 @@
-"""Windows that are the same, bit by bit: a probe that finds its copy says nothing about a method.
+"""Exact copies of windows and recordings: a probe that matches its copy says nothing of a method.
 
 Shape letters: N windows, K floats of a window in one of its three planes.
 """
@@ -12,22 +12,16 @@ import numpy as np
 from simmc.data.recordings import Recording
 from simmc.data.store import StoredSplit
 
-_CHUNK = 256  # windows worked on at a time, so that they stay in the cache
+_CHUNK = 256  # windows at a time, so that they stay in the cache
 _HALF = np.uint64(32)
 
 
 def count_copies(
     probe: StoredSplit, probes: np.ndarray, others: Mapping[str, tuple[StoredSplit, np.ndarray]]
 ) -> dict[str, int]:
-    """How many of some probe windows have an exact copy among some windows of other splits.
+    """Name of another split -> how many of the probe windows have an exact copy in it.
 
-    Args:
-        probe: a split.
-        probes: indices of its windows that count.
-        others: name -> another split, and indices of its windows that count.
-
-    Returns:
-        Name -> number of probe windows.
+    `probes` and the arrays beside the other splits are the indices of the windows that count.
     """
     keys = _keys(probe)[probes]
     return {name: _copied(probe, probes, keys, *other) for name, other in others.items()}
@@ -53,7 +47,7 @@ def _copied(
 
 
 def _keys(split: StoredSplit) -> np.ndarray:
-    """(N,) uint64, equal where windows are and, but for one pair in 2**64, only there."""
+    """(N,) uint64 hashes; different windows share one with probability 2**-64."""
     rng = np.random.default_rng(0)
     keys = np.zeros(len(split), dtype=np.uint64)
     for plane in split.planes:
@@ -76,11 +70,10 @@ def same_recordings(recordings: Sequence[Recording]) -> list[list[str]]:
         if not len(frames):
             continue
         alike = groups.setdefault((len(frames), frames[0].tobytes(), frames[-1].tobytes()), [])
-        for group in alike:
-            if np.array_equal(group[0].frames, frames):
-                group.append(recording)
-                break
-        else:
+        group = next((g for g in alike if np.array_equal(g[0].frames, frames)), None)
+        if group is None:
             alike.append([recording])
+        else:
+            group.append(recording)
     found = (group for alike in groups.values() for group in alike if len(group) > 1)
     return [[recording.name for recording in group] for group in found]
