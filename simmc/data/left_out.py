@@ -139,7 +139,7 @@ def _zeros(counts: Mapping[str, int], zeros: bool) -> str:
         else "kept as positions (--zero_joints missing takes them as not seen)"
     )
     return (
-        f"{counts['zero_joints']:,} joints, among them {counts.get('zero_frames', 0):,} whole frames, "
+        f"{counts['zero_joints']:,} joints ({counts.get('zero_frames', 0):,} whole frames) "
         f"are at exactly (0, 0, 0), which many sensors write for joints not seen; {done}"
     )
 

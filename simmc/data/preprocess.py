@@ -93,7 +93,8 @@ def preprocess(
     """Cut raw datasets below `raw_root` into windows of `length` frames below `data_root`.
 
     Args:
-        raw_root, data_root: folders of raw data and of results.
+        raw_root: folder of the raw datasets.
+        data_root: folder of the results.
         datasets: names, or None for all that are found.
         length: frames of a window, f.
         seed: of the random split; every dataset has a generator of its own, so that its split does

@@ -1,8 +1,8 @@
 """Skeletons by joint name: the joints of each sensor in the order of its files.
 
 Parts, edges and descriptor joints are looked up by name, so that KGBD's file order is no special
-case. Kinect v1 and v2 share the names of joints 0 to 19, as the papers use the same numbers for both
-(v2: hip_center = spine base, spine = spine mid, shoulder_center = neck).
+case. Kinect v1 and v2 share the names of joints 0 to 19, as the papers number both alike (v2:
+hip_center = spine base, spine = spine mid, shoulder_center = neck).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The table of datasets: joints, lengths, probes and galleries, windowing and cuts (docs/data.md)."""
+"""The table of datasets: joints, lengths, probes, galleries, windows and cuts (docs/data.md)."""
 
 from __future__ import annotations
 
@@ -57,11 +57,6 @@ class DatasetSpec:
     def probes(self) -> tuple[str, ...]:
         """The probes that the tables report, as the user names them."""
         return tuple(self.gallery_of)
-
-    @property
-    def dense_train(self) -> bool:
-        """Whether training windows overlap."""
-        return self.train_windows != "plain"
 
     @property
     def n_joints(self) -> int:

@@ -111,11 +111,8 @@ def write_split(
 ) -> None:
     """Write one split below `base`, the folder of dataset and length.
 
-    Args:
-        base, spec, length, split: where and what.
-        planes: (3, N * f, J) float64: x, y and z, rows = frames.
-        labels: (N,) int64 identity label of every window.
-        recording: (N,) int64 index of every window's recording in the manifest, or None.
+    `planes` are (3, N * f, J) float64 coordinates, rows = frames; `labels` (N,) int64 identities;
+    `recording` (N,) int64 indices of the windows' recordings in the manifest, if known.
     """
     folder = split_folder(base, spec, split)
 

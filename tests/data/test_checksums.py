@@ -159,7 +159,7 @@ def test_recordings_that_are_not_there(base: Path, number: int, listed: bool) ->
     if not listed and 0 <= number < 2**31:
         assert store.read_split(root, SPEC, 6, "gallery").recording is not None
         return
-    with pytest.raises(UserError, match=rf"recording_Mine_6.npy: names recording {number}"):
+    with pytest.raises(UserError, match=rf"recording_Mine_6.npy: refers to recording {number}"):
         store.read_split(root, SPEC, 6, "gallery")
 
 

@@ -51,8 +51,11 @@ def test_joints_that_were_not_seen_stand_where_they_were_seen_last(tmp_path: Pat
     ("change", "words"),
     [
         ({"probe": (np.zeros((4, 8, 2, 3)), np.zeros(4, int))}, "probe: windows of shape"),
-        ({"probe": (np.zeros((4, 8, 3, 3)), np.zeros(5, int))}, "probe: one integer for each"),
-        ({"probe": (np.zeros((4, 8, 3, 3)), np.zeros(4))}, "probe: one integer for each"),
+        (
+            {"probe": (np.zeros((4, 8, 3, 3)), np.zeros(5, int))},
+            "probe: expected one integer for each",
+        ),
+        ({"probe": (np.zeros((4, 8, 3, 3)), np.zeros(4))}, "probe: expected one integer for each"),
         ({"probe": (np.full((4, 8, 3, 3), np.inf), np.zeros(4, int))}, "not finite"),
         ({"probe": (np.full((4, 8, 3, 3), np.nan), np.zeros(4, int))}, "window 0 has no joint"),
         ({"probe": (np.zeros((4, 6, 3, 3)), np.zeros(4, int))}, "one length"),
@@ -107,8 +110,8 @@ def test_own_recordings_may_be_known_of_some_splits(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("recordings", "times", "words"),
     [
-        ({"train": np.arange(5)}, {}, "train: one integer for each of the 4 windows"),
-        ({"train": np.arange(4.0)}, {}, "train: one integer for each"),
+        ({"train": np.arange(5)}, {}, "train: expected one integer for each of the 4 windows"),
+        ({"train": np.arange(4.0)}, {}, "train: expected one integer for each"),
         ({"test": np.arange(4)}, {}, "recordings of test, which is no split"),
         ({"probe": np.arange(4), "train": np.arange(3, 7)}, {}, "recording 3 is in probe and in t"),
         ({"probe": np.array([5, 5, 6, 6])}, {}, "recording 5 shows the identities 0 and 1"),

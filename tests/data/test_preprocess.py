@@ -201,7 +201,7 @@ def test_ias_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["--dataset", "KS20", "IAS"], "no raw dataset found; looked for"),
         (
             ["--protocol", "CVE", "--dataset", "KGBD"],
-            "--protocol CVE is for KS20 and CASIA_B alone",
+            "--protocol CVE is only for KS20 and CASIA_B",
         ),
         (["--lenth", "6"], "did you mean --length"),
         (["--seed", "-1"], "--seed"),
@@ -417,8 +417,8 @@ def test_killed_run_leaves_no_set_that_loads(tmp_path: Path) -> None:
     make.kgbd_raw(tmp_path, WALKS)
     # writing the last split hangs, with everything else of the set in place
     script = (
-        "import sys, time; from pathlib import Path; from simmc.data import preprocess, store\n"
-        "store.write_manifest = lambda *_: (print('now', flush=True), time.sleep(60))\n"
+        "import sys, time; from pathlib import Path; from simmc.data import preprocess\n"
+        "preprocess.write_manifest = lambda *_: (print('now', flush=True), time.sleep(60))\n"
         "preprocess.preprocess(Path(sys.argv[1]), Path(sys.argv[1]) / 'out')\n"
     )
     with subprocess.Popen(
@@ -428,7 +428,7 @@ def test_killed_run_leaves_no_set_that_loads(tmp_path: Path) -> None:
         running.stdout.readline()
         running.kill()
     assert list((tmp_path / "out").rglob("*.npy"))
-    with pytest.raises(UserError, match=r"not there; run `python Preprocess.py 6"):
+    with pytest.raises(UserError, match=r"does not exist; run `python Preprocess.py 6"):
         store.read_split(tmp_path / "out", "KGBD", 6, "train")
     preprocess.preprocess(tmp_path, tmp_path / "out")
     assert len(store.read_split(tmp_path / "out", "KGBD", 6, "train"))

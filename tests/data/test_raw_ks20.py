@@ -103,13 +103,13 @@ def test_names_that_fit_no_rule(views, name, message):
 @pytest.mark.parametrize(
     "content, message",
     [
-        (frame(1).rsplit("\n", 2)[0], "24 lines where 25"),
-        (frame(1) + "25,0,0,0\n", "26 lines where 25"),
+        (frame(1).rsplit("\n", 2)[0], "24 lines, expected 25"),
+        (frame(1) + "25,0,0,0\n", "26 lines, expected 25"),
         (frame(1).replace("7,1,", "7,?,"), "line 8: '?' is no finite number"),
         (frame(1).replace("7,1,", "7,inf,"), "line 8: 'inf'"),
-        (frame(1).replace(",2.5\n", "\n"), "line 1: 3 fields where 4"),
-        (frame(1).replace(",2.5\n", ",2.5,0\n"), "line 1: 5 fields where 4"),
-        (frame(0.5).replace(".", ","), "line 1: 7 fields where 4"),
+        (frame(1).replace(",2.5\n", "\n"), "line 1: 3 fields, expected 4"),
+        (frame(1).replace(",2.5\n", ",2.5,0\n"), "line 1: 5 fields, expected 4"),
+        (frame(0.5).replace(".", ","), "line 1: 7 fields, expected 4"),
         (frame(1).replace(",2.5\n", ",2500.0\n"), "line 1: '2500.0' is no position"),
         ("\n".join(frame(1).splitlines()[::-1]), "line 1: joint id 24"),
         (twice(frame(1)), "line 2: joint id 0"),
@@ -237,7 +237,7 @@ def test_matlab_files_without_time_keep_their_order(views):
         ({}, "found nothing"),
         ({"skeleton": np.full((5, 75), np.inf)}, "not finite"),
         ({"skeleton": np.full((5, 75), 1e30)}, "metres"),
-        ({"skeleton": np.zeros((5, 75)), "time": np.arange(4)}, "one number a frame"),
+        ({"skeleton": np.zeros((5, 75)), "time": np.arange(4)}, "one number for each frame"),
     ],
     ids=["joints", "two", "object", "nothing", "inf", "far", "time"],
 )

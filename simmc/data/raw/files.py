@@ -77,7 +77,7 @@ def list_folder(folder: Path, what: str) -> list[str]:
 
 
 def leaves(folder: Path, ending: str) -> list[tuple[Path, list[Path]]]:
-    """Folders without folders in them, in `os.walk` order, each with its frame files (*`ending`)."""
+    """Folders without folders in them, in `os.walk` order, with their frame files (*`ending`)."""
     found = []
     for here, folders, names in walk(folder):
         frames = [here / name for name in names if ending in name]

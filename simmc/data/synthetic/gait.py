@@ -1,6 +1,7 @@
 """A walking skeleton: a person's bones and habits, and the pose at every phase of the stride.
 
-A smooth, made-up model of gait with plausible sizes; nobody was measured. Body axes: forward, up, left (metres; up = 0 is the ground). Phase 0 is the left heel's strike.
+A smooth, made-up model of gait with plausible sizes; nobody was measured. Body axes are forward, up
+and left (metres; up = 0 is the ground). Phase 0 is the left heel's strike.
 """
 
 from __future__ import annotations

@@ -26,8 +26,8 @@ from simmc.errors import UserError
 # How much a person differs between recordings: relative spread of the bone lengths that the sensor
 # sees, and share of the spread of habits between persons.
 DAY = (0.012, 0.45)
-# Metres: shift of a joint for a whole recording, flicker from frame to frame, and the bias of a joint
-# by heading, equal for all persons.
+# Metres: shift of a joint for a whole recording, flicker from frame to frame, and the bias of a
+# joint by heading, equal for all persons.
 SHIFT, FLICKER, HEADING_BIAS = 0.010, 0.008, 0.020
 FLICKER_MEMORY = 0.7  # correlation of the flicker of successive frames
 HIDDEN = 2.0  # factor on the flicker of joints behind the body

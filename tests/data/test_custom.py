@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from simmc import files
 from simmc.data import specs, store
 from simmc.data.body_levels import body_levels
 from simmc.data.experiment.load import Request, load_experiment
@@ -170,9 +171,9 @@ def test_windows_that_are_no_positions_are_refused(tmp_path, windows, words) -> 
 )
 def test_labels_and_recordings_are_integers_of_64_bits(tmp_path: Path, labels) -> None:
     sets = own() | {"train": (GOOD, labels)}
-    with pytest.raises(UserError, match="mine, train: one integer"):
+    with pytest.raises(UserError, match="mine, train: expected one integer"):
         store.write_dataset(tmp_path, "mine", sets, TRIPOD)
-    with pytest.raises(UserError, match="mine, train: one integer"):
+    with pytest.raises(UserError, match="mine, train: expected one integer"):
         store.write_dataset(tmp_path, "mine", own(), TRIPOD, recordings={"train": labels})
     assert not (tmp_path / "mine").exists()
 
@@ -184,7 +185,7 @@ def test_the_largest_labels_are_kept(tmp_path: Path) -> None:
 
 
 def test_windows_without_labels_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="mine, train: a pair"):
+    with pytest.raises(UserError, match="mine, train: expected a pair"):
         store.write_dataset(tmp_path, "mine", own() | {"train": GOOD}, TRIPOD)
 
 
@@ -300,7 +301,7 @@ def test_a_link_is_followed_and_stays(tmp_path: Path, there: bool) -> None:
 
 def test_a_file_in_place_of_the_folder_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "set").write_text("kept")
-    with pytest.raises(UserError, match="set"), store.staged_folder(tmp_path / "set"):
+    with pytest.raises(UserError, match="set"), files.staged_folder(tmp_path / "set"):
         pass
     assert (tmp_path / "set").read_text() == "kept"
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
