@@ -164,11 +164,7 @@ def test_less_than_one_batch_names_the_flags(kgbd_root: Path) -> None:
         _load(kgbd_root, part_batches="drop", batch_size=256)
 
 
-@given(
-    st.lists(st.integers(0, 4), min_size=1, max_size=60),
-    st.integers(5, 40),
-    st.integers(0, 3),
-)
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.integers(5, 40), st.integers(0, 3))
 def test_class_sampling_is_the_released_rule(labels: list[int], batch: int, seed: int) -> None:
     if len(labels) < batch:
         with pytest.raises(UserError, match="--class_sampling off"):

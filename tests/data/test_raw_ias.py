@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simmc.data.coordinates import LIMIT_METRES
-from simmc.data.raw import files, ias, kgbd, text, write
+from simmc.data.raw import files, ias, text, write
 from simmc.data.recordings import ReadOptions, Recording
-from simmc.data.skeletons import KGBD_FILE, KINECT_V1, permutation
 from simmc.errors import UserError
 
 BY_NAME = ReadOptions(ias_label_order="name")
@@ -386,20 +385,3 @@ def test_round_trip_with_lost_joints(tmp_path):
         )
         kept = before.frames[tracked[before.name].all(axis=1)]
         assert after.frames.tobytes() == kept.tobytes()
-
-
-@pytest.mark.realdata
-def test_real_skeletons_in_this_format(tmp_path, kgbd_slice):
-    """Walks of KGBD, put into the Kinect order and written as IAS files."""
-    walks = kgbd.read(kgbd_slice / "KGBD")[:6]
-    order = permutation(KGBD_FILE, KINECT_V1)
-    made = [
-        Recording(f"{part}/{p}", p, walk.frames[:40][:, order], part)
-        for walk, (part, p) in zip(walks, [(s, p) for s in ias.SETS for p in (0, 1)], strict=True)
-    ]
-    write.write_ias(tmp_path, made)
-    found = ias.read(tmp_path, BY_NAME)
-    assert [r.frames.tobytes() for r in found] == [r.frames.tobytes() for r in made]
-    assert np.median(found[0].frames[:, KINECT_V1.index("head"), 1]) > np.median(
-        found[0].frames[:, KINECT_V1.index("left_foot"), 1]
-    )

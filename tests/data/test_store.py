@@ -160,7 +160,7 @@ def test_killed_writer_leaves_the_previous_set(tmp_path: Path) -> None:
     with files.staged_folder(target) as stage:
         (stage / "file").write_text("good")
     script = (
-        "import os, sys; from pathlib import Path; from simmc.data import store\n"
+        "import os, sys; from pathlib import Path; from simmc import files\n"
         "with files.staged_folder(Path(sys.argv[1])) as stage:\n"
         "    (stage / 'file').write_text('half'); os._exit(9)\n"
     )
