@@ -249,7 +249,6 @@ def _identities(
 def _check_spans(
     name: str, spans: Mapping[int, tuple[float, float]], split_of: Mapping[int, str]
 ) -> None:
-    """UserError if a time belongs to no recording, or is no time."""
     for number, span in spans.items():
         if number not in split_of:
             raise UserError(f"{name}: times of recording {number}, which no window belongs to")

@@ -53,21 +53,13 @@ class SplitFeatures(TypedDict):
 
 @dataclass(frozen=True)
 class FeatureFiles:
-    """The files of the features of one name and kind.
+    """The files of the features of one name and kind."""
 
-    Attributes:
-        root: folder laid out like the data root; usually the same.
-        spec: the dataset.
-        length: f.
-        name: of the source model and export, such as "SM-SGE".
-        kind: frames, or a pooled feature.
-    """
-
-    root: Path
+    root: Path  # folder laid out like the data root; usually the same
     spec: DatasetSpec
-    length: int
-    name: str
-    kind: str = FRAMES
+    length: int  # f
+    name: str  # of the source model and export, such as "SM-SGE"
+    kind: str = FRAMES  # or a pooled feature
 
     @property
     def base(self) -> Path:

@@ -127,11 +127,12 @@ def _choose(
     """The datasets to preprocess, and the reasons why others are skipped."""
     wanted = [specs.get(name) for name in datasets] if datasets else list(DATASETS.values())
     wanted = list({spec.name: spec for spec in wanted}.values())
-    if protocol == "CVE" and not datasets:
-        wanted = [spec for spec in wanted if spec.name in specs.BY_VIEW]
-    if protocol == "CVE" and not {spec.name for spec in wanted} <= set(specs.BY_VIEW):
-        names = " and ".join(specs.BY_VIEW)
-        raise UserError(f"--protocol CVE is only for {names}; name one of them or use RVE")
+    if protocol == "CVE":
+        if not datasets:
+            wanted = [spec for spec in wanted if spec.name in specs.BY_VIEW]
+        if not {spec.name for spec in wanted} <= set(specs.BY_VIEW):
+            names = " and ".join(specs.BY_VIEW)
+            raise UserError(f"--protocol CVE is only for {names}; name one of them or use RVE")
     present = [spec for spec in wanted if (raw_root / spec.name).is_dir()]
     skipped = {
         spec.name: f"no folder {raw_root / spec.name}" for spec in wanted if spec not in present
@@ -143,15 +144,15 @@ def _choose(
             "(KGBD: python scripts/get_kgbd.py) or point --raw_root to its parent folder"
         )
     fitting = [spec for spec in present if length in spec.lengths]
+    lengths = {spec.name: ", ".join(map(str, spec.lengths)) for spec in present}
     for spec in present:
         if spec not in fitting:
-            lengths = ", ".join(map(str, spec.lengths))
-            skipped[spec.name] = f"length {length} is not among its lengths {lengths}"
+            skipped[spec.name] = f"length {length} is not among its lengths {lengths[spec.name]}"
             if datasets:
-                raise UserError(f"length {length}: {spec.name} takes one of {lengths}")
+                raise UserError(f"length {length}: {spec.name} takes one of {lengths[spec.name]}")
     if not fitting:
-        lengths = "; ".join(f"{s.name}: {', '.join(map(str, s.lengths))}" for s in present)
-        raise UserError(f"length {length} fits no dataset found ({lengths}); choose another length")
+        every = "; ".join(f"{name}: {text}" for name, text in lengths.items())
+        raise UserError(f"length {length} fits no dataset found ({every}); choose another length")
     if protocol == "CVE":
         fitting = [specs.BY_VIEW[spec.name] for spec in fitting]
     return fitting, skipped
@@ -161,20 +162,17 @@ def _parts(job: _Job) -> list[_Part]:
     """The splits of a dataset, in the order in which they are written."""
     spec, options = job.spec, job.options
     mode = spec.train_windows if spec.train_windows != "dense" else options.dense_starts
-    train_mode = cast(windows.Mode, mode)
-    train_cut, test_cut = spec.cut(True, options.ias_cut), spec.cut(False)
     if job.protocol == "CVE":
         views = splits.views(spec, job.recordings)
-        return [
-            *(_Part(specs.train_view(v), p, train_cut, train_mode) for v, p in views.items()),
-            *(_Part(view, places, test_cut, "plain") for view, places in views.items()),
-        ]
-    rng = np.random.default_rng(job.seed)
+        found = {**{specs.train_view(view): places for view, places in views.items()}, **views}
+    else:
+        rng = np.random.default_rng(job.seed)
+        found = splits.assign(spec.name, job.recordings, rng, options)
     return [
-        _Part(split, places, train_cut, train_mode)
+        _Part(split, places, spec.cut(True, options.ias_cut), cast(windows.Mode, mode))
         if specs.is_training(split)
-        else _Part(split, places, test_cut, "plain")
-        for split, places in splits.assign(spec.name, job.recordings, rng, options).items()
+        else _Part(split, places, spec.cut(False), "plain")
+        for split, places in found.items()
     ]
 
 

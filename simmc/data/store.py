@@ -10,6 +10,7 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -115,10 +116,7 @@ def write_split(
     `recording` (N,) int64 indices of the windows' recordings in the manifest, if known.
     """
     folder = split_folder(base, spec, split)
-
-    def target(what: str) -> Path:
-        return file_path(folder, spec, length, split, what)
-
+    target = partial(file_path, folder, spec, length, split)
     for axis, plane in zip("xyz", planes, strict=True):
         arrays.save(target(axis), plane)
     arrays.save(target("frame_id"), labels.astype(np.int64))
@@ -138,10 +136,7 @@ def read_split(data_root: Path, spec: DatasetSpec | str, length: int, split: str
     spec = find_spec(data_root, spec, length) if isinstance(spec, str) else spec
     base = dataset_folder(data_root, spec, length)
     folder = split_folder(base, spec, split)
-
-    def target(what: str) -> Path:
-        return file_path(folder, spec, length, split, what)
-
+    target = partial(file_path, folder, spec, length, split)
     if not folder.is_dir():
         raise _no_folder(folder, spec, length)
     x, y, z = (arrays.read_plane(target(axis), length, spec.n_joints) for axis in "xyz")

@@ -61,7 +61,7 @@ def test_custom_data_that_do_not_fit_are_refused(tmp_path: Path, change: dict, w
 
 
 NUMBERS = {"train": [7, 7, 3, 900], "probe": [8, 8, 8, 8], "gallery": [-1, 1, -1, 1]}
-RECORDINGS = {split: np.array(own) for split, own in NUMBERS.items()}
+RECORDINGS = {split: np.array(given) for split, given in NUMBERS.items()}
 
 
 def by_recording() -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -85,10 +85,10 @@ def test_custom_recordings_are_listed_and_found(tmp_path: Path) -> None:
     assert [r["identity"] for r in listed] == [0, 1, 0, None, 0, 1]  # 7 shows two, to learn from
     assert listed[3]["attributes"] == {"start": "0.5", "end": "2.0"}
     assert [bool(r["attributes"]) for r in listed] == [False, False, False, True, False, True]
-    for split, own in NUMBERS.items():
+    for split, numbers in NUMBERS.items():
         found = store.read_split(tmp_path, "mine", 8, split)
         assert found.recording is not None
-        assert [listed[place]["name"] for place in found.recording] == list(map(str, own))
+        assert [listed[place]["name"] for place in found.recording] == list(map(str, numbers))
         assert {listed[place]["split"] for place in found.recording} == {split}
 
 

@@ -33,44 +33,22 @@ _CHUNK = 4096  # windows converted from float64 at a time
 
 @dataclass(frozen=True)
 class Request:
-    """What to load.
-
-    Attributes:
-        data_root: folder of the preprocessed sets.
-        dataset: name of a built-in or custom dataset.
-        length: frames of a window, f.
-        probe: probe split ("A", "Walking", "probe", "nm.nm"); for KS20 "a.b" in degrees loads the
-            cross-view sets: probe view a, gallery view b, training on the views that are neither.
-        kgbd_order: raw (file order), mapped (Kinect order) or mirrored (the same, sides swapped).
-        root: joint subtracted from each frame: "first" of the file, "sensor" (the skeleton's
-            root), "none", or a joint by name.
-        class_sampling: on (all datasets but KGBD, as released), all (KGBD too, as the graph
-            models do) or off.
-        part_batches: drop the last incomplete batch of every set, or keep it.
-        double_load: draw sampling and order twice and use the second draw (quirk Q11).
-        batch_size: windows of a batch, for class sampling and part batches.
-        shuffle: permute the training windows once.
-        cve_diagonal: for "a.a": "self" (the same list on both sides) or "settings" (gc1 against
-            gc2 and gc3).
-        with_gallery: train on the gallery's windows as well, person by person (SGELA's division of
-            KGBD and KS20 for classification).
-        stress: perturbations as `simmc.data.synthetic.perturbations` names them; none where empty.
-    """
+    """What to load; the fields are named as the flags."""
 
     data_root: Path
-    dataset: str
-    length: int
-    probe: str
-    kgbd_order: str = "raw"
-    root: str = "first"
-    class_sampling: str = "on"
-    part_batches: str = "drop"
-    double_load: str = "on"
+    dataset: str  # built-in or custom
+    length: int  # frames of a window, f
+    probe: str  # "A", "Walking", "probe", "nm.nm"; "a.b" in degrees: cross-view sets (KS20)
+    kgbd_order: str = "raw"  # raw (file order), mapped (Kinect order), mirrored (sides swapped)
+    root: str = "first"  # joint to subtract: first (of the file), sensor (the root), none, a name
+    class_sampling: str = "on"  # on (all but KGBD, as released), all (as the graph models), off
+    part_batches: str = "drop"  # drop or keep the last incomplete batch of every set
+    double_load: str = "on"  # draw sampling and order twice and use the second draw (quirk Q11)
     batch_size: int = 256
-    shuffle: bool = True
-    cve_diagonal: str = "self"
-    with_gallery: bool = False
-    stress: str = ""
+    shuffle: bool = True  # permute the training windows once
+    cve_diagonal: str = "self"  # for "a.a": self (one list on both sides), settings (gc1, others)
+    with_gallery: bool = False  # train on the gallery too (SGELA's classification)
+    stress: str = ""  # perturbations
 
 
 @dataclass(frozen=True, eq=False)

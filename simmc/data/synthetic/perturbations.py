@@ -211,8 +211,8 @@ def _number(name: str, value: str, low: float, high: float, *, whole: bool = Fal
 def _recordings(split: StoredSplit, name: str) -> np.ndarray:
     if split.recording is None:
         raise UserError(
-            f"--stress {name}: the recordings of {split.path} are unknown; run Preprocess.py again, "
-            "which writes recording_*.npy."
+            f"--stress {name}: the recordings of {split.path} are unknown; run Preprocess.py again "
+            "to write recording_*.npy."
         )
     return split.recording
 
