@@ -1,4 +1,4 @@
-"""Exact copies of windows and recordings: a probe that matches its copy says nothing of a method."""
+"""Exact copies of windows and recordings, which would make a result meaningless."""
 
 from __future__ import annotations
 
