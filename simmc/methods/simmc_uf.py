@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from simmc.data.experiment.experiment import Experiment
-from simmc.data.experiment.scaling import standardised
+from simmc.data.experiment.inputs import standardised
 from simmc.data.features import FeatureFiles
 from simmc.data.manifest import spec_of
 from simmc.engine.load import load_joints

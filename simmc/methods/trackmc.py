@@ -30,9 +30,9 @@ from simmc.clustering import (
 )
 from simmc.data.experiment import inputs
 from simmc.data.experiment.experiment import Experiment, Split
+from simmc.data.recordings import overlapping
 from simmc.data.skeletons import Skeleton
 from simmc.data.specs import skeleton_of
-from simmc.data.times import overlapping
 from simmc.engine.load import load
 from simmc.engine.masks import draw_masks
 from simmc.engine.method import Embedder, Method

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simmc.data.times import as_attributes, overlapping, recording_times
+from simmc.data.recordings import overlapping, recording_times, time_attributes
 from simmc.errors import UserError
 
 SPANS = st.lists(
@@ -33,7 +33,7 @@ def test_overlaps_are_those_of_all_pairs(spans):
 
 def test_times_come_back_to_the_last_bit():
     spans = [(0.1, 1 / 3), None, (1.7e9 + 1e-6, 1.7e9 + 2.5)]
-    listed = [{"name": "a", "attributes": as_attributes(*s) if s else {}} for s in spans]
+    listed = [{"name": "a", "attributes": time_attributes(*s) if s else {}} for s in spans]
     found = recording_times(listed, Path("m"))
     assert found is not None
     for row, span in zip(found.tolist(), spans, strict=True):
@@ -57,5 +57,5 @@ def test_where_none_are_told():
     ],
 )
 def test_times_that_are_none(attributes):
-    with pytest.raises(UserError, match=r"m\.json: recording 'walk'.*seconds are due"):
+    with pytest.raises(UserError, match=r"m\.json: recording 'walk'.*expected seconds"):
         recording_times([{"name": "walk", "attributes": attributes}], Path("m.json"))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from simmc.data.store import StoredSplit
-from simmc.data.synthetic.perturbations import ALLOWED, STRESSES, Sets, stressed
+from simmc.data.synthetic.perturbations import ALLOWED, PERTURBATIONS, Sets, perturbed
 from simmc.errors import UserError
 
 
@@ -31,12 +31,12 @@ def rng(seed=0):
 
 def test_nothing_asked_nothing_done():
     given = sets()
-    assert stressed(given, "", rng()) is given
+    assert perturbed(given, "", rng()) is given
 
 
 def test_noise_has_its_deviation_everywhere():
     given = sets()
-    found = stressed(given, "noise:0.02", rng())
+    found = perturbed(given, "noise:0.02", rng())
     for before, after in zip(given, found, strict=True):
         moved = np.stack(after.planes) - np.stack(before.planes)
         assert moved.std() == pytest.approx(0.02, rel=0.03)
@@ -64,7 +64,7 @@ def literal_lost(planes, seen):
 @pytest.mark.parametrize("share", [0.4, 0.9])
 def test_lost_joints_stand_where_they_were_seen(share):
     given = sets()
-    found = stressed(given, f"lost:{share}", rng(3))
+    found = perturbed(given, f"lost:{share}", rng(3))
     draw = rng(3)
     for before, after in zip(given, found, strict=True):
         planes = np.stack(before.planes)
@@ -76,13 +76,13 @@ def test_lost_joints_stand_where_they_were_seen(share):
 def test_one_list_stays_one_list():
     both = split(seed=1)
     for word in ("noise:0.1", "lost:0.2", "strangers"):
-        found = stressed(Sets(split(), both, both), word, rng())
+        found = perturbed(Sets(split(), both, both), word, rng())
         assert found.probe is found.gallery
 
 
 def test_every_recording_has_a_camera_of_its_own():
     given = sets()
-    found = stressed(given, "camera:180-10", rng())
+    found = perturbed(given, "camera:180-10", rng())
     for before, after in zip(given, found, strict=True):
         old, new = np.stack(before.planes, -1), np.stack(after.planes, -1)  # (N, f, J, 3)
         np.testing.assert_allclose((new**2).sum(-1), (old**2).sum(-1))  # turned, not stretched
@@ -103,24 +103,24 @@ def test_every_recording_has_a_camera_of_its_own():
 
 def test_a_camera_that_only_turns_keeps_the_vertical():
     before = split()
-    after = stressed(Sets(before, split(seed=1), split(seed=2)), "camera:90-0", rng()).train
+    after = perturbed(Sets(before, split(seed=1), split(seed=2)), "camera:90-0", rng()).train
     np.testing.assert_allclose(after.planes[1], before.planes[1])
     assert np.abs(after.planes[0] - before.planes[0]).max() > 0.1
 
 
 def test_keep_leaves_whole_recordings():
     given = sets()
-    found = stressed(given, "keep:2", rng()).train
+    found = perturbed(given, "keep:2", rng()).train
     assert np.unique(found.labels).tolist() == np.unique(given.train.labels).tolist()
     for person in np.unique(found.labels):
         own = Counter(found.recording[found.labels == person].tolist())
         assert list(own.values()) == [20, 20]
-    assert len(stressed(given, "keep:7", rng()).train) == len(given.train)
+    assert len(perturbed(given, "keep:7", rng()).train) == len(given.train)
 
 
 def test_borrowed_recordings_are_whole_and_stay_in_the_gallery():
     given = sets()
-    found = stressed(given, "borrow:2", rng())
+    found = perturbed(given, "borrow:2", rng())
     assert found.gallery is given.gallery and found.probe is given.probe
     own, more = np.split(np.arange(len(found.train)), [len(given.train)])
     np.testing.assert_array_equal(found.train.recording[own], given.train.recording)
@@ -135,13 +135,13 @@ def test_borrowed_recordings_are_whole_and_stay_in_the_gallery():
 
 def test_nothing_is_borrowed_from_a_gallery_that_is_the_probe():
     both = split(seed=1)
-    with pytest.raises(UserError, match="may not be learned"):
-        stressed(Sets(split(), both, both), "borrow:1", rng())
+    with pytest.raises(UserError, match="may not be used in training"):
+        perturbed(Sets(split(), both, both), "borrow:1", rng())
 
 
 def test_pieces_are_runs_of_one_recording():
     given = sets()
-    found = stressed(given, "pieces:3-7", rng()).train
+    found = perturbed(given, "pieces:3-7", rng()).train
     sizes = []
     for piece in np.unique(found.recording):
         own = np.flatnonzero(found.recording == piece)
@@ -156,7 +156,7 @@ def test_pieces_are_runs_of_one_recording():
 
 def test_pieces_take_no_number_that_a_recording_has():
     given = sets()
-    made = set(stressed(given, "pieces:3-7", rng()).train.recording.tolist())
+    made = set(perturbed(given, "pieces:3-7", rng()).train.recording.tolist())
     for other in given:
         assert not made & set(other.recording.tolist())
 
@@ -165,7 +165,7 @@ def test_pieces_where_recordings_do_not_stand_together():
     """Dense layouts store every recording once for each offset."""
     given = split()
     order = np.argsort(np.arange(len(given)) % 20, kind="stable")
-    found = stressed(Sets(given.take(order), split(), split()), "pieces:2-4", rng()).train
+    found = perturbed(Sets(given.take(order), split(), split()), "pieces:2-4", rng()).train
     for piece in np.unique(found.recording):
         own = np.flatnonzero(found.recording == piece)
         assert len(np.unique(given.recording[order[own]])) == 1
@@ -173,7 +173,7 @@ def test_pieces_where_recordings_do_not_stand_together():
 
 def test_mixed_recordings_hold_two_persons():
     given = sets()
-    found = stressed(given, "mixed:0.5", rng()).train
+    found = perturbed(given, "mixed:0.5", rng()).train
     swapped = 0
     for name in np.unique(found.recording):
         own = found.recording == name
@@ -196,22 +196,22 @@ def timed():
 
 @pytest.mark.parametrize("text", ["keep:2", "borrow:1", "mixed:0.5", "strangers", "noise:0.1"])
 def test_a_recording_keeps_its_times(text):
-    for found in stressed(timed(), text, rng()):
+    for found in perturbed(timed(), text, rng()):
         np.testing.assert_array_equal(found.times[:, 0], found.recording)
         np.testing.assert_array_equal(found.times[:, 1], found.recording + 1)
 
 
 def test_pieces_have_no_times():
-    found = stressed(timed(), "pieces:3-7+borrow:1", rng()).train
+    found = perturbed(timed(), "pieces:3-7+borrow:1", rng()).train
     borrowed = len(found) - len(split())
     assert borrowed and np.isnan(found.times[:-borrowed]).all()
     np.testing.assert_array_equal(found.times[-borrowed:, 0], found.recording[-borrowed:])
     untold = Sets(split(seed=0), *timed()[1:])
-    assert stressed(untold, "borrow:1", rng()).train.times is None
+    assert perturbed(untold, "borrow:1", rng()).train.times is None
 
 
 def test_strangers_share_nobody():
-    found = stressed(sets(), "strangers", rng())
+    found = perturbed(sets(), "strangers", rng())
     known, asked = set(found.train.labels.tolist()), set(found.probe.labels.tolist())
     assert len(known) == len(asked) == 3 and not known & asked
     assert set(found.gallery.labels.tolist()) == asked
@@ -219,7 +219,7 @@ def test_strangers_share_nobody():
 
 def test_several_at_once_and_the_seed_decides():
     one, same, other = (
-        stressed(sets(), "keep:1+pieces:5-5+noise:0.1", rng(seed)).train for seed in (1, 1, 2)
+        perturbed(sets(), "keep:1+pieces:5-5+noise:0.1", rng(seed)).train for seed in (1, 1, 2)
     )
     assert len(np.unique(one.recording)) == 6 * 4
     assert np.array_equal(one.planes[0], same.planes[0])
@@ -243,14 +243,14 @@ def test_several_at_once_and_the_seed_decides():
 )
 def test_what_cannot_be(text, said):
     with pytest.raises(UserError, match=said):
-        stressed(sets(), text, rng())
+        perturbed(sets(), text, rng())
 
 
 @pytest.mark.parametrize("text", ["keep:1", "borrow:1", "pieces:2-3", "mixed:0.1"])
 def test_recordings_have_to_be_known(text):
     train, probe, gallery = (replace(part, recording=None) for part in sets())
     with pytest.raises(UserError, match="a set"):
-        stressed(Sets(train, probe, gallery), text, rng())
+        perturbed(Sets(train, probe, gallery), text, rng())
 
 
 @pytest.mark.parametrize("text", ["noise:0.1", "lost:0.1"])
@@ -258,8 +258,8 @@ def test_joints_are_needed_to_move_them(text):
     plain = split()
     features = replace(plain, features=np.zeros((len(plain), 4, 8)))
     with pytest.raises(UserError, match="source model"):
-        stressed(Sets(features, features, features), text, rng())
+        perturbed(Sets(features, features, features), text, rng())
 
 
 def test_every_difficulty_is_named_in_the_help():
-    assert all(name in ALLOWED for name in STRESSES)
+    assert all(name in ALLOWED for name in PERTURBATIONS)

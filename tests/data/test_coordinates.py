@@ -8,31 +8,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from simmc.data.plausible import LIMIT_METRES, check_coordinates
+from simmc.data.coordinates import LIMIT_METRES, check_coordinates
 from simmc.errors import UserError
 
 
 @given(
     values=arrays(np.float64, (3, 2), elements=st.floats(-2 * LIMIT_METRES, 2 * LIMIT_METRES))
     | arrays(np.float64, (3, 2)),
-    unseen=st.booleans(),
+    allow_nan=st.booleans(),
 )
-def test_what_is_within_the_bound_passes(values: np.ndarray, unseen: bool) -> None:
+def test_what_is_within_the_bound_passes(values: np.ndarray, allow_nan: bool) -> None:
     fine = np.abs(values) <= LIMIT_METRES
-    if unseen:
+    if allow_nan:
         fine |= np.isnan(values)
     if fine.all():
-        check_coordinates(values, "some file", unseen=unseen)
+        check_coordinates(values, "some file", allow_nan=allow_nan)
         return
     first = tuple(int(i) for i in np.argwhere(~fine)[0])
     with pytest.raises(UserError, match=r"^some file: ") as caught:
-        check_coordinates(values, "some file", unseen=unseen)
-    assert f"place ({first[0]}, {first[1]})" in str(caught.value)
+        check_coordinates(values, "some file", allow_nan=allow_nan)
+    assert f"index ({first[0]}, {first[1]})" in str(caught.value)
 
 
 def test_nothing_and_nothing_seen() -> None:
     check_coordinates(np.empty((0, 3)), "some file")
-    check_coordinates(np.full((2, 3), np.nan), "some file", unseen=True)
+    check_coordinates(np.full((2, 3), np.nan), "some file", allow_nan=True)
     check_coordinates(np.full((2, 3), 1, dtype=np.float16), "some file")
 
 

@@ -1,4 +1,4 @@
-"""Windows of a user's own, as a dataset of their own."""
+"""Custom sets: windows, labels and recordings are stored and found, or refused."""
 
 from __future__ import annotations
 
@@ -8,20 +8,12 @@ import numpy as np
 import pytest
 
 from simmc.data import store
-from simmc.data.skeletons import Skeleton
 from simmc.errors import UserError
-
-TRIPOD = Skeleton("tripod", ("top", "left_leg", "right_leg"), "top", (), (), ())
-
-
-def _own(n: int = 4) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    rng = np.random.default_rng(0)
-    splits = ("train", "probe", "gallery")
-    return {s: (rng.normal(size=(n, 8, 3, 3)), np.arange(n) % 2) for s in splits}
+from tests.data.test_custom import TRIPOD, own
 
 
-def test_own_data_are_written_and_found(tmp_path: Path) -> None:
-    sets = _own()
+def test_custom_data_are_written_and_found(tmp_path: Path) -> None:
+    sets = own()
     folder = store.write_dataset(tmp_path, "mine", sets, TRIPOD)
     assert folder == tmp_path / "mine" / "8"
     spec = store.find_spec(tmp_path, "mine", 8)
@@ -33,7 +25,7 @@ def test_own_data_are_written_and_found(tmp_path: Path) -> None:
 
 
 def test_joints_that_were_not_seen_stand_where_they_were_seen_last(tmp_path: Path) -> None:
-    sets = _own()
+    sets = own()
     windows = sets["train"][0].copy()
     windows[0, :3, 1] = np.nan  # seen from frame 3 on
     windows[0, 6:, 1, 0] = np.nan  # one coordinate is enough
@@ -51,34 +43,37 @@ def test_joints_that_were_not_seen_stand_where_they_were_seen_last(tmp_path: Pat
     ("change", "words"),
     [
         ({"probe": (np.zeros((4, 8, 2, 3)), np.zeros(4, int))}, "probe: windows of shape"),
-        ({"probe": (np.zeros((4, 8, 3, 3)), np.zeros(5, int))}, "probe: one integer for each"),
-        ({"probe": (np.zeros((4, 8, 3, 3)), np.zeros(4))}, "probe: one integer for each"),
+        (
+            {"probe": (np.zeros((4, 8, 3, 3)), np.zeros(5, int))},
+            "probe: expected one integer for each",
+        ),
+        ({"probe": (np.zeros((4, 8, 3, 3)), np.zeros(4))}, "probe: expected one integer for each"),
         ({"probe": (np.full((4, 8, 3, 3), np.inf), np.zeros(4, int))}, "not finite"),
         ({"probe": (np.full((4, 8, 3, 3), np.nan), np.zeros(4, int))}, "window 0 has no joint"),
         ({"probe": (np.zeros((4, 6, 3, 3)), np.zeros(4, int))}, "one length"),
         ({"other": (np.zeros((4, 8, 3, 3)), np.zeros(4, int))}, "splits must be"),
     ],
 )
-def test_own_data_that_do_not_fit_are_refused(tmp_path: Path, change: dict, words: str) -> None:
+def test_custom_data_that_do_not_fit_are_refused(tmp_path: Path, change: dict, words: str) -> None:
     with pytest.raises(UserError, match=words):
-        store.write_dataset(tmp_path, "mine", {**_own(), **change}, TRIPOD)
+        store.write_dataset(tmp_path, "mine", {**own(), **change}, TRIPOD)
     assert not (tmp_path / "mine").exists()
 
 
 NUMBERS = {"train": [7, 7, 3, 900], "probe": [8, 8, 8, 8], "gallery": [-1, 1, -1, 1]}
-RECORDINGS = {split: np.array(own) for split, own in NUMBERS.items()}
+RECORDINGS = {split: np.array(given) for split, given in NUMBERS.items()}
 
 
-def _own_by_recording() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    sets = _own()
+def by_recording() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    sets = own()
     return sets | {"probe": (sets["probe"][0], np.zeros(4, int))}
 
 
-def test_own_recordings_are_listed_and_found(tmp_path: Path) -> None:
+def test_custom_recordings_are_listed_and_found(tmp_path: Path) -> None:
     folder = store.write_dataset(
         tmp_path,
         "mine",
-        _own_by_recording(),
+        by_recording(),
         TRIPOD,
         recordings=RECORDINGS,
         times={7: (0.5, 2), 900: (1.25, 3.0)},
@@ -90,16 +85,16 @@ def test_own_recordings_are_listed_and_found(tmp_path: Path) -> None:
     assert [r["identity"] for r in listed] == [0, 1, 0, None, 0, 1]  # 7 shows two, to learn from
     assert listed[3]["attributes"] == {"start": "0.5", "end": "2.0"}
     assert [bool(r["attributes"]) for r in listed] == [False, False, False, True, False, True]
-    for split, own in NUMBERS.items():
+    for split, numbers in NUMBERS.items():
         found = store.read_split(tmp_path, "mine", 8, split)
         assert found.recording is not None
-        assert [listed[place]["name"] for place in found.recording] == list(map(str, own))
+        assert [listed[place]["name"] for place in found.recording] == list(map(str, numbers))
         assert {listed[place]["split"] for place in found.recording} == {split}
 
 
-def test_own_recordings_may_be_known_of_some_splits(tmp_path: Path) -> None:
+def test_custom_recordings_may_be_known_of_some_splits(tmp_path: Path) -> None:
     train = {"train": RECORDINGS["train"]}
-    store.write_dataset(tmp_path, "mine", _own(), TRIPOD, recordings=train)
+    store.write_dataset(tmp_path, "mine", own(), TRIPOD, recordings=train)
     assert store.read_split(tmp_path, "mine", 8, "train").recording is not None
     assert store.read_split(tmp_path, "mine", 8, "probe").recording is None
 
@@ -107,8 +102,8 @@ def test_own_recordings_may_be_known_of_some_splits(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("recordings", "times", "words"),
     [
-        ({"train": np.arange(5)}, {}, "train: one integer for each of the 4 windows"),
-        ({"train": np.arange(4.0)}, {}, "train: one integer for each"),
+        ({"train": np.arange(5)}, {}, "train: expected one integer for each of the 4 windows"),
+        ({"train": np.arange(4.0)}, {}, "train: expected one integer for each"),
         ({"test": np.arange(4)}, {}, "recordings of test, which is no split"),
         ({"probe": np.arange(4), "train": np.arange(3, 7)}, {}, "recording 3 is in probe and in t"),
         ({"probe": np.array([5, 5, 6, 6])}, {}, "recording 5 shows the identities 0 and 1"),
@@ -119,29 +114,9 @@ def test_own_recordings_may_be_known_of_some_splits(tmp_path: Path) -> None:
         ({"train": np.arange(4)}, {0: 5.0}, "recording 0 has the times 5.0"),
     ],
 )
-def test_own_recordings_that_do_not_fit_are_refused(
+def test_custom_recordings_that_do_not_fit_are_refused(
     tmp_path: Path, recordings: dict, times: dict, words: str
 ) -> None:
     with pytest.raises(UserError, match=words):
-        store.write_dataset(tmp_path, "mine", _own(), TRIPOD, recordings=recordings, times=times)
+        store.write_dataset(tmp_path, "mine", own(), TRIPOD, recordings=recordings, times=times)
     assert not (tmp_path / "mine").exists()
-
-
-def test_own_bones_are_kept(tmp_path: Path) -> None:
-    bones = (("top", "left_leg"), ("top", "right_leg"))
-    skeleton = Skeleton("tripod", TRIPOD.joints, "top", bones, (), ())
-    store.write_dataset(tmp_path, "mine", _own(), skeleton)
-    assert store.find_spec(tmp_path, "mine", 8).skeleton == skeleton
-    wrong = Skeleton("tripod", TRIPOD.joints, "top", (("top", "tail"),), (), ())
-    with pytest.raises(UserError, match="no joint 'tail'"):
-        store.write_dataset(tmp_path, "mine", _own(), wrong)
-
-
-def test_own_data_may_not_take_a_known_name(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="kgbd: the name is taken"):
-        store.write_dataset(tmp_path, "kgbd", _own(), TRIPOD)
-
-
-def test_unknown_dataset_without_manifest(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no such dataset.*or your own with a .*mine/8/manifest"):
-        store.find_spec(tmp_path, "mine", 8)
