@@ -74,7 +74,8 @@ _TABLE = (
         "Balance the training windows by true identity, with repeats (all: on KGBD too), or use "
         "each once.",
         more=("all",),
-        instead={"age": "off", "sgela": "off", "recognition": "off", "mgscr": "all", "smsge": "all"}),
+        instead={"age": "off", "sgela": "off", "recognition": "off",
+            "mgscr": "all", "smsge": "all"}),
     Switch("same_condition_map", "Q8", "skip_first", "remove_self",
         "Where probe and gallery are the same list: mAP skips the first probe and keeps self "
         "matches, or removes each self match."),
@@ -83,7 +84,8 @@ _TABLE = (
     Switch("double_load", "Q11", "on", "off",
         "Draw sampling and order of the training windows twice and use the second draw, or "
         "once.",
-        instead={"age": "off", "sgela": "off", "mgscr": "off", "smsge": "off", "recognition": "off"}),
+        instead={"age": "off", "sgela": "off", "recognition": "off",
+            "mgscr": "off", "smsge": "off"}),
     Switch("kgbd_order", "Q12", "raw", "mapped",
         "Joints of KGBD in the order of its files, in Kinect order, or in Kinect order with "
         "left and right swapped as in Hi-MPC.",
@@ -112,7 +114,7 @@ _TABLE = (
         "stops there.",
         more=("stopped",)),
     Switch("outlier_rule", "H6", "any_level", "own_level",
-        "A window that is an outlier at one level is left out at all levels, or at that level only."),
+        "A window that is an outlier at one level is left out at all levels, or only at that one."),
     # AGE and SGELA
     Switch("decoder_input", "S1", "zeros", "skeletons",
         "The decoder is fed zeros, or skeletons: the previous true one in the training of "
