@@ -25,12 +25,14 @@ _GIB = 2**30
 class DoctorSettings(Settings):
     """Where to look."""
 
+    GROUP: ClassVar[str] = "where"
+
     COMMAND: ClassVar[str] = "doctor"
     SUMMARY: ClassVar[str] = "Show versions, device, threads, memory and data, and try the basics."
 
-    data_root: str = option("Datasets", "Folder of the preprocessed datasets.", group="where")
-    raw_root: str = option(".", "Folder that holds the raw datasets.", group="where")
-    model_root: str = option("ReID_Models", "Folder of the runs.", group="where")
+    data_root: str = option("Datasets", "Folder of the preprocessed datasets.")
+    raw_root: str = option(".", "Folder that holds the raw datasets.")
+    model_root: str = option("ReID_Models", "Folder of the runs.")
     device: str = option(
         "auto", "auto, cpu or cuda.", choices=("auto", "cpu", "cuda"), group="machine"
     )

@@ -12,8 +12,7 @@ from simmc.data import arrays
 from simmc.engine.stored_run import described_data
 from simmc.errors import UserError
 from simmc.settings import groups, resolve
-from simmc.settings.groups import MACHINE
-from simmc.settings.options import Settings, option
+from simmc.settings.options import MACHINE, Settings, option
 
 FOLDER, ABOUT = "embeddings", "embed.json"
 SPLITS = ("train", "probe", "gallery")
@@ -28,7 +27,6 @@ class EmbedSettings(Settings):
     SUMMARY: ClassVar[str] = (
         "Write the features that a trained run gives every stored window, as .npy files."
     )
-    HEADINGS = groups.HEADINGS
 
     place: groups.Place
     machine: groups.Machine

@@ -40,8 +40,8 @@ from simmc.scoring.match import (
     retrieval_record,
 )
 from simmc.settings import groups
-from simmc.settings.groups import COUNT, EVALUATION, FIDELITY, POSITIVE, TRAINING
-from simmc.settings.options import Range, Settings, group_of, option, switch
+from simmc.settings.groups import COUNT, POSITIVE
+from simmc.settings.options import EVALUATION, Range, Settings, group_of, option, switch
 
 MSMR = "msmr"  # the joined representation of all levels, beside the levels themselves
 FOCUS = {"hard": 1, "easy": -1, "none": 0}
@@ -57,7 +57,6 @@ class HiMPCSettings(Settings):
         "Train Hi-MPC with hard skeleton mining on unlabelled skeleton windows and score it by "
         "matching probe against gallery windows, or score a trained run (--mode Eval)."
     )
-    HEADINGS = groups.HEADINGS
 
     place: groups.Place
     machine: groups.Machine
@@ -69,19 +68,17 @@ class HiMPCSettings(Settings):
     clustering: groups.Clustering
     labels: groups.LabelFree
     rematch: groups.Rematch
-    H: int = option(256, "Width of the encoder.", aliases=("hidden",), limits=COUNT, group=TRAINING)
-    jaccard_input: str = switch("jaccard_input", FIDELITY)
+    H: int = option(256, "Width of the encoder.", aliases=("hidden",), limits=COUNT)
+    jaccard_input: str = switch("jaccard_input")
     levels: str = option(
         ",".join(BODY_LEVELS),
         "Body levels to learn from, of joint, component, limb; joined by commas.",
-        group=TRAINING,
     )
     M: int = option(
         8,
         "Meta-transformation heads of a level; 0: contrast without any (Table 6, DPC).",
         aliases=("heads",),
         limits=Range(0),
-        group=TRAINING,
     )
     t: float | None = option(
         None,
@@ -90,14 +87,12 @@ class HiMPCSettings(Settings):
         aliases=("tau",),
         limits=POSITIVE,
         words={"auto": None},
-        group=TRAINING,
     )
-    D: int = option(1, "Hidden layers of each encoder.", limits=COUNT, group=TRAINING)
+    D: int = option(1, "Hidden layers of each encoder.", limits=COUNT)
     mining: str = option(
         "hard",
         "Weigh frames by hard skeleton mining (Eq. 6-9), by its opposite, or not at all (Eq. 5).",
         choices=("hard", "easy", "none"),
-        group=TRAINING,
     )
     level_scores: str = option(
         "last",
@@ -105,11 +100,11 @@ class HiMPCSettings(Settings):
         choices=("last", "epoch"),
         group=EVALUATION,
     )
-    level_reduction: str = switch("level_reduction", FIDELITY)
-    mining_scale: str = switch("mining_scale", FIDELITY)
-    unmined_loss: str = switch("unmined_loss", FIDELITY)
-    mining_gradient: str = switch("mining_gradient", FIDELITY)
-    outlier_rule: str = switch("outlier_rule", FIDELITY)
+    level_reduction: str = switch("level_reduction")
+    mining_scale: str = switch("mining_scale")
+    unmined_loss: str = switch("unmined_loss")
+    mining_gradient: str = switch("mining_gradient")
+    outlier_rule: str = switch("outlier_rule")
 
     preset_names = staticmethod(groups.presets_of_probe)
     other_defaults = staticmethod(groups.length_of_dataset)

@@ -36,9 +36,9 @@ from simmc.scoring.match import (
     retrieval_record,
     tensor_of,
 )
-from simmc.settings.groups import EVALUATION, MACHINE, dataset_and_probe
+from simmc.settings.groups import dataset_and_probe
 from simmc.settings.layers import Resolved, resolve
-from simmc.settings.options import Range, option
+from simmc.settings.options import EVALUATION, MACHINE, Range, option
 
 CHOSEN_BY = {"paper": LAST, "label_free": LAST}
 ENCODE_BATCH = 1024  # windows encoded at once: bounds the memory of the layers in between

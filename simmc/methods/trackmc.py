@@ -56,9 +56,9 @@ from simmc.scoring.match import (
     tensor_of,
 )
 from simmc.settings import groups
-from simmc.settings.groups import COUNT, EVALUATION, INSIDE, MAIN, POSITIVE, TRAINING
+from simmc.settings.groups import COUNT, INSIDE, POSITIVE
 from simmc.settings.layers import Resolved
-from simmc.settings.options import Range, Settings, group_of, option
+from simmc.settings.options import EVALUATION, MAIN, Range, Settings, group_of, option
 
 OFF, POSITIVES, MERGE = "off", "positives", "merge"
 APART, IGNORE = "apart", "ignore"
@@ -78,7 +78,6 @@ class TrackMCSettings(Settings):
         "Train TrackMC, our own method, without identity labels, and score it by matching probe "
         "against gallery windows, or score a trained run (--mode Eval)."
     )
-    HEADINGS = groups.HEADINGS
 
     place: groups.Place
     machine: groups.Machine
@@ -96,28 +95,19 @@ class TrackMCSettings(Settings):
             "turned+bones+distances",
             "What a frame is described by: joints, turned, bones, distances, angles, motion; "
             "several joined by +.",
-            group=TRAINING,
         ),
     )
     training: groups.Training = group_of(
-        lr=option(
-            1e-3,
-            "Learning rate of Adam; falls to 0 along a cosine.",
-            limits=POSITIVE,
-            group=TRAINING,
-        ),
+        lr=option(1e-3, "Learning rate of Adam; falls to 0 along a cosine.", limits=POSITIVE),
         epochs=option(
-            20,
-            "Epochs; the last one counts, nothing ends a run earlier.",
-            limits=Range(0),
-            group=TRAINING,
+            20, "Epochs; the last one counts, nothing ends a run earlier.", limits=Range(0)
         ),
         eval_every=5,
     )
     clustering: groups.Clustering = group_of(eps=0.5)
     labels: groups.LabelFree
     rematch: groups.Rematch
-    H: int = option(256, "Width of the encoder.", aliases=("hidden",), limits=COUNT, group=TRAINING)
+    H: int = option(256, "Width of the encoder.", aliases=("hidden",), limits=COUNT)
     recordings: str = option(
         MERGE,
         "What is made of a recording showing one person: nothing (off); its windows share their "
@@ -130,12 +120,9 @@ class TrackMCSettings(Settings):
         "What is made of training recordings that overlap in time, where the data tell times: two "
         "people, never in one cluster (apart), or nothing (ignore).",
         choices=(APART, IGNORE),
-        group=TRAINING,
     )
-    parts: int = option(
-        12, "merge: parts that a recording is clustered in, at most.", limits=COUNT, group=TRAINING
-    )
-    part_size: int = option(4, "merge: windows of a part, at least.", limits=COUNT, group=TRAINING)
+    parts: int = option(12, "merge: parts that a recording is clustered in, at most.", limits=COUNT)
+    part_size: int = option(4, "merge: windows of a part, at least.", limits=COUNT)
     doubt: float | None = option(
         0.95,
         "Clusters with parts this near, though not near enough to be joined, may be one person: "
@@ -144,20 +131,16 @@ class TrackMCSettings(Settings):
         limits=INSIDE,
         words={"off": None},
         aliases=("ambiguity",),
-        group=TRAINING,
     )
-    t: float = option(
-        0.1, "Temperature of the contrast.", aliases=("tau",), limits=POSITIVE, group=TRAINING
-    )
+    t: float = option(0.1, "Temperature of the contrast.", aliases=("tau",), limits=POSITIVE)
     mask_x: int = option(
-        0, "Frames dropped from a window when it is learned from.", limits=Range(0), group=TRAINING
+        0, "Frames dropped from a window when it is learned from.", limits=Range(0)
     )
-    D: int = option(1, "Hidden layers of the encoder.", limits=COUNT, group=TRAINING)
+    D: int = option(1, "Hidden layers of the encoder.", limits=COUNT)
     pooling: str = option(
         "mean_std",
         "What is kept of a unit over the frames: its mean, or its deviation as well.",
         choices=("mean", "mean_std"),
-        group=TRAINING,
     )
     matching: str = option(
         "unit",
