@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from simmc.api import Run, load_run, train
-    from simmc.clustering.options import ClusterSettings
+    from simmc.clustering import ClusterSettings
     from simmc.clustering.pseudo_labels import pseudo_labels
     from simmc.data.skeletons import KINECT_V1, KINECT_V2, Skeleton
     from simmc.data.store import read_split, write_dataset
@@ -19,7 +19,7 @@ __version__ = "0.2.0"
 
 # The public interface (docs/python.md): name -> module. Everything else may move.
 _HOME = {
-    "ClusterSettings": "simmc.clustering.options",
+    "ClusterSettings": "simmc.clustering",
     "KINECT_V1": "simmc.data.skeletons",
     "KINECT_V2": "simmc.data.skeletons",
     "Run": "simmc.api",
