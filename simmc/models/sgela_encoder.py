@@ -1,7 +1,7 @@
 """AGE's and SGELA's network: encoder, decoder and attention (paper sections 3.1 to 3.3).
 
-One model for each coordinate, none of which knows of the others; all are worked in one batched
-pass and equal models trained one by one. So is one model for each pretext task and coordinate.
+One independent model for each coordinate, or for each pretext task and coordinate. All run in one
+batched pass, which equals training them one by one.
 Shape letters: m models, f frames, B windows, J joints, H units.
 """
 
@@ -21,7 +21,7 @@ OUTPUT_SD = 0.1
 
 @dataclass(frozen=True)
 class GaitShape:
-    """What decides the shape and the operations of the models.
+    """The shape and the operations of the models.
 
     Attributes:
         joints: J.
@@ -42,7 +42,7 @@ class GaitShape:
 
 
 class Decoded(NamedTuple):
-    """What the models make of a batch.
+    """Output of the models for a batch.
 
     Attributes:
         outputs: (m, f, B, J), the decoded skeletons (Eq. 10).

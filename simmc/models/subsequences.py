@@ -1,8 +1,8 @@
-"""Subsequences of a window's frames, encoded together: what SSP and MSR learn from.
+"""Subsequences of a window's frames, encoded together, for SSP (MG-SCR) and MSR (SM-SGE).
 
 A pretext task encodes K subsequences of a window, each from an empty state. Where two begin with
 the same frames, an LSTM is in the same state after them; so the subsequences are laid out as a
-tree of shared beginnings, and each of its places is worked once. A step of the LSTM takes all
+tree of shared beginnings, and each of its places is computed once. A step of the LSTM takes all
 places of one depth, of all windows, in one product. Shape letters: B windows, f frames, K
 subsequences, M places of the tree, H units.
 """
@@ -116,7 +116,7 @@ def encode(lstm: StackedLSTM, frames: torch.Tensor, tree: Subsequences) -> torch
         (M, B, H).
     """
     first, *later = lstm.stack()
-    # every frame is multiplied by the input weights once, wherever it occurs
+    # every frame is multiplied by the input weights once, however often it occurs
     outputs = _through_tree(first, tree.gather(first.products(frames[None])[0]), tree)
     for layer in later:
         outputs = _through_tree(layer, layer.products(outputs[None])[0], tree)
