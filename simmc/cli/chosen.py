@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -22,9 +22,8 @@ from simmc.errors import UserError
 from simmc.methods.registry import METHODS
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import Runtime, start
-from simmc.settings.groups import MACHINE, MAIN
 from simmc.settings.layers import TYPED, Resolved
-from simmc.settings.options import Settings, option
+from simmc.settings.options import MACHINE, MAIN, Settings, option
 
 # command of a method -> the files that name its newest run: of several kinds, the first there is
 POINTERS = {
@@ -38,18 +37,16 @@ POINTERS = {
 class Asked(Settings):
     """Which run, and which of its weights."""
 
+    GROUP: ClassVar[str] = MAIN
+
     method: str = option(
-        "trackmc",
-        "Method of the run: trackmc, simmc or himpc.",
-        choices=tuple(POINTERS),
-        group=MAIN,
+        "trackmc", "Method of the run: trackmc, simmc or himpc.", choices=tuple(POINTERS)
     )
-    run: str = option("", "Name of the run; default: the method's newest.", group=MAIN)
+    run: str = option("", "Name of the run; default: the method's newest.")
     protocol: str = option(
         "label_free",
         "Weights that were chosen without looking at identities or tests, or by the probe's top-1.",
         choices=("label_free", "paper"),
-        group=MAIN,
     )
     model_root: str = option("ReID_Models", "Folder of the runs.", group=MACHINE)
 

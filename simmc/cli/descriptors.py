@@ -15,10 +15,9 @@ from simmc.engine.stored_run import described_data, keep_probes, new_results
 from simmc.errors import UserError
 from simmc.evaluation.classification import Classification, evaluate_classes
 from simmc.methods.descriptors import encoder, lacking
-from simmc.runs.clock import Clock
 from simmc.runs.directory import RunDirectory
 from simmc.runs.records import ProtocolResults, Results
-from simmc.runs.runtime import Runtime, peak_rss_bytes, start
+from simmc.runs.runtime import Clock, Runtime, peak_rss_bytes, start
 from simmc.scoring.classifiers import TITLES, class_scores
 from simmc.scoring.classify import classification_record
 from simmc.scoring.match import (
@@ -30,9 +29,9 @@ from simmc.scoring.match import (
     tensor_of,
 )
 from simmc.settings import groups
-from simmc.settings.groups import COUNT, MACHINE, MAIN, TRAINING
+from simmc.settings.groups import COUNT
 from simmc.settings.layers import Resolved, resolve
-from simmc.settings.options import Settings, option
+from simmc.settings.options import MACHINE, MAIN, Settings, option
 
 ALL = "all"
 NAMES = ("D13", "D16", "D_PG", "raw_flat", "raw_mean")
@@ -49,7 +48,7 @@ _SUPERVISED_NOTE = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DescriptorSettings(Settings):
     """Which descriptor, and what is done with it."""
 
@@ -58,7 +57,6 @@ class DescriptorSettings(Settings):
         "Score hand-crafted descriptors by matching probe against gallery windows, which takes no "
         "training and no label; or, with --classifier, by a classifier trained on identities."
     )
-    HEADINGS = groups.HEADINGS
 
     place: groups.Place
     machine: groups.Machine
@@ -82,26 +80,21 @@ class DescriptorSettings(Settings):
         "Windows that a classifier learns: the training set, or the gallery as well (SGELA's "
         "division of KGBD and KS20).",
         choices=("train", "train_gallery"),
-        group=TRAINING,
     )
     unit: str = option(
         "window",
         "What a classifier learns and judges: windows, or single frames, whose mean score is their "
         "window's (what SGELA calls average prediction).",
         choices=("window", "frame"),
-        group=TRAINING,
     )
     scaling: str = option(
         "none",
         "Features of --classifier knn as they are, or over their standard deviation in training. "
         "svm always has the latter, trees do not care.",
         choices=("none", "deviation"),
-        group=TRAINING,
     )
-    neighbors: int = option(1, "Votes of --classifier knn.", limits=COUNT, group=TRAINING)
-    depth: int = option(
-        10, "Depth of the trees of --classifier adaboost.", limits=COUNT, group=TRAINING
-    )
+    neighbors: int = option(1, "Votes of --classifier knn.", limits=COUNT)
+    depth: int = option(10, "Depth of the trees of --classifier adaboost.", limits=COUNT)
     model_root: str = option("ReID_Models", "Folder of the runs.", transient=True, group=MACHINE)
     save_flag: str = option("", "Suffix of the run's name.", group=MACHINE)
 

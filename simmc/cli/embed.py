@@ -12,15 +12,14 @@ from simmc.data import arrays
 from simmc.engine.stored_run import described_data
 from simmc.errors import UserError
 from simmc.settings import groups, resolve
-from simmc.settings.groups import MACHINE
-from simmc.settings.options import Settings, option
+from simmc.settings.options import MACHINE, Settings, option
 
 FOLDER, ABOUT = "embeddings", "embed.json"
 SPLITS = ("train", "probe", "gallery")
 ORDER = "rows are windows in the order of the stored files, all of them"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EmbedSettings(Settings):
     """Settings of `simmc embed`."""
 
@@ -28,7 +27,6 @@ class EmbedSettings(Settings):
     SUMMARY: ClassVar[str] = (
         "Write the features that a trained run gives every stored window, as .npy files."
     )
-    HEADINGS = groups.HEADINGS
 
     place: groups.Place
     machine: groups.Machine

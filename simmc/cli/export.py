@@ -32,8 +32,7 @@ from simmc.models.source import SourceNetwork
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import Runtime, start
 from simmc.settings import groups, resolve
-from simmc.settings.groups import MACHINE, MAIN
-from simmc.settings.options import Settings, option
+from simmc.settings.options import MACHINE, MAIN, Settings, option
 
 BLOCK = 4096  # rows copied at a time
 
@@ -41,59 +40,50 @@ BLOCK = 4096  # rows copied at a time
 KINDS = (FRAMES, "mean", "sc", "last", "lstm", "prefix")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ExportSettings(Settings):
     """Whose features, of which windows, and where they go."""
+
+    GROUP: ClassVar[str] = MAIN
 
     COMMAND: ClassVar[str] = "export-features"
     SUMMARY: ClassVar[str] = (
         "Write the features that a trained source model gives the windows of a dataset, for "
         "SimMC-UF.py; or take in features that were made elsewhere (--from)."
     )
-    HEADINGS = groups.HEADINGS
 
     place: groups.Place
     machine: groups.Machine
     source: str = option(
-        "SM-SGE",
-        "Source model: SM-SGE, MG-SCR, SGELA or AGE.",
-        choices=tuple(SOURCES),
-        group=MAIN,
+        "SM-SGE", "Source model: SM-SGE, MG-SCR, SGELA or AGE.", choices=tuple(SOURCES)
     )
     kind: str = option(
         FRAMES,
         "frames (what SimMC-UF learns from), or a pooled feature: mean, sc, last, lstm, prefix.",
         choices=KINDS,
-        group=MAIN,
     )
     stage: str = option(
         "auto",
         "Weights of the pretext training, or of a recognition stage that trained the whole network "
         "(simmc recognition --score match --train all). auto: the latter for MG-SCR, if there is.",
         choices=("auto", "pretext", "recognition"),
-        group=MAIN,
     )
     protocol: str = option(
         "all",
         "Which trainings: the first (paper), the one in which no label has a part (label_free), "
         "or all that there are.",
         choices=("all", "paper", "label_free"),
-        group=MAIN,
     )
-    name: str = option(
-        "", "Name of the files; default: the source's. SimMC-UF.py has --features.", group=MAIN
-    )
+    name: str = option("", "Name of the files; default: the source's. SimMC-UF.py has --features.")
     from_: str = option(
         "",
         "Folder of features made elsewhere, in the layout of the preprocessed sets, with the "
         "frame_id or ids file of each split.",
-        group=MAIN,
     )
     labels: str = option(
         "used",
         "With --from: whether identity labels had a part in making them: used or none.",
         choices=("used", "none"),
-        group=MAIN,
     )
     features_root: str = option(
         "", "Folder that the features go to; default: --data_root.", group=MACHINE

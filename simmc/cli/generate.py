@@ -25,9 +25,11 @@ from simmc.settings import Range, Settings, option, resolve
 WHAT = "what to make"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GenerateSettings(Settings):
     """Settings of one generated dataset."""
+
+    GROUP: ClassVar[str] = WHAT
 
     COMMAND: ClassVar[str] = "generate"
     SUMMARY: ClassVar[str] = (
@@ -35,13 +37,10 @@ class GenerateSettings(Settings):
         "They are no real people: results on them say that the programs work, nothing else."
     )
 
-    dataset: str = option(
-        "KS20", f"Whose layout and sensor: {', '.join(specs.DATASETS)}.", group=WHAT
-    )
+    dataset: str = option("KS20", f"Whose layout and sensor: {', '.join(specs.DATASETS)}.")
     persons: int | None = option(
         None,
         "How many walkers; as many as the size has if left out (KS20: 20).",
-        group=WHAT,
         kind=int,
         limits=Range(2),
         words={"default": None},
@@ -49,14 +48,11 @@ class GenerateSettings(Settings):
     size: str = option(
         "small",
         "tiny (for tests), small (every split fills a batch) or full (as long as the original).",
-        group=WHAT,
         choices=takes.SIZES,
     )
-    seed: int = option(0, "Same seed, same walkers, byte for byte.", group=WHAT, limits=Range(0))
-    raw_root: str = option(
-        ".", "Folder in which the dataset's folder is made.", group=WHAT, aliases=("out",)
-    )
-    config: str = option("", "TOML file of settings.", group=WHAT)
+    seed: int = option(0, "Same seed, same walkers, byte for byte.", limits=Range(0))
+    raw_root: str = option(".", "Folder in which the dataset's folder is made.", aliases=("out",))
+    config: str = option("", "TOML file of settings.")
 
 
 def main(argv: list[str]) -> int:

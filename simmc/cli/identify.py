@@ -14,18 +14,18 @@ from simmc.cli.chosen import Asked, Chosen, choose
 from simmc.cli.console import CONSOLE
 from simmc.data.experiment.experiment import Experiment, labels_of
 from simmc.errors import UserError
+from simmc.evaluation.counting import has_match
 from simmc.evaluation.ranking import why_no_rates
-from simmc.evaluation.spans import has_match
 from simmc.methods.trackmc import OFF, TrackMCSettings, people
 from simmc.scoring.identify import Sides, nearest, recordings_of
 from simmc.settings import groups, resolve
-from simmc.settings.groups import COUNT, MACHINE, MAIN
-from simmc.settings.options import Settings, option
+from simmc.settings.groups import COUNT
+from simmc.settings.options import MACHINE, MAIN, Settings, option
 
 PEOPLE, MATCHES = "people.csv", "matches.csv"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class IdentifySettings(Settings):
     """Settings of `simmc identify`."""
 
@@ -34,7 +34,6 @@ class IdentifySettings(Settings):
         "Write who is who by a trained run, recording by recording: people among the training "
         "recordings (TrackMC), and the gallery recordings nearest to every probe recording."
     )
-    HEADINGS = groups.HEADINGS
 
     place: groups.Place
     machine: groups.Machine

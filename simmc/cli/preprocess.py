@@ -14,14 +14,14 @@ from simmc.data import specs
 from simmc.data.preprocess import Outcome, Protocol, preprocess
 from simmc.data.recordings import Progress, ReadOptions
 from simmc.settings import Range, Settings, option, resolve, switch
-
-WHAT = "what to make"
-FIDELITY = "fidelity switches (released value first, exact second; docs/fidelity.md)"
+from simmc.settings.options import FIDELITY, MAIN
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PreprocessSettings(Settings):
     """Settings of one preprocessing run."""
+
+    GROUP: ClassVar[str] = MAIN
 
     COMMAND: ClassVar[str] = "preprocess"
     SUMMARY: ClassVar[str] = (
@@ -33,37 +33,35 @@ class PreprocessSettings(Settings):
         None,
         "Frames of a window: 4, 6, 8, 10 or 12; 40, 50 or 60 for CASIA_B. If left out 6, or 40 "
         "where CASIA_B alone is named.",
-        group=WHAT,
         kind=int,
         limits=Range(1),
         words={"default": None},
     )
     dataset: str = option(
-        "", f"Names out of {', '.join(specs.DATASETS)}; all that are found if left out.", group=WHAT
+        "", f"Names out of {', '.join(specs.DATASETS)}; all that are found if left out."
     )
-    raw_root: str = option(".", "Folder that holds the folders of the raw datasets.", group=WHAT)
-    data_root: str = option("Datasets", "Folder of the results.", group=WHAT)
-    seed: int = option(0, "Seed of the random split.", group=WHAT, limits=Range(0))
+    raw_root: str = option(".", "Folder that holds the folders of the raw datasets.")
+    data_root: str = option("Datasets", "Folder of the results.")
+    seed: int = option(0, "Seed of the random split.", limits=Range(0))
     protocol: str = option(
         "RVE",
         "The usual division (RVE: KS20 at random over the repetitions), or KS20 and CASIA_B by "
         "view (CVE).",
-        group=WHAT,
         choices=("RVE", "CVE"),
     )
-    config: str = option("", "TOML file of settings.", group=WHAT)
+    config: str = option("", "TOML file of settings.")
     fidelity: str = option(
         "released",
         "Sets all fidelity switches: as the published numbers were made, or as the paper says.",
         group=FIDELITY,
         choices=("released", "exact"),
     )
-    ias_label_order: str = switch("ias_label_order", FIDELITY)
-    ias_cut: str = switch("ias_cut", FIDELITY)
-    ks20_time: str = switch("ks20_time", FIDELITY)
-    ks20_roles: str = switch("ks20_roles", FIDELITY)
-    zero_joints: str = switch("zero_joints", FIDELITY)
-    dense_starts: str = switch("dense_starts", FIDELITY)
+    ias_label_order: str = switch("ias_label_order")
+    ias_cut: str = switch("ias_cut")
+    ks20_time: str = switch("ks20_time")
+    ks20_roles: str = switch("ks20_roles")
+    zero_joints: str = switch("zero_joints")
+    dense_starts: str = switch("dense_starts")
 
 
 def main(argv: list[str]) -> int:

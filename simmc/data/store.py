@@ -131,8 +131,11 @@ def write_split(
         np.lib.format.write_array(file, np.array(ids, dtype=object), allow_pickle=True)
 
 
-def read_split(data_root: Path, spec: DatasetSpec | str, length: int, split: str) -> StoredSplit:
+def read_split(
+    data_root: str | Path, spec: DatasetSpec | str, length: int, split: str
+) -> StoredSplit:
     """One split, coordinates mapped from disk; UserError with the file if anything is wrong."""
+    data_root = Path(data_root)
     spec = find_spec(data_root, spec, length) if isinstance(spec, str) else spec
     base = dataset_folder(data_root, spec, length)
     folder = split_folder(base, spec, split)
@@ -231,7 +234,7 @@ def is_written(name: str) -> bool:
 
 
 def write_dataset(
-    data_root: Path,
+    data_root: str | Path,
     name: str,
     splits: Mapping[str, tuple[np.ndarray, np.ndarray]],
     skeleton: Skeleton,

@@ -10,8 +10,7 @@ import torch
 from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.skeletons import Skeleton
 from simmc.engine.training import Training
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import Seeds
+from simmc.runs.runtime import Runtime, Seeds
 from simmc.scoring.match import MatchRule, Outcome
 from simmc.settings.groups import Common, Machine, Place, Windows
 from simmc.settings.groups import Training as TrainingGroup
@@ -79,6 +78,13 @@ class Embedder:
     epoch: int
 
 
+def without_class_balance(settings: S) -> S:
+    """The same training without any use of identities, for methods that use them in loading."""
+    if not settings.windows.balances_classes(settings.place.dataset):
+        return settings
+    return settings.but(class_sampling="off")
+
+
 @dataclass(frozen=True)
 class Method(Generic[S]):
     """A trained method; the functions that are left out have a sensible default.
@@ -95,7 +101,7 @@ class Method(Generic[S]):
         protocols: under which its epochs are chosen.
         explained: what each protocol is, in words.
         label_free: the settings of the training in which no identity has a part; the same settings
-            where the first training is one, None where there is none.
+            where the first training is one, None where there is none. Default: no class balance.
         recipe: what is trained, as it stands in the names of runs.
         unit: whether features are matched at unit length.
         baseline: whether the settings ask for an evaluation without any training.
@@ -117,7 +123,7 @@ class Method(Generic[S]):
     protocols: Callable[[S], tuple[str, ...]] = lambda settings: (PAPER, LABEL_FREE)
     explained: Mapping[str, str] = field(default_factory=lambda: EXPLAINED)
     check_body: Callable[[S, Skeleton], None] = lambda settings, skeleton: None
-    label_free: Callable[[S], S | None] = lambda settings: settings
+    label_free: Callable[[S], S | None] = without_class_balance
     recipe: Callable[[S], str] = lambda settings: settings.COMMAND
     unit: Callable[[S], bool] = lambda settings: False
     baseline: Callable[[S], bool] = lambda settings: False
@@ -125,10 +131,3 @@ class Method(Generic[S]):
     prepared: Callable[[S], S] = lambda settings: settings
     remarks: Callable[[Resolved[Any], Experiment], list[str]] = lambda resolved, data: []
     embedder: Callable[[Path, S, Experiment, Runtime], Embedder] | None = None
-
-
-def without_class_balance(settings: S) -> S:
-    """The same training without any use of identities, for methods that use them in loading."""
-    if not settings.windows.balances_classes(settings.place.dataset):
-        return settings
-    return settings.but(class_sampling="off")

@@ -21,7 +21,7 @@ from simmc.data.experiment import inputs
 from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.skeletons import Skeleton, require_parts
 from simmc.engine.load import load
-from simmc.engine.method import Embedder, Method, without_class_balance
+from simmc.engine.method import Embedder, Method
 from simmc.engine.pseudo_labels import PseudoLabels
 from simmc.engine.training import Training, batches, load_weights
 from simmc.errors import UserError
@@ -29,10 +29,8 @@ from simmc.evaluation.ranking import Retrieval
 from simmc.losses import hard_skeleton_contrast, meta_prototype_contrast
 from simmc.models.himpc import HierarchicalNetwork, hierarchical_flops
 from simmc.models.simmc import count_parameters
-from simmc.runs import seeds
 from simmc.runs.records import EpochRecord
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import Seeds
+from simmc.runs.runtime import Runtime, Seeds, generators
 from simmc.scoring.match import (
     ENCODE_BATCH,
     MatchRule,
@@ -42,15 +40,15 @@ from simmc.scoring.match import (
     retrieval_record,
 )
 from simmc.settings import groups
-from simmc.settings.groups import COUNT, EVALUATION, FIDELITY, POSITIVE, TRAINING
-from simmc.settings.options import Range, Settings, group_of, option, switch
+from simmc.settings.groups import COUNT, POSITIVE
+from simmc.settings.options import EVALUATION, Range, Settings, group_of, option, switch
 
 MSMR = "msmr"  # the joined representation of all levels, beside the levels themselves
 FOCUS = {"hard": 1, "easy": -1, "none": 0}
 Levels = Mapping[str, torch.Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class HiMPCSettings(Settings):
     """Everything that a training or evaluation of Hi-MPC takes."""
 
@@ -59,7 +57,6 @@ class HiMPCSettings(Settings):
         "Train Hi-MPC with hard skeleton mining on unlabelled skeleton windows and score it by "
         "matching probe against gallery windows, or score a trained run (--mode Eval)."
     )
-    HEADINGS = groups.HEADINGS
 
     place: groups.Place
     machine: groups.Machine
@@ -71,19 +68,17 @@ class HiMPCSettings(Settings):
     clustering: groups.Clustering
     labels: groups.LabelFree
     rematch: groups.Rematch
-    H: int = option(256, "Width of the encoder.", aliases=("hidden",), limits=COUNT, group=TRAINING)
-    jaccard_input: str = switch("jaccard_input", FIDELITY)
+    H: int = option(256, "Width of the encoder.", aliases=("hidden",), limits=COUNT)
+    jaccard_input: str = switch("jaccard_input")
     levels: str = option(
         ",".join(BODY_LEVELS),
         "Body levels to learn from, of joint, component, limb; joined by commas.",
-        group=TRAINING,
     )
     M: int = option(
         8,
         "Meta-transformation heads of a level; 0: contrast without any (Table 6, DPC).",
         aliases=("heads",),
         limits=Range(0),
-        group=TRAINING,
     )
     t: float | None = option(
         None,
@@ -92,14 +87,12 @@ class HiMPCSettings(Settings):
         aliases=("tau",),
         limits=POSITIVE,
         words={"auto": None},
-        group=TRAINING,
     )
-    D: int = option(1, "Hidden layers of each encoder.", limits=COUNT, group=TRAINING)
+    D: int = option(1, "Hidden layers of each encoder.", limits=COUNT)
     mining: str = option(
         "hard",
         "Weigh frames by hard skeleton mining (Eq. 6-9), by its opposite, or not at all (Eq. 5).",
         choices=("hard", "easy", "none"),
-        group=TRAINING,
     )
     level_scores: str = option(
         "last",
@@ -107,11 +100,11 @@ class HiMPCSettings(Settings):
         choices=("last", "epoch"),
         group=EVALUATION,
     )
-    level_reduction: str = switch("level_reduction", FIDELITY)
-    mining_scale: str = switch("mining_scale", FIDELITY)
-    unmined_loss: str = switch("unmined_loss", FIDELITY)
-    mining_gradient: str = switch("mining_gradient", FIDELITY)
-    outlier_rule: str = switch("outlier_rule", FIDELITY)
+    level_reduction: str = switch("level_reduction")
+    mining_scale: str = switch("mining_scale")
+    unmined_loss: str = switch("unmined_loss")
+    mining_gradient: str = switch("mining_gradient")
+    outlier_rule: str = switch("outlier_rule")
 
     preset_names = staticmethod(groups.presets_of_probe)
     other_defaults = staticmethod(groups.length_of_dataset)
@@ -345,7 +338,7 @@ def model_size(settings: HiMPCSettings) -> str:
     """Parameters, and operations of a training step in the papers' way of counting."""
     place, batch = settings.place, settings.windows.batch_size
     skeleton = place.read_spec().skeleton
-    network = new_network(settings, skeleton, seeds.generators(0).weights)
+    network = new_network(settings, skeleton, generators(0).weights)
     parameters, heads = count_parameters(network), settings.M * settings.H**2
     flops = hierarchical_flops(
         list(level_widths(settings, skeleton).values()),
@@ -381,6 +374,5 @@ METHOD = Method(
     score=score,
     size=model_size,
     check_body=check_body,
-    label_free=without_class_balance,
     embedder=embedder,
 )

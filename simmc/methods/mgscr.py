@@ -45,15 +45,14 @@ from simmc.models.subsequences import (
     subsequences,
 )
 from simmc.runs.records import EpochRecord, Figures
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import Seeds
+from simmc.runs.runtime import Runtime, Seeds
 from simmc.scoring.match import tensor_of
 from simmc.settings import groups
-from simmc.settings.groups import COUNT, FIDELITY, TRAINING
+from simmc.settings.groups import COUNT
 from simmc.settings.options import Range, Settings, group_of, option, switch
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MGSCRSettings(Settings):
     """Everything that MG-SCR takes."""
 
@@ -63,7 +62,6 @@ class MGSCRSettings(Settings):
         "on unlabelled skeleton windows and score its features by matching, or score a trained run "
         "(--mode Eval). Its supervised stage: simmc recognition --source MG-SCR."
     )
-    HEADINGS = groups.HEADINGS
 
     place: groups.Place
     machine: groups.Machine
@@ -74,13 +72,11 @@ class MGSCRSettings(Settings):
     pretext: groups.Pretext
     labels: groups.LabelFree
     rematch: groups.Rematch
-    H: int = option(128, "Units of each LSTM layer.", limits=COUNT, group=TRAINING)
-    lambda_: float = option(
-        0.3, "Weight of the coarse levels in the fusion.", limits=Range(0), group=TRAINING
-    )
-    gathering: str = switch("gathering", FIDELITY)
-    last_frame: str = switch("last_frame", FIDELITY)
-    sampled_frames: str = switch("sampled_frames", FIDELITY)
+    H: int = option(128, "Units of each LSTM layer.", limits=COUNT)
+    lambda_: float = option(0.3, "Weight of the coarse levels in the fusion.", limits=Range(0))
+    gathering: str = switch("gathering")
+    last_frame: str = switch("last_frame")
+    sampled_frames: str = switch("sampled_frames")
 
     preset_names = staticmethod(preset_names)
     other_defaults = staticmethod(groups.length_of_dataset)

@@ -20,7 +20,7 @@ from simmc.data.features import FRAMES
 from simmc.data.skeletons import Skeleton
 from simmc.data.specs import DATASETS
 from simmc.engine.load import load
-from simmc.engine.method import LAST_EPOCH, Method, without_class_balance
+from simmc.engine.method import LAST_EPOCH, Method
 from simmc.engine.training import LAST, Training, load_weights
 from simmc.errors import UserError
 from simmc.models.source import SourceNetwork
@@ -36,9 +36,9 @@ from simmc.scoring.match import (
     retrieval_record,
     tensor_of,
 )
-from simmc.settings.groups import EVALUATION, MACHINE, dataset_and_probe
+from simmc.settings.groups import dataset_and_probe
 from simmc.settings.layers import Resolved, resolve
-from simmc.settings.options import Range, option
+from simmc.settings.options import EVALUATION, MACHINE, Range, option
 
 CHOSEN_BY = {"paper": LAST, "label_free": LAST}
 ENCODE_BATCH = 1024  # windows encoded at once: bounds the memory of the layers in between
@@ -133,7 +133,6 @@ class Source:
             size=size,
             explained=LAST_EPOCH,
             check_body=self.check_body,
-            label_free=more.pop("label_free", without_class_balance),
             remarks=budget,
             **more,
         )

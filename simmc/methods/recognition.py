@@ -29,8 +29,7 @@ from simmc.models.simmc import count_parameters
 from simmc.models.source import SourceNetwork
 from simmc.runs.directory import RunDirectory
 from simmc.runs.records import EpochRecord, Figures
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import Seeds
+from simmc.runs.runtime import Runtime, Seeds
 from simmc.scoring.classify import (
     SEPARATE,
     classification_outcome,
@@ -47,18 +46,18 @@ from simmc.scoring.match import (
     tensor_of,
 )
 from simmc.settings import groups
-from simmc.settings.groups import (
-    COUNT,
+from simmc.settings.groups import COUNT, dataset_and_probe, typed_folders
+from simmc.settings.layers import Resolved
+from simmc.settings.options import (
     EVALUATION,
-    FIDELITY,
     MACHINE,
     MAIN,
-    TRAINING,
-    dataset_and_probe,
-    typed_folders,
+    Range,
+    Settings,
+    group_of,
+    option,
+    switch,
 )
-from simmc.settings.layers import Resolved
-from simmc.settings.options import Range, Settings, group_of, option, switch
 
 CLASSIFIED = ("supervised", "fixed_epochs")  # protocols; the first is chosen by the test Rank-1
 MATCHED = ("paper", "fixed_epochs")
@@ -66,7 +65,7 @@ CLASSIFY, MATCH = "classify", "match"
 GALLERY_DIVISIONS = ("KGBD", "KS20")  # SGELA leaves one recording a person out, and one a view
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RecognitionSettings(Settings):
     """Which source model is built upon, what is trained, and how it is scored."""
 
@@ -75,7 +74,6 @@ class RecognitionSettings(Settings):
         "SUPERVISED: train a recognition head on a source model, and name the probe's persons "
         "(SGELA's, MG-SCR's and SM-SGE's own protocol: Rank-1, nAUC) or match its features (+ DF)."
     )
-    HEADINGS = groups.HEADINGS
 
     place: groups.Place
     machine: groups.Machine
@@ -88,10 +86,7 @@ class RecognitionSettings(Settings):
         ),
     )
     source: str = option(
-        "SM-SGE",
-        "Source model: SM-SGE, MG-SCR, SGELA or AGE.",
-        choices=tuple(SOURCES),
-        group=MAIN,
+        "SM-SGE", "Source model: SM-SGE, MG-SCR, SGELA or AGE.", choices=tuple(SOURCES), group=MAIN
     )
     score: str = option(
         CLASSIFY,
@@ -110,47 +105,37 @@ class RecognitionSettings(Settings):
         "head",
         "What learns: the head alone (SGELA, SM-SGE), or the whole network (MG-SCR, + DF).",
         choices=("head", "all"),
-        group=TRAINING,
     )
     train_on: str = option(
         "auto",
         "Windows that are learned: the training set, or the gallery as well. auto: what SGELA does "
         "to classify KGBD and KS20, else the training set.",
         choices=("auto", "train", "train_gallery"),
-        group=TRAINING,
     )
     views: str = option(
         "",
         "What the head judges: ap (frames; a window by their mean), sc (all frames at once), or "
         "prefix (first frames; a window by their sum). Default: the source's own.",
-        group=TRAINING,
     )
     kind: str = option(
         "", "With --score match: the pooled feature. Default: the first.", group=EVALUATION
     )
-    hidden: int = option(
-        256, "Units of the head; 0: as many as features.", limits=Range(0), group=TRAINING
-    )
+    hidden: int = option(256, "Units of the head; 0: as many as features.", limits=Range(0))
     decay: float = option(
-        0.0,
-        "Weight of half the sum of squares of what is trained.",
-        limits=Range(0),
-        group=TRAINING,
+        0.0, "Weight of half the sum of squares of what is trained.", limits=Range(0)
     )
     patience: int = option(
         10000,
         "Epochs without a better test Rank-1 after which no epoch counts as best.",
         limits=COUNT,
-        group=TRAINING,
     )
     identities: str = option(
         "all",
         "all: every training person is a class; test: those of the probe alone (BIWI's 28 of 50).",
         choices=("all", "test"),
-        group=TRAINING,
     )
-    order: str = switch("order", FIDELITY)
-    test_batches: str = switch("test_batches", FIDELITY)
+    order: str = switch("order")
+    test_batches: str = switch("test_batches")
 
     other_defaults = staticmethod(groups.length_of_dataset)
 

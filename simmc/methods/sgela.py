@@ -40,14 +40,12 @@ from simmc.models.sgela import (
 )
 from simmc.models.sgela_encoder import GaitShape
 from simmc.models.simmc import count_parameters
-from simmc.runs import seeds
 from simmc.runs.records import EpochRecord, Figures
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import Seeds
+from simmc.runs.runtime import Runtime, Seeds, generators
 from simmc.scoring.match import tensor_of
 from simmc.settings import groups
-from simmc.settings.groups import COUNT, FIDELITY, MAIN, POSITIVE, TRAINING
-from simmc.settings.options import Range, Settings, group_of, option, switch
+from simmc.settings.groups import COUNT, POSITIVE
+from simmc.settings.options import MAIN, Range, Settings, group_of, option, switch
 
 CLIP = 5.0
 SHARE = 2 / 3  # of BIWI's windows, from the first on, on which the public program trains
@@ -61,15 +59,12 @@ KINDS = ("mean", "sc", "last")
 class Gait(Settings):
     """The models of AGE and SGELA."""
 
-    H: int = option(
-        256, "Units of each LSTM layer (paper: K).", aliases=("K",), limits=COUNT, group=TRAINING
-    )
+    H: int = option(256, "Units of each LSTM layer (paper: K).", aliases=("K",), limits=COUNT)
     attention: str = option(
         "locality",
         "Attention of reverse reconstruction: locality (LAS), masked (MBAS), basic (BAS) or none. "
         "Prediction and sorting have basic attention, or none.",
         choices=("locality", "masked", "basic", "none"),
-        group=TRAINING,
     )
     D: float | None = option(
         None,
@@ -77,20 +72,15 @@ class Gait(Settings):
         kind=float,
         limits=POSITIVE,
         words={"auto": None},
-        group=TRAINING,
     )
-    lambda_A: float = option(
-        1.0, "Weight of the locality loss L_A (Eq. 16).", limits=Range(0), group=TRAINING
-    )
-    l2: float = option(
-        0.02, "Weight of half the sum of all squared weights.", limits=Range(0), group=TRAINING
-    )
-    decoder_input: str = switch("decoder_input", FIDELITY)
-    attention_form: str = switch("attention_form", FIDELITY)
-    encoder_windows: str = switch("encoder_windows", FIDELITY)
+    lambda_A: float = option(1.0, "Weight of the locality loss L_A (Eq. 16).", limits=Range(0))
+    l2: float = option(0.02, "Weight of half the sum of all squared weights.", limits=Range(0))
+    decoder_input: str = switch("decoder_input")
+    attention_form: str = switch("attention_form")
+    encoder_windows: str = switch("encoder_windows")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AgeSettings(Settings):
     """Everything that AGE takes."""
 
@@ -99,7 +89,6 @@ class AgeSettings(Settings):
         "Train AGE, reverse reconstruction with locality-aware attention, on unlabelled skeleton "
         "windows and score its features by matching, or score a trained run (--mode Eval)."
     )
-    HEADINGS = groups.HEADINGS
 
     place: groups.Place
     machine: groups.Machine
@@ -126,7 +115,7 @@ class AgeSettings(Settings):
         check_kind(self, KINDS)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SgelaSettings(Settings):
     """Everything that SGELA takes."""
 
@@ -136,7 +125,6 @@ class SgelaSettings(Settings):
         "unlabelled skeleton windows and score its features (CAGEs) by matching, or score a "
         "trained run (--mode Eval)."
     )
-    HEADINGS = groups.HEADINGS
 
     place: groups.Place
     machine: groups.Machine
@@ -155,21 +143,15 @@ class SgelaSettings(Settings):
         group=MAIN,
     )
     tau: float = option(
-        0.1,
-        "Temperature of the contrast (Eq. 14).",
-        aliases=("t",),
-        limits=POSITIVE,
-        group=TRAINING,
+        0.1, "Temperature of the contrast (Eq. 14).", aliases=("t",), limits=POSITIVE
     )
     interval: int = option(
-        1, "Places between windows that are drawn together (Table 6).", limits=COUNT, group=TRAINING
+        1, "Places between windows that are drawn together (Table 6).", limits=COUNT
     )
-    lambda_C: float = option(
-        1.0, "Weight of the contrast L_C (Eq. 16); 0: none.", limits=Range(0), group=TRAINING
-    )
-    lcl_batches: str = switch("lcl_batches", FIDELITY)
-    lcl_same_window: str = switch("lcl_same_window", FIDELITY)
-    plus_data: str = switch("plus_data", FIDELITY)
+    lambda_C: float = option(1.0, "Weight of the contrast L_C (Eq. 16); 0: none.", limits=Range(0))
+    lcl_batches: str = switch("lcl_batches")
+    lcl_same_window: str = switch("lcl_same_window")
+    plus_data: str = switch("plus_data")
 
     preset_names = staticmethod(preset_names)
     other_defaults = staticmethod(groups.length_of_dataset)
@@ -408,7 +390,7 @@ def model_size(settings: GaitSettings) -> str:
     place = settings.place
     skeleton = place.read_spec().skeleton
     _, stored, flops = size_of(settings, skeleton)
-    network = new_network(settings, skeleton, seeds.generators(0).weights)
+    network = new_network(settings, skeleton, generators(0).weights)
     return (
         f"{title(settings)} on {place.dataset}: {stored:,} parameters ({stored / 1e6:.2f}M) as "
         f"the papers count, {count_parameters(network):,} of which do something; "

@@ -19,17 +19,15 @@ from simmc.data.skeletons import Skeleton
 from simmc.data.specs import skeleton_of
 from simmc.engine.load import load
 from simmc.engine.masks import draw_masks
-from simmc.engine.method import Embedder, Method, without_class_balance
+from simmc.engine.method import Embedder, Method
 from simmc.engine.pseudo_labels import PseudoLabels
 from simmc.engine.training import Training, batches, load_weights
 from simmc.errors import UserError
 from simmc.evaluation import diagnostics
 from simmc.losses import intra_sequence_contrast, prototype_contrast
 from simmc.models.simmc import SimMCNetwork, count_parameters, training_flops
-from simmc.runs import seeds
 from simmc.runs.records import EpochRecord, Figures
-from simmc.runs.runtime import Runtime, few_threads
-from simmc.runs.seeds import Seeds
+from simmc.runs.runtime import Runtime, Seeds, few_threads, generators
 from simmc.scoring.match import (
     MatchRule,
     Outcome,
@@ -40,52 +38,40 @@ from simmc.scoring.match import (
     tensor_of,
 )
 from simmc.settings import groups
-from simmc.settings.groups import COUNT, EVALUATION, FIDELITY, FRACTION, POSITIVE, TRAINING
-from simmc.settings.options import Range, Settings, option, switch
+from simmc.settings.groups import COUNT, FRACTION, POSITIVE
+from simmc.settings.options import EVALUATION, Range, Settings, option, switch
 
 
 @dataclass(frozen=True)
 class Recipe(Settings):
     """What SimMC itself is: masks, losses, encoder."""
 
-    mask_x: int = option(
-        2, "Frames dropped by the first mask (paper: x).", limits=Range(0), group=TRAINING
-    )
+    mask_x: int = option(2, "Frames dropped by the first mask (paper: x).", limits=Range(0))
     mask_x_2: int | str = option(
         "same",
         "Frames dropped by the second mask, or 'same'.",
         kind=int,
         limits=Range(0),
         words={"same": "same"},
-        group=TRAINING,
     )
-    q: int = option(
-        2, "Masks of a window: 2, or 1 (ablation NPC).", limits=Range(1, 2), group=TRAINING
-    )
+    q: int = option(2, "Masks of a window: 2, or 1 (ablation NPC).", limits=Range(1, 2))
     lambda_: float = option(
-        0.5,
-        "Weight of MIC; MPC has the rest (Eq. 7).",
-        aliases=("mask_lambda",),
-        limits=FRACTION,
-        group=TRAINING,
+        0.5, "Weight of MIC; MPC has the rest (Eq. 7).", aliases=("mask_lambda",), limits=FRACTION
     )
-    t: float = option(
-        0.08, "Temperature of MPC (Eq. 5).", aliases=("tau",), limits=POSITIVE, group=TRAINING
-    )
+    t: float = option(0.08, "Temperature of MPC (Eq. 5).", aliases=("tau",), limits=POSITIVE)
     encoder: str = option(
         "mlp",
         "mlp, or none: raw coordinates without training (Table 4, Baseline).",
         choices=("mlp", "none"),
-        group=TRAINING,
     )
-    H: int = option(256, "Width of the encoder.", aliases=("hidden",), limits=COUNT, group=TRAINING)
-    D: int = option(1, "Hidden layers of the encoder.", limits=COUNT, group=TRAINING)
+    H: int = option(256, "Width of the encoder.", aliases=("hidden",), limits=COUNT)
+    D: int = option(1, "Hidden layers of the encoder.", limits=COUNT)
     mact: bool = option(False, "Log mACT and mRCL of the training features.", group=EVALUATION)
-    jaccard_input: str = switch("jaccard_input", FIDELITY)
-    mask_scope: str = switch("mask_scope", FIDELITY)
-    mask_replay: str = switch("mask_replay", FIDELITY)
-    mpc_reduction: str = switch("mpc_reduction", FIDELITY)
-    zero_label_guard: str = switch("zero_label_guard", FIDELITY)
+    jaccard_input: str = switch("jaccard_input")
+    mask_scope: str = switch("mask_scope")
+    mask_replay: str = switch("mask_replay")
+    mpc_reduction: str = switch("mpc_reduction")
+    zero_label_guard: str = switch("zero_label_guard")
 
     def check(self) -> None:
         """MIC needs a second mask."""
@@ -111,7 +97,7 @@ class Recipe(Settings):
                 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SimMCSettings(Settings):
     """Everything that a training or evaluation of SimMC takes."""
 
@@ -120,7 +106,6 @@ class SimMCSettings(Settings):
         "Train SimMC on unlabelled skeleton windows and score it by matching probe against gallery "
         "windows, or score a trained run (--mode Eval)."
     )
-    HEADINGS = groups.HEADINGS
 
     place: groups.Place
     machine: groups.Machine
@@ -291,7 +276,7 @@ def model_size(settings: SimMCSettings) -> str:
     place = settings.place
     width = inputs.width(skeleton_of(place.read_spec()), settings.joints.parts)
     s, batch = settings.recipe, settings.windows.batch_size
-    network = new_network(s, width, seeds.generators(0).weights)
+    network = new_network(s, width, generators(0).weights)
     flops = training_flops(width, s.H, s.D, views=2, batch=batch, length=place.length)
     parameters = count_parameters(network)
     return (
@@ -315,7 +300,6 @@ METHOD = Method(
     score=score,
     size=model_size,
     check_body=check_body,
-    label_free=without_class_balance,
     baseline=lambda settings: settings.recipe.encoder == "none",
     embedder=embedder,
 )

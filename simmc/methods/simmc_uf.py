@@ -20,14 +20,14 @@ from simmc.models.simmc import training_flops
 from simmc.runs.runtime import Runtime
 from simmc.scoring.match import MatchRule, Outcome, match, retrieval_record
 from simmc.settings import groups
-from simmc.settings.groups import MACHINE, MAIN, TRAINING, typed_folders
+from simmc.settings.groups import typed_folders
 from simmc.settings.layers import Resolved
-from simmc.settings.options import Settings, option
+from simmc.settings.options import MACHINE, MAIN, Settings, option
 
 UNLABELLED = "-label_free"  # ends the name of features in which no label has a part
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FinetuneSettings(Settings):
     """Whose features SimMC learns from, and everything that SimMC takes but the joints."""
 
@@ -37,7 +37,6 @@ class FinetuneSettings(Settings):
         "SimMC-UF: train SimMC on the frame features of a source model and score it beside them, "
         "or score a trained run (--mode Eval)."
     )
-    HEADINGS = groups.HEADINGS
 
     place: groups.Place
     machine: groups.Machine
@@ -50,10 +49,7 @@ class FinetuneSettings(Settings):
     rematch: groups.Rematch
     recipe: simmc.Recipe
     source: str = option(
-        "SM-SGE",
-        "Source model: SM-SGE, MG-SCR, SGELA or AGE.",
-        choices=tuple(SOURCES),
-        group=MAIN,
+        "SM-SGE", "Source model: SM-SGE, MG-SCR, SGELA or AGE.", choices=tuple(SOURCES), group=MAIN
     )
     features: str = option(
         "",
@@ -64,7 +60,6 @@ class FinetuneSettings(Settings):
         "off",
         "Features as they are, or shifted and scaled to mean 0 and deviation 1 in training.",
         choices=("off", "on"),
-        group=TRAINING,
     )
     features_root: str = option(
         "", "Folder of the exported features; default: --data_root.", group=MACHINE

@@ -33,23 +33,22 @@ from simmc.methods.pretext import (
 )
 from simmc.models.graph_layers import CHANNELS
 from simmc.models.graph_size import IDENTITIES, UNUSED, smsge_flops, smsge_head
-from simmc.models.shared_adam import SharedAdam
+from simmc.models.optimizer import SharedAdam
 from simmc.models.simmc import count_parameters
 from simmc.models.skeleton_graphs import Levels, by_frame
 from simmc.models.smsge import SMSGENetwork, coarser
 from simmc.models.subsequences import encode, subsequences
 from simmc.runs.records import EpochRecord, Figures
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import Seeds
+from simmc.runs.runtime import Runtime, Seeds
 from simmc.scoring.match import tensor_of
 from simmc.settings import groups
-from simmc.settings.groups import COUNT, FIDELITY, TRAINING
+from simmc.settings.groups import COUNT
 from simmc.settings.options import Settings, group_of, option, switch
 
 NAMES = ("hyper", "joint", "part", "body")  # of the losses, in the order of GRAPH_LEVELS
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SMSGESettings(Settings):
     """Everything that SM-SGE takes."""
 
@@ -59,7 +58,6 @@ class SMSGESettings(Settings):
         "unlabelled skeleton windows and score its features by matching, or score a trained run "
         "(--mode Eval)."
     )
-    HEADINGS = groups.HEADINGS
 
     place: groups.Place
     machine: groups.Machine
@@ -70,9 +68,9 @@ class SMSGESettings(Settings):
     pretext: groups.Pretext
     labels: groups.LabelFree
     rematch: groups.Rematch
-    H: int = option(256, "Units of each LSTM layer.", limits=COUNT, group=TRAINING)
-    extra_prefix: str = switch("extra_prefix", FIDELITY)
-    sampled_frames: str = switch("sampled_frames", FIDELITY)
+    H: int = option(256, "Units of each LSTM layer.", limits=COUNT)
+    extra_prefix: str = switch("extra_prefix")
+    sampled_frames: str = switch("sampled_frames")
 
     preset_names = staticmethod(preset_names)
     other_defaults = staticmethod(groups.length_of_dataset)

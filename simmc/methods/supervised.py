@@ -30,8 +30,7 @@ from simmc.models.identities import EncoderClassifier
 from simmc.models.posegait import PoseGaitNetwork
 from simmc.models.simmc import count_parameters
 from simmc.runs.records import EpochRecord, Figures
-from simmc.runs.runtime import Runtime, few_threads
-from simmc.runs.seeds import Seeds
+from simmc.runs.runtime import Runtime, Seeds, few_threads
 from simmc.scoring.match import (
     Matched,
     MatchRule,
@@ -42,8 +41,8 @@ from simmc.scoring.match import (
     tensor_of,
 )
 from simmc.settings import groups
-from simmc.settings.groups import COUNT, MAIN, TRAINING
-from simmc.settings.options import Range, Settings, group_of, option
+from simmc.settings.groups import COUNT
+from simmc.settings.options import MAIN, Range, Settings, group_of, option
 
 PROTOCOLS = ("paper", "fixed_epochs")
 D_PG_WIDTH = 81
@@ -57,7 +56,7 @@ TITLES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SupervisedSettings(Settings):
     """Which network learns the identities of the training windows, and how."""
 
@@ -67,7 +66,6 @@ class SupervisedSettings(Settings):
         "score its features by matching probe against gallery windows, as SimMC is scored; or "
         "score a trained run (--mode Eval)."
     )
-    HEADINGS = groups.HEADINGS
 
     place: groups.Place
     machine: groups.Machine
@@ -83,22 +81,16 @@ class SupervisedSettings(Settings):
         choices=MODELS,
         group=MAIN,
     )
-    H: int = option(256, "encoder: its width.", aliases=("hidden",), limits=COUNT, group=TRAINING)
-    D: int = option(1, "encoder: hidden layers.", limits=COUNT, group=TRAINING)
+    H: int = option(256, "encoder: its width.", aliases=("hidden",), limits=COUNT)
+    D: int = option(1, "encoder: hidden layers.", limits=COUNT)
     dropout: float = option(
-        0.5,
-        "posegait: share of units dropped before the last layers.",
-        limits=Range(0, 0.99),
-        group=TRAINING,
+        0.5, "posegait: share of units dropped before the last layers.", limits=Range(0, 0.99)
     )
-    center_weight: float = option(
-        0.003, "posegait: weight of the centre loss.", limits=Range(0), group=TRAINING
-    )
+    center_weight: float = option(0.003, "posegait: weight of the centre loss.", limits=Range(0))
     center_rate: float = option(
         0.5,
         "posegait: share of the way that a centre moves towards its batch's features.",
         limits=Range(0, 1),
-        group=TRAINING,
     )
 
     other_defaults = staticmethod(groups.length_of_dataset)

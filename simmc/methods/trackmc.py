@@ -1,10 +1,10 @@
-"""TrackMC: contrast with prototypes that whole tracks share, without labels. Our own method.
+"""TrackMC: contrast with prototypes that whole tracklets share, without labels. Our own method.
 
-Each epoch: encode every window; cut every track (recording) at random into parts and average their
-features; cluster the parts by density; a track shares the clusters of its parts; draw each of its
-windows to their prototypes, away from those of all other clusters but the ones that may be the same
-person. Without recordings every window is a track of one part. docs/trackmc.md says why. Shape
-letters: N windows, f frames, K values a frame, H features, T tracks, P parts.
+Each epoch: encode every window; divide every tracklet (recording) at random into parts and average
+their features; cluster the parts by density; a tracklet shares the clusters of its parts; draw each
+of its windows to their prototypes, away from those of all other clusters but the ones that may be
+the same person. Without recordings every window is a tracklet of one part. docs/trackmc.md says
+why. Shape letters: N windows, f frames, K values a frame, H features, T tracklets, P parts.
 """
 
 import math
@@ -19,11 +19,11 @@ import torch
 from torch.nn.functional import normalize
 
 from simmc.clustering import (
-    Apart,
+    CannotLink,
     Clustering,
     Targets,
     as_arrays,
-    dbscan_apart,
+    dbscan_cannot_link,
     draw_parts,
     part_means,
     shared_targets,
@@ -35,7 +35,7 @@ from simmc.data.skeletons import Skeleton
 from simmc.data.specs import skeleton_of
 from simmc.engine.load import load
 from simmc.engine.masks import draw_masks
-from simmc.engine.method import Embedder, Method, without_class_balance
+from simmc.engine.method import Embedder, Method
 from simmc.engine.pseudo_labels import clustered
 from simmc.engine.training import LAST, Training, load_weights
 from simmc.errors import UserError
@@ -44,10 +44,8 @@ from simmc.evaluation.ranking import Retrieval
 from simmc.losses import shared_prototype_contrast
 from simmc.models.simmc import count_parameters
 from simmc.models.trackmc import TrackEncoder
-from simmc.runs import seeds
 from simmc.runs.records import EpochRecord, Figures
-from simmc.runs.runtime import Runtime, few_threads
-from simmc.runs.seeds import Seeds
+from simmc.runs.runtime import Runtime, Seeds, few_threads, generators
 from simmc.scoring.match import (
     ENCODE_BATCH,
     MatchRule,
@@ -58,9 +56,9 @@ from simmc.scoring.match import (
     tensor_of,
 )
 from simmc.settings import groups
-from simmc.settings.groups import COUNT, EVALUATION, INSIDE, MAIN, POSITIVE, TRAINING
+from simmc.settings.groups import COUNT, INSIDE, POSITIVE
 from simmc.settings.layers import Resolved
-from simmc.settings.options import Range, Settings, group_of, option
+from simmc.settings.options import EVALUATION, MAIN, Range, Settings, group_of, option
 
 OFF, POSITIVES, MERGE = "off", "positives", "merge"
 APART, IGNORE = "apart", "ignore"
@@ -71,7 +69,7 @@ EXPLAINED = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrackMCSettings(Settings):
     """Everything that a training or evaluation of TrackMC takes."""
 
@@ -80,7 +78,6 @@ class TrackMCSettings(Settings):
         "Train TrackMC, our own method, without identity labels, and score it by matching probe "
         "against gallery windows, or score a trained run (--mode Eval)."
     )
-    HEADINGS = groups.HEADINGS
 
     place: groups.Place
     machine: groups.Machine
@@ -98,28 +95,19 @@ class TrackMCSettings(Settings):
             "turned+bones+distances",
             "What a frame is described by: joints, turned, bones, distances, angles, motion; "
             "several joined by +.",
-            group=TRAINING,
         ),
     )
     training: groups.Training = group_of(
-        lr=option(
-            1e-3,
-            "Learning rate of Adam; falls to 0 along a cosine.",
-            limits=POSITIVE,
-            group=TRAINING,
-        ),
+        lr=option(1e-3, "Learning rate of Adam; falls to 0 along a cosine.", limits=POSITIVE),
         epochs=option(
-            20,
-            "Epochs; the last one counts, nothing ends a run earlier.",
-            limits=Range(0),
-            group=TRAINING,
+            20, "Epochs; the last one counts, nothing ends a run earlier.", limits=Range(0)
         ),
         eval_every=5,
     )
     clustering: groups.Clustering = group_of(eps=0.5)
     labels: groups.LabelFree
     rematch: groups.Rematch
-    H: int = option(256, "Width of the encoder.", aliases=("hidden",), limits=COUNT, group=TRAINING)
+    H: int = option(256, "Width of the encoder.", aliases=("hidden",), limits=COUNT)
     recordings: str = option(
         MERGE,
         "What is made of a recording showing one person: nothing (off); its windows share their "
@@ -132,12 +120,9 @@ class TrackMCSettings(Settings):
         "What is made of training recordings that overlap in time, where the data tell times: two "
         "people, never in one cluster (apart), or nothing (ignore).",
         choices=(APART, IGNORE),
-        group=TRAINING,
     )
-    parts: int = option(
-        12, "merge: parts that a recording is clustered in, at most.", limits=COUNT, group=TRAINING
-    )
-    part_size: int = option(4, "merge: windows of a part, at least.", limits=COUNT, group=TRAINING)
+    parts: int = option(12, "merge: parts that a recording is clustered in, at most.", limits=COUNT)
+    part_size: int = option(4, "merge: windows of a part, at least.", limits=COUNT)
     doubt: float | None = option(
         0.95,
         "Clusters with parts this near, though not near enough to be joined, may be one person: "
@@ -145,20 +130,17 @@ class TrackMCSettings(Settings):
         kind=float,
         limits=INSIDE,
         words={"off": None},
-        group=TRAINING,
+        aliases=("ambiguity",),
     )
-    t: float = option(
-        0.1, "Temperature of the contrast.", aliases=("tau",), limits=POSITIVE, group=TRAINING
-    )
+    t: float = option(0.1, "Temperature of the contrast.", aliases=("tau",), limits=POSITIVE)
     mask_x: int = option(
-        0, "Frames dropped from a window when it is learned from.", limits=Range(0), group=TRAINING
+        0, "Frames dropped from a window when it is learned from.", limits=Range(0)
     )
-    D: int = option(1, "Hidden layers of the encoder.", limits=COUNT, group=TRAINING)
+    D: int = option(1, "Hidden layers of the encoder.", limits=COUNT)
     pooling: str = option(
         "mean_std",
         "What is kept of a unit over the frames: its mean, or its deviation as well.",
         choices=("mean", "mean_std"),
-        group=TRAINING,
     )
     matching: str = option(
         "unit",
@@ -211,8 +193,8 @@ class TrackMC(Training[TrackMCSettings]):
         protocols: tuple[str, ...],
     ) -> None:
         self.windows = tensor_of(data.train, runtime.device)
-        self.track = tracks_of(data.train, settings)
-        self.apart = tracks_apart(data.train, settings)
+        self.tracklet = tracklets_of(data.train, settings)
+        self.cannot_link = cannot_link_of(data.train, settings)
         self.guess: np.ndarray | None = None  # saves time, decides nothing
         network = new_network(settings, self.windows.shape[2], seeds.weights)
         super().__init__(settings, data, seeds, runtime, protocols, network)
@@ -236,10 +218,10 @@ class TrackMC(Training[TrackMCSettings]):
             features = encode(self.network, self.windows)
             self.require_finite(features)
         self.targets = self.share(features)
-        return self.track_record()
+        return self.cluster_record()
 
     def share(self, features: torch.Tensor) -> Targets:
-        """Clusters of the parts of tracks, shared by each track.
+        """Clusters of the parts of tracklets, shared by each tracklet.
 
         Args:
             features: (N, H) of all training windows.
@@ -248,9 +230,9 @@ class TrackMC(Training[TrackMCSettings]):
         whole = s.recordings == MERGE
         part = np.arange(n)
         if whole:
-            part = draw_parts(self.track, s.parts, self.seeds.masks, size=s.part_size)
-        track_of_part = np.empty(part.max(initial=-1) + 1, dtype=np.int64)
-        track_of_part[part] = self.track
+            part = draw_parts(self.tracklet, s.parts, self.seeds.masks, size=s.part_size)
+        tracklet_of_part = np.empty(part.max(initial=-1) + 1, dtype=np.int64)
+        tracklet_of_part[part] = self.tracklet
         means = part_means(features, torch.from_numpy(part).to(features.device))
         found = clustered(
             means,
@@ -262,31 +244,37 @@ class TrackMC(Training[TrackMCSettings]):
             reach=s.doubt,
         )
         self.guess = found.candidates
-        if self.apart is not None:
-            found = self.keep_apart(found, track_of_part, self.apart)
-        rows = torch.from_numpy(track_of_part).to(features.device)
+        if self.cannot_link is not None:
+            found = self.constrained(found, tracklet_of_part, self.cannot_link)
+        rows = torch.from_numpy(tracklet_of_part).to(features.device)
         near = None if s.doubt is None else found.graph
-        return shared_targets(means, found.labels, rows, lone=whole, near=near, apart=self.apart)
+        return shared_targets(
+            means, found.labels, rows, singletons=whole, near=near, cannot_link=self.cannot_link
+        )
 
-    def keep_apart(self, found: Clustering, track: np.ndarray, apart: Apart) -> Clustering:
-        """The clustering anew, with no two tracks in a cluster that cannot be one person.
+    def constrained(
+        self, found: Clustering, tracklet: np.ndarray, cannot_link: CannotLink
+    ) -> Clustering:
+        """The same clusters under the cannot-link constraints.
 
         Args:
             found: the clusters of parts.
-            track: (P,) int64, the track of every part.
-            apart: the pairs of tracks.
+            tracklet: (P,) int64, the tracklet of every part.
+            cannot_link: the pairs of tracklets.
         """
         with self.clock("dbscan"):
             graph = as_arrays(found.graph).whole()
             near = graph.within(self.settings.clustering.eps)
-            labels = dbscan_apart(near, self.settings.clustering.min_samples, track, apart)
+            labels = dbscan_cannot_link(
+                near, self.settings.clustering.min_samples, tracklet, cannot_link
+            )
         return replace(found, labels=torch.from_numpy(labels).to(found.labels.device), graph=graph)
 
     def contrast(self) -> EpochRecord:
-        """One step a batch, over all windows whose track has a cluster, in a new order."""
+        """One step a batch, over all windows whose tracklet has a cluster, in a new order."""
         s, targets = self.settings, self.targets
-        track = torch.from_numpy(self.track).to(self.windows.device)
-        kept = torch.nonzero(targets.known[track]).flatten()
+        tracklet = torch.from_numpy(self.tracklet).to(self.windows.device)
+        kept = torch.nonzero(targets.known[tracklet]).flatten()
         kept = kept[torch.from_numpy(self.seeds.masks.permutation(len(kept))).to(kept.device)]
         weights = self.draw_weights()
         batches = kept.split(s.windows.batch_size)
@@ -298,14 +286,14 @@ class TrackMC(Training[TrackMCSettings]):
                 features = self.network(
                     self.windows[rows], None if weights is None else weights[rows]
                 )
-                own = track[rows]
+                own = tracklet[rows]
                 loss = shared_prototype_contrast(
                     features,
                     targets.cluster[own],
                     targets.share[own],
                     targets.prototypes,
                     s.t,
-                    targets.silent(own),
+                    targets.excluded_negatives(own),
                 )
                 self.optimizer.zero_grad()
                 loss.backward()
@@ -323,11 +311,11 @@ class TrackMC(Training[TrackMCSettings]):
         masks = draw_masks(self.seeds.masks, n, length, (s.mask_x,))[:, 0]
         return torch.from_numpy(masks).to(self.windows)
 
-    def track_record(self) -> EpochRecord:
+    def cluster_record(self) -> EpochRecord:
         """Numbers of the clusters; `ami` is a diagnostic from identities, nothing uses it."""
         first = self.targets.cluster[:, 0].cpu().numpy()
         known = self.targets.known.cpu().numpy()
-        of_window = known[self.track]
+        of_window = known[self.tracklet]
         clusters, kept = len(np.unique(first[known])), int(of_window.sum())
         record: EpochRecord = {"kept": kept}
         if self.settings.recordings == OFF:
@@ -339,18 +327,18 @@ class TrackMC(Training[TrackMCSettings]):
                 "tracks": len(first),
                 "unsure": int((~self.targets.sure).sum()),
             }
-        if self.apart is not None:
-            record["seen_at_once"] = len(self.apart)
+        if self.cannot_link is not None:
+            record["seen_at_once"] = len(self.cannot_link)
         of_window &= self.data.train.identity >= 0
         if of_window.any():
             record["ami"] = diagnostics.adjusted_mutual_information(
-                self.data.train.identity[of_window], first[self.track][of_window]
+                self.data.train.identity[of_window], first[self.tracklet][of_window]
             )
         return record
 
 
-def tracks_of(split: Split, settings: TrackMCSettings) -> np.ndarray:
-    """(N,) int64, 0 .. T-1: the track of every window."""
+def tracklets_of(split: Split, settings: TrackMCSettings) -> np.ndarray:
+    """(N,) int64, 0 .. T-1: the tracklet of every window."""
     if settings.recordings == OFF:
         return np.arange(len(split.windows))
     if split.recording is None:
@@ -363,14 +351,14 @@ def tracks_of(split: Split, settings: TrackMCSettings) -> np.ndarray:
     return np.unique(split.recording, return_inverse=True)[1].astype(np.int64)
 
 
-def tracks_apart(split: Split, settings: TrackMCSettings) -> Apart | None:
-    """Tracks that overlap in time, which are two people; None where none do, or none is told."""
+def cannot_link_of(split: Split, settings: TrackMCSettings) -> CannotLink | None:
+    """Cannot-links of tracklets that overlap in time; None where there are none."""
     ignored = settings.recordings == OFF or settings.overlap == IGNORE
     if ignored or split.recording is None or split.times is None:
         return None
     first = np.unique(split.recording, return_index=True)[1]
     pairs = overlapping(split.times[first])
-    return Apart.of(pairs, len(first)) if len(pairs) else None
+    return CannotLink.of(pairs, len(first)) if len(pairs) else None
 
 
 def new_network(settings: TrackMCSettings, width: int, generator: torch.Generator) -> TrackEncoder:
@@ -492,20 +480,18 @@ def people(path: Path, settings: TrackMCSettings, data: Experiment, runtime: Run
         runtime: device and threads.
     """
     assert data.train.recording is not None  # or it could not have been trained
-    training = TrackMC(
-        settings, data, seeds.generators(settings.common.seed), runtime, ("label_free",)
-    )
+    training = TrackMC(settings, data, generators(settings.common.seed), runtime, ("label_free",))
     load_weights(training.network, path, "--dataset, --input, --H, --D and --pooling")
     record = training.find_clusters()
     targets = training.targets
     cluster, share = targets.cluster.cpu().numpy(), targets.share.cpu().numpy()
     known, sure = targets.known.cpu().numpy(), targets.sure.cpu().numpy()
-    rivals = targets.rivals.cpu().numpy()
+    ambiguous = targets.ambiguous.cpu().numpy()
     places, windows = np.unique(data.train.recording, return_counts=True)
     found = []
     for t, place in enumerate(places.tolist()):
         own = cluster[t][share[t] > 0].tolist()
-        near = rivals[own[0]].tolist() if own else []
+        near = ambiguous[own[0]].tolist() if own else []
         others = tuple(c for c in dict.fromkeys([*own, *near]) if c != own[0])
         first = own[0] if known[t] else None
         found.append(
@@ -524,7 +510,7 @@ def model_size(settings: TrackMCSettings) -> str:
     """Parameters of the network."""
     place = settings.place
     width = inputs.width(skeleton_of(place.read_spec()), settings.joints.parts)
-    network = new_network(settings, width, seeds.generators(0).weights)
+    network = new_network(settings, width, generators(0).weights)
     parameters = count_parameters(network)
     return f"TrackMC on {place.dataset}: {parameters:,} parameters ({parameters / 1e6:.2f}M)"
 
@@ -534,7 +520,7 @@ def remarks(resolved: Resolved[TrackMCSettings], data: Experiment) -> list[str]:
     settings = resolved.settings
     if settings.recordings != MERGE:
         return []
-    count = int(tracks_of(data.train, settings).max(initial=-1)) + 1
+    count = int(tracklets_of(data.train, settings).max(initial=-1)) + 1
     few = FEWEST * settings.clustering.k1
     if count >= few:
         return []
@@ -561,7 +547,6 @@ METHOD = Method(
     size=model_size,
     explained=EXPLAINED,
     check_body=check_body,
-    label_free=without_class_balance,
     recipe=lambda settings: f"trackmc_{settings.recordings}",
     unit=is_unit,
     remarks=remarks,

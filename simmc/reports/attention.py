@@ -13,12 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from simmc.reports.style import INK, ORANGE, save
+from simmc.reports.style import INK, save, scale_bar
 
 AXES = ("x", "y", "z")
-HEAT, MASK = "Purples", "Greys"
 NUMBERED = 10  # frames up to which every cell shows its number
-_SIDE = 2.35  # inches of a matrix
 _SMALL = 7.5
 
 
@@ -27,8 +25,8 @@ class Task:
     """The matrices of one pretext task.
 
     Attributes:
-        name: as `--task` has it.
-        title: in words.
+        name: value of `--task`.
+        title: its name in pictures.
         alignments: (3, f, f) float: axis, step, frame; each row of a matrix sums to 1.
         mask: (f, f) float, or None where the task has none.
     """
@@ -40,20 +38,7 @@ class Task:
 
 
 def draw(tasks: Sequence[Task], heading: str, text: str, out: Path) -> Path:
-    """Draws the matrices of at least one task.
-
-    Args:
-        tasks: all with windows of one length.
-        heading: first line.
-        text: lines under it.
-        out: file to write; its ending, .png or .svg, says the format.
-
-    Returns:
-        The file written.
-
-    Raises:
-        UserError: another ending, or no matplotlib.
-    """
+    """Draw the matrices of one or more tasks, all with windows of one length, to a .png or .svg."""
     return save(lambda: _figure(tasks, heading, text), out)
 
 
@@ -71,63 +56,44 @@ def as_csv(tasks: Sequence[Task]) -> str:
 
 
 def _figure(tasks: Sequence[Task], heading: str, text: str) -> Any:
+    """A row for each task: the coordinates, and the mask where there is one."""
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
     masked = any(task.mask is not None for task in tasks)
-    columns = len(AXES) + masked
-    most, length = max(float(task.alignments.max()) for task in tasks), tasks[0].alignments.shape[2]
-    # attention that is the same everywhere stays light
-    heat = ScalarMappable(Normalize(0, max(most, min(1.0, 3 / length))), colormaps[HEAT])
-    grey = ScalarMappable(Normalize(0, 1), colormaps[MASK])
-    gap, head, foot, left = 0.42, 0.45 + 0.2 * text.count("\n"), 0.85, 0.75
-    block = _SIDE + 0.75
-    width = left + columns * (_SIDE + gap)
-    height = head + len(tasks) * block + foot
-    figure = Figure(figsize=(width, height))
-    figure.text(0.12 / width, 1 - 0.12 / height, heading, fontsize=12, fontweight="bold", va="top")
-    figure.text(0.12 / width, 1 - 0.38 / height, text, fontsize=9, va="top", linespacing=1.3)
-    for row, task in enumerate(tasks):
-        floor = height - head - (row + 1) * block + 0.3
-        panels = [(f"axis {a}", m, heat) for a, m in zip(AXES, task.alignments, strict=True)]
-        if task.mask is not None:
-            panels.append(("locality mask", task.mask, grey))
-        for column, (title, matrix, colours) in enumerate(panels):
-            x = left + column * (_SIDE + gap)
-            box = (x / width, floor / height, _SIDE / width, _SIDE / height)
-            axes = figure.add_axes(box)
-            _draw_matrix(axes, matrix, colours)
-            axes.set_title(title, fontsize=9)
-            if column == 0:
-                axes.set_ylabel(f"{task.title}\ndecoding step t", fontsize=9)
-            if row == len(tasks) - 1:
-                axes.set_xlabel("input frame j", fontsize=9)
-    alike = f"alignment $a_t(j)$; mark: 1/{length}, all frames alike"
-    scales = [(heat, alike, left)]
+    columns, length = len(AXES) + masked, tasks[0].alignments.shape[2]
+    figure = Figure(figsize=(2.8 * columns, 2.9 * len(tasks) + 1.5), layout="constrained")
+    figure.suptitle(heading, x=0.01, ha="left")
+    figure.supxlabel(text, x=0.01, ha="left", fontsize=9)
+    grid = figure.subplots(len(tasks), columns, squeeze=False)
+    values = np.stack([task.alignments for task in tasks])
+    heat = scale_bar(figure, grid[:, : len(AXES)], values, length, "alignment $a_t(j)$")
+    grey = ScalarMappable(Normalize(0, 1), colormaps["Greys"])
     if masked:
-        scales.append((grey, "mask $l_t(j)$", left + len(AXES) * (_SIDE + gap)))
-    for colours, said, x in scales:
-        long = 2 * _SIDE if colours is heat else _SIDE
-        bar = figure.colorbar(
-            colours,
-            cax=figure.add_axes((x / width, 0.42 / height, long / width, 0.12 / height)),
-            orientation="horizontal",
-        )
+        bar = figure.colorbar(grey, ax=grid[:, -1], location="bottom", aspect=20)
+        bar.set_label("mask $l_t(j)$", fontsize=9)
         bar.ax.tick_params(labelsize=_SMALL)
-        bar.ax.grid(False)
-        if colours is heat:
-            bar.ax.plot([1 / length] * 2, [0, 1], color=ORANGE, linewidth=1.6)
-        figure.text(x / width, 0.05 / height, said, fontsize=8.5)
+    for row, task in zip(grid, tasks, strict=True):
+        for axes, axis, matrix in zip(row, AXES, task.alignments, strict=False):
+            _draw_matrix(axes, f"axis {axis}", matrix, heat)
+        if task.mask is not None:
+            _draw_matrix(row[-1], "locality mask", task.mask, grey)
+        elif masked:
+            row[-1].set_visible(False)
+        row[0].set_ylabel(f"{task.title}\ndecoding step t", fontsize=9)
+    for axes in grid[-1]:
+        axes.set_xlabel("input frame j", fontsize=9)
     return figure
 
 
-def _draw_matrix(axes: Any, matrix: np.ndarray, colours: Any) -> None:
+def _draw_matrix(axes: Any, title: str, matrix: np.ndarray, colours: Any) -> None:
     """One matrix, step 1 on top, with a number in every cell where there are few."""
     length = len(matrix)
     axes.imshow(matrix, cmap=colours.cmap, norm=colours.norm, aspect="equal")
-    axes.grid(False)
+    axes.set_title(title, fontsize=9)
+    axes.grid(visible=False)
     axes.spines[:].set_visible(True)
     places = np.arange(length)
     if length > NUMBERED:
@@ -138,12 +104,6 @@ def _draw_matrix(axes: Any, matrix: np.ndarray, colours: Any) -> None:
     if length > NUMBERED:
         return
     for (t, j), value in np.ndenumerate(matrix):
-        axes.text(
-            j,
-            t,
-            f"{value:.2f}",
-            color="white" if colours.norm(value) > 0.55 else INK,
-            fontsize=_SMALL,
-            ha="center",
-            va="center_baseline",
-        )
+        colour = "white" if colours.norm(value) > 0.55 else INK
+        where = {"ha": "center", "va": "center_baseline"}
+        axes.text(j, t, f"{value:.2f}", color=colour, fontsize=_SMALL, **where)

@@ -1,12 +1,12 @@
 """Picture of the frames that hard skeleton mining weighs most, as Figure 7 of the Hi-MPC paper.
 
-A block is one window: a row of skeletons for each body level, and under each row a strip with one
-cell a frame, the darker the more important. Long windows show every n-th skeleton over all cells.
-The whole picture is drawn in inches, so that no two texts meet whatever there is to draw.
+A column is one window, a row one body level: its skeletons, and under them a strip with one cell a
+frame, the darker the more important. Long windows show every n-th skeleton.
 """
 
 import csv
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,26 +16,17 @@ import numpy as np
 
 from simmc.data.skeletons import Skeleton
 from simmc.reports.body_view import level_bones, projected, shown_frames
-from simmc.reports.importance_layout import (
-    MARGIN,
-    SIDE,
-    STRIP,
-    TITLE,
-    UNDER,
-    Layout,
-    note_lines,
-    plan,
-    text_lines,
-)
-from simmc.reports.style import BLUE, FAINT, GREEN, INK, ORANGE, save
+from simmc.reports.style import BLUE, FAINT, GREEN, INK, ORANGE, save, scale_bar
 
 COLOURS = {"joint": GREEN, "component": BLUE, "limb": ORANGE}  # those of the paper
-HEAT = "Purples"
 SHADOW = "#d0d0d0"
 OUTLIER = "outlier: no importance"
 
 _SMALL = 8
 _DOT = {"joint": 2.4, "component": 4.0, "limb": 5.5}
+_TALL, _CELL = 1.0, 0.58  # about so many inches: a row of skeletons, a frame
+_WIDEST = 14.0  # inches of windows side by side
+_STRIP = 0.24  # height of a strip, of the height of a row
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,10 +34,10 @@ class Window:
     """One window to draw.
 
     Attributes:
-        title: whose, which.
-        note: what else is to be said of it; may be empty.
+        title: person and number of the window.
+        note: a remark under the title; may be empty.
         joints: (f, J, 3) float, metres, y the vertical.
-        points: level -> (f, n, 3) float, what the network sees at that level.
+        points: level -> (f, n, 3) float, the network's input at that level.
         importance: level -> (f,) float, weights that sum to 1; NaN where the window is an outlier.
     """
 
@@ -58,20 +49,14 @@ class Window:
 
 
 def draw(windows: Sequence[Window], skeleton: Skeleton, heading: str, text: str, out: Path) -> Path:
-    """Draws windows at each level with the importance of their frames.
+    """Draw windows at each level with the importance of their frames.
 
     Args:
         windows: at least one, all of one length and with the same levels.
         skeleton: names the joint axis of `joints`.
         heading: first line.
-        text: sentences under it.
-        out: file to write; its ending, .png or .svg, says the format.
-
-    Returns:
-        The file written.
-
-    Raises:
-        UserError: another ending, or no matplotlib.
+        text: caption.
+        out: .png or .svg file.
     """
     return save(lambda: _figure(windows, skeleton, heading, text), out)
 
@@ -88,7 +73,7 @@ def as_csv(
         windows: (n,) int64 places in the training windows.
         persons: (n,) int64 identities as the dataset labels them.
         clusters: level -> (n,) int64 pseudo labels; -1 = outlier.
-        importance: level -> (n, f) float, NaN of outliers, which is left empty.
+        importance: level -> (n, f) float, NaN for outliers: these are left empty.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -102,151 +87,108 @@ def as_csv(
 
 
 def _figure(windows: Sequence[Window], skeleton: Skeleton, heading: str, text: str) -> Any:
-    from matplotlib import colormaps
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
+    """A grid of axes: windows side by side, the levels of each below each other."""
     from matplotlib.figure import Figure
 
-    length = len(windows[0].joints)
-    values = np.concatenate([row for window in windows for row in window.importance.values()])
-    most = float(np.nanmax(values)) if np.isfinite(values).any() else 1.0
-    # frames that are all alike stay light
-    heat = ScalarMappable(Normalize(0, max(most, min(1.0, 3 / length))), colormaps[HEAT])
+    length, levels = len(windows[0].joints), list(windows[0].points)
     seen = [projected({"body": one.joints, **one.points}, skeleton) for one in windows]
     bodies = np.stack([one["body"] for one in seen])
-    place = plan(bodies, len(windows[0].points), [window.note for window in windows], text)
-    figure = Figure(figsize=place.size)
-    canvas = figure.add_axes((0, 0, 1, 1))
-    canvas.set(xlim=(0, place.size[0]), ylim=(0, place.size[1]))
-    canvas.axis("off")
-    top = place.size[1] - 0.16
-    canvas.text(0.12, top, heading, fontsize=12, fontweight="bold", va="top")
-    lines = "\n".join(text_lines(text, place.size[0]))
-    canvas.text(0.12, top - 0.28, lines, fontsize=9, va="top", linespacing=1.3)
-    for index, window in enumerate(windows):
-        down, right = divmod(index, place.columns)
-        left = right * place.block[0] + SIDE
-        top = place.size[1] - place.heading - down * place.block[1]
-        _draw_block(canvas, window, seen[index], skeleton, place, left, top, heat)
-    _draw_scale(figure, place, heat, length)
+    tall = max(float(bodies[..., 1].max()), 1e-6)  # metres, as all lengths in an axes
+    step = max(2.1 * float(np.abs(bodies[..., 0]).max()), tall * _CELL / _TALL)
+    step *= len(shown_frames(length)) / length
+    width = max(3.4, length * step / tall * _TALL)  # inches of a window
+    rows = -(-len(windows) // max(1, int(_WIDEST // width)))
+    columns = -(-len(windows) // rows)
+    size = (max(7.4, columns * (width + 0.4)), rows * (0.5 + len(levels) * (_TALL + 0.5)) + 1.4)
+    figure = Figure(figsize=size, layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.09, h_pad=0.06)
+    figure.suptitle(heading, x=0.01, ha="left")
+    figure.supxlabel(textwrap.fill(text, int(size[0] * 14)), x=0.01, ha="left", fontsize=9)
+    grid = figure.subplots(rows * len(levels), columns, squeeze=False)
+    values = np.concatenate([list(one.importance.values()) for one in windows])
+    heat = scale_bar(figure, grid, values, length, "importance of a frame")
+    for index in range(rows * columns):
+        down, column = divmod(index, columns)
+        for row, level in enumerate(levels, down * len(levels)):
+            axes = grid[row, column]
+            if index >= len(windows):
+                axes.set_visible(False)
+                continue
+            axes.set(aspect="equal", anchor="W", xlim=(0, length * step))
+            axes.set_ylim(-_STRIP * tall, 1.03 * tall)
+            _draw_level(axes, level, windows[index], seen[index], skeleton, step, heat)
+        if index < len(windows):
+            _label(grid[down * len(levels), column], axes, windows[index], step, int(width * 14))
     return figure
 
 
-def _draw_block(
-    canvas: Any,
+def _label(top: Any, bottom: Any, window: Window, step: float, letters: int) -> None:
+    """Title and note over the first level of a window, frame numbers under the last one."""
+    lines = textwrap.wrap(window.note, letters)
+    top.set_title(window.title, loc="left", fontsize=10, pad=6 + 10.5 * len(lines))
+    if lines:
+        place = {"xy": (0, 1), "xycoords": "axes fraction", "xytext": (0, 4)}
+        note = "\n".join(lines)
+        top.annotate(note, **place, textcoords="offset points", fontsize=_SMALL, va="bottom")
+    frames = shown_frames(len(window.joints))
+    names = [str(frame + 1) for frame in frames]
+    bottom.set_xticks((frames + 0.5) * step, names, fontsize=_SMALL)
+    bottom.set_xlabel("frame", fontsize=_SMALL, labelpad=1)
+    bottom.tick_params(pad=3)
+
+
+def _draw_level(
+    axes: Any,
+    level: str,
     window: Window,
     seen: Mapping[str, np.ndarray],
     skeleton: Skeleton,
-    place: Layout,
-    left: float,
-    top: float,
+    step: float,
     heat: Any,
 ) -> None:
-    """One window, to the right of `left` and below `top`."""
-    canvas.text(left, top, window.title, fontsize=10, fontweight="bold", va="top")
-    note = "\n".join(note_lines(window.note))
-    canvas.text(left, top - 0.2, note, fontsize=_SMALL, va="top", linespacing=1.25)
+    """The skeletons of one level, `step` metres a frame, above the strip of their importance."""
     frames = shown_frames(len(window.joints))
-    middles = left + (frames + 0.5) * place.content / len(window.joints)
-    floor = top - TITLE - place.notes
-    for level in window.points:
-        floor -= place.tall
-        at = np.stack([middles, np.full(len(frames), floor + MARGIN / 2)], axis=1)[:, None]
-        if level != "joint":  # what the parts are parts of
-            bones = level_bones("joint", skeleton)
-            _draw_skeletons(canvas, seen["body"][frames] * place.scale + at, bones, SHADOW, 0)
-        bones = level_bones(level, skeleton)
-        _draw_skeletons(
-            canvas, seen[level][frames] * place.scale + at, bones, COLOURS[level], _DOT[level]
-        )
-        canvas.text(
-            left - 0.1,
-            floor + place.tall / 2,
-            level,
-            color=COLOURS[level],
-            fontweight="bold",
-            rotation=90,
-            ha="right",
-            va="center",
-        )
-        _draw_strip(canvas, window.importance[level], (left, floor), place, heat)
-        floor -= STRIP + UNDER
-    under = floor + UNDER - 0.04
-    canvas.text(left - 0.05, under, "frame", fontsize=_SMALL, ha="right", va="top")
-    for x, frame in zip(middles, frames, strict=True):
-        canvas.text(x, under, str(frame + 1), fontsize=_SMALL, ha="center", va="top")
+    middles = (frames + 0.5) * step
+    at = np.stack([middles, np.zeros(len(frames))], axis=1)[:, None]
+    if level != "joint":  # the joints in grey, behind the parts that they belong to
+        _draw_skeletons(axes, seen["body"][frames] + at, level_bones("joint", skeleton), SHADOW, 0)
+    bones, colour = level_bones(level, skeleton), COLOURS[level]
+    _draw_skeletons(axes, seen[level][frames] + at, bones, colour, _DOT[level])
+    _draw_strip(axes, window.importance[level], step, heat)
+    axes.set_ylabel(level, color=colour, fontweight="bold")
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    axes.set(xticks=[], yticks=[])
+    axes.tick_params(length=0, pad=1)
 
 
 def _draw_skeletons(
-    canvas: Any, points: np.ndarray, bones: np.ndarray, colour: str, dot: float
+    axes: Any, points: np.ndarray, bones: np.ndarray, colour: str, dot: float
 ) -> None:
-    """Skeletons (k, n, 2) in inches, with dots of that size in points."""
+    """Skeletons (k, n, 2), with dots of that size in points."""
     from matplotlib.collections import LineCollection
 
     lines = points[:, bones].reshape(-1, 2, 2)
-    canvas.add_collection(
-        LineCollection(list(lines), colors=colour, linewidths=1.4, capstyle="round"),
-        autolim=False,
+    axes.add_collection(
+        LineCollection(list(lines), colors=colour, linewidths=1.4, capstyle="round"), autolim=False
     )
     if dot:
         flat = points.reshape(-1, 2)
-        canvas.plot(flat[:, 0], flat[:, 1], "o", color=colour, markersize=dot, markeredgewidth=0)
+        axes.plot(flat[:, 0], flat[:, 1], "o", color=colour, markersize=dot, markeredgewidth=0)
 
 
-def _draw_strip(
-    canvas: Any, importance: np.ndarray, corner: tuple[float, float], place: Layout, heat: Any
-) -> None:
-    """One cell a frame, its upper left corner at `corner`; with numbers where they fit."""
-    from matplotlib.patches import Rectangle
-
-    left, top = corner
-    middle = top - STRIP / 2
-    outlier = not np.isfinite(importance).all()
-    if not outlier:
-        edges = np.linspace(left, left + place.content, len(importance) + 1)
-        canvas.pcolormesh(
-            edges, [top - STRIP, top], importance[None], cmap=heat.cmap, norm=heat.norm
-        )
-        if len(shown_frames(len(importance))) == len(importance):
-            for x, value in zip((edges[:-1] + edges[1:]) / 2, importance, strict=True):
-                dark = heat.norm(value) > 0.55
-                canvas.text(
-                    x,
-                    middle,
-                    f"{value:.2f}",
-                    color="white" if dark else INK,
-                    fontsize=_SMALL,
-                    ha="center",
-                    va="center_baseline",
-                )
-    canvas.add_patch(
-        Rectangle(
-            (left, top - STRIP),
-            place.content,
-            STRIP,
-            facecolor=FAINT if outlier else "none",
-            edgecolor=INK,
-            linewidth=0.6,
-        )
-    )
-    if outlier:
-        x = left + place.content / 2
-        canvas.text(x, middle, OUTLIER, fontsize=_SMALL, ha="center", va="center_baseline")
-
-
-def _draw_scale(figure: Any, place: Layout, heat: Any, length: int) -> None:
-    """The colour bar at the foot, with a mark where all frames would weigh the same."""
-    width, height = place.size
-    box = (SIDE / width, 0.36 / height, 2.4 / width, 0.14 / height)
-    axes = figure.add_axes(box)
-    bar = figure.colorbar(heat, cax=axes, orientation="horizontal")
-    bar.ax.tick_params(labelsize=_SMALL)
-    bar.ax.grid(False)
-    bar.ax.plot([1 / length] * 2, [0, 1], color=ORANGE, linewidth=1.6)
-    figure.text(
-        (SIDE + 2.55) / width,
-        0.43 / height,
-        f"importance of a frame; mark: 1/{length}, all frames alike",
-        fontsize=9,
-        va="center",
-    )
+def _draw_strip(axes: Any, importance: np.ndarray, step: float, heat: Any) -> None:
+    """One cell a frame at the foot of an axes, with numbers where they fit."""
+    floor = axes.get_ylim()[0]
+    edges = np.arange(len(importance) + 1) * step
+    centre = {"fontsize": _SMALL, "ha": "center", "va": "center_baseline"}
+    if not np.isfinite(importance).all():
+        axes.axhspan(floor, floor / 4, facecolor=FAINT, edgecolor=INK, linewidth=0.6, clip_on=False)
+        axes.text(edges[-1] / 2, floor * 0.62, OUTLIER, **centre)
+        return
+    axes.pcolormesh(edges, [floor, floor / 4], importance[None], cmap=heat.cmap, norm=heat.norm)
+    axes.axhspan(floor, floor / 4, facecolor="none", edgecolor=INK, linewidth=0.6, clip_on=False)
+    if len(shown_frames(len(importance))) == len(importance):
+        for x, value in zip((edges[:-1] + edges[1:]) / 2, importance, strict=True):
+            colour = "white" if heat.norm(value) > 0.55 else INK
+            axes.text(x, floor * 0.62, f"{value:.2f}", color=colour, **centre)

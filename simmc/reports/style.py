@@ -104,6 +104,26 @@ def save_with_numbers(draw: Callable[[Path], Path], numbers: str, out: Path) -> 
     return [*files, table]
 
 
+def scale_bar(figure: Any, axes: Any, values: Any, length: int, label: str) -> Any:
+    """A colour scale for shares of `length` frames, drawn below some axes; the scale.
+
+    Its mark is where all frames are alike. Values that are all alike stay light.
+    """
+    import numpy as np
+    from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    most = float(np.nanmax(values)) if np.isfinite(values).any() else 1.0
+    heat = ScalarMappable(Normalize(0, max(most, min(1.0, 3 / length))), colormaps["Purples"])
+    bar = figure.colorbar(heat, ax=axes, location="bottom", anchor=(0, 0), shrink=0.5, aspect=30)
+    bar.set_label(f"{label}; mark: 1/{length}, all frames alike", fontsize=9)
+    bar.ax.tick_params(labelsize=8)
+    bar.ax.grid(visible=False)
+    bar.ax.plot([1 / length] * 2, [0, 1], color=ORANGE, linewidth=1.6)
+    return heat
+
+
 def _style() -> AbstractContextManager[None]:
     import matplotlib
 

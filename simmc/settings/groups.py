@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import Any, ClassVar
 
 from simmc.data import specs
 from simmc.data.experiment import inputs
@@ -15,15 +15,16 @@ from simmc.data.manifest import find_spec
 from simmc.data.specs import DatasetSpec
 from simmc.data.synthetic import perturbations
 from simmc.errors import UserError
-from simmc.settings.options import Range, Settings, option, switch
-
-MAIN = "main"
-TRAINING = "training"
-EVALUATION = "evaluation"
-MATCHING = "further ways of matching, with --mode Eval (docs/matching.md)"
-FIDELITY = "fidelity switches (released value first, exact second; docs/fidelity.md)"
-MACHINE = "files and machine"
-HEADINGS = (MAIN, TRAINING, EVALUATION, MATCHING, FIDELITY, MACHINE)
+from simmc.settings.options import (
+    EVALUATION,
+    MACHINE,
+    MAIN,
+    MATCHING,
+    Range,
+    Settings,
+    option,
+    switch,
+)
 
 COUNT = Range(1)
 FRACTION = Range(0, 1)
@@ -38,22 +39,20 @@ WHOLE = "all"  # --walk: recordings as they are
 class Place(Settings):
     """Which dataset and probe a command works on, and where it lies."""
 
-    dataset: str = option(
-        "KS20", "IAS, KS20, BIWI, KGBD or CASIA_B; or your own (docs/data.md).", group=MAIN
-    )
+    GROUP: ClassVar[str] = MAIN
+
+    dataset: str = option("KS20", "IAS, KS20, BIWI, KGBD or CASIA_B; or your own (docs/data.md).")
     probe: str = option(
         "probe",
         "'probe' (KS20, KGBD), A or B (IAS), Walking or Still (BIWI), as --probe_type (CASIA_B).",
-        group=MAIN,
     )
     probe_type: str = option(
         "",
         "Probe.gallery: nm.nm, bg.bg, cl.cl, cl.nm, bg.nm (CASIA_B; default nm.nm), or views in "
         "degrees such as 0.30 (KS20) or 90.90 (CASIA_B too).",
-        group=MAIN,
     )
     length: int = option(
-        6, "Frames of a window: 4, 6, 8, 10, 12; 40, 50, 60 on CASIA_B.", limits=COUNT, group=MAIN
+        6, "Frames of a window: 4, 6, 8, 10, 12; 40, 50, 60 on CASIA_B.", limits=COUNT
     )
     data_root: str = option("Datasets", "Folder of the preprocessed datasets.", group=MACHINE)
 
@@ -74,12 +73,12 @@ class Place(Settings):
 class Machine(Settings):
     """What a command computes on."""
 
+    GROUP: ClassVar[str] = MACHINE
+
     device: str = option(
-        "auto", "auto, cpu or cuda.", choices=("auto", "cpu", "cuda"), transient=True, group=MACHINE
+        "auto", "auto, cpu or cuda.", choices=("auto", "cpu", "cuda"), transient=True
     )
-    gpu: str = option(
-        "", "Number of the GPU; without one the CPU is used.", transient=True, group=MACHINE
-    )
+    gpu: str = option("", "Number of the GPU; without one the CPU is used.", transient=True)
     threads: int | None = option(
         None,
         "Worker threads, or 'auto': OMP_NUM_THREADS, else the physical cores.",
@@ -87,7 +86,6 @@ class Machine(Settings):
         limits=THREADS,
         words={"auto": None},
         transient=True,
-        group=MACHINE,
     )
 
 
@@ -95,18 +93,15 @@ class Machine(Settings):
 class Common(Settings):
     """How a run is reproduced."""
 
+    GROUP: ClassVar[str] = MAIN
+
     fidelity: str = option(
         "released",
         "Sets all fidelity switches: as the published numbers were made, or as the paper says.",
         choices=("released", "exact"),
-        group=MAIN,
     )
-    seed: int = option(
-        0, "Seed of every random draw of the run.", limits=Range(0, 2**63 - 1), group=MAIN
-    )
-    config: str = option(
-        "", "A TOML file of settings, as in configs/simmc.", transient=True, group=MAIN
-    )
+    seed: int = option(0, "Seed of every random draw of the run.", limits=Range(0, 2**63 - 1))
+    config: str = option("", "A TOML file of settings, as in configs/simmc.", transient=True)
 
 
 @dataclass(frozen=True)
@@ -125,11 +120,11 @@ class Windows(Settings):
         "Perturb the data, to see where a method fails: " + perturbations.ALLOWED + ".",
         group=MAIN,
     )
-    part_batches: str = switch("part_batches", FIDELITY)
-    class_sampling: str = switch("class_sampling", FIDELITY)
-    same_condition_map: str = switch("same_condition_map", FIDELITY)
-    double_load: str = switch("double_load", FIDELITY)
-    batch_size: int = option(256, "Windows of a batch.", limits=COUNT, group=TRAINING)
+    part_batches: str = switch("part_batches")
+    class_sampling: str = switch("class_sampling")
+    same_condition_map: str = switch("same_condition_map")
+    double_load: str = switch("double_load")
+    batch_size: int = option(256, "Windows of a batch.", limits=COUNT)
 
     def balances_classes(self, dataset: str) -> bool:
         """Whether identities decide which training windows are learned from, and how often."""
@@ -146,16 +141,14 @@ class Joints(Settings):
         inputs.JOINTS,
         "What a frame is described by: joints (the papers'), turned, or, where the method takes "
         "any values, bones, distances, angles, motion; several joined by +.",
-        group=TRAINING,
     )
     input_scale: float = option(
         0.3,
         "Deviation of every value of an --input that is measured, over the training frames.",
         limits=POSITIVE,
-        group=TRAINING,
     )
-    kgbd_order: str = switch("kgbd_order", FIDELITY)
-    root: str = switch("root", FIDELITY)
+    kgbd_order: str = switch("kgbd_order")
+    root: str = switch("root")
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -179,46 +172,27 @@ class Joints(Settings):
 class Rematch(Settings):
     """Further ways to match the features of a trained run (docs/matching.md)."""
 
+    GROUP: ClassVar[str] = MATCHING
+
     rerank: str = option(
         "off",
         "k-reciprocal re-ranking of probe and gallery windows together.",
         choices=("off", "on"),
         transient=True,
-        group=MATCHING,
     )
-    rerank_k1: int = option(
-        20, "rerank: nearest neighbours.", limits=COUNT, transient=True, group=MATCHING
-    )
-    rerank_k2: int = option(
-        6, "rerank: windows averaged.", limits=COUNT, transient=True, group=MATCHING
-    )
+    rerank_k1: int = option(20, "rerank: nearest neighbours.", limits=COUNT, transient=True)
+    rerank_k2: int = option(6, "rerank: windows averaged.", limits=COUNT, transient=True)
     rerank_lambda: float = option(
-        0.3,
-        "rerank: share of the original distance.",
-        limits=FRACTION,
-        transient=True,
-        group=MATCHING,
+        0.3, "rerank: share of the original distance.", limits=FRACTION, transient=True
     )
     expand: int = option(
-        0,
-        "Query expansion by so many gallery windows; 0: none.",
-        limits=Range(0),
-        transient=True,
-        group=MATCHING,
+        0, "Query expansion by so many gallery windows; 0: none.", limits=Range(0), transient=True
     )
     expand_alpha: float = option(
-        3.0,
-        "expand: power of the similarity that weighs them.",
-        limits=Range(0),
-        transient=True,
-        group=MATCHING,
+        3.0, "expand: power of the similarity that weighs them.", limits=Range(0), transient=True
     )
     expand_gallery: str = option(
-        "off",
-        "expand: the gallery's windows as well.",
-        choices=("off", "on"),
-        transient=True,
-        group=MATCHING,
+        "off", "expand: the gallery's windows as well.", choices=("off", "on"), transient=True
     )
     walk: int | str = option(
         0,
@@ -228,7 +202,6 @@ class Rematch(Settings):
         limits=Range(0),
         words={WHOLE: WHOLE},
         transient=True,
-        group=MATCHING,
     )
 
     @property
@@ -268,15 +241,13 @@ class Training(Settings):
         transient=True,
         group=MAIN,
     )
-    lr: float = option(3.5e-4, "Learning rate of Adam.", limits=POSITIVE, group=TRAINING)
-    epochs: int = option(
-        15000, "Epochs; nothing ends a run earlier.", limits=Range(0), group=TRAINING
-    )
+    lr: float = option(3.5e-4, "Learning rate of Adam.", limits=POSITIVE)
+    epochs: int = option(15000, "Epochs; nothing ends a run earlier.", limits=Range(0))
     eval_every: int = option(1, "Epochs between two evaluations.", limits=COUNT, group=EVALUATION)
     model_size: bool = option(
         False, "Print parameters and operations of the model.", group=EVALUATION
     )
-    eval_sqrt: str = switch("eval_sqrt", FIDELITY)
+    eval_sqrt: str = switch("eval_sqrt")
     model_root: str = option("ReID_Models", "Folder of the runs.", transient=True, group=MACHINE)
     run: str = option(
         "",
@@ -307,7 +278,6 @@ class LabelFree(Settings):
         "Where identities decide what is learned from (as in class sampling), train a second time "
         "without them, for the label-free numbers.",
         choices=("on", "off"),
-        group=TRAINING,
     )
 
 
@@ -315,37 +285,29 @@ class LabelFree(Settings):
 class Stopping(Settings):
     """When a published training by clustering ends, and which epoch counts."""
 
-    patience: int = option(
-        100, "Epochs without a better one before the run ends.", limits=COUNT, group=TRAINING
-    )
-    selection: str = switch("selection", FIDELITY)
+    patience: int = option(100, "Epochs without a better one before the run ends.", limits=COUNT)
+    selection: str = switch("selection")
 
 
 @dataclass(frozen=True)
 class Clustering(Settings):
     """How pseudo labels are found, and on what."""
 
-    eps: float = option(
-        0.8, "DBSCAN: largest Jaccard distance of neighbours.", limits=INSIDE, group=TRAINING
-    )
+    eps: float = option(0.8, "DBSCAN: largest Jaccard distance of neighbours.", limits=INSIDE)
     min_samples: int = option(
-        2, "DBSCAN: neighbours of a core point, itself included.", limits=COUNT, group=TRAINING
+        2, "DBSCAN: neighbours of a core point, itself included.", limits=COUNT
     )
-    k1: int = option(
-        20, "Nearest neighbours behind the Jaccard distance.", limits=COUNT, group=TRAINING
-    )
-    k2: int = option(6, "Neighbours averaged in its query expansion.", limits=COUNT, group=TRAINING)
+    k1: int = option(20, "Nearest neighbours behind the Jaccard distance.", limits=COUNT)
+    k2: int = option(6, "Neighbours averaged in its query expansion.", limits=COUNT)
     neighbors: str = option(
         "exact",
         "Neighbour search of the clustering: exact, or approximate for very many windows.",
         choices=("exact", "approximate"),
-        group=TRAINING,
     )
     recall: float = option(
         0.97,
         "Share of the true neighbours that an approximate search is to find.",
         limits=Range(0.01, 1),
-        group=TRAINING,
     )
     executor: str = option(
         "local",
@@ -377,14 +339,12 @@ class Pretext(Settings):
         "full",
         "Epochs of the preset: as published, or fewer (epochs_cpu), for a machine without a GPU.",
         choices=("full", "cpu"),
-        group=TRAINING,
     )
     train_on: str = option(
         "train",
         "Windows that are learned: the training set, or the gallery as well (SGELA's division of "
         "KGBD and KS20 to classify them; nothing may be matched against such a gallery).",
         choices=("train", "train_gallery"),
-        group=TRAINING,
     )
     kind: str = option(
         "",

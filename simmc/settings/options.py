@@ -15,6 +15,15 @@ from typing import Any, ClassVar, Self
 from simmc.errors import UserError
 from simmc.settings.switches import SWITCHES
 
+# Headings of the help page, in their order.
+MAIN = "main"
+TRAINING = "training"
+EVALUATION = "evaluation"
+MATCHING = "further ways of matching, with --mode Eval (docs/matching.md)"
+FIDELITY = "fidelity switches (released value first, exact second; docs/fidelity.md)"
+MACHINE = "files and machine"
+HEADINGS = (MAIN, TRAINING, EVALUATION, MATCHING, FIDELITY, MACHINE)
+
 _TRUE = ("1", "true", "on", "yes")
 _FALSE = ("0", "false", "off", "no")
 _LONGEST = 4096  # letters of a text, as of a path
@@ -125,7 +134,7 @@ def option(
     default: Any,
     help: str,
     *,
-    group: str,
+    group: str = "",
     kind: type | None = None,
     aliases: Iterable[str] = (),
     choices: Iterable[str] = (),
@@ -133,7 +142,10 @@ def option(
     words: Mapping[str, Any] | None = None,
     transient: bool = False,
 ) -> Any:
-    """A dataclass field that carries an `Option`; the arguments are its attributes."""
+    """A dataclass field that carries an `Option`; the arguments are its attributes.
+
+    Without `group` the help page lists it under the `GROUP` of its class.
+    """
     details = {
         "kind": kind or type(default),
         "help": help,
@@ -147,13 +159,13 @@ def option(
     return field(default=default, metadata=details)
 
 
-def switch(name: str, group: str) -> Any:
+def switch(name: str) -> Any:
     """A dataclass field for a row of the table of switches; the default depends on the command."""
     row = SWITCHES[name]
     details = {
         "kind": str,
         "help": f"{row.help} [{row.quirk}]",
-        "group": group,
+        "group": FIDELITY,
         "choices": () if row.open else row.choices,
         "is_switch": True,
     }
@@ -178,7 +190,7 @@ class Settings:
     COMMAND: ClassVar[str] = ""
     SUMMARY: ClassVar[str] = ""
     PRESETS: ClassVar[str] = ""  # folder of presets; the command's name where left out
-    HEADINGS: ClassVar[tuple[str, ...]] = ()  # their order in `--help`; others follow
+    GROUP: ClassVar[str] = TRAINING  # heading of the options that name none
 
     def __post_init__(self) -> None:
         for entry in options_of(type(self)):
@@ -231,21 +243,31 @@ class Settings:
         return "", {}
 
 
-def options_of(settings: type[Settings]) -> list[Option]:
-    """The settings of a group or command, in the order of the class."""
-    found = []
+_OPTIONS: dict[type[Settings], tuple[Option, ...]] = {}
+
+
+def options_of(settings: type[Settings]) -> tuple[Option, ...]:
+    """The settings of a group or command, in the order of the class; collected once."""
+    if settings not in _OPTIONS:
+        _OPTIONS[settings] = tuple(_collected(settings))
+    return _OPTIONS[settings]
+
+
+def _collected(settings: type[Settings]) -> list[Option]:
+    found: list[Option] = []
     groups = _groups(settings)
     for entry in dataclasses.fields(settings):
         if entry.name not in groups:
-            found.append(_option(entry.name, entry, settings.COMMAND))
+            found.append(_option(entry, settings, settings.COMMAND))
             continue
-        changes = entry.metadata.get("changes", {})
-        for inner in dataclasses.fields(groups[entry.name]):
-            changed = changes.get(inner.name, inner)
+        changes, group = entry.metadata.get("changes", {}), groups[entry.name]
+        for inner in dataclasses.fields(group):
+            made = _option(inner, group, settings.COMMAND)
+            changed = changes.get(inner.name, made.default)
             if isinstance(changed, dataclasses.Field):
-                made = _option(inner.name, changed, settings.COMMAND)
+                changed.name = inner.name
+                made = _option(changed, group, settings.COMMAND)
             else:
-                made = _option(inner.name, inner, settings.COMMAND)
                 made = dataclasses.replace(made, default=changed)
             found.append(dataclasses.replace(made, holder=entry.name))
     return found
@@ -260,12 +282,13 @@ def _groups(settings: type[Settings]) -> dict[str, type[Settings]]:
     }
 
 
-def _option(name: str, entry: dataclasses.Field, command: str) -> Option:
-    """What a field says; a switch has the released value of its command as default."""
+def _option(entry: dataclasses.Field, owner: type[Settings], command: str) -> Option:
+    """The option of a field; a switch has the released value of its command as default."""
     default = entry.default
     if entry.metadata.get("is_switch"):
-        default = SWITCHES[name].released_by(command)
-    return Option(name=name, default=default, **entry.metadata)
+        default = SWITCHES[entry.name].released_by(command)
+    group = entry.metadata["group"] or owner.GROUP
+    return Option(name=entry.name, default=default, **{**entry.metadata, "group": group})
 
 
 def _shown(value: Any) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from simmc.errors import UserError
-from simmc.settings.options import Option, Settings, options_of
+from simmc.settings.options import HEADINGS, Option, Settings, options_of
 
 
 class _Parser(argparse.ArgumentParser):
@@ -48,7 +48,7 @@ def parser(settings: type[Settings]) -> argparse.ArgumentParser:
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=100),
         usage=f"simmc {settings.COMMAND} [--name value ...]",
     )
-    groups = {name: made.add_argument_group(name) for name in settings.HEADINGS}
+    groups = {name: made.add_argument_group(name) for name in HEADINGS}
     for entry in options_of(settings):
         if entry.group not in groups:
             groups[entry.group] = made.add_argument_group(entry.group)

@@ -166,9 +166,10 @@ def test_texts_lie_inside_and_on_no_other_text(case, plotting):
         assert box.x1 <= figure.bbox.width and box.y1 <= figure.bbox.height, name
     for (a, one), (b, other) in combinations(boxes, 2):
         assert not one.overlaps(other), (a, b)
-    dots = np.concatenate([line.get_xydata() for line in figure.axes[0].lines])
-    for x, y in figure.axes[0].transData.transform(dots):
-        assert not any(box.contains(x, y) for _, box in boxes)
+    for axes in figure.axes[: len(windows) * len(windows[0].points)]:
+        for line in axes.lines:
+            for x, y in axes.transData.transform(line.get_xydata()):
+                assert not any(box.contains(x, y) for _, box in boxes)
 
 
 def test_skeletons_stay_in_their_place_and_keep_their_shape(plotting):
@@ -176,13 +177,12 @@ def test_skeletons_stay_in_their_place_and_keep_their_shape(plotting):
 
     windows, skeleton = lost_hand()
     figure = picture._figure(windows, skeleton, HEADING, TEXT)
-    canvas = figure.axes[0]
-    width, height = figure.get_size_inches()
-    assert (canvas.get_xlim(), canvas.get_ylim()) == ((0, width), (0, height))  # inches
-    for lines in canvas.findobj(LineCollection):
-        points = np.array(lines.get_segments())
-        assert points.min() >= 0
-        assert (points.max(axis=(0, 1)) <= (width, height)).all()
+    for axes in figure.axes[:-1]:
+        assert axes.get_aspect() == 1
+        for lines in axes.findobj(LineCollection):
+            points = np.array(lines.get_segments())
+            assert points.min() >= -1e-6
+            assert (points.max(axis=(0, 1)) <= (axes.get_xlim()[1], axes.get_ylim()[1])).all()
 
 
 def test_the_darkest_cell_is_the_most_important_frame(plotting):

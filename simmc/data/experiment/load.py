@@ -200,6 +200,23 @@ def load_stored(
     return _bring(stored, np.arange(len(stored)), view, _identities(stored.labels)), stored
 
 
+def experiment_of(windows: np.ndarray, spec: DatasetSpec, kgbd_order: str, root: str) -> Experiment:
+    """Windows that are in no file, as an experiment whose every role they have.
+
+    Args:
+        windows: (N, f, J, 3) metres, the joints in the order of the dataset's files.
+        spec: the dataset.
+        kgbd_order: as in `Request`, like `root`.
+        root: joint subtracted.
+    """
+    x, y, z = np.moveaxis(np.asarray(windows, np.float64), -1, 0)
+    nobody = np.full(len(windows), -1)
+    view = _joint_view(spec, kgbd_order, root)
+    stored = StoredSplit((x, y, z), nobody, None, Path("the windows"))
+    split = _bring(stored, np.arange(len(nobody)), view, nobody[:0])
+    return Experiment(split, split, split, [], [], True, view.skeleton, [], None)
+
+
 def _identities(labels: np.ndarray) -> np.ndarray:
     """The different labels of 0 or more, sorted."""
     return np.unique(labels[labels >= 0])
