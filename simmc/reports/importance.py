@@ -89,7 +89,7 @@ def as_csv(
 def _figure(windows: Sequence[Window], skeleton: Skeleton, heading: str, text: str) -> Any:
     """A grid of axes: windows side by side, the levels of each below each other."""
     from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     length, levels = len(windows[0].joints), list(windows[0].points)
     seen = [projected({"body": one.joints, **one.points}, skeleton) for one in windows]
