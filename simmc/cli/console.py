@@ -97,6 +97,10 @@ class Console(Reporter):
         for sentence in sentences:
             print(f"note: {sentence}", file=sys.stderr, flush=True)
 
+    def note(self, sentence: str) -> None:
+        """Print one remark that is no error to standard error."""
+        self.notes([sentence])
+
     def settings(self, resolved: Resolved[Any]) -> None:
         """The settings that are not plain defaults, with where each came from."""
         lines = resolved.describe().splitlines()

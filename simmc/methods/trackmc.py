@@ -64,6 +64,7 @@ from simmc.settings.options import EVALUATION, MAIN, Range, Settings, group_of, 
 
 OFF, POSITIVES, MERGE = "off", "positives", "merge"
 APART, IGNORE = "apart", "ignore"
+SHAPE_FLAGS = "--dataset, --input, --H, --D and --pooling"
 FEWEST = 5  # recordings for each neighbour of a part, below which merging is not safe
 EXPLAINED = {
     "paper": "paper protocol: the epoch with the best probe top-1 (it has seen the test)",
@@ -410,7 +411,7 @@ def load_network(
 ) -> tuple[TrackEncoder, int]:
     """The network that a checkpoint holds and the epoch it comes from."""
     network = new_network(settings, data.probe.windows[0, 0].size, torch.Generator())
-    epoch = load_weights(network, path, "--dataset, --input, --H, --D and --pooling")
+    epoch = load_weights(network, path, SHAPE_FLAGS)
     return network.to(runtime.device), epoch
 
 
@@ -421,80 +422,18 @@ def embedder(path: Path, settings: TrackMCSettings, data: Experiment, runtime: R
     return Embedder(features, epoch)
 
 
-@dataclass(frozen=True)
-class Believed:
-    """Whom a training recording shows, as TrackMC sees it.
+def clusters_of(
+    path: Path, settings: TrackMCSettings, data: Experiment, runtime: Runtime
+) -> tuple[Targets, EpochRecord]:
+    """The clusters of the training recordings at the weights in a file, and their numbers.
 
-    Attributes:
-        recording: place in the manifest's list.
-        windows: how many of its windows are learned from.
-        person: number of a cluster; None where the recording has none.
-        share: of its clustered parts that lie in this cluster.
-        sure: whether the share is large and no other cluster may be the same person.
-        others: clusters that it may belong to as well: those of its other parts by falling share,
-            then those that may be the same person as the first, ascending.
+    The parts are drawn as in the first epoch of a training with the seed of the run.
     """
-
-    recording: int
-    windows: int
-    person: int | None
-    share: float
-    sure: bool
-    others: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class People:
-    """What TrackMC believes of its training recordings.
-
-    Attributes:
-        recordings: one for each, in the order of the manifest.
-        fewest: people at least: if all clusters that may be the same person are.
-        likely: people, if none are.
-    """
-
-    recordings: list[Believed]
-    fewest: int
-    likely: int
-
-    @property
-    def unsure(self) -> int:
-        """Recordings that the method is unsure of."""
-        return sum(not one.sure for one in self.recordings)
-
-
-def people(path: Path, settings: TrackMCSettings, data: Experiment, runtime: Runtime) -> People:
-    """Cluster the training recordings at the weights in a file, as an epoch of training does.
-
-    Parts are drawn as in a first epoch: by the seed of the run.
-
-    Args:
-        path: the weights.
-        settings: of the training; it knew recordings.
-        data: with the training windows as they were learned from.
-        runtime: device and threads.
-    """
-    assert data.train.recording is not None  # or it could not have been trained
-    training = TrackMC(
-        settings, data, seeds.generators(settings.common.seed), runtime, ("label_free",)
-    )
-    load_weights(training.network, path, "--dataset, --input, --H, --D and --pooling")
+    generators = seeds.generators(settings.common.seed)
+    training = TrackMC(settings, data, generators, runtime, ("label_free",))
+    load_weights(training.network, path, SHAPE_FLAGS)
     record = training.find_clusters()
-    targets = training.targets
-    cluster, share = targets.cluster.cpu().numpy(), targets.share.cpu().numpy()
-    known, sure = targets.known.cpu().numpy(), targets.sure.cpu().numpy()
-    rivals = targets.rivals.cpu().numpy()
-    places, windows = np.unique(data.train.recording, return_counts=True)
-    found = []
-    for t, place in enumerate(places.tolist()):
-        own = cluster[t][share[t] > 0].tolist()
-        near = rivals[own[0]].tolist() if own else []
-        others = tuple(c for c in dict.fromkeys([*own, *near]) if c != own[0])
-        first = own[0] if known[t] else None
-        found.append(
-            Believed(place, int(windows[t]), first, float(share[t, 0]), bool(sure[t]), others)
-        )
-    return People(found, record["people_at_least"], record["people"])
+    return training.targets, record
 
 
 def title(settings: TrackMCSettings) -> str:
