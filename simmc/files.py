@@ -1,15 +1,16 @@
-"""Files that are either whole or not there.
+"""Atomic writing of files and folders.
 
-Every file is written under a temporary name in its own folder, forced to the disk and swapped in.
-A crash, a kill or a full disk leaves the previous version untouched. Nothing of the package but its
-error is imported here, so that any module may use it.
+A file or folder is written under a temporary name beside its target and swapped in at the end.
+A crash, a kill or a full disk leaves the previous version untouched.
 """
 
 import json
 import math
 import os
 import secrets
-from collections.abc import Iterator
+import shutil
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -17,14 +18,15 @@ from typing import IO, Any
 from simmc.errors import UserError
 
 _SUFFIX = ".part"
+_LEFTOVER_SECONDS = 3600
 
 
 @contextmanager
 def open_atomic(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
-    """Opens a file for writing that takes the place of `path` only when the block ends well.
+    """Open a file for writing that replaces `path` only when the block ends without an error.
 
     Args:
-        path: the file to make or replace; its folder is made if it is missing.
+        path: the file to create or replace; its folder is created if it is missing.
         mode: "wb" for bytes, "w" for UTF-8 text with plain newlines.
 
     Raises:
@@ -52,19 +54,19 @@ def open_atomic(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
 
 
 def write_bytes(path: str | Path, data: bytes | memoryview) -> None:
-    """Writes `data` as the whole of `path`."""
+    """Write `data` as the whole of `path`."""
     with open_atomic(path, "wb") as file:
         file.write(data)
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Writes `text` (UTF-8) as the whole of `path`."""
+    """Write `text` (UTF-8) as the whole of `path`."""
     with open_atomic(path, "w") as file:
         file.write(text)
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Writes `value` as indented JSON; see `json_text` for what is accepted."""
+    """Write `value` as indented JSON; see `json_text` for what is accepted."""
     write_text(path, json_text(value, indent=2) + "\n")
 
 
@@ -74,7 +76,7 @@ def json_text(value: Any, indent: int | None = None) -> str:
 
 
 def remove_leftovers(path: str | Path) -> None:
-    """Deletes what killed writers of `path` left; only for files with one writer at a time."""
+    """Delete what killed writers of `path` left; only for files with one writer at a time."""
     path = Path(path)
     for part in path.parent.glob(f".{_glob_escaped(path.name)}.*{_SUFFIX}"):
         with suppress(OSError):
@@ -82,13 +84,55 @@ def remove_leftovers(path: str | Path) -> None:
 
 
 def cannot_write(path: str | Path, error: OSError) -> UserError:
-    """The message for a file that the system refuses to write."""
+    """The error for a file that cannot be written."""
     reason = error.strerror or str(error)
     return UserError(
         f"cannot write {path}: {reason}. Free some space or pick another folder "
         "(--model_root for runs, --data_root for windows, --raw_root for raw data, --out for "
         "reports); the previous version is untouched."
     )
+
+
+@contextmanager
+def staged_folder(target: Path, replaces: Callable[[str], bool] | None = None) -> Iterator[Path]:
+    """An empty folder beside `target` that replaces it only when the block ends without an error.
+
+    A kill in between leaves the previous `target`, and at worst a hidden folder that the next
+    writer removes. If `target` is a symbolic link, the folder that it leads to is replaced.
+
+    Args:
+        target: the folder to create or replace.
+        replaces: whether a file of that name is replaced; all others of the previous folder are
+            kept. None: the whole folder is replaced.
+    """
+    if target.is_symlink():
+        target = Path(os.path.realpath(target))
+    if target.exists() and not target.is_dir():
+        raise UserError(f"{target}: is a file, not a folder; move it away")
+    token = secrets.token_hex(4)
+    stage = target.with_name(f".{target.name}.{token}.part")
+    previous = target.with_name(f".{target.name}.{token}.old")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _tidy(target)
+        stage.mkdir()
+        yield stage
+        if target.exists():
+            if replaces is not None:
+                _keep_others(target, stage, replaces)
+            target.replace(previous)
+        try:
+            stage.replace(target)
+        except OSError:
+            if previous.exists():
+                previous.replace(target)
+            raise
+    except OSError as error:
+        raise cannot_write(target, error) from error
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+        if target.exists():
+            shutil.rmtree(previous, ignore_errors=True)
 
 
 def _open_new(path: Path, mode: str) -> IO[Any]:
@@ -100,7 +144,7 @@ def _open_new(path: Path, mode: str) -> IO[Any]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Forces the new name itself to the disk where the system can do that (not on Windows)."""
+    """Force the new name itself to the disk, where the system can (not on Windows)."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -125,3 +169,26 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def _keep_others(folder: Path, stage: Path, replaces: Callable[[str], bool]) -> None:
+    """Link or copy the files that are not replaced, such as features, into the stage."""
+    for path in folder.rglob("*"):
+        place = stage / path.relative_to(folder)
+        if replaces(path.name) or place.exists() or (path.is_dir() and not path.is_symlink()):
+            continue
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError):
+            os.link(path, place, follow_symlinks=False)
+            continue
+        shutil.copy2(path, place, follow_symlinks=False)  # no links on this disk
+
+
+def _tidy(target: Path) -> None:
+    """Restore what a kill between the two renames left; remove what killed writers left."""
+    for old in target.parent.glob(f".{target.name}.*.old"):
+        if not target.exists():
+            old.replace(target)
+    for part in target.parent.glob(f".{target.name}.*.part"):
+        if time.time() - part.stat().st_mtime > _LEFTOVER_SECONDS:  # not another writer at work
+            shutil.rmtree(part, ignore_errors=True)

@@ -1,13 +1,13 @@
-"""The one place where JSON that a user may have changed is read and checked.
+"""Reading and checking JSON that a user may have changed.
 
 A schema is written as the value looks:
 
 * ``int`` (fits int64), ``float`` (a finite number), ``str``, ``bool``, ``None``, or ``object`` for
   anything;
 * ``[S]``: a list of S;
-* ``{"a": S, "b?": S}``: an object with the key a and perhaps b; other keys are left alone;
+* ``{"a": S, "b?": S}``: an object with the key a and perhaps b; other keys are ignored;
 * ``{str: S}``: an object with any keys;
-* ``Within(low, high)``: a number in this range, ends included;
+* ``Within(low, high)``: a number in this range, including the ends;
 * ``(S, T)``: one of them; the message names the last.
 """
 
@@ -28,7 +28,7 @@ _NAMES |= {bool: "true or false", None: "null"}
 
 @dataclass(frozen=True)
 class Within:
-    """A number in a range, whose ends belong to it; with `whole`, an integer."""
+    """A number in a range, including its ends; with `whole`, an integer."""
 
     low: float
     high: float
@@ -38,13 +38,7 @@ class Within:
 def read_json(path: Path, schema: Any, advice: str) -> Any:
     """The content of a JSON file.
 
-    Args:
-        path: the file.
-        schema: what it has to hold.
-        advice: what the user can do if it does not; ends the message.
-
-    Raises:
-        UserError: the file is missing, cannot be read, is no JSON or does not fit the schema.
+    UserError, which ends with `advice`, if it cannot be read, is no JSON or does not fit.
     """
     try:
         data = path.read_bytes()
@@ -58,7 +52,7 @@ def read_json(path: Path, schema: Any, advice: str) -> Any:
 def parse_json(
     data: bytes | str, schema: Any, where: str, advice: str, *, allow_nan: bool = False
 ) -> Any:
-    """The value of a JSON text; UserError, which opens with `where`, if it does not fit.
+    """The value of a JSON text; UserError, which begins with `where`, if it does not fit.
 
     Infinity is refused, and NaN unless it is allowed.
     """
@@ -70,14 +64,14 @@ def parse_json(
         if "\\u" in text:  # half of a surrogate pair cannot be printed
             json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError, MemoryError) as error:
-        raise UserError(f"{where}: no valid JSON ({_short(str(error))}); {advice}") from error
+        raise UserError(f"{where}: not valid JSON ({_short(str(error))}); {advice}") from error
     if fault := _fault(value, schema, ""):
         raise UserError(f"{where}: {fault}; {advice}")
     return value
 
 
 def _fault(value: Any, schema: Any, place: str) -> str:
-    """What is wrong with a value, and where in the document; "" if nothing."""
+    """What is wrong with a value, and where; "" if nothing."""
     if isinstance(schema, tuple):
         either = [_fault(value, one, place) for one in schema]
         return either[-1] if all(either) else ""
@@ -101,13 +95,13 @@ def _object_fault(value: Any, schema: dict[Any, Any], place: str) -> str:
     if not isinstance(value, dict):
         return _expected("an object with keys", value, place)
     inner = f"{place}." if place else ""
-    for key, own in schema.items():
+    for key, form in schema.items():
         if key is str:
-            faults = (_fault(item, own, f"{inner}{name}") for name, item in value.items())
+            faults = (_fault(item, form, f"{inner}{name}") for name, item in value.items())
             if fault := next(filter(None, faults), ""):
                 return fault
         elif (name := key.removesuffix("?")) in value:
-            if fault := _fault(value[name], own, f"{inner}{name}"):
+            if fault := _fault(value[name], form, f"{inner}{name}"):
                 return fault
         elif name == key:
             return f"{inner}{name} is missing"

@@ -16,8 +16,7 @@ from simmc.clustering import (
 from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.skeletons import KGBD_FILE
 from simmc.methods.simmc import SimMC, SimMCSettings
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import generators
+from simmc.runs.runtime import Runtime, generators
 from simmc.scoring.match import encode
 from simmc.settings import resolve
 from tests.conftest import shared_file
@@ -90,7 +89,7 @@ def frame_weights(epoch):
 
 def test_pseudo_labels_of_the_masked_views(training, epoch):
     views = encode(training.network, training.train_windows, frame_weights(epoch))
-    labels = training.cluster(views.unbind(1))
+    labels = training.pseudo.of(views.unbind(1))
     for i, labelling in enumerate(labels.numpy()):
         wanted = epoch[f"labels_{i + 1}"]
         # The features agree to rounding only, so near-ties may order otherwise: compare the
@@ -121,7 +120,7 @@ def test_weights_after_one_epoch_of_training(training, epoch):
     [("mpc_reduction", "mean"), ("mask_replay", "window")],
 )
 def test_a_corrected_switch_misses_the_public_weights(training, epoch, switch, value):
-    object.__setattr__(training.settings, switch, value)
+    training.settings = training.settings.but(**{switch: value})
     masks = frame_weights(epoch)
     views = encode(training.network, training.train_windows, masks)
     labels = torch.from_numpy(np.stack([epoch["labels_1"], epoch["labels_2"]])).long()

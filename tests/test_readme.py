@@ -136,6 +136,13 @@ def test_every_page_is_on_the_website():
     assert sorted(listed) == sorted(DOCS)
 
 
+def test_pages_that_the_code_names_exist():
+    files = [*ROOT.glob("simmc/**/*.py"), *ROOT.glob("configs/*/*.toml"), *ROOT.glob("scripts/*")]
+    for path in files:
+        for name in re.findall(r"docs/([\w-]+\.md)", path.read_text(encoding="utf-8")):
+            assert name in DOCS, f"{path}: docs/{name}"
+
+
 def test_flags_in_the_readme_exist():
     classes = [preprocess.PreprocessSettings, *(method.settings for method in METHODS.values())]
     known = {key for one in classes for option in options_of(one) for key in option.keys}

@@ -8,10 +8,9 @@ top-1 and mAP 3.7-3.8 elsewhere, 34.6-36.3 and 3.8-3.9 over four splits of ours;
 import pytest
 
 from simmc.cli import run
-from simmc.engine.run import load
-from simmc.methods.simmc import SimMCSettings
+from simmc.methods.simmc import METHOD
 from simmc.runs.runtime import start
-from simmc.scoring.match import match
+from simmc.scoring.match import MatchRule, match
 from simmc.settings import resolve
 
 pytestmark = [pytest.mark.realdata, pytest.mark.slow]
@@ -38,7 +37,7 @@ def test_raw_coordinates_give_the_known_figures(
     data_root, root, order, top1, mean_average_precision
 ):
     flags = ["--dataset", "KGBD", "--encoder", "none", "--data_root", str(data_root)]
-    settings = resolve(SimMCSettings, [*flags, "--root", root, "--kgbd_order", order]).settings
-    found = match(None, load(settings), start("cpu"))
+    settings = resolve(METHOD.settings, [*flags, "--root", root, "--kgbd_order", order]).settings
+    found = match(None, METHOD.load(settings), start("cpu"), MatchRule())
     assert top1[0] <= found.top(1) <= top1[1]
     assert mean_average_precision[0] <= found.map <= mean_average_precision[1]

@@ -15,10 +15,9 @@ from simmc.engine.stored_run import described_data, keep_probes, new_results
 from simmc.errors import UserError
 from simmc.evaluation.classification import Classification, evaluate_classes
 from simmc.methods.descriptors import encoder, lacking
-from simmc.runs.clock import Clock
 from simmc.runs.directory import RunDirectory
 from simmc.runs.records import ProtocolResults, Results
-from simmc.runs.runtime import Runtime, peak_rss_bytes, start
+from simmc.runs.runtime import Clock, Runtime, peak_rss_bytes, start
 from simmc.scoring.classifiers import TITLES, class_scores
 from simmc.scoring.classify import classification_record
 from simmc.scoring.match import (
@@ -49,7 +48,7 @@ _SUPERVISED_NOTE = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DescriptorSettings(Settings):
     """Which descriptor, and what is done with it."""
 

@@ -11,16 +11,17 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from simmc.clustering import k_nearest_others
 from simmc.data import specs
 from simmc.errors import UserError
-from simmc.runs import checkpoints, runtime, seeds
+from simmc.runs import checkpoints, runtime
 from simmc.settings import Settings, option, resolve
 from simmc.settings.groups import THREADS
 
 _GIB = 2**30
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DoctorSettings(Settings):
     """Where to look."""
 
@@ -115,7 +116,7 @@ def _outcome(check: Callable[[], None]) -> str:
 
 def _check_seeds() -> None:
     """The same seed gives the same numbers, also after storing and continuing."""
-    streams = seeds.generators(0)
+    streams = runtime.generators(0)
     state = streams.state()
     first = streams.masks.random(3)
     streams.restore(state)
@@ -134,7 +135,7 @@ def _check_checkpoint() -> None:
 
 def _check_gradient() -> None:
     """One backward pass of a small encoder gives finite numbers."""
-    weights = seeds.generators(0).weights
+    weights = runtime.generators(0).weights
     layer = torch.randn(60, 16, generator=weights).requires_grad_()
     torch.nn.functional.normalize(torch.randn(8, 60, generator=weights) @ layer).sum().backward()
     if layer.grad is None or not bool(torch.isfinite(layer.grad).all()):
@@ -142,15 +143,13 @@ def _check_gradient() -> None:
 
 
 def _check_neighbours() -> None:
-    """Both faiss and numpy find the same nearest neighbours of random points."""
-    import faiss
-
-    points = seeds.generators(0).data.standard_normal((200, 8)).astype(np.float32)
-    found = faiss.knn(points, points, 2)[1][:, 1]
+    """Our search and numpy find the same nearest neighbours of random points."""
+    points = runtime.generators(0).data.standard_normal((200, 8)).astype(np.float32)
+    found = k_nearest_others(points, 1).indices[:, 0]
     squared = ((points[:, None] - points[None]) ** 2).sum(axis=2)
     np.fill_diagonal(squared, np.inf)
     if not np.array_equal(found, squared.argmin(axis=1)):
-        raise RuntimeError("faiss and numpy find different neighbours")
+        raise RuntimeError("the search and numpy find different neighbours")
 
 
 _CHECKS: dict[str, Callable[[], None]] = {

@@ -19,7 +19,7 @@ SPLITS = ("train", "probe", "gallery")
 ORDER = "rows are windows in the order of the stored files, all of them"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EmbedSettings(Settings):
     """Settings of `simmc embed`."""
 

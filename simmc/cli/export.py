@@ -14,8 +14,7 @@ from simmc.cli.console import CONSOLE
 from simmc.data import store
 from simmc.data.experiment import inputs
 from simmc.data.experiment.load import load_stored
-from simmc.data.features import FRAMES, FeatureFiles
-from simmc.data.foreign import read_foreign
+from simmc.data.features import FRAMES, FeatureFiles, read_imported
 from simmc.data.manifest import spec_of
 from simmc.data.specs import skeleton_of, splits_of
 from simmc.data.store import StoredSplit
@@ -41,7 +40,7 @@ BLOCK = 4096  # rows copied at a time
 KINDS = (FRAMES, "mean", "sc", "last", "lstm", "prefix")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ExportSettings(Settings):
     """Whose features, of which windows, and where they go."""
 
@@ -276,7 +275,7 @@ def take_in(settings: ExportSettings) -> int:
     checked: list[tuple[str, StoredSplit, np.ndarray]] = []
     for split in splits_of(files.spec, settings.place.probe):
         stored = store.read_split(root, files.spec, settings.place.length, split)
-        checked.append((split, stored, read_foreign(folder, files, split, stored)))
+        checked.append((split, stored, read_imported(folder, files, split, stored)))
     widths = {features.shape[2] for _, _, features in checked}
     if len(widths) > 1:
         raise UserError(f"--from {folder}: features of {sorted(widths)} values; all need as many.")

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from simmc import __version__, files
 from simmc.data import specs
-from simmc.data.manifest import NAME, staged_folder
+from simmc.data.manifest import NAME
 from simmc.data.raw import write as raw
 from simmc.data.synthetic import recording_plan as takes
 from simmc.data.synthetic import walkers
@@ -25,7 +25,7 @@ from simmc.settings import Range, Settings, option, resolve
 WHAT = "what to make"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GenerateSettings(Settings):
     """Settings of one generated dataset."""
 
@@ -62,7 +62,7 @@ def main(argv: list[str]) -> int:
     folder = Path(settings.raw_root) / name
     refuse_real_data(folder)
     began = time.perf_counter()
-    with staged_folder(folder) as stage:  # first of all: nothing is made that has no place
+    with files.staged_folder(folder) as stage:  # first of all: nothing is made that has no place
         walks = walkers.walks(
             name, settings.persons, settings.seed, settings.size, progress=_progress(name)
         )

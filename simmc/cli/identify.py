@@ -15,8 +15,8 @@ from simmc.cli.trained import Asked, Chosen, choose
 from simmc.clustering import Targets
 from simmc.data.experiment.experiment import Experiment, labels_of
 from simmc.errors import UserError
+from simmc.evaluation.counting import has_match
 from simmc.evaluation.ranking import why_no_rates
-from simmc.evaluation.spans import has_match
 from simmc.methods.trackmc import OFF, TrackMCSettings, clusters_of
 from simmc.scoring.identify import Sides, nearest, recordings_of
 from simmc.settings import groups, resolve
@@ -26,7 +26,7 @@ from simmc.settings.options import MACHINE, MAIN, Settings, option
 PEOPLE, MATCHES = "people.csv", "matches.csv"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class IdentifySettings(Settings):
     """Settings of `simmc identify`."""
 
@@ -100,7 +100,7 @@ def people(data: Experiment, targets: Targets) -> list[tuple[Any, ...]]:
     then those that may be the same person as the first, ascending.
     """
     cluster, share = targets.cluster.cpu().numpy(), targets.share.cpu().numpy()
-    ambiguous = targets.rivals.cpu().numpy()
+    ambiguous = targets.ambiguous.cpu().numpy()
     places, windows = np.unique(recording_of(data), return_counts=True)
     rows: list[tuple[Any, ...]] = []
     for t, place in enumerate(places.tolist()):

@@ -20,9 +20,8 @@ from simmc.methods.himpc import FOCUS, METHOD, HiMPC, HiMPCSettings, encode, loa
 from simmc.models.himpc import HierarchicalNetwork
 from simmc.reports import importance as picture
 from simmc.reports import results, style
-from simmc.runs import seeds
 from simmc.runs.directory import RunDirectory
-from simmc.runs.runtime import Runtime, start
+from simmc.runs.runtime import Runtime, generators, start
 
 POINTER = "latest_himpc"  # names the newest run of Hi-MPC beside those of other methods
 _MINED = {
@@ -62,7 +61,7 @@ def cluster_trained(
         UserError: weights of another shape.
     """
     network, epoch = load_network(path, settings, data, runtime)
-    training = HiMPC(settings, data, seeds.generators(settings.common.seed), runtime, ("paper",))
+    training = HiMPC(settings, data, generators(settings.common.seed), runtime, ("paper",))
     instances = encode(network, training.train_windows)
     labels = training.pseudo.of(list(instances.values()), list(instances))
     return Clustered(

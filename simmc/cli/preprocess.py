@@ -17,7 +17,7 @@ from simmc.settings import Range, Settings, option, resolve, switch
 from simmc.settings.options import FIDELITY, MAIN
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PreprocessSettings(Settings):
     """Settings of one preprocessing run."""
 

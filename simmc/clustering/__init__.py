@@ -5,11 +5,9 @@ labels = dbscan(graph, min_samples=4)        # (N,) int64, -1 = outlier
 prototypes = cluster_means(features, labels) # (C, d)
 """
 
-from simmc.clustering.approximate import approximate_neighbors
-from simmc.clustering.constrained import Apart, dbscan_apart
-from simmc.clustering.density import OUTLIER, dbscan
-from simmc.clustering.executors import Executor, Threads
-from simmc.clustering.farthest import farthest
+from typing import TYPE_CHECKING, Any
+
+from simmc.clustering.density import OUTLIER, CannotLink, dbscan, dbscan_cannot_link
 from simmc.clustering.jaccard import (
     JaccardGraph,
     expand_weights,
@@ -25,14 +23,22 @@ from simmc.clustering.neighbors import (
     k_nearest_among,
     k_nearest_others,
 )
-from simmc.clustering.options import ClusterSettings
-from simmc.clustering.prototypes import cluster_means
-from simmc.clustering.pseudo_labels import Clustering, as_arrays, pseudo_labels
+from simmc.clustering.pseudo_labels import (
+    Clustering,
+    ClusterSettings,
+    as_arrays,
+    cluster_means,
+    pseudo_labels,
+)
 from simmc.clustering.tracklets import Targets, draw_parts, part_means, shared_targets
+from simmc.compiled import Executor, Threads
+
+if TYPE_CHECKING:
+    from simmc.clustering.approximate import approximate_neighbors
 
 __all__ = [
     "OUTLIER",
-    "Apart",
+    "CannotLink",
     "ClusterSettings",
     "Clustering",
     "Executor",
@@ -44,10 +50,9 @@ __all__ = [
     "as_arrays",
     "cluster_means",
     "dbscan",
-    "dbscan_apart",
+    "dbscan_cannot_link",
     "draw_parts",
     "expand_weights",
-    "farthest",
     "graph_from_neighbors",
     "jaccard_graph",
     "k_nearest",
@@ -60,3 +65,12 @@ __all__ = [
     "shared_targets",
     "unit_rows",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The approximate search, which few runs use, is imported when it is first named."""
+    if name != "approximate_neighbors":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from simmc.clustering.approximate import approximate_neighbors
+
+    return approximate_neighbors

@@ -1,21 +1,22 @@
 """Approximate k-nearest neighbours of every row among all rows, in time near to linear in N.
 
-A few trees split the rows again and again at the median of a random direction; rows of one leaf
-are compared by one matrix product. What a boundary kept apart is found in rounds of descent: the
-neighbours of neighbours are looked at (Dong, Moses and Li, "Efficient k-nearest neighbor graph
-construction for generic similarity measures", WWW 2011). A sample of rows is searched exactly
-beforehand, so the rounds end when its recall is reached, and the recall is known.
+A few trees split the rows repeatedly at the median of a random direction; rows of one leaf are
+compared by one matrix product. Neighbours in different leaves are found in rounds of descent, which
+compare each row with the neighbours of its neighbours (Dong, Moses and Li, "Efficient k-nearest
+neighbor graph construction for generic similarity measures", WWW 2011). A sample of rows is
+searched exactly first, so the rounds end when its recall is reached, and the recall is known.
 
 The distances of what is found are exact, ordered as `k_nearest` orders them. The same seed gives
 the same lists, with any number of threads.
 """
 
+# Arguments of compiled loops are left without types where any floating type may come.
+# mypy: disable-error-code="no-untyped-def"
+
 import numpy as np
 import torch
 
-from simmc.clustering.approximate_loops import both_ways, keep_within_leaf, look_around
-from simmc.clustering.executors import Threads, multiply_by_threads
-from simmc.clustering.neighbor_loops import rank
+from simmc.clustering.neighbor_loops import insert, rank
 from simmc.clustering.neighbors import (
     SPARE,
     Neighbors,
@@ -25,12 +26,12 @@ from simmc.clustering.neighbors import (
     screen_of,
     search,
 )
-from simmc.compiled import over_rows
+from simmc.compiled import Threads, compiled, multiply_by_threads, over_rows
 
 EXACT_UP_TO = 4096  # rows; below, the exact search is as fast
 LEAF = 512  # most rows of a leaf
 TREES = 5
-LINKS = 20  # of a row, and as many back; all that it lists, where descent comes to a halt too early
+LINKS = 20  # of a row, and as many back; the whole list, where descent stops too early
 MOST_ROUNDS = 16
 SAMPLE = 500  # rows searched exactly
 HALT = 0.002  # gain of recall in a round that is not worth a further one
@@ -103,10 +104,10 @@ def _recall(rows: np.ndarray, lists: np.ndarray, sample: np.ndarray, truth: np.n
 
 
 class _Graph:
-    """Lists of neighbours that get better.
+    """Lists of neighbours that improve from round to round.
 
-    The rows are kept in the order of a tree's leaves: what one row asks for, the next is likely
-    to ask for again, while it is still in the processor's cache.
+    The rows are kept in the order of a tree's leaves: what one row reads, the next
+    often reads again, while it is still in the processor's cache.
 
     Args:
         screen: the features.
@@ -139,7 +140,7 @@ class _Graph:
             multiply_by_threads(compare, _leaves(self.rows, self.rng), self.executor.count)
 
     def descend(self, links: int) -> None:
-        """One round: every row looks around along the first `links` of every list."""
+        """One round: every row follows the first `links` of every list."""
         n = len(self.candidates)
         near, new = np.empty((n, 2 * links), np.int32), np.empty((n, 2 * links), np.bool_)
         both_ways(self.candidates, self.fresh, links, near, new)
@@ -152,7 +153,7 @@ class _Graph:
         self.values, self.candidates = values, candidates
 
     def lists(self, which: np.ndarray) -> np.ndarray:
-        """(n, m) int32 candidates of some rows, both by their first names; -1 is no one."""
+        """(n, m) int32 candidates of some rows, both by their original numbers; -1: none."""
         mine = self.candidates[self.place[which]]
         return np.where(mine < 0, -1, self.order[mine])
 
@@ -176,3 +177,97 @@ def _leaves(rows: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
             halves += [split[:middle], split[middle:]]
         leaves = halves
     return leaves
+
+
+@compiled()
+def keep_within_leaf(products, half, leaf, values, candidates):
+    """Insert every row of a leaf into the list of every other one, unless it is there already.
+
+    Args:
+        products: (b, b) float32, inner products of the rows of the leaf.
+        half: (N,) float32, half the squared norms.
+        leaf: (b,) the rows.
+        values: (N, m) float32 ascending, half the squared distances less a constant of the row.
+        candidates: (N, m) int32.
+    """
+    m = values.shape[1]
+    for r in range(len(leaf)):
+        i = leaf[r]
+        for c in range(len(leaf)):
+            value = half[leaf[c]] - products[r, c]
+            if value < values[i, m - 1]:
+                listed = False
+                for p in range(m):
+                    listed |= candidates[i, p] == leaf[c]
+                if not listed:
+                    insert(values, candidates, i, value, leaf[c])
+
+
+@compiled()
+def both_ways(candidates, fresh, links, near, new):
+    """Links of every row to those it lists first, and from those that list it first.
+
+    Args:
+        candidates: (N, m) int32.
+        fresh: (N, m) bool: the candidate is new since the last round.
+        links: how many of a list count, and how many links back a row has at most.
+        near: (N, 2 links) int32, written; -1: none.
+        new: (N, 2 links) bool, written: the link is new.
+    """
+    n = len(candidates)
+    taken = np.zeros(n, np.int32)
+    near[:] = -1
+    for p in range(links):  # the nearest first: they are the likeliest to be worth a link back
+        for i in range(n):
+            j = candidates[i, p]
+            if j < 0:
+                continue
+            near[i, p] = j
+            new[i, p] = fresh[i, p]
+            if taken[j] < links:
+                near[j, links + taken[j]] = i
+                new[j, links + taken[j]] = fresh[i, p]
+                taken[j] += 1
+
+
+@compiled(fastmath={"reassoc", "contract"})
+def look_around(
+    rows, half, near, new, values, candidates, new_values, new_candidates, fresh, begin, end
+):
+    """One round of descent for rows begin..end-1: compare them with the neighbours of neighbours.
+
+    Two old links in a row lead to a row that was compared in an earlier round. Reads `values` and
+    `candidates`, writes the `new_` ones, so that the order of rows has no influence.
+    """
+    n, d = rows.shape
+    m = values.shape[1]
+    links = near.shape[1]
+    stamp = np.full(n, -1, np.int32)
+    for i in range(begin, end):
+        stamp[i] = i
+        for p in range(m):
+            new_values[i, p] = values[i, p]
+            new_candidates[i, p] = candidates[i, p]
+            if candidates[i, p] >= 0:
+                stamp[candidates[i, p]] = i
+        for p in range(links):
+            j = near[i, p]
+            if j < 0:
+                continue
+            for q in range(-1, links):
+                k = j if q < 0 else near[j, q]
+                if k < 0 or stamp[k] == i or not (new[i, p] or (q >= 0 and new[j, q])):
+                    continue
+                stamp[k] = i
+                product = np.float32(0.0)
+                for e in range(d):
+                    product += rows[i, e] * rows[k, e]
+                value = half[k] - product
+                if value < new_values[i, m - 1]:
+                    insert(new_values, new_candidates, i, value, k)
+        for p in range(m):
+            if candidates[i, p] >= 0:
+                stamp[candidates[i, p]] = -2 - i
+        for p in range(m):  # fresh: not listed before
+            k = new_candidates[i, p]
+            fresh[i, p] = k >= 0 and stamp[k] != -2 - i

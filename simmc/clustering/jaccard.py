@@ -1,4 +1,4 @@
-"""k-reciprocal Jaccard distances, exact and sparse: only the pairs within eps are ever held.
+"""k-reciprocal Jaccard distances, exact and sparse: only the pairs within eps are stored.
 
 The distance of the published programs is dense (N, N) although well over 99 % of its entries are
 exactly 1. Here each row keeps a short list of weights (its soft neighbourhood V). Two rows can
@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import sparse
 
-from simmc.clustering.executors import Executor, Threads
 from simmc.clustering.jaccard_loops import (
     by_number,
+    depth_first,
     expand_and_weigh,
     invert,
     mean_rows,
@@ -22,9 +22,8 @@ from simmc.clustering.jaccard_loops import (
     overlaps,
     reciprocal,
 )
-from simmc.clustering.locality import check_lists, near_order, twins
 from simmc.clustering.neighbors import as_rows, k_nearest
-from simmc.compiled import check_indices, check_rows
+from simmc.compiled import Executor, Threads, check_indices, check_rows
 
 
 @dataclass(frozen=True)
@@ -152,6 +151,54 @@ def graph_from_neighbors(
     return replace(graph, node=node)
 
 
+def near_order(neighbors: np.ndarray) -> np.ndarray:
+    """(N,) int32: all rows, depth first through the neighbour lists (N, k), nearest first.
+
+    A row's work reads its neighbours, and theirs. In this order the row before has just read most
+    of them, so that they are in the processor's cache. Results are the same in any order.
+    """
+    check_lists(neighbors, len(neighbors))
+    return depth_first(neighbors)
+
+
+def check_lists(neighbors: np.ndarray, n: int) -> None:
+    """ValueError unless `neighbors` holds a list of rows for each of n rows."""
+    if np.ndim(neighbors) != 2 or len(neighbors) != n:
+        raise ValueError(f"neighbors must have shape ({n}, k), not {np.shape(neighbors)}")
+    check_indices("neighbors", neighbors, n)
+
+
+def twins(neighbors: np.ndarray, k2: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Rows whose expanded weights are equal because they are means over the same rows.
+
+    So it is with duplicates, all of which have the lists of the first. n of them would be n^2
+    pairs of a graph: 10^9 where an encoder has collapsed to a point.
+
+    Args:
+        neighbors: (N, k1) int32, nearest first, equal distances by index.
+        k2: rows that weights are averaged over.
+
+    Returns:
+        None where there are none; else the first row of each kind, (n,) int64 ascending, and the
+        place (N,) int32 therein of each row's kind.
+    """
+    n = len(neighbors)
+    # the first of several duplicates comes before the others in the lists of all of them
+    moved = np.flatnonzero(neighbors[:, 0] != np.arange(n)) if n else np.empty(0, np.int64)
+    if k2 == 1 or len(moved) == 0:  # unexpanded weights are not a matter of these lists alone
+        return None
+    checked = np.union1d(moved, neighbors[moved, 0])
+    _, first_of_kind, kind = np.unique(
+        neighbors[checked, :k2], axis=0, return_index=True, return_inverse=True
+    )
+    first = np.arange(n)
+    first[checked] = checked[first_of_kind[kind.ravel()]]
+    kept = np.unique(first)
+    if len(kept) == n:
+        return None
+    return kept, np.searchsorted(kept, first).astype(np.int32)
+
+
 def unit_rows(rows: np.ndarray) -> np.ndarray:
     """Rows scaled to length 1; zero rows stay zero."""
     # by a power of two first, which is exact: squares neither vanish nor leave the range
@@ -246,7 +293,7 @@ def radius_graph(
     Args:
         weights: (n, N) sparse float32, columns ascending in each row.
         eps: cut, below 1.
-        order: (n,) int32, the node that stands at each row of the weights; None: as stored.
+        order: (n,) int32, the node at each row of the weights; None: as stored.
         executor: where blocks of rows are worked on; None: as many threads as torch uses.
     """
     if not eps > 0.0 or not np.float32(eps) < 1.0:  # float32: what distances are cut at

@@ -1,8 +1,8 @@
 """Compiled loops of the sparse Jaccard distance.
 
-Rows stand in an `order` of their own: what is at place p belongs to the row numbered order[p], and
-rank[order[p]] = p. Lists and columns hold row numbers. A loop over a block does places begin to
-end - 1 and returns what it found one after another.
+Rows are processed in a given `order`: place p is the row numbered order[p], and rank[order[p]] = p.
+Lists and columns hold row numbers. A loop over a block processes the places begin to end - 1 and
+returns its results one after another.
 """
 
 # Arguments of compiled loops are left without types where any floating type may come.
@@ -269,3 +269,31 @@ def by_number(order, start, places, values):
             columns[to] = number
             by_column[to] = values[p]
     return whole, columns, by_column
+
+
+@compiled()
+def depth_first(neighbors):
+    """(N,) int32: the order of rows that `near_order` describes."""
+    n, k = neighbors.shape
+    order = np.empty(n, np.int32)
+    waiting = np.empty(n, np.int32)
+    seen = np.zeros(n, np.bool_)
+    done = 0
+    for seed in range(n):
+        if seen[seed]:
+            continue
+        seen[seed] = True
+        waiting[0] = seed
+        size = 1
+        while size:
+            size -= 1
+            i = waiting[size]
+            order[done] = i
+            done += 1
+            for p in range(k - 1, -1, -1):
+                j = neighbors[i, p]
+                if not seen[j]:
+                    seen[j] = True
+                    waiting[size] = j
+                    size += 1
+    return order

@@ -44,9 +44,9 @@ def insert(values, indices, row, value, index):
 
 @compiled()
 def keep_along_rows(products, half, row0, column0, values, indices):
-    """Offer every column of a tile to the candidate list of its row.
+    """Insert the columns of a tile into the candidate lists of its rows.
 
-    Few columns are near enough. Whole chunks are therefore asked first, by a loop of fixed
+    Few columns are near enough. Whole chunks are therefore tested first, by a loop of fixed
     length without branches, which the compiler turns into vector compares.
     """
     n_rows, n_columns = products.shape
@@ -77,7 +77,7 @@ def _any_below(products, r, half, q, limit):
 
 @compiled()
 def keep_along_columns(products, half, row0, column0, values, indices):
-    """Offer every row of a tile to the candidate list of its column."""
+    """Insert the rows of a tile into the candidate lists of its columns."""
     n_rows, n_columns = products.shape
     whole = n_columns // CHUNK
     limits = values[column0 : column0 + n_columns, -1].copy()
@@ -120,7 +120,7 @@ def merge(values, indices, more_values, more_indices):
 def rank(rows, which, candidates, indices, squared):
     """Write the k nearest of the candidates of the rows `which`, by (distance, index).
 
-    `candidates`, `indices` and `squared` have a line for each row in `which`; -1 is no one.
+    `candidates`, `indices` and `squared` have a line for each row in `which`; -1: none.
     """
     k = indices.shape[1]
     sums = np.empty(LANES)

@@ -15,7 +15,6 @@ from threading import local
 import numpy as np
 import torch
 
-from simmc.clustering.executors import Executor, Threads, multiply_by_threads
 from simmc.clustering.neighbor_loops import (
     keep_along_columns,
     keep_along_rows,
@@ -23,7 +22,7 @@ from simmc.clustering.neighbor_loops import (
     merge,
     rank,
 )
-from simmc.compiled import check_indices, over_rows
+from simmc.compiled import Executor, Threads, check_indices, multiply_by_threads, over_rows
 
 TILE = 512  # a tile of products is 1 MiB and stays in a core's cache
 SPARE = 12  # candidates kept beyond k, so that rounding seldom leaves a row unproven
@@ -110,7 +109,7 @@ def k_nearest(
         return Neighbors(indices, squared, candidates)
     if m < n:
         candidates, floor = _candidates(screen, m, executor.count, guess)
-    else:  # few rows: everyone is a candidate
+    else:  # few rows: all are candidates
         candidates, floor = np.tile(np.arange(n, dtype=np.int32), (n, 1)), screen.half
     indices, squared = np.empty((n, k), np.int32), np.empty((n, k))
 
@@ -148,8 +147,8 @@ def k_nearest_among(
 
     def look(begin: int) -> None:
         here = slice(begin, min(begin + TILE, count))
-        asking = np.arange(n + here.start, n + here.stop)
-        found = search(both, screen, k, m, asking, among=n)
+        query = np.arange(n + here.start, n + here.stop)
+        found = search(both, screen, k, m, query, among=n)
         indices[here], squared[here], candidates[here] = found
 
     multiply_by_threads(look, range(0, count, TILE), threads or torch.get_num_threads())
@@ -178,7 +177,7 @@ def k_nearest_others(rows: np.ndarray, k: int, *, threads: int | None = None) ->
 def search_rows(
     rows: np.ndarray, screen: Screen, k: int, m: int, begin: int, end: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """As `search` for the rows begin..end-1: a block of them."""
+    """The exact search for the rows begin..end-1, a block; see `search`."""
     return search(rows, screen, k, m, np.arange(begin, end))
 
 
@@ -199,13 +198,13 @@ def search(
     n, among = len(which), len(rows) if among is None else among
     values = np.full((n, m), np.inf, np.float32)
     candidates = np.full((n, m), -1, np.int32)
-    everyone = torch.from_numpy(screen.rows)
+    every = torch.from_numpy(screen.rows)
     tile = torch.empty(TILE * TILE)
     for a in range(0, n, TILE):
-        asking = everyone[torch.from_numpy(which[a : a + TILE])]
+        query = every[torch.from_numpy(which[a : a + TILE])]
         for b in range(0, among, TILE):
             there = slice(b, min(b + TILE, among))
-            products = _product(asking, everyone[there], tile)
+            products = _product(query, every[there], tile)
             keep_along_rows(products, screen.half[there], a, b, values, candidates)
     indices, squared = np.empty((n, k), np.int32), np.empty((n, k))
     complete = lower_bound(screen, values[:, -1], which)
@@ -223,11 +222,11 @@ def settled(
     *,
     among: int | None = None,
 ) -> None:
-    """Write the exact lists of some rows, asking everyone where the candidates may not do.
+    """Write the exact lists of some rows; search all rows where the candidates may not suffice.
 
     Args:
         rows: (N, d) features.
-        which: (n,) the rows in question.
+        which: (n,) numbers of these rows.
         candidates: (n, m) int32 proposed neighbours.
         complete: (n,) the least squared distance that a row which is no candidate can have.
         indices: (n, k) int32, written.
@@ -246,10 +245,10 @@ def settled(
         rows[which[unproven]], axis=0, return_index=True, return_inverse=True
     )[1:]
     k = indices.shape[1]
-    everyone = np.arange(among, dtype=np.int32)[None]
+    every = np.arange(among, dtype=np.int32)[None]
     for position, first in enumerate(unproven[distinct]):
         one_indices, one_squared = np.empty((1, k), np.int32), np.empty((1, k))
-        rank(rows, which[first : first + 1], everyone, one_indices, one_squared)
+        rank(rows, which[first : first + 1], every, one_indices, one_squared)
         equal = unproven[same.reshape(-1) == position]
         indices[equal], squared[equal] = one_indices, one_squared
 

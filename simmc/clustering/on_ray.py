@@ -4,7 +4,7 @@ with RayExecutor("192.0.2.7:6379") as executor:
     graph = jaccard_graph(features, eps=0.6, executor=executor)
 
 A block depends on nothing but its arrays and rows. Those of a worker or machine that is lost are
-therefore simply done again, also where they were finished but not fetched yet.
+therefore computed again, also where they were finished but not fetched yet.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ import numpy as np
 import torch
 
 from simmc import compiled
-from simmc.clustering.executors import block_rows
+from simmc.compiled import block_rows
 from simmc.errors import UserError
 
 LOCAL = ("", "local")
@@ -54,7 +54,7 @@ class RayExecutor:
     def __init__(self, address: str = "", cores: int | None = None) -> None:
         self._ray = _ray()
         _connect(self._ray, address, cores)
-        # As often as it takes: a block that is lost says nothing against the block.
+        # Without a limit: a block can be lost through no fault of its own.
         self._task = self._ray.remote(num_cpus=1, max_retries=-1)(_block)
         self._stored: dict[int, tuple[weakref.ref, bytes, Any]] = {}
 
@@ -92,12 +92,12 @@ class RayExecutor:
         self.close()
 
     def __str__(self) -> str:
-        """How big the cluster is now."""
+        """The size of the cluster now."""
         machines = sum(node["Alive"] for node in self._ray.nodes())
         return f"{self._ray.cluster_resources().get('CPU', 0):g} cores on {machines} machine(s)"
 
     def _sent(self, value: Any) -> Any:
-        """A number as it is; anything else by its place in the object store.
+        """A number as it is; anything else as a reference into the object store.
 
         An array that comes again, such as the features, is sent once: as long as it lives, and
         holds what it held.
@@ -182,7 +182,7 @@ def _flushes_denormals() -> bool:
 
 
 def _ray() -> ModuleType:
-    """Ray, or a UserError that says how to get it."""
+    """Ray; UserError where it is not installed."""
     try:
         import ray
     except ImportError as error:
@@ -198,12 +198,12 @@ def _connect(ray: ModuleType, address: str, cores: int | None) -> None:
     options: dict[str, Any] = {"logging_level": "warning", "log_to_driver": False}
     if address in LOCAL:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
-        # Ray would write one to the home folder, where it changes what later clusters ask for.
+        # Ray would write one to the home folder, where it changes the token of later clusters.
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         ray.init("local", num_cpus=cores, include_dashboard=False, **options)
         return
     _knock(address)
-    # Ray's own patience: minutes, unless told to try once.
+    # By default Ray waits for minutes.
     os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")
     try:
         ray.init(address, **options)
@@ -215,7 +215,7 @@ def _connect(ray: ModuleType, address: str, cores: int | None) -> None:
 
 
 def _knock(address: str) -> None:
-    """UserError where nobody answers at host:port, before Ray tries for minutes."""
+    """UserError where host:port takes no connection; Ray would try for minutes."""
     if address == "auto":
         return
     host, _, port = address.rpartition(":")
@@ -228,6 +228,6 @@ def _knock(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), _PATIENCE).close()
     except (OSError, OverflowError) as error:
         raise UserError(
-            f"--address {address}: nobody answers there ({error}). Start the cluster with "
+            f"--address {address}: no connection ({error}). Start the cluster with "
             "ray start --head (docs/cluster.md), or give the address that it prints."
         ) from error

@@ -1,12 +1,13 @@
-"""Clusters of tracks: cut at random into parts, the parts clustered, their labels shared.
+"""Clusters of tracklets: cut at random into parts, the parts clustered, their labels shared.
 
-A track is a run of windows known to show one person (a recording). The parts of one track lie close
-together, those of two tracks only if they show the same person: so density tells whole tracks apart
-or joins them, whatever the number of tracks a person has. Shape letters: N windows, T tracks, P
-parts, H features, C clusters, m most clusters of a track.
+A tracklet is a run of windows known to show one person (a recording). The parts of one tracklet are
+close to each other; those of two tracklets are only if they show the same person. Density therefore
+joins or separates whole tracklets, whatever the number of tracklets of a person. Shape letters:
+N windows, T tracklets, P parts, H features, C clusters, m most clusters of a tracklet.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,82 +15,91 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 from torch.nn.functional import normalize
 
-from simmc.clustering import gpu as on_device
-from simmc.clustering.constrained import Apart
-from simmc.clustering.density import OUTLIER
+from simmc.clustering.density import OUTLIER, CannotLink
 from simmc.clustering.jaccard import JaccardGraph
-from simmc.clustering.prototypes import cluster_means
+from simmc.clustering.pseudo_labels import cluster_means
 
-SURE = 0.75  # the least share of a track's parts in its first cluster, where that is sure
+if TYPE_CHECKING:
+    from simmc.clustering import gpu
+
+SURE = 0.75  # the least share of a tracklet's parts in its first cluster, where that is sure
 
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """Which clusters a track belongs to.
+    """Which clusters a tracklet belongs to.
 
     Attributes:
-        cluster: (T, m) int64, the largest share first, and again where a track has fewer clusters
-            (0 where it has none).
-        share: (T, m) float32, of the track's clustered parts; rows sum to 1, or to 0 where a
-            track has no cluster.
+        cluster: (T, m) int64, the largest share first; the first is repeated where a tracklet has
+            fewer clusters (0 where it has none).
+        share: (T, m) float32, of the tracklet's clustered parts; rows sum to 1, or to 0 where a
+            tracklet has no cluster.
         prototypes: (C, H) float32, of unit length.
-        rivals: (C, r) int64, the clusters that may be the same person as cluster c; c itself
-            where there are fewer.
+        ambiguous: (C, r) int64, the ambiguous clusters of each cluster c: those that may be the
+            same person; c itself where there are fewer.
     """
 
     cluster: torch.Tensor
     share: torch.Tensor
     prototypes: torch.Tensor
-    rivals: torch.Tensor
+    ambiguous: torch.Tensor
 
     @property
-    def doubted(self) -> torch.Tensor:
-        """(T,) bool, whether another cluster may be the person of a track's first one."""
+    def is_ambiguous(self) -> torch.Tensor:
+        """(T,) bool, whether the first cluster of a tracklet has ambiguous clusters."""
         first = self.cluster[:, 0]
-        if not len(self.rivals):
+        if not len(self.ambiguous):
             return torch.zeros_like(first, dtype=torch.bool)
-        return (self.rivals[first] != first[:, None]).any(1) & self.known
+        return (self.ambiguous[first] != first[:, None]).any(1) & self.known
 
     @property
     def sure(self) -> torch.Tensor:
-        """(T,) bool, whether most parts of a track lie in one cluster, and it has no rival."""
-        return (self.share[:, 0] >= SURE) & ~self.doubted
+        """(T,) bool, whether most parts are in one cluster that has no ambiguous clusters."""
+        return (self.share[:, 0] >= SURE) & ~self.is_ambiguous
 
     def fewest(self) -> int:
-        """Clusters that would be left if all rivals were joined."""
-        cluster = torch.arange(len(self.rivals), device=self.rivals.device)[:, None]
-        ends = torch.stack([cluster.expand_as(self.rivals), self.rivals]).flatten(1).cpu().numpy()
+        """Clusters that would be left if all ambiguous clusters were joined."""
+        cluster = torch.arange(len(self.ambiguous), device=self.ambiguous.device)[:, None]
+        ends = (
+            torch.stack([cluster.expand_as(self.ambiguous), self.ambiguous])
+            .flatten(1)
+            .cpu()
+            .numpy()
+        )
         links = sparse.coo_array((np.ones(ends.shape[1]), tuple(ends)), (len(cluster),) * 2)
         return int(connected_components(links, directed=False)[0])
 
-    def silent(self, track: torch.Tensor) -> torch.Tensor:
-        """(B, m r) int64, the rivals of all clusters of some tracks (B,)."""
-        return self.rivals[self.cluster[track]].flatten(1)
+    def excluded_negatives(self, tracklet: torch.Tensor) -> torch.Tensor:
+        """(B, m r) int64, the ambiguous clusters of all clusters of some tracklets (B,).
+
+        A contrastive loss leaves them out of the negatives.
+        """
+        return self.ambiguous[self.cluster[tracklet]].flatten(1)
 
     @property
     def known(self) -> torch.Tensor:
-        """(T,) bool, whether a track has a cluster."""
+        """(T,) bool, whether a tracklet has a cluster."""
         return self.share[:, 0] > 0
 
 
 def draw_parts(
-    track: np.ndarray, count: int, rng: np.random.Generator, *, size: int = 1
+    tracklet: np.ndarray, count: int, rng: np.random.Generator, *, size: int = 1
 ) -> np.ndarray:
-    """Deal the windows of every track out to parts of nearly equal size.
+    """Divide the windows of every tracklet at random into parts of nearly equal size.
 
     Args:
-        track: (N,) int64, 0 .. T-1, each of them used.
-        count: most parts of a track.
-        rng: source of the deal.
-        size: fewest windows of a part: a track of few windows has fewer parts, one at least.
+        tracklet: (N,) int64, 0 .. T-1, each of them used.
+        count: most parts of a tracklet.
+        rng: random source.
+        size: fewest windows of a part: a tracklet of few windows has fewer parts, one at least.
 
     Returns:
-        (N,) int64, 0 .. P-1, each of them used; those of a track follow one another.
+        (N,) int64, 0 .. P-1, each of them used; those of a tracklet follow one another.
     """
-    n = len(track)
+    n = len(tracklet)
     order = rng.permutation(n)
-    order = order[np.argsort(track[order], kind="stable")]
-    sizes = np.bincount(track)
+    order = order[np.argsort(tracklet[order], kind="stable")]
+    sizes = np.bincount(tracklet)
     parts = np.clip(sizes // size, 1, count)
     place = np.arange(n) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     dealt = place % np.repeat(parts, sizes)
@@ -111,76 +121,81 @@ def part_means(features: torch.Tensor, part: torch.Tensor) -> torch.Tensor:
 def shared_targets(
     means: torch.Tensor,
     labels: torch.Tensor,
-    track: torch.Tensor,
+    tracklet: torch.Tensor,
     *,
-    lone: bool,
-    near: JaccardGraph | on_device.JaccardGraph | None = None,
-    apart: Apart | None = None,
+    singletons: bool,
+    near: "JaccardGraph | gpu.JaccardGraph | None" = None,
+    cannot_link: CannotLink | None = None,
 ) -> Targets:
-    """What the clusters of its parts say of every track.
+    """The clusters of every tracklet, from the clusters of its parts.
 
     Args:
         means: (P, H) float, unit features of the parts.
         labels: (P,) int64 clusters of the parts, -1 = outlier.
-        track: (P,) int64, 0 .. T-1, the track of every part.
-        lone: whether a track of outliers becomes a cluster of its own; else it has none.
-        near: pairs of parts; clusters with a pair between them are rivals. None: none are.
-        apart: tracks that cannot be one person; clusters that hold such tracks are no rivals.
+        tracklet: (P,) int64, 0 .. T-1, the tracklet of every part.
+        singletons: whether a tracklet of outliers becomes a cluster of its own; else it has none.
+        near: pairs of parts; clusters with a pair between them are ambiguous. None: none are.
+        cannot_link: tracklets that cannot be one person; clusters that hold such tracklets are not
+            ambiguous.
 
     Returns:
-        The targets; clusters 0 .. are those of `labels`, then those of lone tracks.
+        The targets; clusters 0 .. are those of `labels`, then the singletons.
     """
-    n_tracks = int(track.max()) + 1 if len(track) else 0
-    if lone:
-        clustered = torch.zeros(n_tracks, dtype=torch.bool, device=track.device)
-        clustered[track[labels != OUTLIER]] = True
+    n_tracklets = int(tracklet.max()) + 1 if len(tracklet) else 0
+    if singletons:
+        clustered = torch.zeros(n_tracklets, dtype=torch.bool, device=tracklet.device)
+        clustered[tracklet[labels != OUTLIER]] = True
         first = int(labels.max()) + 1 if len(labels) else 0
         own = first + torch.cumsum(~clustered, 0) - 1
-        labels = torch.where(clustered[track], labels, own[track])
+        labels = torch.where(clustered[tracklet], labels, own[tracklet])
     prototypes = normalize(cluster_means(means, labels), dim=1)
     inside = labels != OUTLIER
     n_clusters = max(len(prototypes), 1)
-    pair, parts = torch.unique(track[inside] * n_clusters + labels[inside], return_counts=True)
+    pair, parts = torch.unique(tracklet[inside] * n_clusters + labels[inside], return_counts=True)
     row, cluster = pair // n_clusters, pair % n_clusters
-    of_track = torch.bincount(row, minlength=n_tracks)
-    # by track, and within it by falling share
+    of_tracklet = torch.bincount(row, minlength=n_tracklets)
+    # by tracklet, and within it by falling share
     order = torch.argsort(parts, descending=True, stable=True)
     order = order[torch.argsort(row[order], stable=True)]
     row, cluster, parts = row[order], cluster[order], parts[order]
-    place = torch.arange(len(row), device=row.device) - (torch.cumsum(of_track, 0) - of_track)[row]
-    shape = (n_tracks, max(int(of_track.max()) if n_tracks else 0, 1))
+    place = (
+        torch.arange(len(row), device=row.device)
+        - (torch.cumsum(of_tracklet, 0) - of_tracklet)[row]
+    )
+    shape = (n_tracklets, max(int(of_tracklet.max()) if n_tracklets else 0, 1))
     clusters = torch.zeros(shape, dtype=torch.int64, device=row.device)
     shares = torch.zeros(shape, dtype=torch.float32, device=row.device)
     clusters[row, place] = cluster
     shares[row, place] = parts.float()
     clusters = torch.where(shares > 0, clusters, clusters[:, :1])
-    rivals = rival_clusters(near, labels, len(prototypes), track, apart)
-    return Targets(clusters, normalize(shares, p=1, dim=1), prototypes, rivals)
+    ambiguous = ambiguous_clusters(near, labels, len(prototypes), tracklet, cannot_link)
+    return Targets(clusters, normalize(shares, p=1, dim=1), prototypes, ambiguous)
 
 
-def rival_clusters(
-    near: JaccardGraph | on_device.JaccardGraph | None,
+def ambiguous_clusters(
+    near: "JaccardGraph | gpu.JaccardGraph | None",
     labels: torch.Tensor,
     count: int,
-    track: torch.Tensor | None = None,
-    apart: Apart | None = None,
+    tracklet: torch.Tensor | None = None,
+    cannot_link: CannotLink | None = None,
 ) -> torch.Tensor:
-    """Clusters that some pair of parts links, though it was too far apart to join them.
+    """The ambiguous clusters: a pair of parts links them, but is too distant to join them.
 
     Args:
         near: pairs of parts; parts that share a node count as the first of them. None: no pairs.
         labels: (P,) int64 clusters of the parts, 0 .. count-1, -1 = outlier.
         count: C.
-        track: (P,) int64, the track of every part, where `apart` is given.
-        apart: tracks that cannot be one person: clusters that hold such tracks do not count.
+        tracklet: (P,) int64, the tracklet of every part, where `cannot_link` is given.
+        cannot_link: tracklets that cannot be one person: clusters that hold such tracklets do not
+            count.
 
     Returns:
         (C, r) int64, of every cluster those linked with it, ascending, then the cluster itself;
         r is 1 at least.
     """
-    rivals = torch.arange(count, device=labels.device)[:, None]
+    ambiguous = torch.arange(count, device=labels.device)[:, None]
     if near is None or count == 0:
-        return rivals
+        return ambiguous
     start, column = (torch.as_tensor(x, device=labels.device) for x in (near.start, near.column))
     of_node = labels
     if near.node is not None:
@@ -191,15 +206,17 @@ def rival_clusters(
     other = of_node[column.long()]
     linked = (one != other) & (one != OUTLIER) & (other != OUTLIER)
     pair = torch.unique(one[linked] * count + other[linked])
-    cluster, rival = pair // count, pair % count
-    if apart is not None:
-        assert track is not None
-        parts = labels.cpu().numpy(), track.cpu().numpy()
-        barred = apart.between(*parts, cluster.cpu().numpy(), rival.cpu().numpy())
+    cluster, second = pair // count, pair % count
+    if cannot_link is not None:
+        assert tracklet is not None
+        parts = labels.cpu().numpy(), tracklet.cpu().numpy()
+        barred = cannot_link.between(*parts, cluster.cpu().numpy(), second.cpu().numpy())
         free = torch.from_numpy(~barred).to(pair.device)
-        cluster, rival = cluster[free], rival[free]
+        cluster, second = cluster[free], second[free]
     found = torch.bincount(cluster, minlength=count)
-    place = torch.arange(len(rival), device=pair.device) - (torch.cumsum(found, 0) - found)[cluster]
-    rivals = rivals.repeat(1, max(int(found.max()), 1))
-    rivals[cluster, place] = rival
-    return rivals
+    place = (
+        torch.arange(len(second), device=pair.device) - (torch.cumsum(found, 0) - found)[cluster]
+    )
+    ambiguous = ambiguous.repeat(1, max(int(found.max()), 1))
+    ambiguous[cluster, place] = second
+    return ambiguous

@@ -1,4 +1,4 @@
-"""Single ``.npy`` files of the layout: written whole, read with every fault named."""
+"""Single ``.npy`` files: written atomically, read with a clear error for every fault."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ AGAIN = "the set is damaged: run Preprocess.py again"
 
 
 def save(path: Path, array: np.ndarray) -> None:
-    """Writes a plain ``.npy``, whole or not at all."""
+    """Write a plain ``.npy`` atomically."""
     with files.open_atomic(path, "wb") as file:
         np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
 
@@ -28,7 +28,7 @@ def _open(path: Path) -> np.ndarray:
     except (OSError, *FAULTS) as error:
         raise UserError(f"{path}: cannot be read ({error}); {AGAIN}") from error
     if not isinstance(array, np.ndarray):
-        raise UserError(f"{path}: an archive where one array is due; {AGAIN}")
+        raise UserError(f"{path}: an archive, not an array; {AGAIN}")
     return array
 
 
@@ -37,8 +37,8 @@ def read_plane(path: Path, length: int, n_joints: int) -> np.ndarray:
     array = _open(path)
     if array.ndim != 2 or array.shape[1] != n_joints or array.dtype.kind != "f":
         raise UserError(
-            f"{path}: {array.dtype} of shape {array.shape}, where floats of shape "
-            f"(N * {length}, {n_joints}) are due; {AGAIN}"
+            f"{path}: {array.dtype} of shape {array.shape}, expected floats of shape "
+            f"(N * {length}, {n_joints}); {AGAIN}"
         )
     if len(array) % length:
         raise UserError(f"{path}: {len(array)} rows, no multiple of --length {length}; {AGAIN}")
@@ -48,7 +48,9 @@ def read_plane(path: Path, length: int, n_joints: int) -> np.ndarray:
 def read_integers(path: Path, count: int) -> np.ndarray:
     """One integer a window, (N,) int64; public files may hold them as objects or as floats."""
     try:
-        array = np.asarray(read_object_array(path) if _holds_objects(path) else _open(path))
+        with path.open("rb") as file:
+            pickled = read_header(file)[1].hasobject
+        array = np.asarray(read_object_array(path) if pickled else _open(path))
     except (OSError, *FAULTS) as error:
         raise UserError(f"{path}: cannot be read ({error}); {AGAIN}") from error
     if array.shape != (count,):
@@ -61,15 +63,9 @@ def read_integers(path: Path, count: int) -> np.ndarray:
 
 
 def _are_integers(array: np.ndarray) -> bool:
-    if array.dtype.kind == "f":
-        # beyond 2**53 a float does not say which integer is meant
+    if array.dtype.kind == "f":  # beyond 2**53 a float does not determine the integer
         return bool(((np.abs(array) <= 2**53) & (np.floor(array) == array)).all())
     return array.dtype.kind == "i" or not array.size or int(array.max()) < 2**63
-
-
-def _holds_objects(path: Path) -> bool:
-    with path.open("rb") as file:
-        return read_header(file)[1].hasobject
 
 
 def read_floats(path: Path) -> np.ndarray:
@@ -77,6 +73,6 @@ def read_floats(path: Path) -> np.ndarray:
     array = _open(path)
     if array.dtype.kind != "f" or array.size == 0:
         raise UserError(
-            f"{path}: {array.dtype} of shape {array.shape}, where floats are due; export them again"
+            f"{path}: {array.dtype} of shape {array.shape}, expected floats; export them again"
         )
     return array

@@ -1,4 +1,4 @@
-"""A skeleton at three levels of detail: joints, body components, limbs (Hi-MPC section 3.1)."""
+"""Skeletons at three levels: joints, body components, limbs (Hi-MPC section 3.1)."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -14,23 +14,16 @@ BODY_LEVELS: tuple[BodyLevel, ...] = ("joint", "component", "limb")  # l = 1, 2,
 def body_levels(
     windows: np.ndarray, skeleton: Skeleton, levels: Sequence[BodyLevel] = BODY_LEVELS
 ) -> dict[BodyLevel, np.ndarray]:
-    """Windows at the chosen levels; a part stands where the mean of its joints is.
-
-    Parts are looked up by the skeleton's names for the joint axis, so give the skeleton that came
-    with the windows (`Experiment.skeleton`). The parts of windows relative to a root are relative
-    to the same root.
+    """Windows at the chosen levels; the position of a part is the mean of its joints.
 
     Args:
         windows: (N, f, J, 3) float32, metres.
-        skeleton: names the joint axis.
-        levels: of joint, component and limb, in the order wanted.
+        skeleton: names the joint axis; that of the windows (`Experiment.skeleton`).
+        levels: of joint, component and limb.
 
     Returns:
         For each level (N, f, n, 3) float32, points in the order of docs/data.md 3.2: n = J joints
         (the windows themselves, not a copy), 10 components, 5 limbs.
-
-    Raises:
-        ValueError: where windows and skeleton differ in the number of joints.
     """
     if windows.ndim != 4 or windows.shape[2:] != (skeleton.n_joints, 3):
         raise ValueError(

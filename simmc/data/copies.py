@@ -1,10 +1,9 @@
-"""Windows that are the same, bit by bit: a probe that finds its copy says nothing about a method.
-
-Shape letters: N windows, K floats of a window in one of its three planes.
-"""
+"""Exact copies of windows and recordings, which would make a result meaningless."""
 
 from __future__ import annotations
 
+import hashlib
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -12,75 +11,36 @@ import numpy as np
 from simmc.data.recordings import Recording
 from simmc.data.store import StoredSplit
 
-_CHUNK = 256  # windows worked on at a time, so that they stay in the cache
-_HALF = np.uint64(32)
+_CHUNK = 1024  # windows in memory at a time
 
 
 def count_copies(
     probe: StoredSplit, probes: np.ndarray, others: Mapping[str, tuple[StoredSplit, np.ndarray]]
 ) -> dict[str, int]:
-    """How many of some probe windows have an exact copy among some windows of other splits.
+    """Name of another split -> how many of the probe windows have an exact copy in it.
 
-    Args:
-        probe: a split.
-        probes: indices of its windows that count.
-        others: name -> another split, and indices of its windows that count.
-
-    Returns:
-        Name -> number of probe windows.
+    `probes` and the arrays beside the other splits are the indices of the windows that count.
     """
-    keys = _keys(probe)[probes]
-    return {name: _copied(probe, probes, keys, *other) for name, other in others.items()}
+    digests = _digests(probe, probes)
+    known = {name: set(_digests(split, rows)) for name, (split, rows) in others.items()}
+    return {name: sum(map(found.__contains__, digests)) for name, found in known.items()}
 
 
-def _copied(
-    probe: StoredSplit, probes: np.ndarray, keys: np.ndarray, other: StoredSplit, others: np.ndarray
-) -> int:
-    if not len(probes) or not len(others):
-        return 0
-    known = _keys(other)[others]
-    order = np.argsort(known)
-    place = np.minimum(np.searchsorted(known, keys, sorter=order), len(known) - 1)
-    found = order[place]
-    alike = np.flatnonzero(known[found] == keys)
-    count = 0
-    for low in range(0, len(alike), _CHUNK):
-        rows = alike[low : low + _CHUNK]
-        for one, two in zip(probe.planes, other.planes, strict=True):
-            rows = rows[(one[probes[rows]] == two[others[found[rows]]]).all((1, 2))]
-        count += len(rows)
-    return count
-
-
-def _keys(split: StoredSplit) -> np.ndarray:
-    """(N,) uint64, equal where windows are and, but for one pair in 2**64, only there."""
-    rng = np.random.default_rng(0)
-    keys = np.zeros(len(split), dtype=np.uint64)
-    for plane in split.planes:
-        count = plane[0].size
-        weights = rng.integers(0, 2**63, count, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-        for low in range(0, len(plane), _CHUNK):
-            block = np.asarray(plane)[low : low + _CHUNK]
-            rows = np.ascontiguousarray(block, dtype=np.float64)
-            bits = rows.reshape(len(rows), count).view(np.uint64)
-            # the low half of a float64 that was a float32 is 0, and a product keeps zeros there
-            keys[low : low + _CHUNK] += np.einsum("nk,k->n", bits ^ (bits >> _HALF), weights)
-    return keys
+def _digests(split: StoredSplit, rows: np.ndarray) -> list[bytes]:
+    """One hash of 128 bits for each window."""
+    found = []
+    for low in range(0, len(rows), _CHUNK):
+        block = np.stack([plane[rows[low : low + _CHUNK]] for plane in split.planes], axis=1)
+        windows = block.astype(np.float64, copy=False)
+        found += [hashlib.blake2b(window, digest_size=16).digest() for window in windows]
+    return found
 
 
 def same_recordings(recordings: Sequence[Recording]) -> list[list[str]]:
-    """Names of recordings whose frames are the same, bit by bit, in groups of two and more."""
-    groups: dict[tuple[int, bytes, bytes], list[list[Recording]]] = {}
+    """Names of recordings with exactly the same frames, in groups of two and more."""
+    groups: defaultdict[bytes, list[str]] = defaultdict(list)
     for recording in recordings:
-        frames = recording.frames
-        if not len(frames):
-            continue
-        alike = groups.setdefault((len(frames), frames[0].tobytes(), frames[-1].tobytes()), [])
-        for group in alike:
-            if np.array_equal(group[0].frames, frames):
-                group.append(recording)
-                break
-        else:
-            alike.append([recording])
-    found = (group for alike in groups.values() for group in alike if len(group) > 1)
-    return [[recording.name for recording in group] for group in found]
+        if len(recording.frames):
+            digest = hashlib.blake2b(np.ascontiguousarray(recording.frames)).digest()
+            groups[digest].append(recording.name)
+    return [names for names in groups.values() if len(names) > 1]

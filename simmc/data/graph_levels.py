@@ -1,6 +1,7 @@
 """Skeleton graphs at four levels of detail, by joint name (MG-SCR and SM-SGE, their section 3.1).
 
-A node stands at the mean of some joints: a joint, the midpoint of a bone, a component or a limb.
+The position of a node is the mean of some joints: a joint, the middle of a bone, a component or a
+limb.
 Shape letters: n nodes, E edges, J joints.
 """
 
@@ -32,17 +33,11 @@ _LIMB_EDGES: tuple[Edge, ...] = tuple(
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """One level of one skeleton.
-
-    Attributes:
-        level: which.
-        members: joint indices of every node, in the order of the nodes.
-        edges: (E, 2) int64, undirected, smaller node first.
-    """
+    """One level of one skeleton."""
 
     level: GraphLevel
-    members: tuple[np.ndarray, ...]
-    edges: np.ndarray
+    members: tuple[np.ndarray, ...]  # joint indices of every node
+    edges: np.ndarray  # (E, 2) int64, undirected, smaller node first
 
     @property
     def n_nodes(self) -> int:
@@ -67,9 +62,8 @@ class Graph:
 def skeleton_graph(skeleton: Skeleton, level: GraphLevel) -> Graph:
     """The graph of one level.
 
-    The joints of the hyper-joint level keep their numbers; a new node at the middle of each bone
-    links its two ends in its stead. New nodes are numbered from J in the order in which a scan of
-    the joints' adjacency matrix by rows first meets their bone.
+    At the hyper-joint level joints keep their numbers, and a new node at the middle of each bone
+    is linked to its two ends. New nodes are numbered from J in the order of the sorted bones.
     """
     if level == "component" or level == "limb":
         members = skeleton.parts(level)
@@ -97,11 +91,11 @@ def skeleton_graph(skeleton: Skeleton, level: GraphLevel) -> Graph:
 
 
 def containing(skeleton: Skeleton, level: Literal["component", "limb"]) -> np.ndarray:
-    """(J,) int64: the part of a level that holds each joint; UserError unless it is one part."""
+    """(J,) int64: the part of each joint; UserError unless every joint is in exactly one."""
     parts = skeleton.parts(level)
-    held = np.bincount(np.concatenate(parts), minlength=skeleton.n_joints)
-    if (held != 1).any():
-        joint, count = skeleton.joints[int((held != 1).argmax())], held[held != 1][0]
+    counts = np.bincount(np.concatenate(parts), minlength=skeleton.n_joints)
+    if (counts != 1).any():
+        joint, count = skeleton.joints[int((counts != 1).argmax())], counts[counts != 1][0]
         raise UserError(
             f"the skeleton {skeleton.name!r} has the joint {joint} in {count} {level}s, and MG-SCR "
             f"needs every joint in one; name them with Skeleton(..., {level}s=...) and write the "
@@ -114,6 +108,6 @@ def containing(skeleton: Skeleton, level: Literal["component", "limb"]) -> np.nd
 
 
 def _ordered(edges: np.ndarray) -> np.ndarray:
-    """Edges with the smaller node first, in the order of a scan of the matrix by rows."""
+    """Edges with the smaller node first, sorted."""
     edges = np.sort(edges, axis=1)
     return edges[np.lexsort((edges[:, 1], edges[:, 0]))]

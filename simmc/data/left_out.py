@@ -1,8 +1,4 @@
-"""What preprocessing did not use, filled or could not check: counts for the manifest, and lines.
-
-Nothing is dropped in silence: files, frames, recordings and persons that give no window are named
-or counted here.
-"""
+"""What preprocessing did not use, filled or could not check: counts for the manifest, and text."""
 
 from __future__ import annotations
 
@@ -14,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from simmc.data.missing import filled
+from simmc.data.coordinates import fill_recording
 from simmc.data.raw import files
 from simmc.data.recordings import MARKER, Recording
 
@@ -25,7 +21,7 @@ Found = dict[str, Any]
 
 
 def raw_files(root: Path) -> list[Path]:
-    """All files below a raw dataset's folder but hidden ones; UserError where links repeat one."""
+    """All files below a raw dataset's folder except hidden ones."""
     return [folder / name for folder, _, names in files.walk(root) for name in names]
 
 
@@ -44,17 +40,17 @@ def unused(root: Path, found: Iterable[Path], recordings: Sequence[Recording]) -
 def fill_unseen(
     recordings: Sequence[Recording], zeros: bool
 ) -> tuple[list[Recording], dict[str, int]]:
-    """Recordings without joints that were not seen, and all counts of the readers and of this."""
+    """Recordings with missing joints filled; and the counts of the readers and of this step."""
     counts: Counter[str] = Counter()
     done = []
     for recording in recordings:
-        frames, own = filled(recording.frames, zeros)
+        frames, found = fill_recording(recording.frames, zeros)
         done.append(replace(recording, frames=frames))
         extent = _extent(frames)
-        own["tall_frames"] = int(np.count_nonzero(extent > TALL))
-        own["small_frames"] = int(np.count_nonzero(extent < SMALL))
+        found["tall_frames"] = int(np.count_nonzero(extent > TALL))
+        found["small_frames"] = int(np.count_nonzero(extent < SMALL))
         counts.update(recording.counts)
-        counts.update(own)
+        counts.update(found)
     return done, {name: count for name, count in sorted(counts.items()) if count}
 
 
@@ -67,12 +63,10 @@ def _extent(frames: np.ndarray) -> np.ndarray:
 def without_windows(
     names: Sequence[str], people: Sequence[int], having: Collection[int]
 ) -> Found | None:
-    """Recordings of a split that give no window, and persons of whom none gives one.
+    """Recordings of a split that give no window, and persons without any window.
 
-    Args:
-        names: of the split's recordings.
-        people: their identities.
-        having: places of those that give a window.
+    `names` and `people` are those of the split's recordings; `having` the indices of recordings
+    that give a window.
     """
     short = [name for place, name in enumerate(names) if place not in having]
     if not short:
@@ -84,7 +78,7 @@ def without_windows(
 def unmatched(
     gallery_of: Mapping[str, str], people: Mapping[str, set[int]]
 ) -> dict[str, list[int]]:
-    """Persons with windows in the probe and none in its gallery, by probe as users name it."""
+    """Persons with windows in the probe but none in its gallery, by the name of the probe."""
     found = {
         probe: sorted(people[probe.partition(".")[0]] - people[gallery])
         for probe, gallery in gallery_of.items()
@@ -93,7 +87,7 @@ def unmatched(
 
 
 def lines(found: Found, zeros: bool) -> list[str]:
-    """The same for people, one line a kind."""
+    """The same as text, one line for each kind."""
     counts: Mapping[str, int] = found["counts"]
     texts = [text.format(count) for name, text in _COUNTS.items() if (count := counts.get(name, 0))]
     if kinds := found["unused_files"]:
@@ -124,15 +118,15 @@ def lines(found: Found, zeros: bool) -> list[str]:
 _COUNTS = {
     "lost_frames": "{:,} frames with a lost joint (tracking state 0) are dropped",
     "more_bodies": "{:,} files hold more than one body; only the first is read",
-    "unordered_frames": "{:,} frames have one number in the first field of all lines (a person's), "
-    "so the order of their joints cannot be checked",
+    "unordered_frames": "{:,} frames have the same number in the first field of all lines (a "
+    "person's), so the order of their joints cannot be checked",
     "flat_arrays": "{:,} arrays (T, 75) are read as x, y, z of the first joint, then of the "
     "second, and so on",
     "nan_joints": "{:,} joints are NaN, which means not seen",
     "filled_joints": "{:,} joints that were not seen are filled by the last observation",
     "unseen_frames": "{:,} frames without any joint seen are dropped",
-    "never_seen_joints": "{:,} times a joint is never seen in a recording and is put at the mean "
-    "of its frame's joints (if coordinates are relative to that joint, use --zero_joints keep)",
+    "never_seen_joints": "{:,} times a joint is never seen in a recording and gets the mean of its "
+    "frame's joints (if coordinates are relative to that joint, use --zero_joints keep)",
     "tall_frames": f"{{:,}} frames show a body of more than {TALL:g} m: are coordinates metres?",
     "small_frames": f"{{:,}} frames show a body of less than {SMALL:g} m: are coordinates metres?",
 }
@@ -145,8 +139,8 @@ def _zeros(counts: Mapping[str, int], zeros: bool) -> str:
         else "kept as positions (--zero_joints missing takes them as not seen)"
     )
     return (
-        f"{counts['zero_joints']:,} joints, {counts.get('zero_frames', 0):,} whole frames among "
-        f"them, are at exactly (0, 0, 0), which many sensors write for joints not seen; {done}"
+        f"{counts['zero_joints']:,} joints ({counts.get('zero_frames', 0):,} whole frames) "
+        f"are at exactly (0, 0, 0), which many sensors write for joints not seen; {done}"
     )
 
 

@@ -1,22 +1,16 @@
-"""The manifest of a preprocessed set, and the folder swap that makes a set whole or absent.
+"""The manifest of a preprocessed set: how it was made, and the sha256 of every array.
 
-The manifest holds the sha256 of every array of the set, so that its own checksum stands for the
-values as well, and files that were damaged or exchanged are refused.
+Its own checksum therefore stands for the values as well; changed files are refused.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-import secrets
-import shutil
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from simmc import files as atomic
 from simmc import schema
@@ -27,8 +21,42 @@ from simmc.errors import UserError
 
 NAME = "manifest.json"
 SCHEMA = 1
-_LEFTOVER_SECONDS = 3600
-_AGAIN = "run Preprocess.py again, or write your own set again with write_dataset"
+_AGAIN = "run Preprocess.py again, or write a custom set again with write_dataset"
+
+
+class RecordingEntry(TypedDict, total=False):
+    """One recording of a set."""
+
+    name: str
+    identity: int | None  # None: a training recording of several persons
+    role: str
+    split: str | None
+    attributes: dict[str, str]  # view, setting, ..., and start and end in seconds
+    frames: int | None
+    sha256: str | None  # of its source files
+
+
+class Manifest(TypedDict, total=False):
+    """The content of ``manifest.json``; sets of other programs may lack any part of it."""
+
+    schema: int
+    dataset: str
+    length: int
+    protocol: str
+    seed: int
+    options: dict[str, str]  # the preprocess switches
+    code_version: str
+    generated: bool  # synthetic walkers
+    skeleton: dict[str, Any]
+    gallery_of: dict[str, str]
+    zeros: str  # what (0, 0, 0) is in a custom set
+    counts: dict[str, dict[str, int]]  # by split
+    left_out: dict[str, Any]
+    copies: Sequence[Sequence[str]]  # names of recordings with the same frames
+    files: dict[str, str]  # path below the folder -> sha256
+    recordings: list[RecordingEntry]
+
+
 _FORM = {
     "schema": schema.Within(SCHEMA, SCHEMA, whole=True),
     "dataset?": str,
@@ -49,10 +77,10 @@ _FORM = {
 }
 
 
-def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
-    """Writes ``manifest.json``, with the checksum of every array that lies in the folder.
+def write_manifest(folder: Path, content: Manifest) -> None:
+    """Write ``manifest.json`` with the checksum of every array in the folder.
 
-    It holds no times and no absolute paths: equal sets have equal ones.
+    It holds no times and no absolute paths, so equal sets have equal manifests.
     """
     arrays = sorted(folder.rglob("*.npy"))
     names = [path.relative_to(folder).as_posix() for path in arrays]
@@ -60,7 +88,7 @@ def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
     atomic.write_json(folder / NAME, {"schema": SCHEMA, **content, "files": files})
 
 
-def read_manifest(folder: Path) -> tuple[dict[str, Any] | None, str | None]:
+def read_manifest(folder: Path) -> tuple[Manifest | None, str | None]:
     """The manifest and the sha256 of its bytes; (None, None) for a public set without one."""
     path = folder / NAME
     try:
@@ -72,11 +100,11 @@ def read_manifest(folder: Path) -> tuple[dict[str, Any] | None, str | None]:
     return _parsed(data, str(path)), hashlib.sha256(data).hexdigest()
 
 
-@lru_cache(maxsize=4)
-def _parsed(data: bytes, where: str) -> dict[str, Any]:
-    """The manifest; every split of a set asks for it."""
-    content: dict[str, Any] = schema.parse_json(data, _FORM, where, _AGAIN)
-    return {"recordings": [], "counts": {}, "files": {}, **content}
+@lru_cache(maxsize=4)  # every split of a set asks for it
+def _parsed(data: bytes, where: str) -> Manifest:
+    found: Manifest = {"recordings": [], "counts": {}, "files": {}}
+    content: Manifest = schema.parse_json(data, _FORM, where, _AGAIN)
+    return {**found, **content}
 
 
 def checksums(paths: Sequence[Path]) -> list[str]:
@@ -93,23 +121,15 @@ def checksums(paths: Sequence[Path]) -> list[str]:
         return list(pool.map(digest, paths))
 
 
-def has_checksums(manifest: Mapping[str, Any] | None) -> bool:
+def has_checksums(manifest: Manifest | None) -> bool:
     """Whether the files of a set can be checked; not those of the public program or of old sets."""
     return bool(manifest and manifest["files"])
 
 
 def check_files(
-    base: Path, manifest: Mapping[str, Any], split: str, count: int, paths: Sequence[Path]
+    base: Path, manifest: Manifest, split: str, count: int, paths: Sequence[Path]
 ) -> None:
-    """UserError where a split is not what the manifest describes.
-
-    Args:
-        base: folder of dataset and length, which holds the manifest.
-        manifest: its content.
-        split: name of the split.
-        count: how many windows its files hold.
-        paths: the files that are read.
-    """
+    """UserError if a split of `count` windows, read from `paths`, is not the manifest's."""
     expected = manifest["counts"].get(split, {}).get("windows", count)
     if expected != count:
         raise UserError(
@@ -127,14 +147,14 @@ def check_files(
 
 
 def describe_skeleton(skeleton: Skeleton, *, bones: bool = False) -> dict[str, Any]:
-    """What the manifest says about the joint axis; of a user's own with its bones and parts."""
+    """The skeleton for the manifest; of a custom set with its bones and parts."""
     found: dict[str, Any] = {
         "name": skeleton.name,
         "joints": list(skeleton.joints),
         "root": skeleton.root,
     }
     if bones and skeleton.edges:
-        skeleton.edge_indices()  # all of them joints
+        skeleton.edge_indices()  # UserError unless all are joints
         found["bones"] = [list(bone) for bone in skeleton.edges]
     if bones:
         for level, table in (("components", skeleton.components), ("limbs", skeleton.limbs)):
@@ -142,34 +162,34 @@ def describe_skeleton(skeleton: Skeleton, *, bones: bool = False) -> dict[str, A
     return found
 
 
-def read_skeleton(said: Mapping[str, Any]) -> Skeleton:
-    """The skeleton that a manifest describes; KeyError, TypeError or ValueError where it is not.
+def read_skeleton(stored: Mapping[str, Any]) -> Skeleton:
+    """The skeleton of a manifest; KeyError, TypeError or ValueError if it is incomplete.
 
-    Its joints count, whatever its name. Where they are those of the table's skeleton of that name,
-    or only the name stands, the table adds what is not said.
+    Its joints count, whatever its name. A built-in skeleton of that name fills in what is missing
+    if its joints are the same, or if the manifest gives only the name.
     """
-    name = str(said["name"])
+    name = str(stored["name"])
     known = SKELETONS.get(name)
-    if known is not None and "joints" not in said:
+    if known is not None and "joints" not in stored:
         return known
-    joints, root = tuple(map(str, said["joints"])), str(said["root"])
+    joints, root = tuple(map(str, stored["joints"])), str(stored["root"])
     if known is None or (known.joints, known.root) != (joints, root):
         known = Skeleton(name, joints, root)
     bones, parts = known.edges, {"components": known.components, "limbs": known.limbs}
-    if "bones" in said:
-        bones = tuple((str(one), str(other)) for one, other in said["bones"])
-    for level in parts.keys() & said.keys():
-        parts[level] = tuple((str(p), tuple(map(str, names))) for p, names in said[level])
+    if "bones" in stored:
+        bones = tuple((str(one), str(other)) for one, other in stored["bones"])
+    for level in parts.keys() & stored.keys():
+        parts[level] = tuple((str(p), tuple(map(str, names))) for p, names in stored[level])
     return with_parts(Skeleton(name, joints, root, bones, **parts))
 
 
 def find_spec(data_root: Path, dataset: str, length: int) -> DatasetSpec:
-    """A dataset of the table, or the user's own as its manifest describes it (docs/data.md)."""
+    """A built-in dataset, or a custom one as its manifest describes it (docs/own_data.md)."""
     try:
         return specs.get(dataset)
     except UserError as unknown:
         if not dataset.strip(". ") or set(dataset) & set("/\\"):
-            raise  # no folder below the data root
+            raise  # not a folder below the data root
         path = data_root / dataset / str(length) / NAME
         content, _ = read_manifest(path.parent)
         if content is None:
@@ -179,12 +199,12 @@ def find_spec(data_root: Path, dataset: str, length: int) -> DatasetSpec:
         skeleton = read_skeleton(content["skeleton"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
-            f"{path}: says no skeleton and gallery_of ({error!r}); "
+            f"{path}: lacks skeleton or gallery_of ({error!r}); "
             "write the set with simmc.data.store.write_dataset"
         ) from error
     if dotted := [split for split in gallery_of if "." in split]:
         raise UserError(
-            f"{path}: the split {dotted[0]!r} has a '.', which stands between probe and gallery; "
+            f"{path}: the split {dotted[0]!r} has a '.', which separates probe and gallery; "
             "write the set again with other names"
         )
     return DatasetSpec(
@@ -195,77 +215,11 @@ def find_spec(data_root: Path, dataset: str, length: int) -> DatasetSpec:
         default_length=length,
         lengths=(length,),
         train_windows="plain",
-        sampled_by_class=False,  # the released balancing belongs to the published sets
+        sampled_by_class=False,  # the released balancing is for the published sets
     )
 
 
 def spec_of(data_root: Path, dataset: str, length: int, probe: str) -> DatasetSpec:
-    """The dataset; for a pair of views the sets that are divided by view."""
+    """The dataset; for a pair of views the set that is divided by view."""
     spec = find_spec(data_root, dataset, length)
     return specs.BY_VIEW.get(spec.name, spec) if probe.replace(".", "").isdecimal() else spec
-
-
-@contextmanager
-def staged_folder(target: Path, own: Callable[[str], bool] | None = None) -> Iterator[Path]:
-    """An empty folder beside `target` that takes its place only when the block ends well.
-
-    A kill in between leaves the previous `target`, and at worst a hidden folder that nothing loads;
-    the next writer of the same set clears it away. Where `target` is a symbolic link, the folder
-    that it leads to is replaced and the link stays.
-
-    Args:
-        target: the folder to make or replace.
-        own: whether a file of that name is the writer's, to be replaced. All other files of the
-            previous folder are kept. None: the whole folder is the writer's.
-    """
-    if target.is_symlink():
-        target = Path(os.path.realpath(target))
-    if target.exists() and not target.is_dir():
-        raise UserError(f"{target}: is a file, where a folder is due; move it away")
-    token = secrets.token_hex(4)
-    stage = target.with_name(f".{target.name}.{token}.part")
-    previous = target.with_name(f".{target.name}.{token}.old")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _tidy(target)
-        stage.mkdir()
-        yield stage
-        if target.exists():
-            if own is not None:
-                _keep_others(target, stage, own)
-            target.replace(previous)
-        try:
-            stage.replace(target)
-        except OSError:
-            if previous.exists():
-                previous.replace(target)
-            raise
-    except OSError as error:
-        raise atomic.cannot_write(target, error) from error
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
-        if target.exists():
-            shutil.rmtree(previous, ignore_errors=True)
-
-
-def _keep_others(folder: Path, stage: Path, own: Callable[[str], bool]) -> None:
-    """Files of a folder that are not the writer's, such as features, into the stage as well."""
-    for path in folder.rglob("*"):
-        place = stage / path.relative_to(folder)
-        if own(path.name) or place.exists() or (path.is_dir() and not path.is_symlink()):
-            continue
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(OSError):
-            os.link(path, place, follow_symlinks=False)
-            continue
-        shutil.copy2(path, place, follow_symlinks=False)  # a disk without links
-
-
-def _tidy(target: Path) -> None:
-    """Brings back what a kill between the two renames left, and clears what killed writers left."""
-    for old in target.parent.glob(f".{target.name}.*.old"):
-        if not target.exists():
-            old.replace(target)
-    for part in target.parent.glob(f".{target.name}.*.part"):
-        if time.time() - part.stat().st_mtime > _LEFTOVER_SECONDS:  # not another writer at work
-            shutil.rmtree(part, ignore_errors=True)

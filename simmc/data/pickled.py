@@ -1,14 +1,14 @@
-"""Reads the two public ``.npy`` files that hold pickles, and nothing else.
+"""A restricted reader of the two public ``.npy`` files that hold pickles.
 
 ``ids_*.npy`` is a 0-d object array around a dict of lists of indices, and some releases keep
-``frame_id_*.npy`` as an object array of integers. A pickle may call anything on loading, so the
-stream is read with stand-ins: none of numpy's or any other library's code runs on its behalf, and
-every name but those of array, dtype and scalar reconstruction is refused.
+``frame_id_*.npy`` as an object array of integers. A pickle may call anything on loading. Here it
+gets stand-ins: it runs no code of numpy or another library, and every name but those of array,
+dtype and scalar reconstruction is refused.
 
-Memory and time are bounded by the size of the file. Python's own unpickler keeps its memo in a
-dict, where the one in C makes room for the highest number that a file names; operations that make
-room for what a file only announces are refused; and no more items are unfolded than the file has
-bytes, however often its lists refer to each other.
+Memory and time are bounded by the size of the file. Python's unpickler keeps its memo in a dict,
+where the one in C allocates for the highest number in the file; operations that allocate for an
+announced size are refused; and no more items are unfolded than the file has bytes, however often
+its lists refer to each other.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import numpy as np
 
 from simmc.errors import UserError
 
-# What a damaged header or pickle makes numpy, its header parser and the unpickler raise.
+# what numpy, its header parser and the unpickler raise for a damaged file
 FAULTS = (
     *(pickle.UnpicklingError, ValueError, TypeError, AttributeError, LookupError, EOFError),
     *(struct.error, MemoryError, OverflowError, RecursionError, ImportError, AssertionError),
@@ -62,7 +62,7 @@ class _Dtype:
 
 
 class _Array:
-    """Stands in for numpy.ndarray; keeps what the pickle says until `plain` is called."""
+    """Stands in for numpy.ndarray; keeps the content of the pickle until `plain` is called."""
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, self.shape, self.type, _, self.data = state
@@ -93,7 +93,7 @@ def _scalar(kind: _Dtype, data: bytes | str) -> Any:
 
 @dataclass
 class _Budget:
-    """How many items, and bytes of copied text, may still be made."""
+    """How many items, and bytes of copied text, may still be created."""
 
     left: int
 
@@ -110,9 +110,9 @@ for _module in ("numpy.core.multiarray", "numpy._core.multiarray"):
 
 
 def _keyed(load: Callable[[Any], None], keys: slice) -> Callable[[Any], None]:
-    """An operation that fills a dict, for keys that are integers of 64 bits.
+    """An operation that fills a dict, if all keys are integers of 64 bits.
 
-    A dict of crafted keys of other types can take quadratic time.
+    Crafted keys of other types can take quadratic time.
     """
 
     def checked(self: Any) -> None:
@@ -132,7 +132,7 @@ class _Restricted(pickle._Unpickler):
     stack: list[Any]
 
     def __init__(self, data: bytes) -> None:
-        # a stream in memory gives what is there, and makes no room for what is announced
+        # a stream in memory allocates nothing for an announced size
         super().__init__(io.BytesIO(data), encoding="latin1")
         self.budget = _Budget(len(data))
 
@@ -155,7 +155,7 @@ class _Restricted(pickle._Unpickler):
         return text.encode("latin-1")
 
     def checked_build(self) -> None:
-        if not isinstance(self.stack[-2], _Array | _Dtype):  # else it may change what is admitted
+        if not isinstance(self.stack[-2], _Array | _Dtype):  # else it could change what is admitted
             raise pickle.UnpicklingError(_NOT_PLAIN)
         _build(self)
 
@@ -186,8 +186,7 @@ def _plain(value: Any, budget: _Budget) -> Any:
 def read_object_array(path: Path) -> Any:
     """The content of an object-dtype ``.npy`` as plain lists, dicts and numbers.
 
-    Raises:
-        UserError: the file is damaged, or its pickle asks for anything beyond arrays of integers.
+    UserError if the file is damaged or its pickle asks for anything beyond arrays of integers.
     """
     try:
         with path.open("rb") as file:
@@ -209,10 +208,9 @@ def read_object_array(path: Path) -> Any:
 
 
 def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and dtype of an open ``.npy``; ValueError where it is none."""
-    version = np.lib.format.read_magic(file)
-    if version == (1, 0):
-        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-    else:
-        shape, _, dtype = np.lib.format.read_array_header_2_0(file)
+    """Shape and dtype of an open ``.npy``; ValueError if it is none."""
+    first = np.lib.format.read_magic(file) == (1, 0)
+    formats = np.lib.format
+    read = formats.read_array_header_1_0 if first else formats.read_array_header_2_0
+    shape, _, dtype = read(file)
     return shape, dtype

@@ -1,51 +1,56 @@
-"""Raw datasets to windows in the public layout: read, split, cut, window, write.
-
-Sources: docs/data.md 2 (raw data), 4 (splits), 5 (layout).
-"""
+"""Raw datasets to windows in the public layout: read, split, cut, window, write (docs/data.md)."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
 
 from simmc import __version__
+from simmc import files as atomic
 from simmc.data import left_out, specs, splits, store, windows
 from simmc.data.copies import same_recordings
-from simmc.data.manifest import describe_skeleton
+from simmc.data.manifest import Manifest, describe_skeleton, write_manifest
+from simmc.data.raw import biwi, casia_b, ias, kgbd, ks20
 from simmc.data.recordings import MARKER, Progress, ReadOptions, Recording, silent
 from simmc.data.specs import DATASETS, DatasetSpec
 from simmc.errors import UserError
 
 Protocol = Literal["RVE", "CVE"]
+READERS: dict[str, Callable[[Path, ReadOptions, Progress], list[Recording]]] = {
+    "IAS": ias.read,
+    "BIWI": biwi.read,
+    "KGBD": kgbd.read,
+    "KS20": ks20.read,
+    "CASIA_B": casia_b.read,
+}
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What was made of one dataset."""
+    """The result for one dataset."""
 
     dataset: str
     persons: int
     recordings: int
     frames_read: int  # after the reader's own filters
-    frames_kept: int  # after cutting, in recordings that have a role
+    frames_kept: int  # after cutting, in recordings of a split
     windows: Mapping[str, int]  # by split
-    left_out: Mapping[str, Any]  # what was not used, filled or not checked; also in the manifest
-    notes: Sequence[str]  # the same for people
+    left_out: Mapping[str, Any]  # what was not used, filled or checked; also in the manifest
+    notes: Sequence[str]  # the same as text
     seconds: float
-    generated: bool  # invented walkers, not people
+    generated: bool  # synthetic walkers, not people
     folder: Path
     copies: Sequence[Sequence[str]] = ()  # names of recordings with the same frames
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run did and what it left out, with the reason."""
+    """The datasets that were preprocessed, and the reasons why others were skipped."""
 
     done: list[Summary]
     skipped: dict[str, str]
@@ -53,7 +58,7 @@ class Outcome:
 
 @dataclass(frozen=True, eq=False)
 class _Job:
-    """One dataset that was read, and what to make of it."""
+    """One dataset that was read, and how to preprocess it."""
 
     spec: DatasetSpec
     recordings: Sequence[Recording]
@@ -66,11 +71,11 @@ class _Job:
 
 
 @dataclass(frozen=True, eq=False)
-class _Role:
+class _Part:
     """One split to write: its recordings and how they are cut and windowed."""
 
     split: str
-    places: list[int]
+    places: list[int]  # of its recordings
     cut: tuple[int, int]
     mode: windows.Mode
 
@@ -85,28 +90,27 @@ def preprocess(
     protocol: Protocol = "RVE",
     progress: Callable[[str], Progress] = lambda _: silent,
 ) -> Outcome:
-    """Turns every raw dataset found (or those named) into windows of `length` frames.
+    """Cut raw datasets below `raw_root` into windows of `length` frames below `data_root`.
 
     Args:
-        raw_root: folder that holds the datasets' folders, named as in the README.
+        raw_root: folder of the raw datasets.
         data_root: folder of the results.
         datasets: names, or None for all that are found.
         length: frames of a window, f.
-        seed: of the random split; each dataset starts its own generator from it, so that a split
-            does not depend on which other datasets are there.
+        seed: of the random split; every dataset has a generator of its own, so that its split does
+            not depend on the other datasets.
         options: the preprocess switches.
-        protocol: "CVE" makes KS20's cross-view windows instead of the random split.
-        progress: gives the progress display for a dataset by name.
+        protocol: "CVE" makes cross-view windows instead of the random split.
+        progress: the progress display for a dataset by name.
     """
     options = options or ReadOptions()
     chosen, skipped = _choose(raw_root, datasets, length, protocol)
     done = []
     for spec in chosen:
         began = time.perf_counter()
-        reader = import_module(f"simmc.data.raw.{spec.name.lower()}")
         root = raw_root / spec.name
         files = left_out.raw_files(root)
-        read: list[Recording] = reader.read(root, options, progress(spec.name))
+        read = READERS[spec.name](root, options, progress(spec.name))
         if not read:
             raise UserError(f"{root}: holds no recording; see docs/data.md")
         found, counts = left_out.fill_unseen(read, options.zero_joints == "missing")
@@ -120,14 +124,15 @@ def preprocess(
 def _choose(
     raw_root: Path, datasets: Sequence[str] | None, length: int, protocol: Protocol
 ) -> tuple[list[DatasetSpec], dict[str, str]]:
-    """Which datasets to work on, and why the others are left out."""
+    """The datasets to preprocess, and the reasons why others are skipped."""
     wanted = [specs.get(name) for name in datasets] if datasets else list(DATASETS.values())
     wanted = list({spec.name: spec for spec in wanted}.values())
-    if protocol == "CVE" and not datasets:
-        wanted = [spec for spec in wanted if spec.name in specs.BY_VIEW]
-    if protocol == "CVE" and not {spec.name for spec in wanted} <= set(specs.BY_VIEW):
-        names = " and ".join(specs.BY_VIEW)
-        raise UserError(f"--protocol CVE is for {names} alone; name one of them or use RVE")
+    if protocol == "CVE":
+        if not datasets:
+            wanted = [spec for spec in wanted if spec.name in specs.BY_VIEW]
+        if not {spec.name for spec in wanted} <= set(specs.BY_VIEW):
+            names = " and ".join(specs.BY_VIEW)
+            raise UserError(f"--protocol CVE is only for {names}; name one of them or use RVE")
     present = [spec for spec in wanted if (raw_root / spec.name).is_dir()]
     skipped = {
         spec.name: f"no folder {raw_root / spec.name}" for spec in wanted if spec not in present
@@ -136,55 +141,54 @@ def _choose(
         looked = ", ".join(str(raw_root / spec.name) for spec in wanted)
         raise UserError(
             f"no raw dataset found; looked for the folders {looked}: put a dataset there "
-            "(KGBD: python scripts/get_kgbd.py) or point --raw_root to where they are"
+            "(KGBD: python scripts/get_kgbd.py) or point --raw_root to its parent folder"
         )
     fitting = [spec for spec in present if length in spec.lengths]
+    lengths = {spec.name: ", ".join(map(str, spec.lengths)) for spec in present}
     for spec in present:
         if spec not in fitting:
-            lengths = ", ".join(map(str, spec.lengths))
-            skipped[spec.name] = f"length {length} is not among its lengths {lengths}"
+            skipped[spec.name] = f"length {length} is not among its lengths {lengths[spec.name]}"
             if datasets:
-                raise UserError(f"length {length}: {spec.name} takes one of {lengths}")
+                raise UserError(f"length {length}: {spec.name} takes one of {lengths[spec.name]}")
     if not fitting:
-        told = "; ".join(f"{s.name}: {', '.join(map(str, s.lengths))}" for s in present)
-        raise UserError(f"length {length} fits no dataset found ({told}); choose another length")
+        every = "; ".join(f"{name}: {text}" for name, text in lengths.items())
+        raise UserError(f"length {length} fits no dataset found ({every}); choose another length")
     if protocol == "CVE":
         fitting = [specs.BY_VIEW[spec.name] for spec in fitting]
     return fitting, skipped
 
 
-def _roles(job: _Job) -> list[_Role]:
+def _parts(job: _Job) -> list[_Part]:
     """The splits of a dataset, in the order in which they are written."""
     spec, options = job.spec, job.options
     mode = spec.train_windows if spec.train_windows != "dense" else options.dense_starts
-    train_mode = cast(windows.Mode, mode)
-    train_cut, test_cut = spec.cut(True, options.ias_cut), spec.cut(False)
     if job.protocol == "CVE":
         views = splits.views(spec, job.recordings)
-        return [
-            *(_Role(specs.train_view(v), p, train_cut, train_mode) for v, p in views.items()),
-            *(_Role(view, places, test_cut, "plain") for view, places in views.items()),
-        ]
-    rng = np.random.default_rng(job.seed)
+        found = {**{specs.train_view(view): places for view, places in views.items()}, **views}
+    else:
+        rng = np.random.default_rng(job.seed)
+        found = splits.assign(spec.name, job.recordings, rng, options)
     return [
-        _Role(split, places, train_cut, train_mode)
+        _Part(split, places, spec.cut(True, options.ias_cut), cast(windows.Mode, mode))
         if specs.is_training(split)
-        else _Role(split, places, test_cut, "plain")
-        for split, places in splits.assign(spec.name, job.recordings, rng, options).items()
+        else _Part(split, places, spec.cut(False), "plain")
+        for split, places in found.items()
     ]
 
 
 def _write(job: _Job, data_root: Path, began: float) -> Summary:
-    """Writes every split and the manifest into a folder that is swapped in at the end."""
-    spec, roles = job.spec, _roles(job)
+    """Write every split and the manifest into a folder that is swapped in at the end."""
+    spec, parts = job.spec, _parts(job)
     target = store.dataset_folder(data_root, spec, job.length)
     copies = same_recordings(job.recordings)
     kept: dict[int, int] = {}  # frames after cutting, by place; CVE uses a recording twice
-    with store.staged_folder(target, store.is_written) as stage:
-        counts = {role.split: _write_role(job, role, stage, kept) for role in roles}
-        _note_recordings(job, roles, kept)
-        content = _manifest(job, roles, counts) | ({"copies": copies} if copies else {})
-        store.write_manifest(stage, content)
+    with atomic.staged_folder(target, store.is_written) as stage:
+        counts = {part.split: _write_part(job, part, stage, kept) for part in parts}
+        _note_recordings(job, parts, kept)
+        content = _manifest(job, parts, counts)
+        if copies:
+            content["copies"] = copies
+        write_manifest(stage, content)
     return Summary(
         dataset=spec.folder if job.protocol == "CVE" else spec.name,
         persons=len({recording.identity for recording in job.recordings}),
@@ -201,21 +205,21 @@ def _write(job: _Job, data_root: Path, began: float) -> Summary:
     )
 
 
-def _write_role(job: _Job, role: _Role, stage: Path, kept: dict[int, int]) -> dict[str, int]:
-    """Cuts, windows and writes one split; notes the frames that are left and gives the counts."""
-    frames = [windows.cut(job.recordings[place].frames, *role.cut) for place in role.places]
+def _write_part(job: _Job, part: _Part, stage: Path, kept: dict[int, int]) -> dict[str, int]:
+    """Cut, window and write one split; its counts. Adds the frames that are left to `kept`."""
+    frames = [windows.cut(job.recordings[place].frames, *part.cut) for place in part.places]
     n_frames = [len(f) for f in frames]
-    plan = windows.plan(n_frames, job.length, role.mode)
+    plan = windows.plan(n_frames, job.length, part.mode)
     if not len(plan):
         raise UserError(
-            f"{job.spec.name}, {role.split}: {len(frames)} recordings give no window of "
+            f"{job.spec.name}, {part.split}: {len(frames)} recordings give no window of "
             f"{job.length} frames; choose a shorter length or add recordings"
         )
-    recording = np.array(role.places, dtype=np.int64)[plan.recording]
+    recording = np.array(part.places, dtype=np.int64)[plan.recording]
     labels = np.array([r.identity for r in job.recordings], dtype=np.int64)[recording]
     planes = windows.coordinates(frames, plan, job.spec.n_joints)
-    store.write_split(stage, job.spec, job.length, role.split, planes, labels, recording)
-    kept |= dict(zip(role.places, n_frames, strict=True))
+    store.write_split(stage, job.spec, job.length, part.split, planes, labels, recording)
+    kept |= dict(zip(part.places, n_frames, strict=True))
     return {
         "windows": len(plan),
         "recordings": len(frames),
@@ -224,17 +228,17 @@ def _write_role(job: _Job, role: _Role, stage: Path, kept: dict[int, int]) -> di
     }
 
 
-def _note_recordings(job: _Job, roles: Sequence[_Role], kept: Mapping[int, int]) -> None:
-    """Notes the recordings and persons that give no window."""
-    used = {place for role in roles for place in role.places}
+def _note_recordings(job: _Job, parts: Sequence[_Part], kept: Mapping[int, int]) -> None:
+    """Add the recordings and persons that give no window to `job.left_out`."""
+    used = {place for part in parts for place in part.places}
     short, people = {}, {}
-    for role in roles:
-        names = [job.recordings[place].name for place in role.places]
-        persons = [job.recordings[place].identity for place in role.places]
-        having = {i for i, place in enumerate(role.places) if kept[place] >= job.length}
-        people[role.split] = {persons[i] for i in having}
+    for part in parts:
+        names = [job.recordings[place].name for place in part.places]
+        persons = [job.recordings[place].identity for place in part.places]
+        having = {i for i, place in enumerate(part.places) if kept[place] >= job.length}
+        people[part.split] = {persons[i] for i in having}
         if entry := left_out.without_windows(names, persons, having):
-            short[role.split] = entry
+            short[part.split] = entry
     job.left_out.update(
         recordings_without_split=[
             recording.name for place, recording in enumerate(job.recordings) if place not in used
@@ -244,9 +248,8 @@ def _note_recordings(job: _Job, roles: Sequence[_Role], kept: Mapping[int, int])
     )
 
 
-def _manifest(job: _Job, roles: Sequence[_Role], counts: Mapping[str, Any]) -> dict[str, Any]:
-    """What has to be known to make the same set again, and who each window's recording is."""
-    split_of = {place: role.split for role in roles for place in role.places}
+def _manifest(job: _Job, parts: Sequence[_Part], counts: dict[str, dict[str, int]]) -> Manifest:
+    split_of = {place: part.split for part in parts for place in part.places}
     return {
         "dataset": job.spec.name,
         "length": job.length,

@@ -1,9 +1,8 @@
-"""Skeletons by joint name: what each sensor calls its joints, and their order in its files.
+"""Skeletons by joint name: the joints of each sensor in the order of its files.
 
-Parts, edges and descriptor joints are looked up by name, so that no table of indices is repeated
-and KGBD's own file order is no special case. Kinect v1 and v2 share the names of the slots 0 to 19,
-as the papers use the same numbers for both (v2: hip_center = spine base, spine = spine mid,
-shoulder_center = neck).
+Parts, edges and descriptor joints are looked up by name, so that KGBD's file order is no special
+case. Kinect v1 and v2 share the names of joints 0 to 19, as the papers number both alike (v2:
+hip_center = spine base, spine = spine mid, shoulder_center = neck).
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class Skeleton:
         return len(self.joints)
 
     def index(self, name: str) -> int:
-        """Place of a joint in file order; UserError with the list of names where there is none."""
+        """Index of a joint in file order; UserError with the list of names if there is none."""
         try:
             return self.joints.index(name)
         except ValueError:
@@ -48,23 +47,20 @@ class Skeleton:
             raise UserError(f"{self.name} has no joint {name!r}; choose one of {known}") from None
 
     def indices(self, names: tuple[str, ...] | list[str]) -> np.ndarray:
-        """Places of several joints, (n,) int64, in the order of `names`."""
+        """Indices of several joints, (n,) int64, in the order of `names`."""
         return np.array([self.index(name) for name in names], dtype=np.int64)
 
     def table(self, level: Level) -> tuple[Part, ...]:
-        """The parts of a level; empty where the skeleton names none."""
+        """The parts of a level; empty if the skeleton names none."""
         return self.components if level == "component" else self.limbs
 
     def parts(self, level: Level) -> tuple[np.ndarray, ...]:
-        """Joint indices of every part of a level, in the order of the table in docs/data.md 3.2.
-
-        UserError where the level has no parts, or one of them no joint.
-        """
+        """Joint indices of every part of a level, in the order of docs/data.md 3.2."""
         require_parts(self, level)
         return tuple(self.indices(names) for _, names in self.table(level))
 
     def same_body(self, other: Skeleton) -> bool:
-        """Whether joints, root, bones and parts are the same, whatever the skeleton's name."""
+        """Whether joints, root, bones and parts are the same; names may differ."""
         return replace(other, name=self.name) == self
 
     def edge_indices(self) -> np.ndarray:
@@ -100,8 +96,8 @@ _CASIA_JOINTS = (
     *("right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle"),
 )
 
-# The parts of both Kinects: of the 25-joint names each sensor takes those that it has. They do not
-# fit CASIA-B, where knees and elbows belong to the LOWER leg and arm: use `Skeleton.parts`.
+# The parts of both Kinects: each sensor has some of these joints. They do not fit CASIA-B, where
+# knees and elbows belong to the LOWER leg and arm: use `Skeleton.parts`.
 COMPONENTS: tuple[Part, ...] = (
     ("left_upper_leg", ("left_hip", "left_knee")),
     ("left_lower_leg", ("left_ankle", "left_foot")),
@@ -192,7 +188,7 @@ SKELETONS: dict[str, Skeleton] = {
 
 
 def permutation(source: Skeleton, target: Skeleton, mirrored: bool = False) -> np.ndarray:
-    """Source indices, (J,) int64, that bring frames into the target's order: ``frames[..., p, :]``.
+    """Source indices, (J,) int64, of the target's joints: ``frames[..., p, :]`` reorders frames.
 
     With `mirrored` the source's right side fills the target's left slots: KGBD as Hi-MPC and TranSG
     remap it (docs/data.md 2.4).
@@ -206,7 +202,7 @@ def permutation(source: Skeleton, target: Skeleton, mirrored: bool = False) -> n
     return source.indices([origin(name) for name in target.joints])
 
 
-# what other sensors and body models call joints of these parts
+# names of these parts' joints in other sensors and body models
 _MORE = {
     "torso": ("hip", "mid_hip", "pelvis", "spine_base", "spine_mid", "chest"),
     "head": ("neck", "nose", "left_eye", "right_eye", "left_ear", "right_ear"),
@@ -220,14 +216,14 @@ KNOWN: dict[Level, tuple[Part, ...]] = {
 
 
 def with_parts(skeleton: Skeleton) -> Skeleton:
-    """The skeleton; a level that names no parts gets the usual ones, if each has a joint."""
+    """The skeleton; a level without parts gets the usual ones, if each of them has a joint."""
     components = skeleton.components or _by_name(skeleton, "component")
     limbs = skeleton.limbs or _by_name(skeleton, "limb")
     return replace(skeleton, components=components, limbs=limbs)
 
 
 def require_parts(skeleton: Skeleton, level: Level) -> None:
-    """UserError where a level has no parts, or one of them no joint."""
+    """UserError if a level has no parts, or one of them has no joint."""
     table = skeleton.table(level)
     if table and all(names for _, names in table):
         return
@@ -247,7 +243,7 @@ def _found(skeleton: Skeleton, level: Level) -> tuple[Part, ...]:
     """The usual parts with the joints that the skeleton has of each."""
     found = {part: [n for n in names if n in skeleton.joints] for part, names in KNOWN[level]}
     if level == "component" and not found["torso"] and len(found["head"]) > 1:
-        # without spine and hip centre the neck stands for the torso, as in CASIA-B's parts
+        # without spine and hip centre the neck is the torso, as in CASIA-B's parts
         found["torso"] = [n for n in found["head"] if n in ("neck", "shoulder_center")]
         found["head"] = [n for n in found["head"] if n not in found["torso"]]
     return tuple((part, tuple(names)) for part, names in found.items())

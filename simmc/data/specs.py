@@ -1,7 +1,4 @@
-"""The one table of datasets: joints, lengths, probes and galleries, windowing and cuts.
-
-Sources: docs/data.md 1 (summary), 2 (raw data), 4 (splits), 5.1 (folders).
-"""
+"""The table of datasets: joints, lengths, probes, galleries, windows and cuts (docs/data.md)."""
 
 from __future__ import annotations
 
@@ -30,7 +27,7 @@ CASIA_PROBES = ("nm.nm", "bg.bg", "cl.cl", "cl.nm", "bg.nm")
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """What has to be known of a dataset beyond its files."""
+    """One dataset."""
 
     name: str
     skeleton: Skeleton
@@ -43,29 +40,23 @@ class DatasetSpec:
     train_windows: Literal["dense", "stride", "plain"] = "dense"
     train_cut: tuple[int, int] = (0, 0)  # frames cut at start and end of a training recording
     test_cut: tuple[int, int] = (0, 0)
-    exact_train_cut: tuple[int, int] | None = None  # where the released cut is an accident
+    exact_train_cut: tuple[int, int] | None = None  # if the released cut is a bug
     sampled_by_class: bool = True  # the released loader balances classes (docs/data.md 5.4)
-    # Divided by view (docs/data.md 4): learned from all views but the tested ones, or from those
-    # next to it alone.
+    # divided by view (docs/data.md 4): train on all views but the tested ones, or on adjacent ones
     by_view: Literal["", "others", "adjacent"] = ""
-    folder: str = ""  # below the data root; the name itself where left out
+    folder: str = ""  # below the data root; by default the name
     train_folder: str = "train_npy_data"
     test_folder: str = "test_npy_data"
     aliases: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        """Fill in the folder."""
+        """Set the folder."""
         object.__setattr__(self, "folder", self.folder or self.name)
 
     @property
     def probes(self) -> tuple[str, ...]:
-        """The probe settings that the tables report, as the user names them."""
+        """The probes that the tables report, as the user names them."""
         return tuple(self.gallery_of)
-
-    @property
-    def dense_train(self) -> bool:
-        """Whether training windows overlap."""
-        return self.train_windows != "plain"
 
     @property
     def n_joints(self) -> int:
@@ -89,7 +80,7 @@ DATASETS: dict[str, DatasetSpec] = {
             KINECT_V1,
             ("A", "B"),
             {"A": "B", "B": "A"},
-            train_cut=(10, 0),  # an upstream accident, kept as released (docs/data.md 2.1)
+            train_cut=(10, 0),  # a bug of the released code, reproduced (docs/data.md 2.1)
             test_cut=(10, 10),
             exact_train_cut=(10, 10),
             aliases=("IAS-Lab",),
@@ -149,7 +140,7 @@ CASIA_CVE = replace(
     gallery_of={f"{view}.{view}": view for view in CASIA_VIEWS},
 )
 BY_VIEW: dict[str, DatasetSpec] = {spec.name: spec for spec in (KS20_CVE, CASIA_CVE)}
-# names and folders, by case folding, that no set of a user's own may have
+# names and folders, case-folded, that a custom set may not have
 TAKEN = frozenset(
     name.casefold()
     for spec in (*DATASETS.values(), *BY_VIEW.values())
@@ -168,15 +159,14 @@ def is_training(split: str) -> bool:
 
 
 def skeleton_of(spec: DatasetSpec) -> Skeleton:
-    """The names by which methods read the joint axis, whatever `kgbd_order` is."""
+    """The names by which methods read the joint axis, for every `kgbd_order`."""
     return KINECT_V1 if reads_by_other_names(spec) else spec.skeleton
 
 
 def reads_by_other_names(spec: DatasetSpec) -> bool:
-    """Whether the joint axis is read by Kinect's names though the files have another order.
+    """Whether the joint axis is read by Kinect's names although the files have another order.
 
-    That is so for the published KGBD alone (docs/data.md 2.4). In a user's own set the joints that
-    its manifest names count, in KGBD's order too.
+    Only for the published KGBD (docs/data.md 2.4), not for custom sets in KGBD's order.
     """
     return spec.name == "KGBD"
 
@@ -184,8 +174,8 @@ def reads_by_other_names(spec: DatasetSpec) -> bool:
 def splits_of(spec: DatasetSpec, probe: str) -> list[str]:
     """The splits that experiments with this probe read; training first.
 
-    Training knows no probe, so the other probes' splits are among them; but views are left out of
-    the training for themselves.
+    Training does not depend on the probe, so the splits of other probes are included; with views
+    it does, because tested views are left out.
     """
     if not spec.by_view:
         return [TRAIN, *spec.test_splits]
@@ -198,12 +188,12 @@ def splits_of(spec: DatasetSpec, probe: str) -> list[str]:
 
 
 def known(name: str) -> bool:
-    """Whether a dataset of the table has that name or alias, whatever its case."""
+    """Whether a built-in dataset has that name or alias, ignoring case."""
     return _find(name) is not None
 
 
 def get(name: str) -> DatasetSpec:
-    """The dataset of that name or alias, whatever its case; UserError with the list otherwise."""
+    """The dataset of that name or alias, ignoring case; UserError with the list otherwise."""
     spec = _find(name)
     if spec is None:
         raise UserError(f"--dataset {name}: no such dataset; choose one of {', '.join(DATASETS)}")

@@ -1,4 +1,4 @@
-"""Which recording plays which role (docs/data.md 4)."""
+"""Assigning recordings to splits (docs/data.md 4)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from simmc.data.recordings import ReadOptions, Recording
 from simmc.data.specs import CASIA_CONDITIONS, KS20_VIEWS, TRAIN, DatasetSpec
 from simmc.errors import UserError
 
-Assignment = dict[str, list[int]]  # split -> places of its recordings, in reading order
+Assignment = dict[str, list[int]]  # split -> indices of its recordings, in reading order
 
-_SET_ROLES = {
+_SPLIT_OF_SET = {
     "IAS": {"Training": TRAIN, "TestingA": "A", "TestingB": "B"},
     "BIWI": {"Training": TRAIN, "Walking": "Walking", "Still": "Still"},
 }
@@ -25,10 +25,10 @@ def assign(
     rng: np.random.Generator,
     options: ReadOptions | None = None,
 ) -> Assignment:
-    """Recordings by split; draws from `rng` where the protocol draws (KGBD, KS20, CASIA-B)."""
+    """Recordings by split; KGBD, KS20 and CASIA-B draw from `rng`."""
     options = options or ReadOptions()
-    if dataset in _SET_ROLES:
-        return _by_set(recordings, _SET_ROLES[dataset])
+    if dataset in _SPLIT_OF_SET:
+        return _by_set(recordings, _SPLIT_OF_SET[dataset])
     if dataset == "KGBD":
         return _kgbd(recordings, rng)
     if dataset == "KS20":
@@ -64,16 +64,16 @@ def _by_identity(recordings: Sequence[Recording]) -> dict[int, list[int]]:
 
 
 def _kgbd(recordings: Sequence[Recording], rng: np.random.Generator) -> Assignment:
-    """Two walks of a person to the gallery, one to the probe, the rest to training.
+    """Two walks of a person for the gallery, one for the probe, the rest for training.
 
-    Of three walks (Person015) each role gets one.
+    Of three walks (Person015) each split gets one.
     """
     found: Assignment = {TRAIN: [], "gallery": [], "probe": []}
     for identity, places in _by_identity(recordings).items():
         if len(places) < 3:
             raise UserError(
                 f"KGBD person {identity} has {len(places)} walks; a split needs at least 3: "
-                "add the missing files or take the person's folder away"
+                "add the missing files or remove the person's folder"
             )
         drawn = [places[i] for i in rng.choice(len(places), min(3, len(places) - 1), replace=False)]
         found["gallery"] += sorted(drawn[:-1])
@@ -85,10 +85,10 @@ def _kgbd(recordings: Sequence[Recording], rng: np.random.Generator) -> Assignme
 def _ks20(recordings: Sequence[Recording], rng: np.random.Generator, slip: bool) -> Assignment:
     """RVE: per person one setting for the gallery, one for the probe, the third for training.
 
-    With `slip` the role follows the setting of the NEXT recording of the view, and the last
-    recording of each view is not used at all, as in the released reader (docs/data.md 2.3 b).
+    With `slip` the setting of the NEXT recording of the view decides, and the last recording of
+    each view is not used, as in the released reader (docs/data.md 2.3 b).
     """
-    role_of: dict[tuple[int, str], str] = {}
+    split_of: dict[tuple[int, str], str] = {}
     for identity, places in _by_identity(recordings).items():
         settings = sorted({recordings[place].attributes["setting"] for place in places})
         if len(settings) < 3:
@@ -96,10 +96,10 @@ def _ks20(recordings: Sequence[Recording], rng: np.random.Generator, slip: bool)
                 f"KS20 person with label {identity} has only the settings {', '.join(settings)}; "
                 "a split needs gc1, gc2 and gc3: add the missing files"
             )
-        role_of |= {(identity, setting): TRAIN for setting in settings}
+        split_of |= {(identity, setting): TRAIN for setting in settings}
         gallery, probe = rng.choice(settings, 2, replace=False)
-        role_of[identity, str(gallery)] = "gallery"
-        role_of[identity, str(probe)] = "probe"
+        split_of[identity, str(gallery)] = "gallery"
+        split_of[identity, str(probe)] = "probe"
     found: Assignment = {TRAIN: [], "gallery": [], "probe": []}
     for place, recording in enumerate(recordings):
         decides = recording
@@ -109,7 +109,7 @@ def _ks20(recordings: Sequence[Recording], rng: np.random.Generator, slip: bool)
                 continue
             decides = following[0]
         setting = decides.attributes["setting"]
-        found[role_of.get((recording.identity, setting), TRAIN)].append(place)
+        found[split_of.get((recording.identity, setting), TRAIN)].append(place)
     return found
 
 

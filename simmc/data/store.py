@@ -10,59 +10,42 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from simmc import __version__, files
-from simmc.data import arrays, own, own_recordings, specs
+from simmc.data import arrays, custom, specs
+from simmc.data.coordinates import fill_missing
 from simmc.data.manifest import (
+    Manifest,
     check_files,
     describe_skeleton,
     find_spec,
     read_manifest,
-    staged_folder,
     write_manifest,
 )
-from simmc.data.missing import held
 from simmc.data.pickled import read_object_array
 from simmc.data.skeletons import Skeleton, with_parts
 from simmc.data.specs import DatasetSpec
 from simmc.errors import UserError
 
 _WRITTEN = re.compile(r"manifest\.json|((t_)?source_[xyz]|ids|frame_id|recording)_.*\.npy")
-
-__all__ = [
-    "StoredSplit",
-    "dataset_folder",
-    "find_spec",
-    "is_written",
-    "joined",
-    "read_ids",
-    "read_labels",
-    "read_manifest",
-    "read_split",
-    "split_folder",
-    "staged_folder",
-    "write_dataset",
-    "write_manifest",
-    "write_split",
-]
-
-_MOST_RECORDINGS = 2**31  # where no manifest lists them
+_MOST_RECORDINGS = 2**31  # if no manifest lists them
 
 
 @dataclass(frozen=True, eq=False)
 class StoredSplit:
-    """One split as it lies in the files; coordinates stay on disk until they are used."""
+    """One split as stored; coordinates stay on disk until they are used."""
 
     planes: tuple[np.ndarray, np.ndarray, np.ndarray]  # x, y, z: (N, f, J) float64, metres
     labels: np.ndarray  # (N,) int64, identity labels as in the files
-    recording: np.ndarray | None  # (N,) int64, place in the manifest's list of recordings
+    recording: np.ndarray | None  # (N,) int64, index into the manifest's list of recordings
     path: Path  # its folder
-    features: np.ndarray | None = None  # (N, f, d) floats of a source model, in place of windows
-    times: np.ndarray | None = None  # (N, 2) begin and end of its recording, s, NaN where unknown
+    features: np.ndarray | None = None  # (N, f, d) floats of a source model, instead of windows
+    times: np.ndarray | None = None  # (N, 2) begin and end of its recording, s, NaN if unknown
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -73,31 +56,34 @@ class StoredSplit:
         return np.stack(self.planes, axis=-1)
 
     def take(self, which: np.ndarray) -> StoredSplit:
-        """The windows that an index or mask (N,) picks, in memory."""
+        """The windows that an index or mask (N,) selects, in memory."""
         x, y, z = (plane[which] for plane in self.planes)
+        extra = (self.features, self.times)
+        features, times = (None if values is None else values[which] for values in extra)
         recording = None if self.recording is None else self.recording[which]
-        features = None if self.features is None else self.features[which]
-        times = None if self.times is None else self.times[which]
         return StoredSplit((x, y, z), self.labels[which], recording, self.path, features, times)
 
 
 def joined(parts: Sequence[StoredSplit]) -> StoredSplit:
-    """Splits one after another, in memory; what one of them does not know, the whole does not."""
+    """Splits one after another, in memory; what is unknown in one is unknown in the whole."""
+
+    def together(values: Sequence[np.ndarray | None]) -> np.ndarray | None:
+        known = [value for value in values if value is not None]
+        return np.concatenate(known) if len(known) == len(parts) else None
+
     x, y, z = (np.concatenate(planes) for planes in zip(*(p.planes for p in parts), strict=True))
-    known = [part.recording for part in parts if part.recording is not None]
-    recording = np.concatenate(known) if len(known) == len(parts) else None
-    labels = np.concatenate([part.labels for part in parts])
-    features = [part.features for part in parts if part.features is not None]
-    times = [part.times for part in parts if part.times is not None]
     return StoredSplit(
-        (x, y, z), labels, recording, parts[0].path.parent,
-        np.concatenate(features) if features else None,
-        np.concatenate(times) if len(times) == len(parts) else None,
-    )  # fmt: skip
+        (x, y, z),
+        np.concatenate([part.labels for part in parts]),
+        together([part.recording for part in parts]),
+        parts[0].path.parent,
+        together([part.features for part in parts]),
+        together([part.times for part in parts]),
+    )
 
 
 def dataset_folder(data_root: Path, spec: DatasetSpec, length: int) -> Path:
-    """Where the windows of one dataset and length lie."""
+    """Folder of the windows of one dataset and length."""
     return data_root / spec.folder / str(length)
 
 
@@ -124,22 +110,13 @@ def write_split(
     labels: np.ndarray,
     recording: np.ndarray | None,
 ) -> None:
-    """Writes one split below `base`.
+    """Write one split below `base`, the folder of dataset and length.
 
-    Args:
-        base: folder of dataset and length.
-        spec: the dataset.
-        length: f.
-        split: name of the split.
-        planes: (3, N * f, J) float64: x, y and z, rows = frames.
-        labels: (N,) int64 identity label of every window.
-        recording: (N,) int64 place of every window's recording in the manifest, or None.
+    `planes` are (3, N * f, J) float64 coordinates, rows = frames; `labels` (N,) int64 identities;
+    `recording` (N,) int64 indices of the windows' recordings in the manifest, if known.
     """
     folder = split_folder(base, spec, split)
-
-    def target(what: str) -> Path:
-        return file_path(folder, spec, length, split, what)
-
+    target = partial(file_path, folder, spec, length, split)
     for axis, plane in zip("xyz", planes, strict=True):
         arrays.save(target(axis), plane)
     arrays.save(target("frame_id"), labels.astype(np.int64))
@@ -150,37 +127,29 @@ def write_split(
     ends = np.cumsum(np.bincount(members, minlength=len(values)))[:-1]
     ids = {int(v): part.tolist() for v, part in zip(values, np.split(order, ends), strict=True)}
     with files.open_atomic(target("ids"), "wb") as file:
-        # The only pickle the project writes: the public programs read this file and no other form.
+        # the only pickle that simmc writes: the public programs read no other form of this file
         np.lib.format.write_array(file, np.array(ids, dtype=object), allow_pickle=True)
 
 
-def read_split(data_root: Path, spec: DatasetSpec | str, length: int, split: str) -> StoredSplit:
-    """One split, coordinates mapped from disk; UserError naming the file where anything is off."""
+def read_split(
+    data_root: str | Path, spec: DatasetSpec | str, length: int, split: str
+) -> StoredSplit:
+    """One split, coordinates mapped from disk; UserError with the file if anything is wrong."""
+    data_root = Path(data_root)
     spec = find_spec(data_root, spec, length) if isinstance(spec, str) else spec
     base = dataset_folder(data_root, spec, length)
     folder = split_folder(base, spec, split)
-
-    def target(what: str) -> Path:
-        return file_path(folder, spec, length, split, what)
-
+    target = partial(file_path, folder, spec, length, split)
     if not folder.is_dir():
-        if length not in spec.lengths:
-            raise UserError(
-                f"{folder}: not there, and {spec.name} is not cut into windows of --length "
-                f"{length}; choose one of {', '.join(map(str, spec.lengths))}"
-            )
-        cve = " --protocol CVE" if spec.by_view else ""
-        raise UserError(
-            f"{folder}: not there; run `python Preprocess.py {length} --dataset {spec.name}{cve}` "
-            "or point --data_root to where the windows are"
-        )
+        raise _no_folder(folder, spec, length)
     x, y, z = (arrays.read_plane(target(axis), length, spec.n_joints) for axis in "xyz")
     if len(x) == 0:
         raise UserError(f"{target('x')}: holds no window; {arrays.AGAIN}")
     for axis, plane in zip("yz", (y, z), strict=True):
         if len(plane) != len(x):
-            found = f"{len(plane)} windows, but x has {len(x)}"
-            raise UserError(f"{target(axis)}: {found}; {arrays.AGAIN}")
+            raise UserError(
+                f"{target(axis)}: {len(plane)} windows, but x has {len(x)}; {arrays.AGAIN}"
+            )
     labels = read_labels(folder, spec, length, split, len(x))
     used = [target(what) for what in ("x", "y", "z", label_file(folder, spec, length, split))]
     manifest, indices = read_manifest(base)[0], None
@@ -195,14 +164,27 @@ def read_split(data_root: Path, spec: DatasetSpec | str, length: int, split: str
     return StoredSplit((x, y, z), labels, indices, folder)
 
 
+def _no_folder(folder: Path, spec: DatasetSpec, length: int) -> UserError:
+    if length not in spec.lengths:
+        return UserError(
+            f"{folder}: does not exist, and {spec.name} is not cut into windows of --length "
+            f"{length}; choose one of {', '.join(map(str, spec.lengths))}"
+        )
+    cve = " --protocol CVE" if spec.by_view else ""
+    return UserError(
+        f"{folder}: does not exist; run `python Preprocess.py {length} --dataset {spec.name}{cve}` "
+        "or point --data_root to the folder of the windows"
+    )
+
+
 def read_recordings(path: Path, count: int, known: int | None) -> np.ndarray:
-    """Place of every window's recording, (N,) int64, in a list of so many (None: not known)."""
+    """Index of every window's recording, (N,) int64, into a list of `known` (None: unknown)."""
     places = arrays.read_integers(path, count)
     most = _MOST_RECORDINGS if known is None else known
     wrong = places[(places < 0) | (places >= most)]
     if len(wrong):
         raise UserError(
-            f"{path}: names recording {wrong[0]}, where there are at most {most:,}, counted from "
+            f"{path}: refers to recording {wrong[0]}, but there are at most {most:,}, counted from "
             f"0; {arrays.AGAIN}"
         )
     return places
@@ -224,8 +206,8 @@ def read_labels(folder: Path, spec: DatasetSpec, length: int, split: str, count:
     places = [place for windows in windows_of.values() for place in windows]
     if len(places) != count or set(places) != set(range(count)):
         raise UserError(
-            f"{ids}: names {len(places)} windows, {len(set(places))} different ones, where each of "
-            f"the {count} windows is due once; {arrays.AGAIN}"
+            f"{ids}: lists {len(places)} windows, {len(set(places))} different ones, expected each "
+            f"of the {count} windows once; {arrays.AGAIN}"
         )
     labels = np.empty(count, dtype=np.int64)
     for label, windows in windows_of.items():
@@ -247,12 +229,12 @@ def read_ids(path: Path) -> dict[int, list[int]]:
 
 
 def is_written(name: str) -> bool:
-    """Whether a file of that name is one that this layout writes, and not one of features."""
+    """Whether a file of that name belongs to this layout (files of features do not)."""
     return _WRITTEN.fullmatch(name) is not None
 
 
 def write_dataset(
-    data_root: Path,
+    data_root: str | Path,
     name: str,
     splits: Mapping[str, tuple[np.ndarray, np.ndarray]],
     skeleton: Skeleton,
@@ -262,65 +244,76 @@ def write_dataset(
     times: Mapping[int, tuple[float, float]] | None = None,
     zeros: Literal["missing", "position"] = "missing",
 ) -> Path:
-    """Writes windows of your own in the public layout, ready for ``--dataset NAME``.
+    """Write your own windows in the public layout, ready for ``--dataset NAME``.
 
     Args:
         data_root: folder of all datasets.
-        name: name of the dataset: letters, digits, "_", "-" and spaces; none of the table's.
-        splits: split -> (windows (N, f, J, 3) in metres, identity labels (N,) of integers). One
-            split is called "train"; its labels may be all 0 where identities are unknown. A joint
-            that was not seen is NaN or masked, and is written where `simmc.data.missing.held` puts
-            it.
+        name: of the dataset: letters, digits, "_", "-" and spaces; not that of a built-in one.
+        splits: split -> (windows (N, f, J, 3) in metres, integer identity labels (N,)). One split
+            is called "train"; its labels may be all 0 if identities are unknown. A joint that was
+            not seen is NaN or masked; it is filled by the last observation of its window.
         skeleton: joint names in the order of the J axis, and bones;
-            `Skeleton(name, joints, root, bones)` will do. Parts that it does not name are found by
-            the usual names of joints (docs/data.md 7).
-        gallery_of: probe split -> gallery split; {"probe": "gallery"} if left out.
-        recordings: split -> (N,) integers: which recording each window comes from. A number is
-            one recording in the whole set, all of whose windows are in one split. Splits may be
-            left out. A recording of probe or gallery shows one identity.
-        times: number of a recording -> (start, end) in seconds, on one clock for all, the end
-            itself not included. Recordings may be left out.
-        zeros: what a joint at exactly (0, 0, 0) is: "missing", not seen, as sensors and exporters
-            write it; or "position", as in coordinates relative to a joint.
+            `Skeleton(name, joints, root, bones)` is enough. Parts that it does not name are found
+            by the usual names of joints (docs/data.md 7).
+        gallery_of: probe split -> gallery split; by default {"probe": "gallery"}.
+        recordings: split -> (N,) integers: the recording of each window. A number is one recording
+            in the whole set, and all its windows are in one split. Splits may be left out. A
+            recording of probe or gallery shows one identity.
+        times: number of a recording -> (start, end) in seconds, on one clock, the end excluded.
+            Recordings may be left out.
+        zeros: what a joint at exactly (0, 0, 0) is: "missing" (not seen, as sensors and exporters
+            write it) or "position" (as in coordinates relative to a joint).
 
     Returns:
-        The folder that now holds the set. A warning says how many joints at (0, 0, 0) were taken
-        as not seen; the manifest holds the numbers.
+        The folder of the set. A warning says how many joints at (0, 0, 0) were taken as not seen;
+        the manifest holds the numbers.
     """
     gallery_of = gallery_of or {"probe": "gallery"}
     needed = {specs.TRAIN, *gallery_of, *gallery_of.values()}
-    own.check_names(name, needed)
+    custom.check_names(name, needed)
     if set(splits) != needed:
         raise UserError(f"{name}: splits must be {', '.join(sorted(needed))}; got {list(splits)}")
     if zeros not in ("missing", "position"):
         raise UserError(f"{name}: zeros is {zeros!r}; choose missing or position")
-    own.check_skeleton(name, skeleton)
+    custom.check_skeleton(name, skeleton)
     skeleton = with_parts(skeleton)
-    sets = own.checked(name, splits, skeleton)
+    sets = custom.checked(name, splits, skeleton)
     length = next(iter(sets.values()))[0].shape[1]
-    unseen = own.drop_unseen(name, sets, skeleton, zeros)
-    places, listed = own_recordings.listed(name, sets, recordings or {}, times or {})
+    unseen = custom.drop_unseen(name, sets, skeleton, zeros)
+    places, listed = custom.list_recordings(name, sets, recordings or {}, times or {})
     spec = DatasetSpec(name, skeleton, tuple(needed - {specs.TRAIN}), gallery_of)
     target = dataset_folder(Path(data_root), spec, length)
-    own.check_folder(target, name)
-    with staged_folder(target, is_written) as stage:
+    custom.check_folder(target, name)
+    content: Manifest = {
+        "dataset": name,
+        "length": length,
+        "code_version": __version__,
+        "skeleton": describe_skeleton(skeleton, bones=True),
+        "gallery_of": dict(gallery_of),
+        "zeros": zeros,
+        "counts": {s: {"windows": len(y), **unseen[s]} for s, (_, y) in sets.items()},
+    }
+    if listed:
+        content["recordings"] = listed
+    _write_custom(target, spec, length, sets, places, content)
+    if zeros == "missing" and (remark := custom.zeros_remark(name, sets, unseen)):
+        warnings.warn(remark, stacklevel=2)
+    return target
+
+
+def _write_custom(
+    target: Path,
+    spec: DatasetSpec,
+    length: int,
+    sets: custom.Sets,
+    places: Mapping[str, np.ndarray],
+    content: Manifest,
+) -> None:
+    """The files of a custom set."""
+    with files.staged_folder(target, is_written) as stage:
         for split, (windows, labels) in sets.items():
             planes = np.moveaxis(windows, -1, 0)
             seen = np.logical_not(np.isnan(planes).any(0))
-            planes = held(planes, np.asarray(seen)).reshape(3, -1, spec.n_joints)
+            planes = fill_missing(planes, np.asarray(seen)).reshape(3, -1, spec.n_joints)
             write_split(stage, spec, length, split, planes, labels, places.get(split))
-        content = {
-            "dataset": name,
-            "length": length,
-            "code_version": __version__,
-            "skeleton": describe_skeleton(skeleton, bones=True),
-            "gallery_of": dict(gallery_of),
-            "zeros": zeros,
-            "counts": {s: {"windows": len(y), **unseen[s]} for s, (_, y) in sets.items()},
-        }
-        if listed:
-            content["recordings"] = listed
         write_manifest(stage, content)
-    if zeros == "missing" and (remark := own.zeros_remark(name, sets, unseen)):
-        warnings.warn(remark, stacklevel=2)
-    return target

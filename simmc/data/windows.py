@@ -1,4 +1,4 @@
-"""Windows of f frames out of recordings, in the public order (docs/data.md 5.2).
+"""Windows of f frames from recordings, in the public order (docs/data.md 5.2).
 
 Windows never cross recordings; a recording shorter than f gives none.
 """
@@ -12,8 +12,8 @@ from typing import Literal
 
 import numpy as np
 
-# plain: no overlap. repeated: the released dense starts, nearly all of them twice. once: each start
-# once. stride: f/2 apart, no offset loop (the SGELA text).
+# plain: no overlap; repeated: the released dense starts, nearly all twice; once: each dense start
+# once; stride: f/2 apart (the SGELA text)
 Mode = Literal["plain", "repeated", "once", "stride"]
 
 
@@ -21,7 +21,7 @@ Mode = Literal["plain", "repeated", "once", "stride"]
 class Plan:
     """Which frames make which window, before any frame is copied."""
 
-    recording: np.ndarray  # (N,) int64, place in the list of recordings
+    recording: np.ndarray  # (N,) int64, index of the recording
     start: np.ndarray  # (N,) int64, first frame, counted after cutting
     length: int  # f
 
@@ -40,11 +40,11 @@ def starts_plain(n_frames: int, length: int) -> np.ndarray:
 
 
 def starts_dense(n_frames: int, length: int, mode: Mode = "repeated") -> list[np.ndarray]:
-    """Starts of overlapping windows, one (n,) int64 array an offset.
+    """Starts of overlapping windows, one (n,) int64 array for each offset.
 
     For offset s the starts are s + i * f/2 up to L - f. Released ("repeated"): offsets 0 to f-1,
     twice the stride, so that nearly every start occurs twice. "once" takes the offsets below the
-    stride, "stride" the first alone.
+    stride, "stride" only the first.
     """
     step = max(1, length // 2)
     offsets = {"repeated": length, "once": step, "stride": 1}[mode]
@@ -70,10 +70,10 @@ def plan(n_frames: Sequence[int], length: int, mode: Mode) -> Plan:
 
 
 def coordinates(frames: Sequence[np.ndarray], windows: Plan, n_joints: int) -> np.ndarray:
-    """The planned windows as the files hold them: (3, N * f, J) float64, one plane a coordinate."""
+    """The planned windows as the files hold them: (3, N * f, J) float64, a plane per coordinate."""
     f = windows.length
     planes = np.empty((3, len(windows) * f, n_joints))
-    # Runs of windows from the same recording are copied in one go.
+    # windows from the same recording are copied together
     edges = np.flatnonzero(np.diff(windows.recording, prepend=-1, append=-1))
     for low, high in pairwise(edges):
         rows = (windows.start[low:high, None] + np.arange(f)).ravel()

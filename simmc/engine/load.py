@@ -7,7 +7,7 @@ from simmc.data.experiment.experiment import Experiment
 from simmc.data.experiment.inputs import described, is_measured
 from simmc.data.experiment.load import Request, load_experiment
 from simmc.data.experiment.split_selection import Features
-from simmc.runs import seeds
+from simmc.runs.runtime import generators
 from simmc.settings.groups import Joints, Place, Windows, chosen_probe
 from simmc.settings.options import Settings
 
@@ -94,4 +94,4 @@ def load_joints(
         with_gallery=with_gallery,
         stress=windows.stress,
     )
-    return load_experiment(request, seeds.generators(seed).data, features)
+    return load_experiment(request, generators(seed).data, features)

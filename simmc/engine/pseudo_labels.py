@@ -8,7 +8,7 @@ import torch
 
 from simmc.clustering import Clustering as Clustered
 from simmc.clustering import ClusterSettings, Threads, pseudo_labels
-from simmc.clustering.options import Timer
+from simmc.clustering.pseudo_labels import Timer
 from simmc.engine.selection import label_free_score
 from simmc.evaluation import diagnostics
 from simmc.runs.records import EpochRecord

@@ -12,7 +12,6 @@ from typing import Any
 
 from simmc import files
 from simmc.clustering import Executor
-from simmc.clustering.on_ray import RayExecutor
 from simmc.data.experiment.experiment import Experiment
 from simmc.data.specs import skeleton_of
 from simmc.data.synthetic.perturbations import by_identity
@@ -35,13 +34,13 @@ from simmc.engine.stored_run import (
 )
 from simmc.engine.training import Training, train, weights_path
 from simmc.errors import UserError
-from simmc.runs import checkpoints, seeds
+from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
 from simmc.runs.records import EpochRecord, Results
-from simmc.runs.runtime import Runtime, peak_rss_bytes, start
+from simmc.runs.runtime import Runtime, generators, peak_rss_bytes, start
 from simmc.scoring.match import Matched, MatchRule, Outcome, unscored
 from simmc.scoring.rematch import check_matching, rematched
-from simmc.settings.groups import Clustering, Pretext, Rematch
+from simmc.settings.groups import Clustering, LabelFree, Pretext, Rematch
 from simmc.settings.layers import Resolved, resolve
 
 QUIET = Reporter()
@@ -113,8 +112,19 @@ def run_method(
     if settings.training.mode == "Eval":
         assert run is not None
         return evaluate_run(method, settings, run, runtime, reporter)
+    refuse_further_matching(settings)
     with workers(settings, runtime, reporter) as executor:
         return train_run(method, resolved, run, replace(runtime, executor=executor), reporter)
+
+
+def refuse_further_matching(settings: MethodSettings) -> None:
+    """UserError where a training is asked for what `--mode Eval` alone does."""
+    rematch: Rematch | None = getattr(settings, "rematch", None)
+    if rematch is not None and rematch.flags:
+        raise UserError(
+            f"{rematch.flags[0]} needs --mode Eval: it is another way of scoring a trained run. "
+            "Train first, without it."
+        )
 
 
 @contextmanager
@@ -126,6 +136,8 @@ def workers(
     if clustering is None or clustering.executor == "local":
         yield None
         return
+    from simmc.clustering.on_ray import RayExecutor
+
     with RayExecutor(clustering.address, runtime.threads) as executor:
         reporter.say(f"ray: {executor}")
         yield executor
@@ -242,7 +254,8 @@ def plan_stages(method: Method[Any], settings: Any) -> list[tuple[str, Any, tupl
     stages = [("", settings, rest)]
     if learns_gallery(settings):
         return stages
-    if settings.labels.label_free_run == "on" and plain is not None:
+    labels: LabelFree | None = getattr(settings, "labels", None)
+    if plain is not None and (labels is None or labels.label_free_run == "on"):
         stages.append((LABEL_FREE, plain, (LABEL_FREE,)))
     return stages
 
@@ -270,8 +283,8 @@ def begin(
     reporter: Reporter,
 ) -> Training[Any]:
     """A training from its checkpoint or from scratch; its log ends where it begins."""
-    generators = seeds.generators(settings.common.seed)
-    training = method.training(settings, data, generators, runtime, protocols)
+    seeds = generators(settings.common.seed)
+    training = method.training(settings, data, seeds, runtime, protocols)
     training.bar = reporter.bar
     if settings.training.resume and run.last.is_file():
         training.restore(checkpoints.load(run.last), run.last)

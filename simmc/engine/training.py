@@ -18,11 +18,9 @@ from simmc.engine.selection import Selector
 from simmc.errors import UserError
 from simmc.models.optimizer import FlatAdam
 from simmc.runs import checkpoints
-from simmc.runs.clock import Clock
 from simmc.runs.directory import RunDirectory
 from simmc.runs.records import EpochRecord, Figures
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import Seeds
+from simmc.runs.runtime import Clock, Runtime, Seeds
 from simmc.settings.groups import Stopping, Windows
 
 if TYPE_CHECKING:

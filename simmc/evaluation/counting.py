@@ -10,18 +10,23 @@ For one probe with P matches only P numbers matter: how many other windows are n
 3. A window in a bucket near a threshold is compared with the thresholds. Where rounding of the
    screening value could have put it on the wrong side, its distance is computed exactly, too.
 
-So the outcome is that of exact distances throughout, and equal windows tie whatever block of a
-matrix product they were in. Letters: B probes of a block, n gallery, d features, P matches.
+So the result is that of exact distances, and equal windows tie in any block of a product.
+Letters: B probes of a block, n gallery, d features, P matches.
 """
 
 # Arguments of compiled loops are left without types where any floating type may come.
 # mypy: disable-error-code="no-untyped-def"
 
+from collections.abc import Callable
+from math import frexp, sqrt
+
 import numpy as np
+import torch
 
 from simmc.compiled import compiled
 from simmc.distances import LANES, squared_distance
 
+_ROWS = 4096  # rows turned to double precision at a time
 _BUCKETS = 512, 65536  # fewest and most; 32 to 64 a match in between
 
 
@@ -58,9 +63,9 @@ def _matches(row, probe, gallery, order, span, hidden, refine, sums):
 
 @compiled()
 def _margin(last, length, longest, d):
-    """How near to a threshold a screening value is in doubt, whatever the window.
+    """How near to a threshold a screening value is uncertain, for any window.
 
-    No window in doubt is longer than the probe and the distance `last` of the last match together
+    No uncertain window is longer than the probe and the distance `last` of the last match together
     (and a little). Half as much again covers rounding the threshold itself to single precision.
     """
     reach = 1.1 * (length + last) + 1e-12
@@ -134,7 +139,7 @@ def _sort_into_buckets(row, norms, limits, near, codes, histogram, candidates):
 
 @compiled()
 def _first_at_least(values, wanted, low):
-    """Number of values (ascending) below `wanted`, known to be at least `low` and likely near."""
+    """Number of values (ascending) below `wanted`, known to be at least `low`, usually near it."""
     high, step = low, 1
     while high < len(values) and values[high] < wanted:
         low = high + 1
@@ -235,7 +240,7 @@ def rank_rows(
         if len(e) == 0:
             ranks[i, :3], precision[i] = 0, np.nan
             continue
-        # matches are dealt with, the hidden window is none: beyond everything, see below
+        # matches are done, and the hidden window is not in the gallery: beyond all, see below
         row[span[0] : span[1]] = np.inf
         if hidden[i] >= 0:
             row[hidden[i]] = np.inf
@@ -253,7 +258,7 @@ def rank_rows(
             slack = _rounding(length, 1.0001 * np.sqrt(norms[c]), d) if refine else 0.0
             k = _first_at_least(t, value - slack, first_near[codes[c]])
             before = k
-            if k < len(e) and t[k] <= value + slack:  # in doubt, or equal
+            if k < len(e) and t[k] <= value + slack:  # uncertain, or equal
                 if refine:
                     value = squared_distance(probes[i], gallery[order[c]], sums)
                 k, before = _place(value, order[c], e, members, k)
@@ -262,3 +267,136 @@ def rank_rows(
         ranks[i, 0], ranks[i, 1], ranks[i, 2], precision[i] = _summary(
             e, codes_t, near, histogram, ahead, no_later
         )
+
+
+class Screen:
+    """Single-precision products of features centred on the gallery's mean.
+
+    Centring avoids the cancellation in |p|^2 + |g|^2 - 2 pg; scaling by a power of two, which is
+    exact, keeps squares of very small or large features in range.
+    """
+
+    refine = True
+    itemsize = 4
+
+    def __init__(self, probe: np.ndarray, gallery: np.ndarray, order: np.ndarray, rows: int):
+        self.probe = probe
+        self.mean = gallery.mean(axis=0, dtype=np.float64)
+        largest = max(np.abs([x.min(), x.max()]).max() for x in (probe, gallery))
+        # every centred row is then at most 1 long
+        self.factor = 2.0 ** -frexp(2 * largest * sqrt(gallery.shape[1]) or 1.0)[1]
+        self.scale = self.factor**2
+        self.right = np.empty(gallery.shape, np.float32)
+        squares = np.empty(len(gallery))
+        for a in range(0, len(gallery), _ROWS):
+            self.right[a : a + _ROWS], squares[a : a + _ROWS] = self._centred(
+                gallery[order[a : a + _ROWS]]
+            )
+        self.norms = squares.astype(np.float32)
+        self.longest = sqrt(squares.max())
+        self.buffer = np.empty((min(rows, len(probe)), len(gallery)), np.float32)
+
+    def _centred(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows (b, d) float32 centred and scaled, and their squared norms (b,) float64."""
+        centred = ((rows - self.mean) * self.factor).astype(np.float32)
+        return centred, np.einsum("ij,ij->i", centred, centred, dtype=np.float64)
+
+    def block(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Screening values (b, n) of the probes start..stop-1, their squared norms (b,)."""
+        left, squares = self._centred(self.probe[start:stop])
+        left *= -2
+        return _product(left, self.right, self.buffer), squares
+
+
+class ReleasedSquares:
+    """|p|^2 + |g|^2 - 2 pg in double precision, as released; negative ones: infinity (Q13)."""
+
+    refine = False
+    itemsize = 8
+    scale = 1.0
+    longest = 0.0
+
+    def __init__(self, probe: np.ndarray, gallery: np.ndarray, order: np.ndarray, rows: int):
+        self.probe = probe.astype(np.float64)
+        self.right = gallery[order].astype(np.float64)
+        self.norms = np.zeros(len(gallery))
+        self.squares = np.square(self.right).sum(axis=1)
+        self.buffer = np.empty((min(rows, len(probe)), len(gallery)))
+
+    def block(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Squared distances (b, n) of the probes start..stop-1, and zeros."""
+        rows = self.probe[start:stop]
+        screen = _product(rows, self.right, self.buffer)
+        screen *= -2
+        screen += np.square(rows).sum(axis=1)[:, None] + self.squares
+        screen[screen < 0] = np.inf
+        return screen, np.zeros(stop - start)
+
+
+class GivenDistances:
+    """Distances that a function computes for blocks of probes."""
+
+    refine = False
+    itemsize = 8
+    scale = 1.0
+    longest = 0.0
+
+    def __init__(self, distances: Callable[[int, int], np.ndarray], order: np.ndarray):
+        self.distances = distances
+        self.order = order
+        self.norms = np.zeros(len(order))
+
+    def block(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Distances (b, n) of the probes start..stop-1, and zeros."""
+        found = np.asarray(self.distances(start, stop), np.float64)
+        if found.shape != (stop - start, len(self.order)):
+            raise ValueError(f"distances of shape {found.shape} for {stop - start} probes")
+        if np.isnan(found).any():
+            raise ValueError(f"a distance of the probes {start} to {stop - 1} is NaN")
+        return found[:, self.order], np.zeros(stop - start)
+
+
+def _product(left: np.ndarray, right: np.ndarray, buffer: np.ndarray) -> np.ndarray:
+    """Left (b, d) times the transpose of right (n, d), in the first b rows of the buffer."""
+    out = buffer[: len(left)]
+    if torch.get_float32_matmul_precision() == "highest":
+        torch.mm(torch.from_numpy(left), torch.from_numpy(right).T, out=torch.from_numpy(out))
+    else:  # torch might round to bfloat16, against the bound the counting relies on
+        np.matmul(left, right.T, out=out)
+    return out
+
+
+def is_junk(ids: np.ndarray) -> np.ndarray:
+    """(N,) bool: identities below 0 (no person): never a match, never scored as a probe."""
+    return ids < 0 if ids.dtype.kind in "if" else np.zeros(len(ids), bool)
+
+
+def has_match(probe_ids: np.ndarray, gallery_ids: np.ndarray, *, same: bool = False) -> np.ndarray:
+    """(Np,) bool: probes with a match in the gallery.
+
+    Args:
+        probe_ids: (Np,) identities.
+        gallery_ids: (Ng,) identities.
+        same: both are one list, in which no window matches itself.
+    """
+    present, counts = np.unique(gallery_ids, return_counts=True)
+    return np.isin(probe_ids, present[counts > same]) & ~is_junk(probe_ids)
+
+
+def match_spans(probe_ids: np.ndarray, gallery_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Find the matches of every probe: they lie together once the gallery is in order of identity.
+
+    Args:
+        probe_ids: (Np,) identities of any sortable type; numbers below 0 match nothing.
+        gallery_ids: (Ng,) identities.
+
+    Returns:
+        order (Ng,) int64, the gallery by identity and then by index, and spans (Np, 2) int64:
+        the matches of probe i are order[spans[i, 0] : spans[i, 1]].
+    """
+    order = np.argsort(gallery_ids, kind="stable")
+    ordered = gallery_ids[order]
+    sides = [np.searchsorted(ordered, probe_ids, side) for side in ("left", "right")]
+    spans = np.stack(sides, axis=1)
+    spans[is_junk(probe_ids)] = 0
+    return order, spans

@@ -1,4 +1,4 @@
-"""What a clustering and a feature space look like beside the true identities, or without them."""
+"""Diagnostics of a clustering and of a feature space, with and without the true identities."""
 
 from dataclasses import dataclass
 
@@ -53,7 +53,7 @@ def adjusted_mutual_information(truth: np.ndarray, pseudo: np.ndarray) -> float:
     """
     counts, rows, columns = _contingency(truth, pseudo)
     if len(rows) == len(columns) and len(rows) in (1, len(truth)):
-        return 1.0  # all windows together, or all apart, in both
+        return 1.0  # one cluster, or only singletons, in both
     expected = _expected_information(rows, columns)
     entropy = (_entropy(rows) + _entropy(columns)) / 2
     scale = entropy - expected

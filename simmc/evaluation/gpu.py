@@ -7,8 +7,8 @@ block of probes:
    order of summation of `simmc.distances.squared_distance`) and sorted: the thresholds.
 2. A matrix product in double precision gives every other window a value, and a binary search the
    thresholds it comes between.
-3. Where rounding of the value leaves that open, which is hardly anywhere but at equal windows,
-   the distance is computed exactly, too.
+3. Where rounding of the value leaves that open, which is rare except at equal windows, the distance
+   is computed exactly, too.
 
 The gallery is never sorted, and nothing depends on the order in which a device adds up. Letters:
 B probes of a block, n gallery, d features, P most matches of a probe of the block, m pairs.
@@ -21,7 +21,7 @@ import torch
 from torch.nn.functional import pad
 
 from simmc.distances import LANES, halved, sum_of_squares
-from simmc.evaluation.spans import match_spans
+from simmc.evaluation.counting import match_spans
 
 _BLOCK = 512 * 2**20  # bytes for a block of probes
 _EACH = 48  # of them for a probe and a gallery window, at most
@@ -53,7 +53,7 @@ def rank_on_device(
     own: np.ndarray | None = None,
     block: int | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Where the matches of every probe stand among all gallery windows.
+    """The ranks of every probe's matches among all gallery windows.
 
     Args:
         probe: (Np, d) finite features, float32 or float64, on any device.
@@ -206,7 +206,7 @@ def _summary(
     last = ranks.gather(1, (count - 1).clamp(min=0)[:, None])
     ranks = torch.cat([pad(ranks[:, :2], (0, 2 - min(2, len(place)))), last], dim=1)
     ranks *= count[:, None] >= torch.tensor([1, 2, 1], device=squared.device)
-    # equal distances stand or fall together: hits and windows up to the end of the group
+    # equal distances share one precision: hits and windows up to the end of the group
     hits = torch.searchsorted(squared, squared, right=True)
     windows = hits + no_later.cumsum(dim=1).gather(1, hits - 1)
     terms = (hits.double() / windows.double()) * (place <= count[:, None])

@@ -15,10 +15,14 @@ import torch
 
 from simmc.compiled import over_rows
 from simmc.distances import host_array
-from simmc.evaluation.counting import rank_rows
-from simmc.evaluation.gpu import rank_on_device
-from simmc.evaluation.screening import GivenDistances, ReleasedSquares, Screen
-from simmc.evaluation.spans import is_junk, match_spans
+from simmc.evaluation.counting import (
+    GivenDistances,
+    ReleasedSquares,
+    Screen,
+    is_junk,
+    match_spans,
+    rank_rows,
+)
 
 _BUFFER = 32 * 2**20  # bytes of the block of screening values
 Features = np.ndarray | torch.Tensor
@@ -105,7 +109,7 @@ class Retrieval:
 
 
 def why_no_rates(probe_ids: np.ndarray, gallery_ids: np.ndarray, *, any_match: bool) -> str:
-    """A sentence where rates would say nothing; empty where they do.
+    """Why rates would be meaningless, a sentence; empty where they are not.
 
     Args:
         probe_ids: (Np,) identities.
@@ -166,6 +170,8 @@ def evaluate(
     _check(probe, probe_ids, gallery, gallery_ids, same_condition, negative_squared, block)
     own = _own_windows(self_index, same_condition, len(probe), len(gallery))
     if _on_gpu(probe) and _on_gpu(gallery) and negative_squared == "clamp":
+        from simmc.evaluation.gpu import rank_on_device
+
         found = rank_on_device(probe, probe_ids, gallery, gallery_ids, own=own, block=block)
         ranks, precision = (numbers.cpu().numpy() for numbers in found)
     else:
@@ -186,7 +192,7 @@ def evaluate_distances(
     block: int | None = None,
     threads: int | None = None,
 ) -> Retrieval:
-    """Rank the gallery by distances of any kind; only a block of them is ever held.
+    """Rank the gallery by distances of any kind; only a block of them is in memory.
 
     Args:
         distances: gives (b, Ng) float64 distances of the probes start .. stop - 1, infinity

@@ -1,7 +1,7 @@
 """k-reciprocal re-ranking of probes and gallery together (Zhong et al. 2017), sparse and exact.
 
 Probe and gallery windows look for their neighbours among one another; two windows that have
-neighbours in common are then nearer. No label has a part in it, but every test window has one in
+neighbours in common are then nearer. Labels are not used, but every test window influences
 the rank of every other: the method is transductive. docs/matching.md has the formulas. Letters:
 N windows of probe and gallery, Np probes, Ng gallery, d features.
 """
@@ -10,21 +10,18 @@ N windows of probe and gallery, Np probes, Ng gallery, d features.
 # mypy: disable-error-code="no-untyped-def"
 
 import numpy as np
+import torch
 from scipy import sparse
 
-from simmc.clustering import (
-    Threads,
-    expand_weights,
-    farthest,
-    k_nearest,
-    neighbor_weights,
-)
+from simmc.clustering import Threads, expand_weights, k_nearest, neighbor_weights
 from simmc.clustering.jaccard_loops import invert, overlaps
+from simmc.clustering.neighbors import as_rows, screen_of, slack
 from simmc.compiled import compiled, over_rows
 from simmc.distances import LANES, squared_distance
 from simmc.evaluation.ranking import Retrieval, evaluate_distances
 
 _NEARER_THAN_NOTHING = np.nextafter(np.float32(1), np.float32(0))
+_BUFFER = 32 * 2**20  # bytes of the block of products in `farthest`
 _ROWS = 32  # probes that a thread takes at a time
 
 
@@ -70,7 +67,7 @@ class Reranking:
     def _sides(self, weights: sparse.csr_array) -> tuple[tuple, tuple]:
         """Weights of the probes by row, and of the gallery by column, for `overlaps`.
 
-        `overlaps` pairs a row with those that come after it. So the gallery's rows stand behind
+        `overlaps` pairs a row with those that come after it. So the gallery's rows come after
         the probes', also where both are the same windows.
         """
         probes = weights[: self.n_probes]
@@ -154,7 +151,7 @@ def rerank(
 def by_distance(
     weights: sparse.csr_array, rows: np.ndarray, largest: np.ndarray, *, threads: int
 ) -> sparse.csr_array:
-    """Soft neighbourhoods as in the paper's program: who is in them stays, weights are new.
+    """Soft neighbourhoods as in the paper's program: the same members, new weights.
 
     V_ij is the softmax over the neighbourhood of i of -|x_i - x_j|^2 / largest_i. The clustering's
     weights leave the scale of the features as it is, and take them to be of unit length.
@@ -219,3 +216,45 @@ def mix(counts, places, jaccard, n_probes, probe, gallery, largest, share, out):
             squared = squared_distance(probe[i], gallery[j], sums)
             original = squared / largest[i] if squared > 0.0 else 0.0
             out[i, j] = (1.0 - share) * out[i, j] + share * original
+
+
+def farthest(features: np.ndarray, *, threads: int | None = None) -> np.ndarray:
+    """(N,) float64 squared Euclidean distances of the rows to the farthest row of all.
+
+    Exact, in memory linear in N: as in `simmc.clustering.neighbors`, single-precision products only
+    propose, and every row that rounding leaves uncertain is compared by the definition.
+
+    Args:
+        features: (N, d) finite floats.
+        threads: None: as many as torch uses.
+    """
+    threads = threads or torch.get_num_threads()
+    # equal rows once: many that are equally far would all have to be compared
+    rows, place = np.unique(as_rows(features), axis=0, return_inverse=True)
+    if not len(rows):
+        return np.zeros(0)
+    screen = screen_of(rows)
+    every, largest = torch.from_numpy(screen.rows), np.zeros(len(rows))
+    block = max(1, _BUFFER // (4 * len(rows)))
+    for a in range(0, len(rows), block):
+        here = slice(a, min(a + block, len(rows)))
+        values = screen.half - torch.mm(every[here], every.T).numpy()
+        # either of two values may be off by the slack
+        floor = values.max(axis=1) - 2.0 * slack(screen, np.arange(here.start, here.stop))
+
+        def look(begin: int, end: int, values=values, floor=floor, first=a) -> None:
+            _largest(rows, values, floor, first, largest, begin, end)
+
+        over_rows(look, here.stop - a, threads, 32)
+    return largest[place.reshape(-1)]
+
+
+@compiled()
+def _largest(rows, values, floor, first, largest, begin, end):
+    """Write the largest exact distance of a block's rows begin .. end - 1 to those not below."""
+    sums = np.empty(LANES)
+    for i in range(begin, end):
+        for j in range(len(rows)):
+            if values[i, j] >= floor[i]:
+                found = squared_distance(rows[first + i], rows[j], sums)
+                largest[first + i] = max(largest[first + i], found)

@@ -51,7 +51,7 @@ def paired(
 
     Where both sides count the same windows, `means` of the differences is the difference of their
     `means`. Where they do not, a person is compared by means over the windows that each side
-    counts; one whom a side does not count at all is left out.
+    counts; a person without a count on one side is left out.
 
     Args:
         sums_a: (R, P, M) of the runs of A, each beside the run of B that it is paired with.

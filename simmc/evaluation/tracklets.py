@@ -1,4 +1,4 @@
-"""Walks: windows of one recording that follow one another, matched as one.
+"""Tracklet-level matching: consecutive windows of a recording (a walk) are matched as one.
 
 docs/matching.md has the rules.
 """

@@ -9,7 +9,7 @@ from simmc.data.graph_levels import GRAPH_LEVELS, skeleton_graph
 from simmc.data.skeletons import Skeleton
 from simmc.models.graph_size import IDENTITIES
 from simmc.models.simmc import count_parameters
-from simmc.runs import seeds
+from simmc.runs.runtime import generators
 
 KINDS = ("mean", "lstm", "prefix")
 
@@ -58,7 +58,7 @@ def graph_size_text(
     place = settings.place
     skeleton = place.read_spec().skeleton
     _, counted, flops = size_of(settings, skeleton, place.dataset)
-    network = new_network(settings, skeleton, seeds.generators(0).weights)
+    network = new_network(settings, skeleton, generators(0).weights)
     head = IDENTITIES.get(place.dataset)
     judged = f"a head for {head} identities" if head else "a head for no identities"
     return (

@@ -20,8 +20,7 @@ from simmc.data.body_levels import BODY_LEVELS, BodyLevel, body_levels
 from simmc.data.experiment import inputs
 from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.skeletons import Skeleton, require_parts
-from simmc.engine.load import load
-from simmc.engine.method import Embedder, Method, without_class_balance
+from simmc.engine.method import Embedder, Method
 from simmc.engine.pseudo_labels import PseudoLabels
 from simmc.engine.training import Training, batches, load_weights
 from simmc.errors import UserError
@@ -29,10 +28,8 @@ from simmc.evaluation.ranking import Retrieval
 from simmc.losses import hard_skeleton_contrast, meta_prototype_contrast
 from simmc.models.himpc import HierarchicalNetwork, hierarchical_flops
 from simmc.models.simmc import count_parameters
-from simmc.runs import seeds
 from simmc.runs.records import EpochRecord
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import Seeds
+from simmc.runs.runtime import Runtime, Seeds, generators
 from simmc.scoring.match import (
     ENCODE_BATCH,
     MatchRule,
@@ -50,7 +47,7 @@ FOCUS = {"hard": 1, "easy": -1, "none": 0}
 Levels = Mapping[str, torch.Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class HiMPCSettings(Settings):
     """Everything that a training or evaluation of Hi-MPC takes."""
 
@@ -340,7 +337,7 @@ def model_size(settings: HiMPCSettings) -> str:
     """Parameters, and operations of a training step in the papers' way of counting."""
     place, batch = settings.place, settings.windows.batch_size
     skeleton = place.read_spec().skeleton
-    network = new_network(settings, skeleton, seeds.generators(0).weights)
+    network = new_network(settings, skeleton, generators(0).weights)
     parameters, heads = count_parameters(network), settings.M * settings.H**2
     flops = hierarchical_flops(
         list(level_widths(settings, skeleton).values()),
@@ -371,11 +368,9 @@ METHOD = Method(
     HiMPCSettings,
     "train Hi-MPC without labels, or score a trained run",
     title=lambda settings: "Hi-MPC",
-    load=lambda s: load(s.place, s.windows, s.joints, s.common.seed),
     training=HiMPC,
     score=score,
     size=model_size,
     check_body=check_body,
-    label_free=without_class_balance,
     embedder=embedder,
 )

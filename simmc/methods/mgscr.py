@@ -45,15 +45,14 @@ from simmc.models.subsequences import (
     subsequences,
 )
 from simmc.runs.records import EpochRecord, Figures
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import Seeds
+from simmc.runs.runtime import Runtime, Seeds
 from simmc.scoring.match import tensor_of
 from simmc.settings import groups
 from simmc.settings.groups import COUNT
 from simmc.settings.options import Range, Settings, group_of, option, switch
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MGSCRSettings(Settings):
     """Everything that MG-SCR takes."""
 

@@ -20,7 +20,7 @@ from simmc.data.features import FRAMES
 from simmc.data.skeletons import Skeleton
 from simmc.data.specs import DATASETS
 from simmc.engine.load import load
-from simmc.engine.method import LAST_EPOCH, Method, without_class_balance
+from simmc.engine.method import LAST_EPOCH, Method
 from simmc.engine.training import LAST, Training, load_weights
 from simmc.errors import UserError
 from simmc.models.source import SourceNetwork
@@ -133,7 +133,6 @@ class Source:
             size=size,
             explained=LAST_EPOCH,
             check_body=self.check_body,
-            label_free=more.pop("label_free", without_class_balance),
             remarks=budget,
             **more,
         )

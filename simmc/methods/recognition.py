@@ -29,8 +29,7 @@ from simmc.models.simmc import count_parameters
 from simmc.models.source import SourceNetwork
 from simmc.runs.directory import RunDirectory
 from simmc.runs.records import EpochRecord, Figures
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import Seeds
+from simmc.runs.runtime import Runtime, Seeds
 from simmc.scoring.classify import (
     SEPARATE,
     classification_outcome,
@@ -66,7 +65,7 @@ CLASSIFY, MATCH = "classify", "match"
 GALLERY_DIVISIONS = ("KGBD", "KS20")  # SGELA leaves one recording a person out, and one a view
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RecognitionSettings(Settings):
     """Which source model is built upon, what is trained, and how it is scored."""
 

@@ -40,10 +40,8 @@ from simmc.models.sgela import (
 )
 from simmc.models.sgela_encoder import GaitShape
 from simmc.models.simmc import count_parameters
-from simmc.runs import seeds
 from simmc.runs.records import EpochRecord, Figures
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import Seeds
+from simmc.runs.runtime import Runtime, Seeds, generators
 from simmc.scoring.match import tensor_of
 from simmc.settings import groups
 from simmc.settings.groups import COUNT, POSITIVE
@@ -82,7 +80,7 @@ class Gait(Settings):
     encoder_windows: str = switch("encoder_windows")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AgeSettings(Settings):
     """Everything that AGE takes."""
 
@@ -117,7 +115,7 @@ class AgeSettings(Settings):
         check_kind(self, KINDS)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SgelaSettings(Settings):
     """Everything that SGELA takes."""
 
@@ -392,7 +390,7 @@ def model_size(settings: GaitSettings) -> str:
     place = settings.place
     skeleton = place.read_spec().skeleton
     _, stored, flops = size_of(settings, skeleton)
-    network = new_network(settings, skeleton, seeds.generators(0).weights)
+    network = new_network(settings, skeleton, generators(0).weights)
     return (
         f"{title(settings)} on {place.dataset}: {stored:,} parameters ({stored / 1e6:.2f}M) as "
         f"the papers count, {count_parameters(network):,} of which do something; "

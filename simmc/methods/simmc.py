@@ -15,21 +15,17 @@ import torch
 from simmc.clustering import cluster_means
 from simmc.data.experiment import inputs
 from simmc.data.experiment.experiment import Experiment
-from simmc.data.skeletons import Skeleton
 from simmc.data.specs import skeleton_of
-from simmc.engine.load import load
 from simmc.engine.masks import draw_masks
-from simmc.engine.method import Embedder, Method, without_class_balance
+from simmc.engine.method import Embedder, Method
 from simmc.engine.pseudo_labels import PseudoLabels
 from simmc.engine.training import Training, batches, load_weights
 from simmc.errors import UserError
 from simmc.evaluation import diagnostics
 from simmc.losses import intra_sequence_contrast, prototype_contrast
 from simmc.models.simmc import SimMCNetwork, count_parameters, training_flops
-from simmc.runs import seeds
 from simmc.runs.records import EpochRecord, Figures
-from simmc.runs.runtime import Runtime, few_threads
-from simmc.runs.seeds import Seeds
+from simmc.runs.runtime import Runtime, Seeds, few_threads, generators
 from simmc.scoring.match import (
     MatchRule,
     Outcome,
@@ -99,7 +95,7 @@ class Recipe(Settings):
                 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SimMCSettings(Settings):
     """Everything that a training or evaluation of SimMC takes."""
 
@@ -278,7 +274,7 @@ def model_size(settings: SimMCSettings) -> str:
     place = settings.place
     width = inputs.width(skeleton_of(place.read_spec()), settings.joints.parts)
     s, batch = settings.recipe, settings.windows.batch_size
-    network = new_network(s, width, seeds.generators(0).weights)
+    network = new_network(s, width, generators(0).weights)
     flops = training_flops(width, s.H, s.D, views=2, batch=batch, length=place.length)
     parameters = count_parameters(network)
     return (
@@ -288,21 +284,13 @@ def model_size(settings: SimMCSettings) -> str:
     )
 
 
-def check_body(settings: SimMCSettings, skeleton: Skeleton) -> None:
-    """Joints and bones that --input needs."""
-    inputs.width(skeleton, settings.joints.parts)
-
-
 METHOD = Method(
     SimMCSettings,
     "train SimMC without labels, or score a trained run",
     title=lambda settings: "SimMC",
-    load=lambda s: load(s.place, s.windows, s.joints, s.common.seed),
     training=SimMC,
     score=score,
     size=model_size,
-    check_body=check_body,
-    label_free=without_class_balance,
     baseline=lambda settings: settings.recipe.encoder == "none",
     embedder=embedder,
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from simmc.data.experiment.experiment import Experiment
-from simmc.data.experiment.scaling import standardised
+from simmc.data.experiment.inputs import standardised
 from simmc.data.features import FeatureFiles
 from simmc.data.manifest import spec_of
 from simmc.engine.load import load_joints
@@ -27,7 +27,7 @@ from simmc.settings.options import MACHINE, MAIN, Settings, option
 UNLABELLED = "-label_free"  # ends the name of features in which no label has a part
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FinetuneSettings(Settings):
     """Whose features SimMC learns from, and everything that SimMC takes but the joints."""
 

@@ -33,14 +33,13 @@ from simmc.methods.pretext import (
 )
 from simmc.models.graph_layers import CHANNELS
 from simmc.models.graph_size import IDENTITIES, UNUSED, smsge_flops, smsge_head
-from simmc.models.shared_adam import SharedAdam
+from simmc.models.optimizer import SharedAdam
 from simmc.models.simmc import count_parameters
 from simmc.models.skeleton_graphs import Levels, by_frame
 from simmc.models.smsge import SMSGENetwork, coarser
 from simmc.models.subsequences import encode, subsequences
 from simmc.runs.records import EpochRecord, Figures
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import Seeds
+from simmc.runs.runtime import Runtime, Seeds
 from simmc.scoring.match import tensor_of
 from simmc.settings import groups
 from simmc.settings.groups import COUNT
@@ -49,7 +48,7 @@ from simmc.settings.options import Settings, group_of, option, switch
 NAMES = ("hyper", "joint", "part", "body")  # of the losses, in the order of GRAPH_LEVELS
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SMSGESettings(Settings):
     """Everything that SM-SGE takes."""
 

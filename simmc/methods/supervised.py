@@ -20,7 +20,6 @@ from simmc.data.experiment import inputs
 from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.skeletons import Skeleton
 from simmc.data.specs import skeleton_of
-from simmc.engine.load import load
 from simmc.engine.method import Method
 from simmc.engine.training import LAST, Training, load_weights
 from simmc.errors import UserError
@@ -30,8 +29,7 @@ from simmc.models.identities import EncoderClassifier
 from simmc.models.posegait import PoseGaitNetwork
 from simmc.models.simmc import count_parameters
 from simmc.runs.records import EpochRecord, Figures
-from simmc.runs.runtime import Runtime, few_threads
-from simmc.runs.seeds import Seeds
+from simmc.runs.runtime import Runtime, Seeds, few_threads
 from simmc.scoring.match import (
     Matched,
     MatchRule,
@@ -57,7 +55,7 @@ TITLES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SupervisedSettings(Settings):
     """Which network learns the identities of the training windows, and how."""
 
@@ -308,7 +306,6 @@ METHOD = Method(
     SupervisedSettings,
     "train with identity labels, as the upper reference and for PoseGait",
     title=title,
-    load=lambda s: load(s.place, s.windows, s.joints, s.common.seed),
     training=Supervised,
     score=score,
     size=model_size,

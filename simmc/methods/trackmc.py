@@ -1,16 +1,15 @@
-"""TrackMC: contrast with prototypes that whole tracks share, without labels. Our own method.
+"""TrackMC: contrast with prototypes that whole tracklets share, without labels. Our own method.
 
-Each epoch: encode every window; cut every track (recording) at random into parts and average their
-features; cluster the parts by density; a track shares the clusters of its parts; draw each of its
-windows to their prototypes, away from those of all other clusters but the ones that may be the same
-person. Without recordings every window is a track of one part. docs/trackmc.md says why. Shape
-letters: N windows, f frames, K values a frame, H features, T tracks, P parts.
+Each epoch: encode every window; divide every tracklet (recording) at random into parts and average
+their features; cluster the parts by density; a tracklet shares the clusters of its parts; draw each
+of its windows to their prototypes, away from those of all other clusters but the ones that may be
+the same person. Without recordings every window is a tracklet of one part. docs/trackmc.md says
+why. Shape letters: N windows, f frames, K values a frame, H features, T tracklets, P parts.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,23 +18,21 @@ import torch
 from torch.nn.functional import normalize
 
 from simmc.clustering import (
-    Apart,
+    CannotLink,
     Clustering,
     Targets,
     as_arrays,
-    dbscan_apart,
+    dbscan_cannot_link,
     draw_parts,
     part_means,
     shared_targets,
 )
 from simmc.data.experiment import inputs
 from simmc.data.experiment.experiment import Experiment, Split
-from simmc.data.skeletons import Skeleton
+from simmc.data.recordings import overlapping
 from simmc.data.specs import skeleton_of
-from simmc.data.times import overlapping
-from simmc.engine.load import load
 from simmc.engine.masks import draw_masks
-from simmc.engine.method import Embedder, Method, without_class_balance
+from simmc.engine.method import Embedder, Method
 from simmc.engine.pseudo_labels import clustered
 from simmc.engine.training import LAST, Training, load_weights
 from simmc.errors import UserError
@@ -44,10 +41,8 @@ from simmc.evaluation.ranking import Retrieval
 from simmc.losses import shared_prototype_contrast
 from simmc.models.simmc import count_parameters
 from simmc.models.trackmc import TrackEncoder
-from simmc.runs import seeds
 from simmc.runs.records import EpochRecord, Figures
-from simmc.runs.runtime import Runtime, few_threads
-from simmc.runs.seeds import Seeds
+from simmc.runs.runtime import Runtime, Seeds, few_threads, generators
 from simmc.scoring.match import (
     ENCODE_BATCH,
     MatchRule,
@@ -72,7 +67,7 @@ EXPLAINED = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrackMCSettings(Settings):
     """Everything that a training or evaluation of TrackMC takes."""
 
@@ -133,6 +128,7 @@ class TrackMCSettings(Settings):
         kind=float,
         limits=INSIDE,
         words={"off": None},
+        aliases=("ambiguity",),
     )
     t: float = option(0.1, "Temperature of the contrast.", aliases=("tau",), limits=POSITIVE)
     mask_x: int = option(
@@ -172,14 +168,9 @@ class TrackMCSettings(Settings):
 
 
 class TrackMC(Training[TrackMCSettings]):
-    """A training in progress.
+    """A training in progress; the arguments are those of `Training`, less the network.
 
-    Args:
-        settings: of the method.
-        data: what it learns from and is scored on.
-        seeds: `weights` draws the network; `masks` parts, order of windows and dropped frames.
-        runtime: device and threads.
-        protocols: "paper" (best probe top-1) and "label_free" (the last epoch).
+    `seeds.weights` draws the network; `seeds.masks` parts, order of windows and dropped frames.
     """
 
     CHOSEN_BY: ClassVar = {"paper": "top1", "label_free": LAST}
@@ -195,8 +186,8 @@ class TrackMC(Training[TrackMCSettings]):
         protocols: tuple[str, ...],
     ) -> None:
         self.windows = tensor_of(data.train, runtime.device)
-        self.track = tracks_of(data.train, settings)
-        self.apart = tracks_apart(data.train, settings)
+        self.tracklet = tracklets_of(data.train, settings)
+        self.cannot_link = cannot_link_of(data.train, settings)
         self.guess: np.ndarray | None = None  # saves time, decides nothing
         network = new_network(settings, self.windows.shape[2], seeds.weights)
         super().__init__(settings, data, seeds, runtime, protocols, network)
@@ -220,21 +211,17 @@ class TrackMC(Training[TrackMCSettings]):
             features = encode(self.network, self.windows)
             self.require_finite(features)
         self.targets = self.share(features)
-        return self.track_record()
+        return self.cluster_record()
 
     def share(self, features: torch.Tensor) -> Targets:
-        """Clusters of the parts of tracks, shared by each track.
-
-        Args:
-            features: (N, H) of all training windows.
-        """
+        """Clusters of the parts of tracklets, shared by each tracklet, from (N, H) features."""
         s, n = self.settings, len(features)
         whole = s.recordings == MERGE
         part = np.arange(n)
         if whole:
-            part = draw_parts(self.track, s.parts, self.seeds.masks, size=s.part_size)
-        track_of_part = np.empty(part.max(initial=-1) + 1, dtype=np.int64)
-        track_of_part[part] = self.track
+            part = draw_parts(self.tracklet, s.parts, self.seeds.masks, size=s.part_size)
+        tracklet_of_part = np.empty(part.max(initial=-1) + 1, dtype=np.int64)
+        tracklet_of_part[part] = self.tracklet
         means = part_means(features, torch.from_numpy(part).to(features.device))
         found = clustered(
             means,
@@ -246,31 +233,31 @@ class TrackMC(Training[TrackMCSettings]):
             reach=s.doubt,
         )
         self.guess = found.candidates
-        if self.apart is not None:
-            found = self.keep_apart(found, track_of_part, self.apart)
-        rows = torch.from_numpy(track_of_part).to(features.device)
+        if self.cannot_link is not None:
+            found = self.constrained(found, tracklet_of_part, self.cannot_link)
+        rows = torch.from_numpy(tracklet_of_part).to(features.device)
         near = None if s.doubt is None else found.graph
-        return shared_targets(means, found.labels, rows, lone=whole, near=near, apart=self.apart)
+        return shared_targets(
+            means, found.labels, rows, singletons=whole, near=near, cannot_link=self.cannot_link
+        )
 
-    def keep_apart(self, found: Clustering, track: np.ndarray, apart: Apart) -> Clustering:
-        """The clustering anew, with no two tracks in a cluster that cannot be one person.
-
-        Args:
-            found: the clusters of parts.
-            track: (P,) int64, the track of every part.
-            apart: the pairs of tracks.
-        """
+    def constrained(
+        self, found: Clustering, tracklet: np.ndarray, cannot_link: CannotLink
+    ) -> Clustering:
+        """The clusters of parts anew, under cannot-links of their tracklets (P,)."""
         with self.clock("dbscan"):
             graph = as_arrays(found.graph).whole()
             near = graph.within(self.settings.clustering.eps)
-            labels = dbscan_apart(near, self.settings.clustering.min_samples, track, apart)
+            labels = dbscan_cannot_link(
+                near, self.settings.clustering.min_samples, tracklet, cannot_link
+            )
         return replace(found, labels=torch.from_numpy(labels).to(found.labels.device), graph=graph)
 
     def contrast(self) -> EpochRecord:
-        """One step a batch, over all windows whose track has a cluster, in a new order."""
+        """One step a batch, over all windows whose tracklet has a cluster, in a new order."""
         s, targets = self.settings, self.targets
-        track = torch.from_numpy(self.track).to(self.windows.device)
-        kept = torch.nonzero(targets.known[track]).flatten()
+        tracklet = torch.from_numpy(self.tracklet).to(self.windows.device)
+        kept = torch.nonzero(targets.known[tracklet]).flatten()
         kept = kept[torch.from_numpy(self.seeds.masks.permutation(len(kept))).to(kept.device)]
         weights = self.draw_weights()
         batches = kept.split(s.windows.batch_size)
@@ -282,14 +269,14 @@ class TrackMC(Training[TrackMCSettings]):
                 features = self.network(
                     self.windows[rows], None if weights is None else weights[rows]
                 )
-                own = track[rows]
+                own = tracklet[rows]
                 loss = shared_prototype_contrast(
                     features,
                     targets.cluster[own],
                     targets.share[own],
                     targets.prototypes,
                     s.t,
-                    targets.silent(own),
+                    targets.excluded_negatives(own),
                 )
                 self.optimizer.zero_grad()
                 loss.backward()
@@ -307,11 +294,11 @@ class TrackMC(Training[TrackMCSettings]):
         masks = draw_masks(self.seeds.masks, n, length, (s.mask_x,))[:, 0]
         return torch.from_numpy(masks).to(self.windows)
 
-    def track_record(self) -> EpochRecord:
+    def cluster_record(self) -> EpochRecord:
         """Numbers of the clusters; `ami` is a diagnostic from identities, nothing uses it."""
         first = self.targets.cluster[:, 0].cpu().numpy()
         known = self.targets.known.cpu().numpy()
-        of_window = known[self.track]
+        of_window = known[self.tracklet]
         clusters, kept = len(np.unique(first[known])), int(of_window.sum())
         record: EpochRecord = {"kept": kept}
         if self.settings.recordings == OFF:
@@ -323,18 +310,18 @@ class TrackMC(Training[TrackMCSettings]):
                 "tracks": len(first),
                 "unsure": int((~self.targets.sure).sum()),
             }
-        if self.apart is not None:
-            record["seen_at_once"] = len(self.apart)
+        if self.cannot_link is not None:
+            record["seen_at_once"] = len(self.cannot_link)
         of_window &= self.data.train.identity >= 0
         if of_window.any():
             record["ami"] = diagnostics.adjusted_mutual_information(
-                self.data.train.identity[of_window], first[self.track][of_window]
+                self.data.train.identity[of_window], first[self.tracklet][of_window]
             )
         return record
 
 
-def tracks_of(split: Split, settings: TrackMCSettings) -> np.ndarray:
-    """(N,) int64, 0 .. T-1: the track of every window."""
+def tracklets_of(split: Split, settings: TrackMCSettings) -> np.ndarray:
+    """(N,) int64, 0 .. T-1: the tracklet of every window."""
     if settings.recordings == OFF:
         return np.arange(len(split.windows))
     if split.recording is None:
@@ -347,14 +334,14 @@ def tracks_of(split: Split, settings: TrackMCSettings) -> np.ndarray:
     return np.unique(split.recording, return_inverse=True)[1].astype(np.int64)
 
 
-def tracks_apart(split: Split, settings: TrackMCSettings) -> Apart | None:
-    """Tracks that overlap in time, which are two people; None where none do, or none is told."""
+def cannot_link_of(split: Split, settings: TrackMCSettings) -> CannotLink | None:
+    """Cannot-links of tracklets that overlap in time; None where there are none."""
     ignored = settings.recordings == OFF or settings.overlap == IGNORE
     if ignored or split.recording is None or split.times is None:
         return None
     first = np.unique(split.recording, return_index=True)[1]
     pairs = overlapping(split.times[first])
-    return Apart.of(pairs, len(first)) if len(pairs) else None
+    return CannotLink.of(pairs, len(first)) if len(pairs) else None
 
 
 def new_network(settings: TrackMCSettings, width: int, generator: torch.Generator) -> TrackEncoder:
@@ -373,12 +360,16 @@ def is_unit(settings: TrackMCSettings) -> bool:
     return settings.matching == "unit"
 
 
-def features_of(
-    split: Split, network: TrackEncoder, settings: TrackMCSettings, runtime: Runtime
-) -> torch.Tensor:
-    """(N, H) features by which the windows of a split are matched."""
-    features = encode(network, tensor_of(split, runtime.device))
-    return normalize(features, dim=1) if is_unit(settings) else features
+def features_by(
+    network: TrackEncoder, settings: TrackMCSettings, runtime: Runtime
+) -> Callable[[Split], torch.Tensor]:
+    """Gives the (N, H) features by which the windows of a split are matched."""
+
+    def features(split: Split) -> torch.Tensor:
+        found = encode(network, tensor_of(split, runtime.device))
+        return normalize(found, dim=1) if is_unit(settings) else found
+
+    return features
 
 
 def retrieve(
@@ -389,7 +380,7 @@ def retrieve(
     rule: MatchRule,
 ) -> Retrieval:
     """Probe against gallery by the Euclidean distance of features."""
-    features = partial(features_of, network=network, settings=settings, runtime=runtime)
+    features = features_by(network, settings, runtime)
     return match_encoded(features, data, runtime, rule)
 
 
@@ -418,8 +409,7 @@ def load_network(
 def embedder(path: Path, settings: TrackMCSettings, data: Experiment, runtime: Runtime) -> Embedder:
     """A trained network as a function of windows."""
     network, epoch = load_network(path, settings, data, runtime)
-    features = partial(features_of, network=network, settings=settings, runtime=runtime)
-    return Embedder(features, epoch)
+    return Embedder(features_by(network, settings, runtime), epoch)
 
 
 def clusters_of(
@@ -429,8 +419,8 @@ def clusters_of(
 
     The parts are drawn as in the first epoch of a training with the seed of the run.
     """
-    generators = seeds.generators(settings.common.seed)
-    training = TrackMC(settings, data, generators, runtime, ("label_free",))
+    seeds = generators(settings.common.seed)
+    training = TrackMC(settings, data, seeds, runtime, ("label_free",))
     load_weights(training.network, path, SHAPE_FLAGS)
     record = training.find_clusters()
     return training.targets, record
@@ -446,21 +436,20 @@ def model_size(settings: TrackMCSettings) -> str:
     """Parameters of the network."""
     place = settings.place
     width = inputs.width(skeleton_of(place.read_spec()), settings.joints.parts)
-    network = new_network(settings, width, seeds.generators(0).weights)
+    network = new_network(settings, width, generators(0).weights)
     parameters = count_parameters(network)
     return f"TrackMC on {place.dataset}: {parameters:,} parameters ({parameters / 1e6:.2f}M)"
 
 
 def remarks(resolved: Resolved[TrackMCSettings], data: Experiment) -> list[str]:
     """Where there are too few recordings to tell one person's from another's by density."""
-    settings = resolved.settings
+    settings, k1 = resolved.settings, resolved.settings.clustering.k1
     if settings.recordings != MERGE:
         return []
-    count = int(tracks_of(data.train, settings).max(initial=-1)) + 1
-    few = FEWEST * settings.clustering.k1
+    count = int(tracklets_of(data.train, settings).max(initial=-1)) + 1
+    few = FEWEST * k1
     if count >= few:
         return []
-    k1 = settings.clustering.k1
     return [
         f"only {count} training recordings: with fewer than about {few} (--k1 {k1}), "
         "merge takes neighbours for one person that are not; --recordings positives is the safe "
@@ -468,22 +457,14 @@ def remarks(resolved: Resolved[TrackMCSettings], data: Experiment) -> list[str]:
     ]
 
 
-def check_body(settings: TrackMCSettings, skeleton: Skeleton) -> None:
-    """Joints and bones that --input needs."""
-    inputs.width(skeleton, settings.joints.parts)
-
-
 METHOD = Method(
     TrackMCSettings,
     "train TrackMC, our own method, without labels, or score a trained run",
     title=title,
-    load=lambda s: load(s.place, s.windows, s.joints, s.common.seed),
     training=TrackMC,
     score=score,
     size=model_size,
     explained=EXPLAINED,
-    check_body=check_body,
-    label_free=without_class_balance,
     recipe=lambda settings: f"trackmc_{settings.recordings}",
     unit=is_unit,
     remarks=remarks,

@@ -1,42 +1,43 @@
-"""Adam as TensorFlow 1 defines it, over one flat vector."""
+"""Adam as TensorFlow 1 defines it: torch's own, with another epsilon at each step."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-BLOCK = 2**18  # numbers whose gradients and moments stay in a core's cache during a step
+# The function and not the class: the first torch.optim.Adam of a process imports torch's
+# compiler, which takes seconds.
+from torch.optim.adam import adam
+
+BETAS = (0.9, 0.999)  # decay of the two moments
+EPSILON = 1e-8
 
 
 class FlatAdam:
-    """Adam with epsilon added to the root of the raw second moment (TensorFlow 1).
+    """Adam over all parameters of a network, which become views of one vector.
 
-    PyTorch adds epsilon after the bias correction, which in the first steps is a much smaller
-    damping. All parameters are views of one vector, so a step is a handful of operations
-    whatever the number of layers. On a CPU a long vector is gone through block by block: each
-    operation on all of it would fetch it from memory again. The numbers are the same.
+    TensorFlow 1 adds epsilon to the root of the raw second moment, PyTorch to the root of the
+    bias-corrected one. Dividing epsilon by the root of the correction makes both the same.
 
     Args:
-        network: its parameters are moved into the vector (values unchanged).
-        lr: step size.
-        betas: decay of the two moments.
-        eps: epsilon.
+        network: its trainable parameters are moved into the vector (values unchanged).
+        lr: step size; may be changed between steps.
+
+    Attributes:
+        vector: (n,) float, the weights.
+        gradient: (n,) float, their gradients.
+        first: (n,) float, mean of the gradients.
+        second: (n,) float, mean of their squares.
+        steps: number of steps so far.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        lr: float,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-    ) -> None:
-        self.lr, self.betas, self.eps, self.steps = lr, betas, eps, 0
+    def __init__(self, network: nn.Module, lr: float) -> None:
+        self.lr, self.steps = lr, 0
         parameters = [p for p in network.parameters() if p.requires_grad]
         self.vector = torch.cat([p.detach().reshape(-1) for p in parameters])
-        self.gradient = torch.zeros_like(self.vector)
-        self.first = torch.zeros_like(self.vector)
-        self.second = torch.zeros_like(self.vector)
+        self.gradient, self.first, self.second = (torch.zeros_like(self.vector) for _ in range(3))
         at = 0
         for p in parameters:
             here = slice(at, at + p.numel())
@@ -52,46 +53,90 @@ class FlatAdam:
     def step(self) -> None:
         """One update from the accumulated gradients."""
         self.steps += 1
-        size = BLOCK if self.vector.device.type == "cpu" else len(self.vector)
-        parts = (self.vector, self.gradient, self.first, self.second)
-        for vector, gradient, first, second in zip(*(p.split(size) for p in parts), strict=True):
-            damping = self.take_in(gradient, first, second)
-            vector.addcdiv_(first, damping, value=-self.rate)
+        self._update(self.vector, self.gradient, self.first, self.second)
 
-    @property
-    def rate(self) -> float:
-        """Step size with the bias correction of both moments, after `steps` steps."""
-        b1, b2 = self.betas
-        return self.lr * math.sqrt(1 - b2**self.steps) / (1 - b1**self.steps)
-
-    def take_in(
-        self, gradient: torch.Tensor, first: torch.Tensor, second: torch.Tensor
-    ) -> torch.Tensor:
-        """Moves both moments, in place, towards a gradient of their shape.
-
-        Returns:
-            What the first moment is to be divided by: the root of the second one, plus epsilon.
-        """
-        b1, b2 = self.betas
-        first.lerp_(gradient, 1 - b1)
-        second.mul_(b2).addcmul_(gradient, gradient, value=1 - b2)
-        return second.sqrt().add_(self.eps)
+    def _update(
+        self,
+        weights: torch.Tensor,
+        gradient: torch.Tensor,
+        first: torch.Tensor,
+        second: torch.Tensor,
+    ) -> None:
+        before = torch.full((), float(self.steps - 1), device=weights.device)
+        adam(
+            *([part] for part in (weights, gradient, first, second)),
+            max_exp_avg_sqs=[],
+            state_steps=[before],
+            fused=True,
+            amsgrad=False,
+            beta1=BETAS[0],
+            beta2=BETAS[1],
+            lr=self.lr,
+            weight_decay=0.0,
+            eps=EPSILON / math.sqrt(1 - BETAS[1] ** self.steps),
+            maximize=False,
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Moments and step count, for a checkpoint."""
         return {"first": self.first, "second": self.second, "steps": self.steps}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up the moments and step count of a checkpoint."""
-        for name in ("first", "second"):
-            take_up(getattr(self, name), state[name], name)
-        if type(state["steps"]) is not int or state["steps"] < 0:
-            raise ValueError("the optimizer's steps are no count")
-        self.steps = state["steps"]
+        """Loads a checkpoint's moments and step count; ValueError where they do not fit."""
+        for name, own in self.state_dict().items():
+            stored = state[name]
+            if name == "steps":
+                if type(stored) is not int or stored < 0:
+                    raise ValueError("the optimizer's step count is not a whole number")
+                self.steps = stored
+            elif stored.shape != own.shape or not stored.isfinite().all():
+                shapes = f"{tuple(stored.shape)} for {tuple(own.shape)}"
+                raise ValueError(f"the optimizer's {name}: shape {shapes}, or not finite")
+            else:
+                own.copy_(stored)
 
 
-def take_up(own: torch.Tensor, stored: torch.Tensor, name: str) -> None:
-    """Copies stored moments; ValueError where they have another shape or are not finite."""
-    if stored.shape != own.shape or not stored.isfinite().all():
-        raise ValueError(f"the optimizer's {name}: {tuple(stored.shape)} for {tuple(own.shape)}")
-    own.copy_(stored)
+class SharedAdam(FlatAdam):
+    """One Adam for each of several losses, all from gradients at the same weights.
+
+    The parameters that several losses reach have moments for each loss, and move by the sum of the
+    updates. All others are reached by one loss each, so one Adam serves them all.
+
+    Args:
+        network: its parameters are moved into one vector; the shared ones come first.
+        shared: the parameters that several losses reach. Their `grad` stays 0: set `slopes`.
+        losses: number of losses.
+        lr: step size.
+
+    Attributes:
+        slopes: (losses, shared numbers) float, the gradient of each loss.
+        firsts: of the same shape, mean of the gradients.
+        seconds: of the same shape, mean of their squares.
+    """
+
+    def __init__(
+        self, network: nn.Module, shared: Sequence[nn.Parameter], losses: int, lr: float
+    ) -> None:
+        first = list(network.parameters())[: len(shared)]
+        if any(a is not b for a, b in zip(first, shared, strict=True)):
+            raise ValueError("the shared parameters must be the network's first ones")
+        super().__init__(network, lr)
+        self.slopes = self.vector.new_zeros(losses, sum(p.numel() for p in shared))
+        self.firsts, self.seconds = torch.zeros_like(self.slopes), torch.zeros_like(self.slopes)
+
+    def zero_grad(self) -> None:
+        """Set all gradients to 0, in place."""
+        super().zero_grad()
+        self.slopes.zero_()
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """One update of every Adam."""
+        super().step()  # leaves the shared parameters unchanged
+        updates = torch.zeros_like(self.slopes)  # weights that start at 0 become their updates
+        self._update(updates, self.slopes, self.firsts, self.seconds)
+        self.vector[: updates.shape[1]] += updates.sum(0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Moments and step count, for a checkpoint."""
+        return super().state_dict() | {"firsts": self.firsts, "seconds": self.seconds}

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from simmc.errors import UserError
+from simmc.runs.directory import RESULTS as SCHEMA
 from simmc.runs.directory import pointed
-from simmc.runs.schemas import RESULTS as SCHEMA
 from simmc.schema import read_json
 
 RESULTS = "results.json"

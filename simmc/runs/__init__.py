@@ -1,1 +1,1 @@
-"""What a run leaves behind and what it stands on: files, checkpoints, random streams, machine."""
+"""The files of a run, its checkpoints, random streams and machine."""

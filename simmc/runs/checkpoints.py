@@ -4,9 +4,8 @@ A checkpoint is a dictionary of tensors, text, numbers, lists and dictionaries. 
 torch's restricted loader (`weights_only`), never with a full unpickler, so that a file from the
 internet cannot run code.
 
-Behind torch's own bytes stands a SHA-256 sum of them. torch checks none, and a single changed byte
-can make it return memory that was never written. `torch.load` passes over the sum, so that the file
-opens there too.
+A SHA-256 sum follows torch's own bytes. torch checks none, and a single changed byte can make it
+return memory that was never written. `torch.load` ignores the sum, so it can read the file too.
 """
 
 import hashlib
@@ -124,7 +123,7 @@ def _unpacked(path: Path, data: bytes) -> Any:
             f"{path} was refused: it holds Python objects other than tensors and plain values, and "
             f"reading them could run code. {_AGAIN}"
         ) from error
-    except Exception as error:  # bytes that someone else sealed can fail anywhere inside torch
+    except Exception as error:  # foreign bytes can fail anywhere inside torch
         raise UserError(f"{path} cannot be read: {_first_line(error)}. {_AGAIN}") from error
 
 

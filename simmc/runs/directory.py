@@ -5,8 +5,8 @@
     best.pt         weights of the best epoch
     last.pt         everything needed to continue
     results.json    the final numbers
-    probes_*.npz    how every probe window fared, by protocol
-    matching.json   figures of further ways of matching, where they were asked for
+    probes_*.npz    results of every probe window, by protocol
+    matching.json   figures of further ways of matching, if requested
 
 Beside the runs of a probe lies `latest`, a text file with the name of the newest one.
 """
@@ -22,12 +22,45 @@ from filelock import FileLock, Timeout
 
 from simmc import files
 from simmc.errors import UserError
-from simmc.runs import schemas
 from simmc.runs.records import EpochRecord, Results
+from simmc.schema import Within, parse_json, read_json
 
 LATEST = "latest"
 _LONGEST = 200  # letters of a name; file systems allow 255, and a suffix may follow
 _NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.+=-]{{0,{_LONGEST - 1}}}")
+
+# What the files hold, as `simmc.schema` checks it. Entries without a name here are free; files
+# of older versions lack some entries, so most are optional.
+_TEXT = (None, str)
+_SHARE = Within(0, 1 + 1e-9)  # a mean may be rounded upwards
+_RATE = (None, _SHARE)
+_COUNT = Within(0, 2**53, whole=True)
+_EPOCH = Within(-1, 2**53, whole=True)
+_RATES = ("top1", "top5", "top10", "mAP", "mINP", "nauc_roc", "nauc_cmc")
+_FIGURES = {
+    **{f"{name}?": _RATE for name in _RATES},
+    "epoch?": (None, _EPOCH),
+    "cmc?": (None, [_SHARE]),
+    "confusion?": (None, [[Within(-(2**53), 2**53, whole=True)]]),
+}
+CONFIG = {"command?": str, "settings?": {str: object}, "origin?": {str: str}}
+RESULTS = {
+    **dict.fromkeys(("method?", "dataset?", "probe?", "fidelity?", "note?"), _TEXT),
+    **dict.fromkeys(("length?", "seed?"), (None, str, int)),
+    "protocols?": (
+        None,
+        {str: (None, {**_FIGURES, "kinds?": (None, {str: _FIGURES})})},
+    ),
+    "counts?": (None, {str: (None, float, {str: object}, [object])}),
+    "settings?": (None, {str: object}),
+    "data?": (None, {"manifest_sha256?": _TEXT, "generated?": (None, bool)}),
+    "supervised?": (None, bool),
+}
+_RECORD = {
+    "epoch": _COUNT,
+    "seconds?": {str: Within(0, 1e12)},
+    str: (None, float, str, {str: object}),
+}
 
 
 @dataclass(frozen=True)
@@ -143,7 +176,7 @@ class RunDirectory:
         return self.path / "matching.json"
 
     def probes_path(self, protocol: str) -> Path:
-        """How every probe window fared under a protocol."""
+        """Results of every probe window under a protocol."""
         return self.path / f"probes_{protocol}.npz"
 
     def require(self, file: Path) -> Path:
@@ -196,7 +229,7 @@ class RunDirectory:
 
     def read_config(self) -> dict[str, Any]:
         """The stored settings."""
-        return schemas.read_object(self.require(self.config_path), schemas.CONFIG)
+        return read_object(self.require(self.config_path), CONFIG)
 
     def write_results(self, results: Results) -> None:
         """Stores the final numbers."""
@@ -204,8 +237,7 @@ class RunDirectory:
 
     def read_results(self) -> Results:
         """The stored final numbers."""
-        found = schemas.read_object(self.require(self.results_path), schemas.RESULTS)
-        return cast(Results, found)
+        return cast(Results, read_object(self.require(self.results_path), RESULTS))
 
     def append_metrics(self, metrics: EpochRecord) -> None:
         """Adds one line, visible to readers at once; NaN is written as null."""
@@ -224,11 +256,12 @@ class RunDirectory:
             return []
         except OSError as error:
             raise UserError(f"cannot read {self.metrics_path}: {error.strerror}.") from error
-        rows = []
+        rows: list[EpochRecord] = []
         for number, line in enumerate(lines, start=1):
             try:
                 if line.strip():
-                    rows.append(schemas.parse_record(line, f"{self.metrics_path}, line {number}"))
+                    record = parse_record(line, f"{self.metrics_path}, line {number}")
+                    rows.append(cast(EpochRecord, record))
             except UserError:
                 if number == len(lines):  # no newline after it: the write was cut short
                     break
@@ -241,6 +274,18 @@ class RunDirectory:
         text = "".join(files.json_text(row) + "\n" for row in kept)
         files.remove_leftovers(self.metrics_path)
         files.write_text(self.metrics_path, text)
+
+
+def read_object(path: Path, schema: Any) -> dict[str, Any]:
+    """The content of a JSON file of a run; UserError if it is damaged."""
+    found: dict[str, Any] = read_json(path, schema, "train again to write it")
+    return found
+
+
+def parse_record(line: bytes, where: str) -> dict[str, Any]:
+    """An epoch's line of metrics.jsonl; UserError if it is none."""
+    found: dict[str, Any] = parse_json(line, _RECORD, where, "remove the line or start a new run")
+    return found
 
 
 def pointed(pointer: Path) -> Path | None:

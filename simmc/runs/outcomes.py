@@ -1,6 +1,6 @@
-"""The file that holds how every probe window of a run fared: `probes_<protocol>.npz`.
+"""The results of every probe window of a run: `probes_<protocol>.npz`.
 
-The means in results.json cannot say how sure they are; these numbers can (simmc report compare).
+`simmc report compare` computes confidence intervals from them.
 """
 
 import zipfile
@@ -29,7 +29,7 @@ _MOST = 2**27  # bytes of an array: 16 million windows
 
 @dataclass(frozen=True, eq=False)
 class ProbeOutcomes:
-    """How each of N probe windows fared, in the order of the probe set.
+    """The results of N probe windows, in the order of the probe set.
 
     Attributes:
         first_match_rank: (N,) int32, 1-based; 0 where the gallery holds no match, -1 where the
@@ -99,10 +99,10 @@ class ProbeOutcomes:
         """
         try:
             return cls(**_read_arrays(path))
-        except Exception as error:  # bytes that someone else wrote can fail anywhere in a library
+        except Exception as error:  # foreign bytes can fail anywhere in a library
             raise UserError(
                 f"cannot read {path}: {str(error)[:200] or type(error).__name__}. Score the run "
-                "again with --mode Eval, which writes the file anew."
+                "again with --mode Eval, which writes the file again."
             ) from error
 
 

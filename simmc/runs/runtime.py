@@ -1,22 +1,31 @@
-"""The machine a run works on: device, threads, number handling, versions, memory."""
+"""The machine of a run, the seconds of its stages and its random streams.
+
+Each purpose has a random stream of its own, all from one seed: a change in how often one is used
+does not shift the others. Nothing draws from the global generators of numpy or torch.
+"""
 
 import importlib.metadata
+import json
 import os
 import platform
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 
 import simmc
 from simmc.clustering import Executor
 from simmc.errors import UserError
+from simmc.runs.checkpoints import MISFIT
 
 MOST_THREADS = 16  # beyond this the short operations of a training step lose more than k-NN gains
-_PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "faiss-cpu", "numba")
+_HIGHEST_SEED = 2**63 - 1
+_PACKAGES = ("torch", "numpy", "scipy", "numba", "pyarrow", "scikit-learn", "faiss-cpu")
 
 
 @dataclass(frozen=True)
@@ -25,8 +34,8 @@ class Runtime:
 
     Attributes:
         device: where tensors live.
-        threads: worker threads of torch, BLAS, faiss and numba.
-        notes: sentences the user should see, such as a missing GPU.
+        threads: worker threads of torch, BLAS and numba.
+        notes: messages for the user, such as a missing GPU.
         executor: where blocks of rows are clustered; None: the threads of this process.
     """
 
@@ -36,12 +45,98 @@ class Runtime:
     executor: Executor | None = None
 
 
+class Clock:
+    """Adds up the wall-clock seconds spent in named stages.
+
+    clock = Clock()
+    with clock("neighbours"):
+        ...
+    clock.take()  # {"neighbours": 2.3}, and begins again
+    """
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Time a with-block as `stage`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - start
+            self._seconds[stage] = self._seconds.get(stage, 0.0) + spent
+
+    def take(self) -> dict[str, float]:
+        """Seconds of each stage since the last call."""
+        seconds, self._seconds = self._seconds, {}
+        return seconds
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """The streams of one run.
+
+    Attributes:
+        data: class sampling and the order of the training windows.
+        masks: the frames that each mask keeps.
+        weights: initial weights; always on the CPU, so that every device starts from the same ones.
+    """
+
+    data: np.random.Generator
+    masks: np.random.Generator
+    weights: torch.Generator
+
+    def state(self) -> dict[str, str]:
+        """Where every stream stands, as text that fits into a checkpoint or JSON."""
+        return {
+            "data": json.dumps(self.data.bit_generator.state),
+            "masks": json.dumps(self.masks.bit_generator.state),
+            "weights": bytes(self.weights.get_state().numpy()).hex(),
+        }
+
+    def restore(self, state: dict[str, str]) -> None:
+        """Continues every stream from where `state` was taken.
+
+        Raises:
+            UserError: the state is incomplete or not from this program.
+        """
+        try:
+            data, masks = json.loads(state["data"]), json.loads(state["masks"])
+            weights = torch.tensor(list(bytes.fromhex(state["weights"])), dtype=torch.uint8)
+            self.data.bit_generator.state = data
+            self.masks.bit_generator.state = masks
+            self.weights.set_state(weights)
+        except MISFIT as error:
+            raise UserError(
+                f"the checkpoint's random state cannot be continued ({error}). Start a new run "
+                "without --resume."
+            ) from error
+
+
+def generators(seed: int) -> Seeds:
+    """Independent streams for one run.
+
+    Args:
+        seed: 0 to 2**63 - 1 (`--seed`).
+    """
+    if not 0 <= seed <= _HIGHEST_SEED:
+        raise UserError(f"--seed must lie between 0 and {_HIGHEST_SEED}, not {seed}.")
+    data, masks, weights = np.random.SeedSequence(seed).spawn(3)
+    torch_seed = int(weights.generate_state(1, np.uint64)[0] >> np.uint64(1))
+    return Seeds(
+        data=np.random.Generator(np.random.PCG64(data)),
+        masks=np.random.Generator(np.random.PCG64(masks)),
+        weights=torch.Generator().manual_seed(torch_seed),
+    )
+
+
 def start(device: str = "auto", gpu: str | None = None, threads: int | None = None) -> Runtime:
     """Chooses the device and sets the threads of every numeric library of this process.
 
     Args:
         device: "auto" (a GPU if there is one), "cpu" or "cuda" (an error without one).
-        gpu: number of the GPU; a machine without one uses the CPU and says so. "" and None: the
+        gpu: number of the GPU; a machine without one uses the CPU, with a note. "" and None: the
             first; a negative number: the CPU, as CUDA_VISIBLE_DEVICES has it.
         threads: worker threads; None: OMP_NUM_THREADS if set, else the physical cores up to
             `MOST_THREADS`.
@@ -80,9 +175,9 @@ def versions() -> dict[str, str]:
 
 
 def peak_rss_bytes() -> int | None:
-    """The most memory this process has held, in bytes; None where the system does not tell."""
+    """Peak memory of this process in bytes; None where it is unknown."""
     try:
-        # getrusage also counts what the parent held before exec; this high-water mark does not
+        # getrusage also counts the parent's memory before exec; this high-water mark does not
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
@@ -145,15 +240,9 @@ def _set_threads(count: int, notes: list[str]) -> None:
     if torch.get_num_interop_threads() != 1:
         try:
             torch.set_num_interop_threads(1)
-        except RuntimeError:  # torch admits it only before its first parallel work
-            notes.append("torch was at work already: its inter-operator threads stay as they were.")
+        except RuntimeError:  # torch allows it only before its first parallel work
+            notes.append("torch had started already: its inter-operator threads stay as they were.")
     # Imported here: each brings its own thread pool, and only a loaded pool can be limited.
-    try:
-        import faiss
-
-        faiss.omp_set_num_threads(count)
-    except ImportError:
-        pass
     try:
         import numba
 

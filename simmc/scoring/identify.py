@@ -1,6 +1,6 @@
-"""Who is who, recording by recording: people among training recordings, and nearest recordings.
+"""The means of recordings and, for each probe recording, the nearest gallery recordings.
 
-Shape letters: N windows, R recordings, T tracks (training recordings), d features.
+Shape letters: N windows, R recordings, d features.
 """
 
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from simmc.evaluation.tracklets import of_walks, pooled, walks_of
 
 @dataclass(frozen=True, eq=False)
 class Sides:
-    """Recordings of a split as they are matched.
+    """The recordings of a split, one feature each.
 
     Attributes:
-        recording: (R,) int64 places in the manifest's list, in the order of their first windows.
+        recording: (R,) int64 positions in the manifest's list, in the order of their first windows.
         identity: (R,) int64.
         features: (R, d) float means of the features of their windows.
     """
@@ -31,7 +31,7 @@ def recordings_of(split: Split, features: np.ndarray, *, unit: bool) -> Sides:
     """The recordings of a split by the means of their windows' features.
 
     Args:
-        split: its windows say which recording they come from.
+        split: with the recording of every window.
         features: (N, d) of the windows.
         unit: scale the means to unit length.
     """

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from simmc.data.experiment.experiment import Experiment, Split
+from simmc.evaluation.counting import has_match
 from simmc.evaluation.ranking import Retrieval, evaluate, why_no_rates
-from simmc.evaluation.spans import has_match
 from simmc.runs.records import Figures, ProtocolResults
 from simmc.runs.runtime import Runtime
 

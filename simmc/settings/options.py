@@ -243,9 +243,18 @@ class Settings:
         return "", {}
 
 
-def options_of(settings: type[Settings]) -> list[Option]:
-    """The settings of a group or command, in the order of the class."""
-    found = []
+_OPTIONS: dict[type[Settings], tuple[Option, ...]] = {}
+
+
+def options_of(settings: type[Settings]) -> tuple[Option, ...]:
+    """The settings of a group or command, in the order of the class; collected once."""
+    if settings not in _OPTIONS:
+        _OPTIONS[settings] = tuple(_collected(settings))
+    return _OPTIONS[settings]
+
+
+def _collected(settings: type[Settings]) -> list[Option]:
+    found: list[Option] = []
     groups = _groups(settings)
     for entry in dataclasses.fields(settings):
         if entry.name not in groups:

@@ -17,7 +17,7 @@ from tests.cli.conftest import QUICK, Evil, changed, data_file, words_for
 
 @pytest.mark.parametrize(
     ("typed", "said"),
-    [  # test_config.py has more of simmc's
+    [  # the tests of the settings have more of simmc's
         ("simmc --batchsize 1", ["--batchsize", "did you mean --batch_size?"]),
         ("simmc twelve", ["'twelve'", "--name value", "--help"]),
         ("simmc --dataset KGDB", ["KGDB", "KGBD"]),

@@ -19,8 +19,7 @@ from simmc.methods import trackmc
 from simmc.methods.registry import METHODS
 from simmc.methods.simmc import load_network
 from simmc.runs.directory import RunDirectory
-from simmc.runs.runtime import start
-from simmc.runs.seeds import generators
+from simmc.runs.runtime import generators, start
 from simmc.scoring.match import retrieval_record
 from simmc.settings import resolve
 from tests.cli.conftest import QUICK, contents, read_json, run, words_for
@@ -150,7 +149,7 @@ def test_people_are_those_of_an_epoch(tier, tmp_path, capsys):
     for t, (row, number) in enumerate(zip(rows, numbers, strict=True)):
         own_clusters = targets.cluster[t][targets.share[t] > 0].tolist()
         first = own_clusters[0] if own_clusters else None
-        rivals = [int(c) for c in targets.rivals[first] if c != first] if own_clusters else []
+        rivals = [int(c) for c in targets.ambiguous[first] if c != first] if own_clusters else []
         sure = float(targets.share[t, 0]) >= SURE and not rivals
         unsure += not sure
         assert row["recording"] == data.recordings[number]["name"]

@@ -95,7 +95,7 @@ def test_exact(dataset, probe, prepared, tmp_path):
 
 
 def test_the_presets_are_those_of_dataset_and_probe(prepared, tmp_path):
-    """One test of all rows is in test_config; here that a command takes them."""
+    """The tests of the settings have all rows; here that a command takes them."""
     for (dataset, probe), expected in {
         ("KGBD", "probe"): (0.5, 0.06, 0.6, 4, 2),
         ("IAS", "A"): (0.75, 0.08, 0.8, 2, 2),

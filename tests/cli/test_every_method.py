@@ -176,7 +176,7 @@ def test_the_published_sizes(typed, said, capsys):
 PRESETS = {
     path: command
     for path in sorted((ROOT / "configs").glob("*/*.toml"))
-    if path.parent.name not in ("simmc", "himpc", "descriptors")  # which test_config.py reads
+    if path.parent.name not in ("simmc", "himpc", "descriptors")  # which have other heads
     and (command := path.read_text().splitlines()[0].partition(f"simmc {path.parent.name} ")[2])
 }
 

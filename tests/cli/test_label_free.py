@@ -8,6 +8,8 @@ without naming anybody stays: the windows, their order and the numbers of their 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from simmc.data import specs
 from simmc.data.skeletons import KINECT_V1
 from simmc.data.store import write_dataset
 from simmc.engine.run import plan_stages
+from simmc.engine.training import Training
 from simmc.methods import registry
 from simmc.methods.simmc_uf import UNLABELLED
 from simmc.methods.sources import SOURCES
@@ -115,6 +118,7 @@ class Runs:
     def __init__(self, home: Path) -> None:
         self.home = home
         self._made: dict[object, RunDirectory] = {}
+        self.label_free: dict[RunDirectory, list[Any]] = {}  # settings of trainings that serve it
         for name in self.NAMES:
             write_dataset(self.data_root(name), "mine", skeleton=KINECT_V1, **sets(name != "data"))
 
@@ -134,9 +138,26 @@ class Runs:
         key = (name, command, flags)
         if key not in self._made:
             own = f"run{len(self._made)}"
-            assert run(command, *self.place(name), *SIZE, *flags, "--run", own) == 0
-            self._made[key] = RunDirectory(self.data_root(name) / "runs" / "mine" / "probe" / own)
+            made = RunDirectory(self.data_root(name) / "runs" / "mine" / "probe" / own)
+            with noted() as self.label_free[made]:
+                assert run(command, *self.place(name), *SIZE, *flags, "--run", own) == 0
+            self._made[key] = made
         return self._made[key]
+
+
+@contextmanager
+def noted() -> Iterator[list[Any]]:
+    """The settings with which trainings for the label-free numbers begin meanwhile."""
+    begin, found = Training.__init__, []
+
+    def noting(training: Any, settings: Any, *rest: Any, **more: Any) -> None:
+        begin(training, settings, *rest, **more)
+        if "label_free" in training.protocols:
+            found.append(settings)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Training, "__init__", noting)
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +211,9 @@ def test_identities_and_tests_have_no_influence(
         resolve(settings, [], stored=made.read_config()).settings for made in (one, place_of(one))
     )
     assert not uses_identities(second)
+    for made in (one, other):
+        (begun,) = runs.label_free[made]  # what is stored is what was trained
+        assert not uses_identities(begun)
     assert (place_of(one) is not one) == uses_identities(first)
     if uses_identities(first):  # so that the data of this test can show an influence
         states = [checkpoints.load(made.last)["network"] for made in (one, other)]

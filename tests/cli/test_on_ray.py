@@ -24,4 +24,4 @@ def test_a_run_on_ray_is_the_run_without(train, capsys):
 
 def test_an_address_where_nobody_is(train, capsys):
     train("--executor", "ray", "--address", "127.0.0.1:1", code=2)
-    assert "error: --address 127.0.0.1:1: nobody answers there" in capsys.readouterr().err
+    assert "error: --address 127.0.0.1:1: no connection" in capsys.readouterr().err

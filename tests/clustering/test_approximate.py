@@ -3,7 +3,7 @@ import pytest
 
 from simmc.clustering import Threads, approximate_neighbors, k_nearest
 from simmc.clustering import approximate as module
-from simmc.clustering.approximate_loops import both_ways
+from simmc.clustering.approximate import both_ways
 
 
 def generated(n, d=16, seed=0):

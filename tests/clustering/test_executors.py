@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from simmc.clustering import ClusterSettings, Executor, jaccard_graph, k_nearest, pseudo_labels
-from simmc.clustering.executors import MOST_BLOCKS, block_rows, multiply_by_threads
+from simmc.compiled import MOST_BLOCKS, block_rows, multiply_by_threads
 
 
 class Shuffled:

@@ -6,11 +6,11 @@ import torch
 from scipy import sparse
 
 from simmc.clustering import (
-    Apart,
+    CannotLink,
     ClusterSettings,
     JaccardGraph,
     dbscan,
-    dbscan_apart,
+    dbscan_cannot_link,
     expand_weights,
     graph_from_neighbors,
     jaccard_graph,
@@ -19,7 +19,7 @@ from simmc.clustering import (
     pseudo_labels,
     radius_graph,
 )
-from simmc.clustering.locality import near_order
+from simmc.clustering.jaccard import near_order
 from simmc.evaluation.ranking import evaluate
 from simmc.evaluation.reranking import Reranking, by_distance
 
@@ -122,21 +122,21 @@ def test_a_graph(change):
 
 
 def test_tracks_and_pairs_of_them():
-    graph, apart = jaccard_graph(FEATURES, 0.6), Apart.of(np.array([[0, 1]]), 3)
+    graph, cannot_link = jaccard_graph(FEATURES, 0.6), CannotLink.of(np.array([[0, 1]]), 3)
     for track in (np.full(N, 3), np.full(N, -1), np.zeros(N - 1, int)):
         with pytest.raises(ValueError, match="track"):
-            dbscan_apart(graph, 2, track, apart)
+            dbscan_cannot_link(graph, 2, track, cannot_link)
     for pairs in ([[0, 3]], [[-1, 2]]):
         with pytest.raises(ValueError, match="pairs"):
-            Apart.of(np.array(pairs), 3)
-    with pytest.raises(ValueError, match="apart"):
-        Apart(apart.start, apart.other + 2)
+            CannotLink.of(np.array(pairs), 3)
+    with pytest.raises(ValueError, match="cannot_link"):
+        CannotLink(cannot_link.start, cannot_link.other + 2)
     labels, one = np.zeros(N, int), np.array([0])
     for wrong in (np.array([-1]), np.array([0.5]), np.array([0, 0])):
         with pytest.raises(ValueError, match=r"clusters|one"):
-            apart.between(labels, np.zeros(N, int), one, wrong)
+            cannot_link.between(labels, np.zeros(N, int), one, wrong)
     with pytest.raises(ValueError, match="track"):
-        apart.between(labels, np.full(N, 7), one, one)
+        cannot_link.between(labels, np.full(N, 7), one, one)
 
 
 def test_reranking_of_one_list_and_its_blocks():

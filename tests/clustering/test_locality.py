@@ -17,7 +17,7 @@ from simmc.clustering import (
     radius_graph,
 )
 from simmc.clustering import gpu as on_device
-from simmc.clustering.locality import near_order, twins
+from simmc.clustering.jaccard import near_order, twins
 from tests.clustering import make
 
 

@@ -243,7 +243,7 @@ class TestMessages:
     def test_nobody_at_the_address(self):
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
-        with pytest.raises(UserError, match=f"--address 127.0.0.1:{port}: nobody answers"):
+        with pytest.raises(UserError, match=f"--address 127.0.0.1:{port}: no connection"):
             RayExecutor(f"127.0.0.1:{port}")
 
     @pytest.mark.parametrize("address", ["cluster", "host:name", "ray://host:10001", "host:99999"])
@@ -260,7 +260,7 @@ def test_nothing_of_ray_without_asking():
     code = """
 import sys
 import numpy as np
-import simmc.cli.simmc, simmc.clustering.on_ray
+import simmc.engine.run, simmc.methods.simmc, simmc.clustering.on_ray
 from simmc.clustering import ClusterSettings, pseudo_labels
 pseudo_labels(np.random.default_rng(0).normal(size=(300, 4)), ClusterSettings(0.6, 2))
 print([name for name in sys.modules if name.split(".")[0] == "ray"])

@@ -1,4 +1,4 @@
-"""Parts of tracks and the clusters that a track shares, against dictionaries and loops."""
+"""Parts of tracklets and the clusters that a tracklet shares, against dictionaries and loops."""
 
 from collections import Counter
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simmc.clustering import (
-    Apart,
+    CannotLink,
     ClusterSettings,
     JaccardGraph,
     draw_parts,
@@ -18,7 +18,7 @@ from simmc.clustering import (
     shared_targets,
 )
 from simmc.clustering import gpu as on_device
-from simmc.clustering.tracklets import rival_clusters
+from simmc.clustering.tracklets import ambiguous_clusters
 
 
 def graph_of(distance):
@@ -31,8 +31,8 @@ def graph_of(distance):
 def dealt(sizes, count, seed=0, size=1):
     """Tracks of these sizes in a random order of windows, and their parts."""
     rng = np.random.default_rng(seed)
-    track = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
-    return track, draw_parts(track, count, rng, size=size)
+    tracklet = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
+    return tracklet, draw_parts(tracklet, count, rng, size=size)
 
 
 @given(
@@ -42,11 +42,11 @@ def dealt(sizes, count, seed=0, size=1):
     seed=st.integers(0, 100),
 )
 def test_every_track_is_dealt_out_evenly(sizes, count, size, seed):
-    track, part = dealt(sizes, count, seed, size)
+    tracklet, part = dealt(sizes, count, seed, size)
     assert sorted(set(part)) == list(range(part.max() + 1))  # no gaps
     last = -1
     for t, windows in enumerate(sizes):
-        own = Counter(part[track == t].tolist())
+        own = Counter(part[tracklet == t].tolist())
         assert len(own) == max(min(windows // size, count), 1)
         assert min(own.values()) >= min(size, windows)
         assert max(own.values()) - min(own.values()) <= 1
@@ -56,13 +56,13 @@ def test_every_track_is_dealt_out_evenly(sizes, count, size, seed):
 
 def test_the_deal_is_random_and_the_generators():
     sizes = [40, 40]
-    track, part = dealt(sizes, 4, seed=1)
+    tracklet, part = dealt(sizes, 4, seed=1)
     again = dealt(sizes, 4, seed=1)[1]
-    other = draw_parts(track, 4, np.random.default_rng(9))
+    other = draw_parts(tracklet, 4, np.random.default_rng(9))
     assert np.array_equal(part, again)
     assert not np.array_equal(part, other)
-    # not by place in the track: neighbours in time meet in one part about once in four times
-    own = part[track == 0]
+    # not by place in the tracklet: neighbours in time meet in one part about once in four times
+    own = part[tracklet == 0]
     assert 0.05 < (own[1:] == own[:-1]).mean() < 0.5
 
 
@@ -77,19 +77,19 @@ def test_part_means_are_unit_means_of_unit_features():
         np.testing.assert_allclose(found[p], mean / np.linalg.norm(mean))
 
 
-def literal_targets(means, labels, track, lone):
-    """A dictionary cluster -> share for each track, and a prototype for each cluster."""
-    labels, track = labels.tolist(), track.tolist()
+def literal_targets(means, labels, tracklet, singletons):
+    """A dictionary cluster -> share for each tracklet, and a prototype for each cluster."""
+    labels, tracklet = labels.tolist(), tracklet.tolist()
     n_clusters = max([*labels, -1]) + 1
-    for t in sorted(set(track)):
-        own = [i for i, of in enumerate(track) if of == t]
-        if lone and all(labels[i] == -1 for i in own):
+    for t in sorted(set(tracklet)):
+        own = [i for i, of in enumerate(tracklet) if of == t]
+        if singletons and all(labels[i] == -1 for i in own):
             for i in own:
                 labels[i] = n_clusters
             n_clusters += 1
     shares = []
-    for t in sorted(set(track)):
-        counts = Counter(c for c, of in zip(labels, track, strict=True) if of == t and c >= 0)
+    for t in sorted(set(tracklet)):
+        counts = Counter(c for c, of in zip(labels, tracklet, strict=True) if of == t and c >= 0)
         shares.append({c: k / counts.total() for c, k in counts.items()})
     prototypes = []
     for c in range(n_clusters):
@@ -98,20 +98,20 @@ def literal_targets(means, labels, track, lone):
     return shares, np.array(prototypes)
 
 
-@pytest.mark.parametrize("lone", [True, False])
+@pytest.mark.parametrize("singletons", [True, False])
 @pytest.mark.parametrize("seed", range(6))
-def test_targets_equal_the_dictionaries(lone, seed):
+def test_targets_equal_the_dictionaries(singletons, seed):
     rng = np.random.default_rng(seed)
-    track = np.repeat(np.arange(10), rng.integers(1, 7, 10))
-    labels = rng.integers(-1, 5, len(track))
-    labels[np.isin(track, [2, 7])] = -1  # tracks of outliers
+    tracklet = np.repeat(np.arange(10), rng.integers(1, 7, 10))
+    labels = rng.integers(-1, 5, len(tracklet))
+    labels[np.isin(tracklet, [2, 7])] = -1  # tracklets of outliers
     _, labels[labels >= 0] = np.unique(labels[labels >= 0], return_inverse=True)  # no empty cluster
-    means = rng.normal(size=(len(track), 3))
-    found = shared_targets(*map(torch.from_numpy, (means, labels, track)), lone=lone)
-    shares, prototypes = literal_targets(means, labels, track, lone)
+    means = rng.normal(size=(len(tracklet), 3))
+    found = shared_targets(*map(torch.from_numpy, (means, labels, tracklet)), singletons=singletons)
+    shares, prototypes = literal_targets(means, labels, tracklet, singletons)
     np.testing.assert_allclose(found.prototypes, prototypes)
     assert found.known.tolist() == [bool(wanted) for wanted in shares]
-    assert found.known.all() == lone
+    assert found.known.all() == singletons
     for t, wanted in enumerate(shares):
         own = found.share[t]
         assert (own[1:] <= own[:-1]).all()  # the largest first
@@ -119,45 +119,47 @@ def test_targets_equal_the_dictionaries(lone, seed):
         assert {c: s for c, s in pairs if s} == pytest.approx(wanted)
 
 
-def literal_rivals(graph, labels, count):
+def literal_ambiguous(graph, labels, count):
     """Every pair of parts that is listed, one by one."""
-    rivals = [set() for _ in range(count)]
+    ambiguous = [set() for _ in range(count)]
     whole = graph.whole()
     for i in range(len(whole)):
         for j in whole.column[whole.start[i] : whole.start[i + 1]]:
             if -1 not in (labels[i], labels[j]) and labels[i] != labels[j]:
-                rivals[labels[i]].add(int(labels[j]))
-    return rivals
+                ambiguous[labels[i]].add(int(labels[j]))
+    return ambiguous
 
 
 @pytest.mark.parametrize("copies", [0, 25])
 @pytest.mark.parametrize("min_samples", [1, 3])
-def test_rivals_are_the_clusters_with_a_pair_between_them(copies, min_samples):
+def test_ambiguous_are_the_clusters_with_a_pair_between_them(copies, min_samples):
     rng = np.random.default_rng(3)
     rows = rng.normal(size=(12, 4))[rng.integers(0, 12, 150)] + 0.5 * rng.normal(size=(150, 4))
     rows = np.concatenate([rows, np.repeat(rows[:1], copies, axis=0)]).astype(np.float32)
     found = pseudo_labels(rows, ClusterSettings(0.4, min_samples, reach=0.9))
     labels, count = torch.from_numpy(found.labels), found.labels.max() + 1
-    wanted = literal_rivals(found.graph, found.labels, count)
-    rivals = rival_clusters(found.graph, labels, count)
-    assert any(wanted) and rivals.shape == (count, max(map(len, wanted)))
-    for c, row in enumerate(rivals.tolist()):
+    wanted = literal_ambiguous(found.graph, found.labels, count)
+    ambiguous = ambiguous_clusters(found.graph, labels, count)
+    assert any(wanted) and ambiguous.shape == (count, max(map(len, wanted)))
+    for c, row in enumerate(ambiguous.tolist()):
         assert set(row) - {c} == wanted[c]
     graph = on_device.pseudo_labels(torch.from_numpy(rows), ClusterSettings(0.4, 2, reach=0.9))[1]
     assert (graph.node is not None) == (copies > 0)
-    assert torch.equal(rival_clusters(graph, labels, count), rivals)
+    assert torch.equal(ambiguous_clusters(graph, labels, count), ambiguous)
 
 
-@pytest.mark.parametrize("lone", [True, False])
-def test_clusters_of_people_seen_at_once_are_no_rivals(lone):
+@pytest.mark.parametrize("singletons", [True, False])
+def test_clusters_of_people_seen_at_once_are_no_ambiguous_clusters(singletons):
     rng = np.random.default_rng(3)
     rows = rng.normal(size=(12, 4))[rng.integers(0, 12, 150)] + 0.5 * rng.normal(size=(150, 4))
     found = pseudo_labels(rows, ClusterSettings(0.4, 3, reach=0.9))
-    track, labels = np.repeat(np.arange(30), 5), torch.from_numpy(found.labels)
+    tracklet, labels = np.repeat(np.arange(30), 5), torch.from_numpy(found.labels)
     pairs = [(t, t + 1) for t in range(0, 30, 2)]
-    given = torch.from_numpy(rows), labels, torch.from_numpy(track)
-    plain = shared_targets(*given, lone=lone, near=found.graph)
-    kept = shared_targets(*given, lone=lone, near=found.graph, apart=Apart.of(pairs, 30))
+    given = torch.from_numpy(rows), labels, torch.from_numpy(tracklet)
+    plain = shared_targets(*given, singletons=singletons, near=found.graph)
+    kept = shared_targets(
+        *given, singletons=singletons, near=found.graph, cannot_link=CannotLink.of(pairs, 30)
+    )
     assert torch.equal(plain.cluster, kept.cluster) and torch.equal(plain.share, kept.share)
     held = [set() for _ in plain.prototypes]
     for t, (clusters, shares) in enumerate(zip(plain.cluster, plain.share, strict=True)):
@@ -170,35 +172,37 @@ def test_clusters_of_people_seen_at_once_are_no_rivals(lone):
 
     refused = 0
     for c, (before, after) in enumerate(
-        zip(plain.rivals.tolist(), kept.rivals.tolist(), strict=True)
+        zip(plain.ambiguous.tolist(), kept.ambiguous.tolist(), strict=True)
     ):
         free = {d for d in before if d != c and not at_once(held[c], held[d])}
         assert set(after) - {c} == free
         refused += len(set(before) - {c}) - len(free)
-    assert refused and (kept.rivals != torch.arange(len(held))[:, None]).any()
+    assert refused and (kept.ambiguous != torch.arange(len(held))[:, None]).any()
 
 
-def test_no_pairs_no_rivals():
+def test_no_pairs_no_ambiguous_clusters():
     labels = torch.tensor([0, 1, -1, 2])
-    assert rival_clusters(None, labels, 3).tolist() == [[0], [1], [2]]
-    assert rival_clusters(None, torch.tensor([-1]), 0).shape == (0, 1)
+    assert ambiguous_clusters(None, labels, 3).tolist() == [[0], [1], [2]]
+    assert ambiguous_clusters(None, torch.tensor([-1]), 0).shape == (0, 1)
 
 
-def test_what_rivals_say_of_tracks():
+def test_what_ambiguous_say_of_tracks():
     pairs = {(0, 0), (1, 1), (2, 2), (3, 3), (4, 4), (0, 3), (3, 0)}  # parts 0 and 3 are linked
     near = graph_of(np.array([[0.0 if (i, j) in pairs else 1 for j in range(5)] for i in range(5)]))
-    track, labels = torch.tensor([0, 0, 1, 2, 3]), torch.tensor([0, 1, 1, 2, -1])
-    found = shared_targets(torch.eye(5), labels, track, lone=True, near=near)
-    assert found.rivals.tolist() == [[2], [1], [0], [3]]  # cluster 3: the lone track's
+    tracklet, labels = torch.tensor([0, 0, 1, 2, 3]), torch.tensor([0, 1, 1, 2, -1])
+    found = shared_targets(torch.eye(5), labels, tracklet, singletons=True, near=near)
+    assert found.ambiguous.tolist() == [[2], [1], [0], [3]]  # cluster 3: the lone tracklet's
     assert found.cluster.tolist() == [[0, 1], [1, 1], [2, 2], [3, 3]]
     assert found.share.tolist() == [[0.5, 0.5], [1, 0], [1, 0], [1, 0]]
-    assert found.doubted.tolist() == [True, False, True, False]
-    assert found.silent(torch.tensor([0, 2])).tolist() == [[2, 1], [0, 0]]
+    assert found.is_ambiguous.tolist() == [True, False, True, False]
+    assert found.excluded_negatives(torch.tensor([0, 2])).tolist() == [[2, 1], [0, 0]]
     assert found.fewest() == 3  # clusters 0 and 2 may be one person
 
 
 def test_nothing_clustered_and_nothing_lone():
-    found = shared_targets(torch.eye(3), torch.full((3,), -1), torch.tensor([0, 0, 1]), lone=False)
+    found = shared_targets(
+        torch.eye(3), torch.full((3,), -1), torch.tensor([0, 0, 1]), singletons=False
+    )
     assert not found.known.any()
     assert found.prototypes.shape == (0, 3)
-    assert not found.doubted.any() and found.fewest() == 0
+    assert not found.is_ambiguous.any() and found.fewest() == 0

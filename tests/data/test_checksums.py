@@ -137,12 +137,12 @@ def test_counts_are_checked_in_manifests_without_checksums(base: Path, split: st
 def test_sets_without_checksums_load_and_say_so(base: Path, capsys) -> None:
     from simmc.cli import console
 
-    console.data_summary(load(root_of(base)))
+    console.Console().data(load(root_of(base)))
     assert "cannot be checked" not in capsys.readouterr().out
     without_checksums(base)
     data = load(root_of(base))
     assert data.checksum and not data.checked
-    console.data_summary(data)
+    console.Console().data(data)
     assert "cannot be checked: manifest.json" in capsys.readouterr().out
 
 
@@ -159,7 +159,7 @@ def test_recordings_that_are_not_there(base: Path, number: int, listed: bool) ->
     if not listed and 0 <= number < 2**31:
         assert store.read_split(root, SPEC, 6, "gallery").recording is not None
         return
-    with pytest.raises(UserError, match=rf"recording_Mine_6.npy: names recording {number}"):
+    with pytest.raises(UserError, match=rf"recording_Mine_6.npy: refers to recording {number}"):
         store.read_split(root, SPEC, 6, "gallery")
 
 

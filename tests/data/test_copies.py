@@ -77,7 +77,7 @@ def test_preprocessing_and_loading_name_copies(
     )
     copied = int((data.probe.identity == 0).sum())
     assert copied and data.copies == {"train": copied, "gallery": copied}
-    console.data_summary(data)
+    console.Console().data(data)
     assert f"{copied} in train, {copied} in gallery" in capsys.readouterr().out
 
 

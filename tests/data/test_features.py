@@ -8,8 +8,7 @@ import pytest
 
 from simmc.data import preprocess, specs, store
 from simmc.data.experiment.load import Request, load_experiment, load_stored
-from simmc.data.features import FeatureFiles
-from simmc.data.foreign import closer_neighbours, read_foreign
+from simmc.data.features import FeatureFiles, closer_neighbours, read_imported
 from simmc.data.specs import splits_of
 from simmc.data.store import StoredSplit
 from simmc.errors import UserError
@@ -208,7 +207,7 @@ def elsewhere(home: Path, stored: StoredSplit, features: np.ndarray, labels=None
 
 
 def read_probe(home: Path, stored: StoredSplit, files: FeatureFiles) -> np.ndarray:
-    return read_foreign(home, files, "probe", stored)
+    return read_imported(home, files, "probe", stored)
 
 
 def test_features_made_elsewhere_are_read_in_either_shape(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simmc.data import windows
-from simmc.data.plausible import LIMIT_METRES
+from simmc.data.coordinates import LIMIT_METRES
 from simmc.data.raw import kgbd
 from simmc.data.specs import KINECT_LENGTHS
 from simmc.errors import UserError
@@ -86,11 +86,11 @@ def _edit(line: int, old: str, new: str) -> str:
         ("\n\n", "the file is empty"),
         (GOOD[: GOOD.rindex("Foot-Left")], "ends inside a frame .39 lines"),
         (GOOD[:-40], r"line 40: [23] fields|line 40: joint|line 40: ''|ends inside a frame"),
-        (_edit(25, "Elbow-Right", "Elbow-Left"), "line 25: joint 'Elbow-Left' where 'Elbow-Right'"),
+        (_edit(25, "Elbow-Right", "Elbow-Left"), "line 25: joint 'Elbow-Left', expected 'Elbow-Right'"),
         (_edit(3, ";", ","), "line 3: 3 fields"),
         (_edit(3, ";", ";1.0;"), "line 3: 5 fields"),
         (_edit(21, "Head;", "Head;inf"), "line 21: 'inf.*' is no finite number"),
-        ("\n".join(GOOD.splitlines()[1:]) + "\n", "line 1: joint 'Shoulder-Center' where 'Head'"),
+        ("\n".join(GOOD.splitlines()[1:]) + "\n", "line 1: joint 'Shoulder-Center', expected 'Head'"),
         (b"\xff\xfe\x00\x01" * 50, "line 1"),
         ("<html>404</html>\n", "line 1: 1 fields"),
     ],
@@ -176,13 +176,13 @@ def test_a_person_s_number_that_does_not_fit(tmp_path: Path, folder: str) -> Non
         kgbd.read(tmp_path / "KGBD")
 
 
-@pytest.mark.parametrize("twin", ["Person001/01.txt", "Person1/1.txt"])
-def test_two_files_of_one_walk(tmp_path: Path, twin: str) -> None:
+@pytest.mark.parametrize("copy", ["Person001/01.txt", "Person1/1.txt"])
+def test_two_files_of_one_walk(tmp_path: Path, copy: str) -> None:
     make.kgbd_raw(tmp_path, {1: 3})
-    path = tmp_path / "KGBD" / kgbd.FOLDER / twin
+    path = tmp_path / "KGBD" / kgbd.FOLDER / copy
     path.parent.mkdir(exist_ok=True)
     path.write_text(GOOD)
-    with pytest.raises(UserError, match="is the same walk"):
+    with pytest.raises(UserError, match="the same number as"):
         kgbd.read(tmp_path / "KGBD")
 
 

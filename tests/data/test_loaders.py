@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,29 +52,18 @@ def other_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def read_by_name(patch: pytest.MonkeyPatch, made: dict[str, list[Recording]]) -> None:
-    """Lets the preprocessor read these recordings instead of files."""
-
-    class Reader:
-        def __init__(self, recordings: list[Recording]) -> None:
-            self.recordings = recordings
-
-        def read(self, root: Path, options: object, progress: object) -> list[Recording]:
-            return self.recordings
-
-    def find(module: str) -> Reader:
-        return Reader(made[module.rpartition(".")[2].upper()])
-
-    patch.setattr(preprocess, "import_module", find)
+    """Let the preprocessor read these recordings instead of files."""
+    for name, recordings in made.items():
+        patch.setitem(preprocess.READERS, name, lambda *_, found=recordings: found)
 
 
 def _load(
-    data_root: Path, dataset: str = "KGBD", probe: str = "probe", **more: object
+    data_root: Path, dataset: str = "KGBD", probe: str = "probe", seed: int = 5, **more: Any
 ) -> Experiment:
-    settings = {"part_batches": "keep", "rng": _rng(), "batch_size": 16, **more}
+    settings = {"part_batches": "keep", "batch_size": 16, **more}
     length = 40 if dataset == "CASIA_B" else 6
-    return load_experiment(
-        Request(data_root, dataset, length, probe, **settings),
-    )  # type: ignore[arg-type]
+    request = Request(data_root, dataset, length, probe, **settings)
+    return load_experiment(request, np.random.default_rng(seed))
 
 
 def _raw_windows(root: Path, split: str) -> np.ndarray:
@@ -151,7 +141,7 @@ def test_recordings_lead_back_to_the_files(kgbd_root: Path) -> None:
 
 def test_seed_alone_decides_the_order(kgbd_root: Path) -> None:
     first, again = _load(kgbd_root), _load(kgbd_root)
-    other = _load(kgbd_root, rng=np.random.default_rng(6))
+    other = _load(kgbd_root, seed=6)
     assert (first.train.windows == again.train.windows).all()
     assert (first.train.windows != other.train.windows).any()
     once = _load(kgbd_root, double_load="off")
@@ -174,11 +164,7 @@ def test_less_than_one_batch_names_the_flags(kgbd_root: Path) -> None:
         _load(kgbd_root, part_batches="drop", batch_size=256)
 
 
-@given(
-    st.lists(st.integers(0, 4), min_size=1, max_size=60),
-    st.integers(5, 40),
-    st.integers(0, 3),
-)
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.integers(5, 40), st.integers(0, 3))
 def test_class_sampling_is_the_released_rule(labels: list[int], batch: int, seed: int) -> None:
     if len(labels) < batch:
         with pytest.raises(UserError, match="--class_sampling off"):
@@ -299,7 +285,7 @@ def test_values_that_are_no_positions_name_the_folder(tmp_path: Path, value: flo
     plane = np.load(path)
     plane[3, 4] = value
     np.save(path, plane)
-    with pytest.raises(UserError, match=r"gallery, y coordinates: .*place \(0, 3, 4\)"):
+    with pytest.raises(UserError, match=r"gallery, y coordinates: .*index \(0, 3, 4\)"):
         _load(tmp_path)
 
 

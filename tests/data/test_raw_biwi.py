@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
-from simmc.data.raw import biwi, kgbd, write
+from simmc.data.raw import biwi, write
 from simmc.data.recordings import ReadOptions, Recording
-from simmc.data.skeletons import KGBD_FILE, KINECT_V1, permutation
 from simmc.errors import UserError
-from tests.data.test_raw_ias import FAULTS, frame, put
+from tests.data.test_raw_ias import frame, put
 
 
 def sets(root, persons=("002", "010", "007")):
@@ -38,18 +37,6 @@ def test_only_the_first_body_counts(tmp_path):
     assert (found.counts["more_bodies"], found.counts["lost_frames"]) == (3, 1)
 
 
-@pytest.mark.parametrize(
-    "content, message",
-    [fault for name, fault in FAULTS.items() if name != "one line more"],
-    ids=[name for name in FAULTS if name != "one line more"],
-)
-def test_faults_name_the_file(tmp_path, content, message):
-    path = put(sets(tmp_path), "Testing/Still/007/000001-a_skel.txt", content)
-    with pytest.raises(UserError) as error:
-        biwi.read(tmp_path)
-    assert str(path) in str(error.value) and message in str(error.value)
-
-
 def test_a_folder_that_is_no_number(tmp_path):
     put(sets(tmp_path), "Training/ann/0_skel.txt", frame(0))
     with pytest.raises(UserError, match=r"Training/ann.*rename"):
@@ -72,12 +59,6 @@ def test_frames_beside_a_folder(tmp_path):
         biwi.read(tmp_path)
 
 
-def test_a_missing_set(tmp_path):
-    (sets(tmp_path) / "Testing" / "Still").rename(tmp_path / "gone")
-    with pytest.raises(UserError, match="Testing/Still: the folder is missing"):
-        biwi.read(tmp_path)
-
-
 def test_round_trip(tmp_path):
     rng = np.random.default_rng(2)
     made = [
@@ -89,15 +70,3 @@ def test_round_trip(tmp_path):
     for before, after in zip(made, biwi.read(tmp_path), strict=True):
         assert (after.name, after.identity) == (before.name, before.identity)
         assert after.frames.tobytes() == before.frames.tobytes()
-
-
-@pytest.mark.realdata
-def test_real_skeletons_in_this_format(tmp_path, kgbd_slice):
-    walks = kgbd.read(kgbd_slice / "KGBD")[:3]
-    order = permutation(KGBD_FILE, KINECT_V1)
-    made = [
-        Recording(f"{part}/001", 1, walk.frames[:60][:, order], role)
-        for walk, (role, part) in zip(walks, biwi.SETS.items(), strict=True)
-    ]
-    write.write_biwi(tmp_path, made)
-    assert [r.frames.tobytes() for r in biwi.read(tmp_path)] == [r.frames.tobytes() for r in made]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from simmc import files
 from simmc.data import specs, store
 from simmc.errors import UserError
 from tests.data.make import kgbd_file, kgbd_set
@@ -137,7 +138,7 @@ def test_no_manifest_is_fine(tmp_path: Path) -> None:
 def test_staged_folder_swaps_in_the_new_and_drops_the_old(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "set"
     for text in ("first", "second"):
-        with store.staged_folder(target) as stage:
+        with files.staged_folder(target) as stage:
             (stage / "file").write_text(text)
     assert (target / "file").read_text() == "second"
     assert [p.name for p in target.parent.iterdir()] == ["set"]
@@ -145,9 +146,9 @@ def test_staged_folder_swaps_in_the_new_and_drops_the_old(tmp_path: Path) -> Non
 
 def test_staged_folder_keeps_the_old_on_failure(tmp_path: Path) -> None:
     target = tmp_path / "set"
-    with store.staged_folder(target) as stage:
+    with files.staged_folder(target) as stage:
         (stage / "file").write_text("good")
-    with pytest.raises(KeyboardInterrupt), store.staged_folder(target) as stage:
+    with pytest.raises(KeyboardInterrupt), files.staged_folder(target) as stage:
         (stage / "file").write_text("half")
         raise KeyboardInterrupt
     assert (target / "file").read_text() == "good"
@@ -156,11 +157,11 @@ def test_staged_folder_keeps_the_old_on_failure(tmp_path: Path) -> None:
 
 def test_killed_writer_leaves_the_previous_set(tmp_path: Path) -> None:
     target = tmp_path / "set"
-    with store.staged_folder(target) as stage:
+    with files.staged_folder(target) as stage:
         (stage / "file").write_text("good")
     script = (
-        "import os, sys; from pathlib import Path; from simmc.data import store\n"
-        "with store.staged_folder(Path(sys.argv[1])) as stage:\n"
+        "import os, sys; from pathlib import Path; from simmc import files\n"
+        "with files.staged_folder(Path(sys.argv[1])) as stage:\n"
         "    (stage / 'file').write_text('half'); os._exit(9)\n"
     )
     killed = subprocess.run([sys.executable, "-c", script, str(target)], check=False)
@@ -168,7 +169,7 @@ def test_killed_writer_leaves_the_previous_set(tmp_path: Path) -> None:
     assert (target / "file").read_text() == "good"
     (part,) = tmp_path.glob(".set.*.part")
     os.utime(part, (0, 0))
-    with store.staged_folder(target):
+    with files.staged_folder(target):
         pass
     assert [p.name for p in tmp_path.iterdir()] == ["set"]
 
@@ -177,12 +178,12 @@ def test_kill_between_the_renames_is_mended(tmp_path: Path) -> None:
     old = tmp_path / ".set.0123.old"
     old.mkdir()
     (old / "file").write_text("good")
-    with pytest.raises(ValueError, match="stop"), store.staged_folder(tmp_path / "set"):
+    with pytest.raises(ValueError, match="stop"), files.staged_folder(tmp_path / "set"):
         raise ValueError("stop")
     assert (tmp_path / "set" / "file").read_text() == "good"
 
 
 def test_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="set"), store.staged_folder(tmp_path / "file" / "set"):
+    with pytest.raises(UserError, match="set"), files.staged_folder(tmp_path / "file" / "set"):
         pass

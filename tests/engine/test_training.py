@@ -12,7 +12,7 @@ from simmc.errors import UserError
 from simmc.methods.supervised import PROTOCOLS, Supervised, SupervisedSettings
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
-from simmc.runs.seeds import generators
+from simmc.runs.runtime import generators
 from tests.methods import make
 
 SCORES = [0.9, 0.3, 0.2, 0.5, 0.4]  # of the epochs 0 to 4

@@ -12,8 +12,7 @@ import numpy as np
 from simmc.data import specs, store
 from simmc.data.experiment.load import Request, load_experiment
 from simmc.data.experiment.split_selection import Features
-from simmc.data.features import FeatureFiles
-from simmc.data.foreign import read_foreign
+from simmc.data.features import FeatureFiles, read_imported
 from simmc.data.preprocess import preprocess
 from simmc.data.raw import write
 from simmc.data.skeletons import Skeleton
@@ -124,5 +123,5 @@ def take_features(root: Path) -> None:
     files = FeatureFiles(root, specs.get("KGBD"), 6, "AGE")
     for split in specs.splits_of(files.spec, "probe"):
         stored = store.read_split(root, files.spec, 6, split)
-        found = read_foreign(root, files, split, stored)
+        found = read_imported(root, files, split, stored)
         assert np.isfinite(found).all(), "features that are not finite"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from simmc.benchmarks import record
+
 from tests.data import make
 from tests.fuzz.data_files import (
     Build,

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 import torch
-
 from simmc.benchmarks import plots as benchmark_plots
 from simmc.benchmarks import record, tables
 from simmc.benchmarks.summary import summarise
+
 from simmc.cli import console
 from simmc.engine.pseudo_labels import load_weights
 from simmc.engine.stored_run import as_stored

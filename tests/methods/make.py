@@ -17,8 +17,7 @@ from simmc.methods.simmc import SimMC, SimMCSettings
 from simmc.models.optimizer import FlatAdam
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
-from simmc.runs.runtime import Runtime
-from simmc.runs.seeds import generators
+from simmc.runs.runtime import Runtime, generators
 
 CPU = Runtime(torch.device("cpu"), 1)
 LENGTH, JOINTS = 6, 5

@@ -17,7 +17,7 @@ from simmc.methods.mgscr import MGSCRSettings
 from simmc.methods.smsge import SMSGESettings
 from simmc.models.smsge import coarser
 from simmc.models.subsequences import misplaced_subsequences
-from simmc.runs.seeds import generators
+from simmc.runs.runtime import generators
 from tests.methods import make
 from tests.reference import graphs as literal
 

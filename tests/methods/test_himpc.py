@@ -17,7 +17,7 @@ from simmc.methods import himpc as method
 from simmc.methods.himpc import HiMPCSettings
 from simmc.models.optimizer import FlatAdam
 from simmc.runs.directory import RunDirectory
-from simmc.runs.seeds import generators
+from simmc.runs.runtime import generators
 from simmc.scoring.match import MatchRule
 from tests.methods import make
 from tests.methods.make import CPU

@@ -12,7 +12,7 @@ from simmc.errors import UserError
 from simmc.methods import recognition
 from simmc.methods.recognition import CLASSIFIED, MATCHED, Recognition, RecognitionSettings
 from simmc.models.optimizer import FlatAdam
-from simmc.runs.seeds import generators
+from simmc.runs.runtime import generators
 from tests.methods import make
 from tests.methods.dummy_source import DummySource
 

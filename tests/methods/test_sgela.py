@@ -12,7 +12,7 @@ from simmc.methods import sgela as method
 from simmc.methods.sgela import AgeSettings, SgelaSettings
 from simmc.models.optimizer import FlatAdam
 from simmc.models.sgela import coordinates
-from simmc.runs.seeds import generators
+from simmc.runs.runtime import generators
 from tests.methods import make
 from tests.reference import sgela as literal
 

@@ -16,7 +16,7 @@ from simmc.methods.descriptors import pose_gait
 from simmc.methods.supervised import SupervisedSettings
 from simmc.models.optimizer import FlatAdam
 from simmc.runs.directory import RunDirectory
-from simmc.runs.seeds import generators
+from simmc.runs.runtime import generators
 from simmc.scoring.match import MatchRule, match_features
 from tests.methods import make
 from tests.methods.make import CPU

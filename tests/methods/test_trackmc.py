@@ -12,7 +12,7 @@ from simmc.errors import UserError
 from simmc.losses import shared_prototype_contrast
 from simmc.methods.trackmc import TrackMC, TrackMCSettings, encode, retrieve
 from simmc.models.optimizer import FlatAdam
-from simmc.runs.seeds import generators
+from simmc.runs.runtime import generators
 from simmc.scoring.match import MatchRule
 from tests.methods import make
 from tests.methods.make import CPU
@@ -89,8 +89,8 @@ def test_an_epoch_is_the_steps_written_out(recordings):
     for epoch in range(2):
         made.run_epoch()
         targets = twin.share(twin.network(x).detach())
-        track = twin.track
-        kept = np.array([i for i in range(len(x)) if targets.share[track[i]].sum() > 0])
+        tracklet = twin.tracklet
+        kept = np.array([i for i in range(len(x)) if targets.share[tracklet[i]].sum() > 0])
         kept = kept[twin.seeds.masks.permutation(len(kept))]
         dropped = twin.seeds.masks.random((len(x), 1, x.shape[1])).argsort(2)[:, 0] < 1
         steps = range(0, len(kept), 16)
@@ -104,12 +104,12 @@ def test_an_epoch_is_the_steps_written_out(recordings):
             weights = torch.from_numpy(~dropped[rows] / (x.shape[1] - 1.0)).float().double()
             loss = shared_prototype_contrast(
                 twin.network(x[rows], weights),
-                targets.cluster[track[rows]],
-                targets.share[track[rows]].double(),
+                targets.cluster[tracklet[rows]],
+                targets.share[tracklet[rows]].double(),
                 targets.prototypes,
                 s.t,
                 torch.stack(
-                    [targets.rivals[targets.cluster[track[row]]].flatten() for row in rows]
+                    [targets.ambiguous[targets.cluster[tracklet[row]]].flatten() for row in rows]
                 ),
             )
             optimizer.lr = rate
@@ -126,24 +126,24 @@ def test_clusters_that_may_be_one_person_do_not_repel():
     for made in (kept, off):
         made.find_clusters()
     rows = torch.arange(len(kept.windows))
-    track = torch.from_numpy(kept.track)
-    assert kept.targets.doubted.any() and not off.targets.doubted.any()
+    tracklet = torch.from_numpy(kept.tracklet)
+    assert kept.targets.is_ambiguous.any() and not off.targets.is_ambiguous.any()
     assert torch.equal(kept.targets.prototypes, off.targets.prototypes)
     assert torch.equal(kept.targets.share, off.targets.share)
     features = encode(kept.network, kept.windows)
 
     def loss(made):
-        t, own = made.targets, track[rows]
+        t, own = made.targets, tracklet[rows]
         return shared_prototype_contrast(
-            features, t.cluster[own], t.share[own], t.prototypes, 0.1, t.silent(own)
+            features, t.cluster[own], t.share[own], t.prototypes, 0.1, t.excluded_negatives(own)
         )
 
-    t, own = off.targets, track
+    t, own = off.targets, tracklet
     plain = shared_prototype_contrast(features, t.cluster[own], t.share[own], t.prototypes, 0.1)
     assert loss(off) == plain > loss(kept)
-    record = kept.track_record()
+    record = kept.cluster_record()
     assert record["people_at_least"] == kept.targets.fewest() < record["people"]
-    assert record["unsure"] >= int(kept.targets.doubted.sum())
+    assert record["unsure"] >= int(kept.targets.is_ambiguous.sum())
 
 
 def walked_together(data):
@@ -167,7 +167,7 @@ def test_people_seen_at_once_share_no_cluster_and_repel(recordings):
     data = replace(data, train=replace(data.train, windows=windows))
     tier = {"recordings": recordings, "part_size": 1, "protocols": ("label_free",)}
     made, free = training(walked_together(data), **tier), training(data, **tier)
-    assert len(made.apart) == 12 and free.apart is None
+    assert len(made.cannot_link) == 12 and free.cannot_link is None
     at_once = [(t, t + 3) for t in range(24) if t % 6 < 3]
 
     def held(targets, t):
@@ -178,21 +178,21 @@ def test_people_seen_at_once_share_no_cluster_and_repel(recordings):
         }
 
     def met(targets):
-        """Pairs of tracks seen at once in one cluster, and in clusters that do not repel."""
-        together = rivals = 0
+        """Pairs of tracklets seen at once in one cluster, and in clusters that do not repel."""
+        together = ambiguous = 0
         for a, b in at_once:
             one, other = held(targets, a), held(targets, b)
             together += bool(one & other)
-            beside = {r for c in one for r in targets.rivals[c].tolist() if r not in one}
-            rivals += bool(beside & other)
-        return together, rivals
+            beside = {r for c in one for r in targets.ambiguous[c].tolist() if r not in one}
+            ambiguous += bool(beside & other)
+        return together, ambiguous
 
     for training_ in (made, free):
         training_.targets = training_.share(encode(training_.network, training_.windows))
     assert met(made.targets) == (0, 0)
     assert met(free.targets)[0] > 0
-    assert made.track_record()["seen_at_once"] == 12
-    assert "seen_at_once" not in free.track_record()
+    assert made.cluster_record()["seen_at_once"] == 12
+    assert "seen_at_once" not in free.cluster_record()
 
 
 def test_times_that_say_nothing_change_nothing():
@@ -204,7 +204,7 @@ def test_times_that_say_nothing_change_nothing():
     assert alike(plain, make.run_all(training(apart, epochs=2)))
     unknown = replace(data, train=replace(data.train, times=np.full_like(times, np.nan)))
     assert alike(plain, make.run_all(training(unknown, epochs=2)))
-    assert training(data, recordings="off").apart is None
+    assert training(data, recordings="off").cannot_link is None
 
 
 def test_doubt_begins_where_joining_ends():

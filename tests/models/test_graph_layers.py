@@ -75,7 +75,7 @@ def test_compiled_structural_relations(skeleton, frames):
         positions = draw(len(adjacency), 3, frames, dtype=torch.float32)
         found = layer(positions)
         exact = [w.detach().double().requires_grad_() for w in weights_of(layer)]
-        wanted = structural_relations(positions.double(), layer.mask, *exact)
+        wanted = structural_relations(positions.double(), layer.edges, *exact)
         torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=2e-5)
         mine, theirs = gradients(found, weights_of(layer)), gradients(wanted, exact)
         for one, other in zip(mine, theirs, strict=True):

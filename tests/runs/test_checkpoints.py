@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from simmc.errors import UserError
-from simmc.runs import checkpoints, seeds
+from simmc.runs import checkpoints, runtime
 
 STATE = {
     "epoch": 3,
@@ -61,7 +61,7 @@ def test_training_continues_to_the_same_bits(tmp_path):
     """Weights, Adam and both kinds of random state come back exactly."""
 
     def start():
-        streams = seeds.generators(5)
+        streams = runtime.generators(5)
         layer = torch.nn.Linear(4, 2)
         with torch.no_grad():
             layer.weight.copy_(torch.randn(2, 4, generator=streams.weights))

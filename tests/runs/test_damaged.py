@@ -10,7 +10,7 @@ import torch
 
 from simmc.errors import UserError
 from simmc.reports import confusion, plots, results
-from simmc.runs import checkpoints, seeds
+from simmc.runs import checkpoints, runtime
 from simmc.runs.directory import RunDirectory
 from simmc.runs.outcomes import ProbeOutcomes
 
@@ -250,9 +250,9 @@ def test_weights_that_are_none(state, tmp_path):
     ids=lambda value: str(value)[:20],
 )
 def test_random_streams_that_cannot_be_continued(key, value):
-    state = seeds.generators(0).state() | {key: value}
+    state = runtime.generators(0).state() | {key: value}
     with pytest.raises(UserError, match="random state"):
-        seeds.generators(1).restore(state)
+        runtime.generators(1).restore(state)
 
 
 @pytest.mark.parametrize(

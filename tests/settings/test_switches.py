@@ -3,19 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from simmc.methods.himpc import HiMPCSettings
-from simmc.methods.mgscr import MGSCRSettings
-from simmc.methods.recognition import RecognitionSettings
-from simmc.methods.sgela import AgeSettings, SgelaSettings
-from simmc.methods.simmc import SimMCSettings
-from simmc.methods.simmc_uf import FinetuneSettings
-from simmc.methods.smsge import SMSGESettings
-from simmc.methods.supervised import SupervisedSettings
-from simmc.settings import options_of
+from simmc.cli.descriptors import DescriptorSettings
+from simmc.cli.preprocess import PreprocessSettings
+from simmc.methods.registry import METHODS
+from simmc.settings import options_of, resolve
 from simmc.settings import switches as fidelity
 
-PAGE = (Path(__file__).parents[1] / "docs" / "fidelity.md").read_text(encoding="utf-8")
-RESULTS = (Path(__file__).parents[1] / "docs" / "results.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "fidelity.md").read_text(encoding="utf-8")
+RESULTS = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
 ROWS = {
     cells[1].strip(): [cell.strip() for cell in cells[2:-1]]
     for cells in (line.split("|") for line in PAGE.splitlines())
@@ -122,19 +117,24 @@ def test_levels():
     assert fidelity.values("simmc", "released")["kgbd_order"] == "raw"
     assert fidelity.values("himpc", "released")["kgbd_order"] == "mirrored"
     assert fidelity.values("himpc", "exact")["kgbd_order"] == "mapped"
-    assert "ias_cut" not in fidelity.values("simmc", "exact")
     assert fidelity.values("preprocess", "exact")["ias_cut"] == "symmetric"
     with pytest.raises(ValueError, match="faithful"):
         fidelity.values("simmc", "faithful")
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        *(SimMCSettings, FinetuneSettings, HiMPCSettings, SupervisedSettings, RecognitionSettings),
-        *(AgeSettings, SgelaSettings, MGSCRSettings, SMSGESettings),
-    ],
-)
-def test_the_settings_have_every_switch_of_their_command(settings):
-    declared = {entry.name: entry.default for entry in options_of(settings) if entry.is_switch}
-    assert declared == fidelity.values(settings.COMMAND, "released")
+TABLES = [method.settings for method in METHODS.values()]
+TABLES += [DescriptorSettings, PreprocessSettings]
+
+
+def test_every_switch_has_a_command():
+    declared = {entry.name for s in TABLES for entry in options_of(s) if entry.is_switch}
+    assert declared == set(fidelity.SWITCHES)
+
+
+@pytest.mark.parametrize("settings", TABLES, ids=lambda s: s.COMMAND)
+def test_switches_have_the_values_of_the_level(settings):
+    declared = [entry.name for entry in options_of(settings) if entry.is_switch]
+    for level in ("released", "exact"):
+        found = resolve(settings, ["--fidelity", level], preset_dir=Path("nowhere"))
+        values, wanted = found.settings.flat(), fidelity.values(settings.COMMAND, level)
+        assert [values[name] for name in declared] == [wanted[name] for name in declared]

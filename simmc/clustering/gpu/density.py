@@ -10,8 +10,8 @@ from simmc.clustering.gpu.jaccard import JaccardGraph
 def dbscan(graph: JaccardGraph, min_samples: int) -> torch.Tensor:
     """The labels of `simmc.clustering.dbscan`, with the graph's tensors.
 
-    Only minima of whole numbers meet in one place, so no order of work can show. Read on the
-    host: the number of links, and once a round whether a parent has changed.
+    Only minima of integers meet in one place, so the order of work has no influence. Read on
+    the host: the number of links, and once a round whether a parent has changed.
 
     Args:
         graph: all pairs within eps, each row listing itself.
@@ -23,13 +23,13 @@ def dbscan(graph: JaccardGraph, min_samples: int) -> torch.Tensor:
     if min_samples < 1:
         raise ValueError(f"min_samples must be at least 1, not {min_samples}")
     n, device = len(graph.start) - 1, graph.start.device
-    everyone = torch.arange(n, device=device)
+    every = torch.arange(n, device=device)
     degree = graph.start.diff()
     core = _rows_within_eps(graph) >= min_samples
-    row = torch.repeat_interleave(everyone, degree, output_size=len(graph.column))
+    row = torch.repeat_interleave(every, degree, output_size=len(graph.column))
     links = (core[row] & core[graph.column]).nonzero()[:, 0]
     first = _first_of_component(n, row[links], graph.column[links])
-    number = (core & (first == everyone)).cumsum(0) - 1  # by first core point
+    number = (core & (first == every)).cumsum(0) - 1  # by first core point
     labels = torch.where(core, number[first], OUTLIER)
     links = (~core[row] & core[graph.column]).nonzero()[:, 0]
     nearest = torch.full_like(labels, n)

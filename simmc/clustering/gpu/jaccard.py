@@ -1,6 +1,6 @@
 """k-reciprocal Jaccard distances on a device, exact and sparse.
 
-The same numbers as `simmc.clustering.jaccard`, whose functions say what they mean. Sums of single
+The same numbers as `simmc.clustering.jaccard`, where they are documented. Sums of single
 precision run in its order: terms are sorted by the pair that they belong to, by a sort that keeps
 the order of equal keys, and added position by position for all pairs at once.
 
@@ -135,16 +135,18 @@ def graph_from_neighbors(
 
 def _twins(neighbors: torch.Tensor, k2: int) -> tuple[torch.Tensor, torch.Tensor] | None:
     """`simmc.clustering.locality.twins`, as int64 tensors."""
-    everyone = torch.arange(len(neighbors), device=neighbors.device)
+    every = torch.arange(len(neighbors), device=neighbors.device)
     if k2 == 1 or len(neighbors) == 0:
         return None
-    moved = neighbors[:, 0] != everyone
-    asked = moved.scatter(0, neighbors[moved, 0], True).nonzero()[:, 0]
-    if len(asked) == 0:
+    moved = neighbors[:, 0] != every
+    checked = moved.scatter(0, neighbors[moved, 0], True).nonzero()[:, 0]
+    if len(checked) == 0:
         return None
-    kind = torch.unique(neighbors[asked, :k2], dim=0, return_inverse=True)[1]
-    first_of_kind = torch.full_like(asked, len(neighbors)).scatter_reduce(0, kind, asked, "amin")
-    first = everyone.scatter(0, asked, first_of_kind[kind])
+    kind = torch.unique(neighbors[checked, :k2], dim=0, return_inverse=True)[1]
+    first_of_kind = torch.full_like(checked, len(neighbors)).scatter_reduce(
+        0, kind, checked, "amin"
+    )
+    first = every.scatter(0, checked, first_of_kind[kind])
     kept = first.unique()
     return None if len(kept) == len(first) else (kept, torch.searchsorted(kept, first))
 
@@ -163,7 +165,7 @@ def neighbor_weights(rows: torch.Tensor, neighbors: torch.Tensor) -> SparseRows:
     n, k1 = neighbors.shape
     half = min(int(np.around(k1 / 2)) + 1, k1)
     mutual, around = _reciprocal(neighbors, k1), _reciprocal(neighbors, half)
-    around = torch.cat([around, around.new_full((1, half), n)])  # the list of no one
+    around = torch.cat([around, around.new_full((1, half), n)])  # an empty list
     counts, columns, values = [], [], []
     for a, b in blocks(n, k1 * half * (k1 + 100), rows.device):
         members = _members(mutual[a:b], around)
@@ -200,7 +202,7 @@ def _members(core: torch.Tensor, around: torch.Tensor) -> torch.Tensor:
     """R* of some rows: each member once, its places ascending, N elsewhere.
 
     Args:
-        core: (n, k1) int64, R(i, k1) with N for no one.
+        core: (n, k1) int64, R(i, k1) with N for none.
         around: (N + 1, half) int64, R(q, k1 / 2) likewise.
     """
     n = len(around) - 1
@@ -252,7 +254,7 @@ def expand_weights(weights: SparseRows, neighbors: torch.Tensor, k2: int) -> Spa
 def radius_graph(weights: SparseRows, eps: float) -> JaccardGraph:
     """Pairs with d_ij = 1 - s_ij / (2 - s_ij) <= eps, where s_ij = sum_k min(V_ik, V_jk).
 
-    Most pairs that overlap at all overlap too little. They are sorted out by fixed-point sums,
+    Most pairs that overlap at all overlap too little. They are excluded by fixed-point sums,
     which are fast and depend on no order; what remains is summed over ascending k in float32.
 
     Args:

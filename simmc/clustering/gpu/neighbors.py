@@ -3,7 +3,7 @@
 The definition is that of `simmc.clustering.neighbors`: float64 sums of squared differences, ties
 to the smaller index. Single-precision products of tiles propose candidates, whose distances are
 then computed by the definition. A bound on the products' rounding proves that no row was missed;
-rows without that proof are searched again for everyone whom the bound cannot rule out.
+rows without that proof are searched again among all rows that the bound cannot rule out.
 
 Only these numbers are read on the host: whether the features are finite, how many rows are
 unproven, and for those how many pairs a tile leaves.
@@ -75,9 +75,9 @@ def k_nearest(features: torch.Tensor, k: int) -> Neighbors:
         raise ValueError(f"k must be at least 1, not {k}")
     n = len(rows)
     k = min(k, n)
-    everyone = torch.arange(n, device=rows.device)
+    every = torch.arange(n, device=rows.device)
     if k + SPARE >= n:
-        return Neighbors(*_rank(rows, everyone.expand(n, n), k))
+        return Neighbors(*_rank(rows, every.expand(n, n), k))
     screen = screen_of(rows)
     with full_precision(rows.device):
         candidates, floor = _candidates(screen, k + SPARE)
@@ -178,17 +178,17 @@ def _candidates(screen: Screen, m: int) -> tuple[torch.Tensor, torch.Tensor]:
 def _smallest(tile: torch.Tensor, m: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The m smallest values of each row (all, if there are fewer), and their columns.
 
-    They lie in the m groups of columns whose smallest values are smallest. Asking these first
+    They lie in the m groups of columns whose smallest values are smallest. Selecting these first
     reads the tile once, where a selection among all columns would read it many times.
     """
     n, width = tile.shape
     n_groups = width // GROUP
     grouped = tile.view(n, GROUP, n_groups)  # group g: columns g, g + n_groups, ...
-    asked = min(m, n_groups)
-    groups = grouped.amin(1).topk(asked, largest=False, sorted=False).indices
+    chosen = min(m, n_groups)
+    groups = grouped.amin(1).topk(chosen, largest=False, sorted=False).indices
     members = grouped.gather(2, groups[:, None].expand(-1, GROUP, -1)).flatten(1)
-    values, place = members.topk(min(m, GROUP * asked), largest=False, sorted=False)
-    return values, place // asked * n_groups + groups.gather(1, place % asked)
+    values, place = members.topk(min(m, GROUP * chosen), largest=False, sorted=False)
+    return values, place // chosen * n_groups + groups.gather(1, place % chosen)
 
 
 def _rank(
@@ -198,7 +198,7 @@ def _rank(
 
     Args:
         rows: (N, d) features.
-        candidates: (N, m) int64, ascending; N or more is no one.
+        candidates: (N, m) int64, ascending; N or more: none.
         k: at most m.
 
     Returns:
@@ -229,14 +229,14 @@ def _search_again(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The k nearest of some rows among all whose product does not rule them out.
 
-    Columns are asked in ascending order. A row that has k duplicates of itself is done, since
+    Columns are compared in ascending order. A row that has k duplicates of itself is done, since
     later ones lose the tie: many equal rows do not mean many pairs.
 
     Args:
         rows: (N, d) features.
         screen: the same as multiplied.
         which: (n,) int64, the rows.
-        limit: (n,) float32, see `_limits`; NaN rules no one out.
+        limit: (n,) float32, see `_limits`; NaN rules no row out.
         k: length of the lists.
 
     Returns:
@@ -256,11 +256,11 @@ def _search_again(
         if b - a > 1 and 160 * int(near.sum()) > room(device):
             pending += [((a + b) // 2, b), (a, (a + b) // 2)]
             continue
-        asked, column = near.nonzero(as_tuple=True)
-        distance = torch.empty(len(asked), dtype=torch.float64, device=device)
-        for p, q in blocks(len(asked), 24 * rows.shape[1], device):
-            distance[p:q] = _squared(rows, which[asked[p:q]], column[p:q] + a)
-        owner = torch.cat([asker.repeat_interleave(k), asked])
+        chosen, column = near.nonzero(as_tuple=True)
+        distance = torch.empty(len(chosen), dtype=torch.float64, device=device)
+        for p, q in blocks(len(chosen), 24 * rows.shape[1], device):
+            distance[p:q] = _squared(rows, which[chosen[p:q]], column[p:q] + a)
+        owner = torch.cat([asker.repeat_interleave(k), chosen])
         index = torch.cat([indices.flatten(), column + a])
         distance = torch.cat([squared.flatten(), distance])
         order = index.argsort(stable=True)

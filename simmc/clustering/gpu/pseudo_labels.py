@@ -12,7 +12,7 @@ from simmc.clustering.gpu.jaccard import (
     unit_rows,
 )
 from simmc.clustering.gpu.neighbors import as_rows, k_nearest
-from simmc.clustering.options import ClusterSettings, Timer
+from simmc.clustering.pseudo_labels import ClusterSettings, Timer
 
 
 @torch.no_grad()

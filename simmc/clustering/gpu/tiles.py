@@ -62,7 +62,7 @@ def runs(
     Args:
         key: (t,) int64, below `limit`.
         term: (t,) float32.
-        limit: tells whether short keys will do, which sort faster.
+        limit: decides whether 32-bit keys suffice, which sort faster.
 
     Returns:
         the r distinct keys, ascending; the sorted terms (t,); where each key's run of terms begins

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
+from simmc.data.manifest import RecordingEntry
 from simmc.data.skeletons import Skeleton
 from simmc.errors import UserError
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Windows of one role."""
+    """Windows of the training, probe or gallery set."""
 
     # (N, f, J, 3) float32, metres, relative to the root joint of each frame; or (N, f, d) features
     windows: np.ndarray
-    # (N,) int64, place in the sorted list of identities; or, below 0, the label of a window that
-    # shows nobody in the list (junk, a distractor)
+    # (N,) int64, index into the sorted list of identities; below 0 the label of a window of nobody
+    # in the list (junk, a distractor)
     identity: np.ndarray
-    # (N,) int64, place in `Experiment.recordings`; pieces of a stressed set have numbers of theirs
+    # (N,) int64, index into `Experiment.recordings`; pieces (--stress) have further numbers
     recording: np.ndarray | None
-    # (N, 2) float64 seconds, begin and end of its recording, NaN where unknown; None: all unknown
+    # (N, 2) float64 seconds, begin and end of its recording, NaN if unknown; None: all unknown
     times: np.ndarray | None = None
 
     def __len__(self) -> int:
@@ -32,26 +32,26 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Experiment:
-    """What a method needs of a dataset, and all it may see."""
+    """The data of a method."""
 
     train: Split
     probe: Split
     gallery: Split
     identities: list[int]  # labels of the training identities, sorted; none is below 0
     test_identities: list[int]  # labels behind probe.identity and gallery.identity
-    same_windows: bool  # probe and gallery are the same list: each probe would find itself
+    same_windows: bool  # probe and gallery are the same list: each probe would match itself
     skeleton: Skeleton  # the names by which methods read the joint axis
-    recordings: list[dict[str, Any]]  # the manifest's recordings; empty where there is no manifest
+    recordings: list[RecordingEntry]  # of the manifest; empty without one
     checksum: str | None  # sha256 of the manifest
-    generated: bool = False  # invented walkers, says the manifest
-    checked: bool = False  # the files are those that the manifest holds the checksums of
-    # probe windows of which there is an exact copy, by the set that holds it: gallery, train
+    generated: bool = False  # synthetic walkers
+    checked: bool = False  # the checksums of the files are those of the manifest
+    # number of probe windows with an exact copy in the gallery and train set
     copies: Mapping[str, int] = field(default_factory=dict)
-    # windows of the last incomplete batches that were left out, by role (--part_batches drop)
+    # windows of incomplete batches that were left out, by set (--part_batches drop)
     dropped: dict[str, int] = field(default_factory=dict)
 
     def require_labels(self, what: str, remedy: str = "use SimMC.py, which needs none") -> None:
-        """UserError where identities are learned and training windows have labels below 0."""
+        """UserError if training windows have labels below 0, which no method can learn."""
         junk = int((self.train.identity < 0).sum())
         if junk:
             raise UserError(
@@ -62,7 +62,7 @@ class Experiment:
 
 
 def labels_of(identity: np.ndarray, identities: Sequence[int]) -> np.ndarray:
-    """(N,) int64 labels as in the files, of the identities of a split's windows."""
+    """(N,) int64 labels as in the files, from the identities of a split's windows."""
     labels = identity.copy()
     known = identity >= 0
     labels[known] = np.array(identities, np.int64)[identity[known]]

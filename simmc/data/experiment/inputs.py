@@ -1,9 +1,10 @@
-"""What a method sees of a frame: its joints, turned joints, and what can be measured on them.
+"""Inputs of a method: joints, turned joints, and measurements of them.
 
-The papers feed root-relative camera coordinates, which hold the direction of walking as much as the
-person. `turned` takes that direction out; lengths, distances and angles never had it. All are
-defined by joint name or bone, so they exist for every sensor. Shape letters: N windows, f frames,
-J joints, d values a frame.
+The papers use root-relative camera coordinates, which depend on the direction of walking. `turned`
+removes it; lengths, distances and angles do not depend on it. All are defined by joint name or
+bone, so they exist for every sensor.
+
+Shape letters: N windows, f frames, J joints, d values of a frame.
 """
 
 from __future__ import annotations
@@ -16,28 +17,20 @@ from itertools import combinations
 import numpy as np
 
 from simmc.data.experiment.experiment import Experiment, Split
-from simmc.data.experiment.scaling import scale_of, standardised
 from simmc.data.skeletons import Skeleton
 from simmc.errors import UserError
 
 JOINTS, TURNED = "joints", "turned"
 COORDINATES = (JOINTS, TURNED)  # inputs that are still coordinates of joints, in metres
-# lines across the body, left end first: they lie across the direction of walking
+# lines across the direction of walking, left end first
 ACROSS = (("left_shoulder", "right_shoulder"), ("left_hip", "right_hip"))
-_CHUNK = 4096  # windows worked on at a time, so that float64 never exists for a whole set
+_CHUNK = 4096  # windows converted to float64 at a time
 
 
 def turn(windows: np.ndarray, skeleton: Skeleton) -> np.ndarray:
-    """Every window turned about the vertical so that its body faces one way.
+    """Windows (N, f, J, 3) rotated about the vertical (y) so that all bodies face the same way.
 
-    One angle for all frames of a window, so that turning within it stays.
-
-    Args:
-        windows: (N, f, J, 3) metres, y up, relative to a joint of each frame or not.
-        skeleton: names the joint axis.
-
-    Returns:
-        The same shape and dtype.
+    All frames of a window are rotated by one angle, so that turns within it remain.
     """
     parts = [windows[low : low + _CHUNK] for low in range(0, len(windows), _CHUNK)]
     angle = np.concatenate([heading(part, skeleton) for part in parts])[:, None, None]
@@ -51,18 +44,10 @@ def turn(windows: np.ndarray, skeleton: Skeleton) -> np.ndarray:
 
 
 def heading(windows: np.ndarray, skeleton: Skeleton) -> np.ndarray:
-    """The angle in the ground plane from the x axis to the line across the body.
+    """The angle in the ground plane from the x axis to the line across the body, (N,) radians.
 
-    Taken from all frames and both lines (shoulders, hips): the mean of the lines that lie within
-    45 degrees of their medoid, the line nearest to all others. Frames in which a sensor has lost a
-    joint, or taken the back for the front, do not count as long as they are few.
-
-    Args:
-        windows: (N, f, J, 3).
-        skeleton: names the joint axis; has both shoulders or both hips.
-
-    Returns:
-        (N,) float64 radians.
+    The mean of the lines (shoulders and hips, all frames) within 45 degrees of their medoid, so
+    that a few frames with lost joints, or with the back taken for the front, do not matter.
     """
     lines = [pair for pair in ACROSS if set(pair) <= set(skeleton.joints)]
     if not lines:
@@ -76,10 +61,10 @@ def heading(windows: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     across = across[..., [0, 2]].reshape(len(windows), -1, 2)  # (N, f * lines, 2)
     length = np.linalg.norm(across, axis=2, keepdims=True)
     unit = np.divide(across, length, out=np.zeros_like(across), where=length > 0)
-    seen = length[..., 0] > 0  # lines of no length have no direction and no say
+    seen = length[..., 0] > 0  # lines of no length have no direction
     cosine = np.einsum("nik,njk->nij", unit, unit).clip(-1, 1)
-    apart = np.where(seen[:, None], np.arccos(cosine), 0.0).sum(2)
-    medoid = np.where(seen, apart, np.inf).argmin(1)
+    distance = np.where(seen[:, None], np.arccos(cosine), 0.0).sum(2)
+    medoid = np.where(seen, distance, np.inf).argmin(1)
     near = cosine[np.arange(len(windows)), medoid] > math.cos(math.pi / 4)
     mean = (unit * near[..., None]).sum(1)
     return np.arctan2(mean[:, 1], mean[:, 0])
@@ -118,7 +103,7 @@ def angles(windows: np.ndarray, skeleton: Skeleton) -> np.ndarray:
 
 
 def motion(windows: np.ndarray, skeleton: Skeleton) -> np.ndarray:
-    """(N, f, 3 J) metres a frame that each turned joint moves; the last frame repeats the step."""
+    """(N, f, 3 J) metres that each turned joint moves per frame; the last step is repeated."""
     turned = turn(windows, skeleton)
     steps = np.diff(turned, axis=1)
     if steps.shape[1] == 0:
@@ -138,11 +123,7 @@ INPUTS: dict[str, Callable[[np.ndarray, Skeleton], np.ndarray]] = {
 
 
 def parts_of(text: str) -> tuple[str, ...]:
-    """The inputs that a text such as "turned+distances" joins.
-
-    Raises:
-        UserError: an unknown name, or one twice.
-    """
+    """The inputs in a text such as "turned+distances"; UserError for unknown or repeated ones."""
     names = tuple(word.strip().casefold() for word in text.split("+"))
     if not set(names) <= set(INPUTS) or len(set(names)) != len(names):
         raise UserError(
@@ -153,23 +134,18 @@ def parts_of(text: str) -> tuple[str, ...]:
 
 
 def is_measured(names: Sequence[str]) -> bool:
-    """Whether values are measured and brought to one scale: inputs that are no coordinates."""
+    """Whether inputs are not only coordinates, so that they are scaled."""
     return tuple(names) not in ((JOINTS,), (TURNED,))
 
 
 def described(
     data: Experiment, names: Sequence[str], deviation: float, like: Experiment | None = None
 ) -> Experiment:
-    """An experiment with other inputs in place of its root-relative joints.
+    """An experiment with these inputs (keys of `INPUTS`) instead of its joints (N, f, J, 3).
 
-    Turned joints alone stay coordinates in metres, (N, f, J, 3). Whatever is measured has units of
-    its own, so that every value gets the same deviation over the training frames.
-
-    Args:
-        data: windows (N, f, J, 3).
-        names: keys of `INPUTS`.
-        deviation: of every value, where something is measured.
-        like: joints of the experiment whose training frames set the scale; None: these.
+    Only turned joints stay coordinates in metres, (N, f, J, 3). Measurements have different units,
+    so every value gets the same deviation over the training frames: those of `like`, another
+    experiment of joints, or of `data`.
     """
     if tuple(names) == (JOINTS,):
         return data
@@ -183,25 +159,50 @@ def described(
             return replace(split, windows=turn(split.windows, data.skeleton))
         return replace(split, windows=frames(split.windows, data.skeleton, names))
 
-    train, probe = apply(data.train), apply(data.probe)
-    gallery = probe if data.same_windows else apply(data.gallery)
-    made = replace(data, train=train, probe=probe, gallery=gallery)
+    made = _applied(data, apply)
     return made if alone else standardised(made, deviation, scale)
 
 
+SMALLEST_DEVIATION = 1e-6  # of a feature that is not a constant
+Scale = tuple[np.ndarray, np.ndarray]  # (d,) float64 each: mean and factor
+
+
+def scale_of(windows: np.ndarray, deviation: float = 1.0) -> Scale:
+    """The scale by which features (N, f, d) get mean 0 and this deviation; constant ones get 0."""
+    rows = windows.reshape(-1, windows.shape[2])
+    mean = rows.mean(0, dtype=np.float64)
+    spread = rows.std(0, dtype=np.float64)
+    varies = spread > SMALLEST_DEVIATION
+    return mean, np.divide(deviation, spread, out=np.zeros_like(spread), where=varies)
+
+
+def standardised(
+    data: Experiment, deviation: float = 1.0, scale: Scale | None = None
+) -> Experiment:
+    """Features (N, f, d) with mean 0 and this deviation over the training frames, or by `scale`."""
+    mean, factor = scale_of(data.train.windows, deviation) if scale is None else scale
+
+    def apply(split: Split) -> Split:
+        shifted = split.windows - mean.astype(np.float32)
+        shifted *= factor.astype(np.float32)
+        return replace(split, windows=shifted)
+
+    return _applied(data, apply)
+
+
+def _applied(data: Experiment, apply: Callable[[Split], Split]) -> Experiment:
+    train, probe = apply(data.train), apply(data.probe)
+    gallery = probe if data.same_windows else apply(data.gallery)
+    return replace(data, train=train, probe=probe, gallery=gallery)
+
+
 def width(skeleton: Skeleton, names: Sequence[str]) -> int:
-    """Values a frame."""
+    """Number d of values of a frame."""
     return frames(np.zeros((1, 2, skeleton.n_joints, 3), np.float32), skeleton, names).shape[2]
 
 
 def frames(windows: np.ndarray, skeleton: Skeleton, names: Sequence[str]) -> np.ndarray:
-    """The inputs of every frame side by side, (N, f, d) float32.
-
-    Args:
-        windows: (N, f, J, 3) float32, metres.
-        skeleton: names the joint axis.
-        names: keys of `INPUTS`, in the order wanted.
-    """
+    """The inputs (keys of `INPUTS`) of windows (N, f, J, 3), concatenated: (N, f, d) float32."""
     blocks = []
     for low in range(0, len(windows), _CHUNK):
         part = windows[low : low + _CHUNK].astype(np.float64)

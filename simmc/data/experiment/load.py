@@ -1,7 +1,7 @@
 """From stored splits to an experiment, stage by stage.
 
 The order of the stages is the released loader's (docs/data.md 5.3): read the splits, perturb them,
-divide them by role, balance classes (5.4) and shuffle once, leave out incomplete batches (6), and
+select their windows, balance classes (5.4) and shuffle once, leave out incomplete batches (6), and
 bring the windows into memory: subtract a joint of the same frame, remap joints.
 """
 
@@ -9,86 +9,63 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from simmc.data import store
+from simmc.data.coordinates import check_coordinates
 from simmc.data.copies import count_copies
 from simmc.data.experiment import split_selection
 from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.experiment.sampling import class_sample
 from simmc.data.experiment.split_selection import Features
 from simmc.data.features import require_finite
-from simmc.data.manifest import NAME, has_checksums, spec_of
-from simmc.data.plausible import check_coordinates
+from simmc.data.manifest import NAME, RecordingEntry, has_checksums, spec_of
+from simmc.data.recordings import recording_times
 from simmc.data.skeletons import KGBD_FILE, KINECT_V1, Skeleton, permutation
 from simmc.data.specs import DatasetSpec, reads_by_other_names, skeleton_of
 from simmc.data.store import StoredSplit
-from simmc.data.synthetic.perturbations import Sets, stressed
-from simmc.data.times import recording_times
+from simmc.data.synthetic.perturbations import Sets, perturbed
 from simmc.errors import UserError
 
-_CHUNK = 4096  # windows worked on at a time, so that float64 never exists for a whole set
+_CHUNK = 4096  # windows converted from float64 at a time
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to load.
-
-    Attributes:
-        data_root: folder of the preprocessed sets.
-        dataset: name in the table, or of a set of the user's own.
-        length: frames of a window, f.
-        probe: probe split ("A", "Walking", "probe", "nm.nm"); for KS20 "a.b" in degrees loads the
-            cross-view sets: probe view a, gallery view b, training on the views that are neither.
-        kgbd_order: raw (file order), mapped (Kinect order) or mirrored (the same, sides swapped).
-        root: joint subtracted from each frame: "first" of the file, "sensor" (the skeleton's
-            root), "none", or a joint by name.
-        class_sampling: on (all datasets but KGBD, as released), all (KGBD too, as the graph
-            models do) or off.
-        part_batches: drop the last incomplete batch of every set, or keep it.
-        double_load: draw sampling and order twice and use the second draw (quirk Q11).
-        batch_size: windows of a batch, for class sampling and part batches.
-        shuffle: permute the training windows once.
-        cve_diagonal: for "a.a": "self" (the same list on both sides) or "settings" (gc1 against
-            gc2 and gc3).
-        with_gallery: train on the gallery's windows as well, person by person (SGELA's division of
-            KGBD and KS20 for classification).
-        stress: perturbations as `simmc.data.synthetic.perturbations` names them; none where empty.
-    """
+    """What to load; the fields are named as the flags."""
 
     data_root: Path
-    dataset: str
-    length: int
-    probe: str
-    kgbd_order: str = "raw"
-    root: str = "first"
-    class_sampling: str = "on"
-    part_batches: str = "drop"
-    double_load: str = "on"
+    dataset: str  # built-in or custom
+    length: int  # frames of a window, f
+    probe: str  # "A", "Walking", "probe", "nm.nm"; "a.b" in degrees: cross-view sets (KS20)
+    kgbd_order: str = "raw"  # raw (file order), mapped (Kinect order), mirrored (sides swapped)
+    root: str = "first"  # joint to subtract: first (of the file), sensor (the root), none, a name
+    class_sampling: str = "on"  # on (all but KGBD, as released), all (as the graph models), off
+    part_batches: str = "drop"  # drop or keep the last incomplete batch of every set
+    double_load: str = "on"  # draw sampling and order twice and use the second draw (quirk Q11)
     batch_size: int = 256
-    shuffle: bool = True
-    cve_diagonal: str = "self"
-    with_gallery: bool = False
-    stress: str = ""
+    shuffle: bool = True  # permute the training windows once
+    cve_diagonal: str = "self"  # for "a.a": self (one list on both sides), settings (gc1, others)
+    with_gallery: bool = False  # train on the gallery too (SGELA's classification)
+    stress: str = ""  # perturbations
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """Where the splits come from, and what the manifest says of them."""
+    """A dataset, and what its manifest says."""
 
     spec: DatasetSpec
-    recordings: list[dict[str, Any]]  # the manifest's; empty where there is no manifest
-    times: np.ndarray | None  # (R, 2) seconds, begin and end of the recordings; None: not known
+    recordings: list[RecordingEntry]  # of the manifest; empty without one
+    times: np.ndarray | None  # (R, 2) seconds, begin and end of the recordings; None: unknown
     checksum: str | None  # sha256 of the manifest
-    generated: bool  # synthetic walkers, says the manifest
+    generated: bool  # synthetic walkers
     checked: bool  # the manifest holds checksums of the files
 
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
-    """Rows of each set, in their order, and how many windows of incomplete batches are left out."""
+    """Indices of the windows of each set, and how many of incomplete batches are left out."""
 
     train: np.ndarray
     probe: np.ndarray
@@ -113,7 +90,7 @@ def load_experiment(
     Args:
         request: what to load.
         rng: generator of sampling and order.
-        features: gives what stands in place of the windows: a source model's features.
+        features: gives the features of a source model, which replace the windows.
 
     Raises:
         UserError: a file is missing or damaged, or the request does not fit the data.
@@ -122,7 +99,7 @@ def load_experiment(
     sets = split_selection.read_sets(
         request.data_root, source.spec, request.length, request.probe, features, source.times
     )
-    sets = stressed(sets, request.stress, rng)
+    sets = perturbed(sets, request.stress, rng)
     sets = divide(sets, source, request)
     chosen = choose(sets, source, request, rng)
     return bring(sets, chosen, source, request)
@@ -145,7 +122,7 @@ def find(request: Request) -> Source:
 
 
 def divide(sets: Sets, source: Source, request: Request) -> Sets:
-    """Repetitions of one view on both sides, or the gallery learned as well, where asked for."""
+    """Divide the repetitions of one view, or add the gallery to training, if requested."""
     if source.spec.by_view and sets.same_windows and request.cve_diagonal == "settings":
         probe, gallery = split_selection.by_setting(sets.probe, source.recordings)
         sets = sets._replace(probe=probe, gallery=gallery)
@@ -174,11 +151,11 @@ def choose(sets: Sets, source: Source, request: Request, rng: np.random.Generato
     }
     dropped: dict[str, int] = {}
     if request.part_batches == "drop":
-        for role, own in rows.items():
+        for role, indices in rows.items():
             path = getattr(sets, role).path
-            whole = _whole_batches(len(own), request.batch_size, f"{role} set {path}")
-            dropped[role] = len(own) - whole
-            rows[role] = own[:whole]
+            whole = _whole_batches(len(indices), request.batch_size, f"{role} set {path}")
+            dropped[role] = len(indices) - whole
+            rows[role] = indices[:whole]
     return Chosen(**rows, dropped=dropped)
 
 
@@ -221,6 +198,23 @@ def load_stored(
     stored = store.read_split(data_root, spec, length, split)
     view = _joint_view(spec, kgbd_order, root)
     return _bring(stored, np.arange(len(stored)), view, _identities(stored.labels)), stored
+
+
+def experiment_of(windows: np.ndarray, spec: DatasetSpec, kgbd_order: str, root: str) -> Experiment:
+    """Windows that are in no file, as an experiment whose every role they have.
+
+    Args:
+        windows: (N, f, J, 3) metres, the joints in the order of the dataset's files.
+        spec: the dataset.
+        kgbd_order: as in `Request`, like `root`.
+        root: joint subtracted.
+    """
+    x, y, z = np.moveaxis(np.asarray(windows, np.float64), -1, 0)
+    nobody = np.full(len(windows), -1)
+    view = _joint_view(spec, kgbd_order, root)
+    stored = StoredSplit((x, y, z), nobody, None, Path("the windows"))
+    split = _bring(stored, np.arange(len(nobody)), view, nobody[:0])
+    return Experiment(split, split, split, [], [], True, view.skeleton, [], None)
 
 
 def _identities(labels: np.ndarray) -> np.ndarray:

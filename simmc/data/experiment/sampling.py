@@ -1,4 +1,4 @@
-"""Class sampling, the released loader's balance of training windows by true identity."""
+"""Class sampling: the released loader balances training windows by true identity."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from simmc.errors import UserError
 def class_sample(labels: np.ndarray, batch_size: int, rng: np.random.Generator) -> np.ndarray:
     """Window indices balanced by class, (2 * floor(n/B) * C * b,) int64 (docs/data.md 5.4).
 
-    In each of the 2 * floor(n/B) batches every class gives b = floor(B/C) windows: its next b in
-    file order, or, once fewer than b are left, b draws with replacement from all it has.
+    In each of the 2 * floor(n/B) batches every class has b = floor(B/C) windows: its next b in file
+    order or, if fewer than b are left, b draws with replacement from all of its windows.
     """
     if junk := int((labels < 0).sum()):
         raise UserError(
-            f"{junk} training windows have a label below 0, which is no identity that could be "
+            f"{junk} training windows have a label below 0, which is no identity that can be "
             "balanced; use --class_sampling off"
         )
     classes, members = np.unique(labels, return_inverse=True)

@@ -1,21 +1,21 @@
-"""Which stored windows are learned, which are probes and which gallery."""
+"""Selecting the stored windows of the training, probe and gallery sets."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from simmc.data import specs, store
+from simmc.data.manifest import RecordingEntry
 from simmc.data.specs import DatasetSpec
 from simmc.data.store import StoredSplit, joined
 from simmc.data.synthetic.perturbations import Sets
 from simmc.errors import UserError
 
-# gives (N, f, d) floats for the windows of a split
+# the features (N, f, d) of the windows of a split
 Features = Callable[[str, StoredSplit], np.ndarray]
 
 
@@ -39,15 +39,9 @@ def read_sets(
     features: Features | None,
     times: np.ndarray | None = None,
 ) -> Sets:
-    """Training, probe and gallery; the latter two are one object where they are one list.
+    """Training, probe and gallery; the latter two are one object if they are the same list.
 
-    Args:
-        data_root: folder of all datasets.
-        spec: the dataset.
-        length: f.
-        probe: as in `Request`.
-        features: gives what stands in place of the windows.
-        times: (R, 2) seconds, begin and end of the manifest's recordings; None: not known.
+    `features` replace the windows; `times` are `recording_times` of the manifest.
     """
 
     def read(split: str) -> StoredSplit:
@@ -67,20 +61,20 @@ def read_sets(
 
 
 def with_gallery(train: StoredSplit, gallery: StoredSplit, same: bool) -> StoredSplit:
-    """Training and gallery windows in one, person by person."""
+    """Training and gallery windows together, sorted by person."""
     if same:
         raise UserError(
             "--train_on train_gallery: probe and gallery are the same windows here, so the test "
-            "would be on what was learned; use --train_on train."
+            "would use training windows; use --train_on train."
         )
     both = joined([train, gallery])
     return both.take(np.argsort(both.labels, kind="stable"))
 
 
 def by_setting(
-    both: StoredSplit, recordings: list[dict[str, Any]]
+    both: StoredSplit, recordings: list[RecordingEntry]
 ) -> tuple[StoredSplit, StoredSplit]:
-    """The repetition gc1 as probes against gc2 and gc3 of the same view."""
+    """Probes of the repetition gc1, gallery of gc2 and gc3 of the same view."""
     if both.recording is None or not recordings:
         raise UserError(
             f"{both.path}: --cve_diagonal settings needs recording_*.npy and manifest.json; "

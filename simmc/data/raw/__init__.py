@@ -1,1 +1,1 @@
-"""Readers of the raw formats, one module a dataset; each returns a list of `Recording`."""
+"""Readers of the raw formats, one module for each dataset; each returns a list of `Recording`."""

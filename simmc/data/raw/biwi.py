@@ -1,7 +1,7 @@
 """Raw BIWI RGBD-ID: ``{Training,Testing/Walking,Testing/Still}/NNN/*skel.txt`` (docs/data.md 2.2).
 
-One file a frame, in IAS's line format. A file can hold several tracked bodies; only the first 20
-lines count, and the frame is dropped if one of their joints is lost.
+A file for each frame, in IAS's line format. A file can hold several bodies; only the first 20 lines
+are read, and the frame is dropped if one of their joints is lost.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def read(
 ) -> list[Recording]:
     """All recordings, set by set; frames (T, 20, 3) float64 in metres, T may be 0.
 
-    The label is the number that names the folder. Folders go by path, not in the order in which the
-    file system lists them: no label depends on it here, and equal files should give equal sets.
+    The label is the number that names the folder. Folders are sorted by path, so that equal files
+    give equal sets.
     """
     jobs = [
         (role, folder, paths)
@@ -40,7 +40,7 @@ def _label(part: Path, folder: Path) -> int:
     outer = folder.relative_to(part).parts[:-1]
     if any(name.isdecimal() for name in outer):
         raise UserError(
-            f"{folder}: lies inside the folder of another person; a person's folder holds frames, "
-            "no further folders: move it"
+            f"{folder}: lies inside the folder of another person; a person's folder holds only "
+            "frames: move it"
         )
     return files.person_number(folder, folder.name, "001")

@@ -1,9 +1,9 @@
-"""Raw CASIA-B: one file of estimated 3D joints a video, as ``.npy``, ``.json`` or ``.csv``.
+"""Raw CASIA-B: a ``.npy``, ``.json`` or ``.csv`` of estimated 3D joints for each video.
 
-There is no public raw format (docs/data.md 2.5); this one is ours. A video is named by subject,
+There is no public raw format; this is simmc's (docs/data.md 2.5). A video is named by subject,
 condition, take and view, ``001-nm-01-090.npy`` or ``001/nm-01/090.npy``. It holds (T, 14, 3): an
 array, a JSON list of frames (or ``{"frames": [...]}``), or lines of 42 numbers x1,y1,z1,x2,... with
-or without a header. NaN (in JSON also null) is the coordinate of a joint that was not seen.
+or without a header. NaN (in JSON also null) marks a joint that was not seen.
 """
 
 from __future__ import annotations
@@ -20,14 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from simmc.data.plausible import check_coordinates
+from simmc.data.coordinates import check_coordinates
 from simmc.data.raw import files, text
 from simmc.data.recordings import Progress, ReadOptions, Recording, silent
 from simmc.errors import UserError
 
 N_JOINTS = 14
 VIEWS = tuple(range(0, 181, 18))  # degrees
-_KINDS = (".npy", ".json", ".csv")
 _NAME = re.compile(r"(?:.*-)?(\d{3})-(nm|bg|cl)-(\d{2})-(\d{3})", re.ASCII)
 _EXAMPLE = "001-nm-01-090.npy or 001/nm-01/090.npy"
 # what json, csv and numpy's reader of headers raise at damaged bytes
@@ -41,12 +40,12 @@ _Key = tuple[str, str, str, str]  # subject, condition, take, view
 def read(
     root: Path, options: ReadOptions | None = None, progress: Progress = silent
 ) -> list[Recording]:
-    """All videos by subject, condition, take and view; frames (T, 14, 3) float64.
-
-    The label is the subject's number. No option changes anything here.
-    """
+    """All videos by subject, condition, take and view; the label is the subject's number."""
     found: dict[_Key, Path] = {}
-    for path in _files(root):
+    paths = (folder / name for folder, _, names in files.walk(root) for name in names)
+    for path in paths:
+        if path.suffix not in _PARSERS or path.name.startswith("generated."):
+            continue
         key = _key(root, path)
         if key in found:
             raise UserError(f"{path}: {found[key]} is the same video; keep only one of them")
@@ -56,23 +55,14 @@ def read(
     return [_read_video(root, key, path) for key, path in progress(sorted(found.items()))]
 
 
-def _files(root: Path) -> list[Path]:
-    return [
-        folder / name
-        for folder, _, names in files.walk(root)
-        for name in names
-        if name.endswith(_KINDS) and not name.startswith("generated.")
-    ]
-
-
 def _key(root: Path, path: Path) -> _Key:
-    """What the path says of a video; parts of the path count like parts of the name."""
+    """Subject, condition, take and view; folders count like parts of the name."""
     match = _NAME.fullmatch("-".join(path.relative_to(root).with_suffix("").parts))
     if match is None or int(match[4]) not in VIEWS:
         views = ", ".join(f"{view:03d}" for view in VIEWS)
         raise UserError(
             f"{path}: not named like {_EXAMPLE} (subject, nm, bg or cl, take, "
-            f"view out of {views}); rename it or take it away"
+            f"view out of {views}); rename or remove it"
         )
     return match[1], match[2], match[3], match[4]
 
@@ -80,9 +70,8 @@ def _key(root: Path, path: Path) -> _Key:
 def _read_video(root: Path, key: _Key, path: Path) -> Recording:
     subject, condition, take, view = key
     data = files.read_bytes(path)
-    parse = {".npy": _parse_npy, ".json": _parse_json, ".csv": _parse_csv}[path.suffix]
     try:
-        frames = parse(data)
+        frames = _PARSERS[path.suffix](data)
     except FAULTS as error:
         raise UserError(
             f"{path}: cannot be read as (T, {N_JOINTS}, 3) numbers ({error}); "
@@ -90,11 +79,11 @@ def _read_video(root: Path, key: _Key, path: Path) -> Recording:
         ) from error
     if frames.shape[1:] != (N_JOINTS, 3) or frames.dtype.kind not in "fiu":
         raise UserError(
-            f"{path}: {frames.dtype} of shape {frames.shape}, where numbers of shape "
-            f"(T, {N_JOINTS}, 3) are due; write it as docs/data.md says"
+            f"{path}: {frames.dtype} of shape {frames.shape}, expected numbers of shape "
+            f"(T, {N_JOINTS}, 3); write it as docs/data.md says"
         )
     frames = np.ascontiguousarray(frames, dtype=np.float64)
-    check_coordinates(frames, str(path), unseen=True)
+    check_coordinates(frames, str(path), allow_nan=True)
     return Recording(
         name=path.relative_to(root).as_posix(),
         identity=int(subject),
@@ -108,14 +97,13 @@ def _read_video(root: Path, key: _Key, path: Path) -> Recording:
 
 def _parse_npy(data: bytes) -> np.ndarray:
     file = io.BytesIO(data)
-    version = np.lib.format.read_magic(file)
-    header = {(1, 0): np.lib.format.read_array_header_1_0}.get(
-        version, np.lib.format.read_array_header_2_0
-    )
+    formats = np.lib.format
+    first = formats.read_magic(file) == (1, 0)
+    header = formats.read_array_header_1_0 if first else formats.read_array_header_2_0
     shape, by_column, dtype = header(file)
-    # before anything is set up for the numbers that a damaged header claims
+    # before any memory is allocated for the numbers that a damaged header claims
     if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(data) - file.tell():
-        raise ValueError("the file is no plain array or its header and size disagree")
+        raise ValueError("not a plain array, or its header and size disagree")
     array = np.frombuffer(data, dtype, offset=file.tell())
     return array.reshape(shape, order="F" if by_column else "C")
 
@@ -130,24 +118,22 @@ def _parse_json(data: bytes) -> np.ndarray:
     cells = np.array(content, dtype=object)
     wrong = set(map(type, cells.ravel().tolist())) - {int, float, type(None)}
     if wrong:
-        raise ValueError(f"{wrong.pop().__name__} where a number is due")
+        raise ValueError(f"{wrong.pop().__name__} instead of a number")
     frames = cells.astype(np.float64)
     return frames.reshape(-1, N_JOINTS, 3) if frames.size == 0 else frames
 
 
 def _parse_csv(data: bytes) -> np.ndarray:
     rows = [row for row in csv.reader(io.StringIO(data.decode("utf-8-sig"))) if row]
-    if rows and not any(_is_number(cell) for cell in rows[0]):
-        rows = rows[1:]
+    if rows and all(math.isinf(text.number(cell)) for cell in rows[0]):
+        rows = rows[1:]  # the header
     for number, row in enumerate(rows, start=1):
         if len(row) != 3 * N_JOINTS:
             raise ValueError(f"frame {number} has {len(row)} numbers, not {3 * N_JOINTS}")
-    for number, row in enumerate(rows, start=1):
         if fault := next(filter(None, map(text.fault_of, row)), ""):
             raise ValueError(f"frame {number}: {fault}")
     cells = [[text.number(cell) for cell in row] for row in rows]
     return np.array(cells, dtype=np.float64).reshape(-1, N_JOINTS, 3)
 
 
-def _is_number(cell: str) -> bool:
-    return not math.isinf(text.number(cell))
+_PARSERS = {".npy": _parse_npy, ".json": _parse_json, ".csv": _parse_csv}

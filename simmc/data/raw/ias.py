@@ -1,8 +1,8 @@
-"""Raw IAS-Lab: ``{Training,TestingA,TestingB}/.../*skel.txt``, one file a frame (docs/data.md 2.1).
+"""Raw IAS-Lab: ``{Training,TestingA,TestingB}/.../*skel.txt``, a file for each frame.
 
-Each folder without folders in it is one recording of one person. A line is joint id, x, y, z
-(metres), two image coordinates, tracking state, quality, in some files six more fields about the
-joint's orientation; frames with a lost joint (state 0) are dropped and the recording closes up.
+Each folder without folders in it is one recording of one person (docs/data.md 2.1). A line is joint
+id, x, y, z (metres), two image coordinates, tracking state, quality and, in some files, six more
+fields about the joint's orientation. Frames with a lost joint (state 0) are dropped.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def read(
 ) -> list[Recording]:
     """All recordings, set by set; frames (T, 20, 3) float64 in metres, T may be 0.
 
-    With ``ias_label_order="walk"`` (released) folders are listed and persons numbered in
-    directory-walk order, in each set anew; with "name" both go by folder name, alike in all sets.
+    With ``ias_label_order="walk"`` (released) persons are numbered in the order of `os.walk`, in
+    each set separately; with "name" by folder name, in all sets alike.
     """
     by_name = options is not None and options.ias_label_order == "name"
     leaves = []
@@ -51,7 +51,7 @@ def read(
 def read_leaf(
     root: Path, folder: Path, paths: Sequence[Path], layout: text.Layout, label: int, role: str
 ) -> Recording:
-    """One recording without its frames of lost joints; also BIWI's."""
+    """One recording without frames that have lost joints; BIWI uses it too."""
     found = text.read_frames(paths, layout)
     seen = (found.states != LOST).all(axis=1)
     return Recording(
@@ -70,12 +70,12 @@ def read_leaf(
 
 
 def _person(root: Path, leaf: Leaf) -> str:
-    """The folder right below the set: the person's name (also where takes lie below it)."""
+    """The person's name: the folder directly below the set."""
     part, folder, _ = leaf
     inner = folder.relative_to(root / part).parts
     if not inner:
         raise UserError(
-            f"{folder}: frames lie in the set's own folder; put each person into an own folder"
+            f"{folder}: frames lie directly in the set's folder; give each person a folder"
         )
     return inner[0]
 
@@ -87,8 +87,8 @@ def _labels_by_name(root: Path, leaves: Sequence[Leaf], people: Sequence[str]) -
     for (part, folder, _), name in zip(leaves, people, strict=True):
         if name not in known:
             raise UserError(
-                f"{folder}: {root / SETS[0]} has no folder {name}; name a person's folder alike in "
-                f"all sets, or number persons by --ias_label_order walk instead of by name ({part})"
+                f"{folder}: {root / SETS[0]} has no folder {name} ({part}); give a person's folder "
+                "the same name in all sets, or use --ias_label_order walk"
             )
     return [known.index(name) for name in people]
 
@@ -105,9 +105,8 @@ def _labels_by_walk(leaves: Sequence[Leaf], people: Sequence[str]) -> list[int]:
         if names != first and set(names) & set(first):
             _log.warning(
                 "IAS: the file system lists the persons of %s in another order than those of %s, "
-                "so equal labels are not equal persons (the released numbering); "
+                "so the same label is not the same person (the released numbering); "
                 "--ias_label_order name numbers them by folder name",
-                part,
-                SETS[0],
+                *(part, SETS[0]),
             )
     return labels

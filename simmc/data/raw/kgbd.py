@@ -1,7 +1,7 @@
-"""Raw KGBD: ``kinect gait raw dataset/PersonNNN/K.txt``, one line ``name;x;y;z`` a joint.
+"""Raw KGBD: ``kinect gait raw dataset/PersonNNN/K.txt``, a line ``name;x;y;z`` for each joint.
 
-Twenty lines are a frame (docs/data.md 2.4). The label is the person's number and the joints stay in
-file order, as in the released ``.npy`` files.
+A frame is twenty lines (docs/data.md 2.4). The label is the person's number; joints stay in file
+order, as in the released ``.npy`` files.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ def read(
     Frames are (T, 20, 3) float64 in metres, bit-equal to Python's ``float`` of the text.
     """
     paths = walks(root)
-    # Parsing and hashing let go of the interpreter lock, so threads share the work.
+    # parsing and hashing release the interpreter lock, so threads help
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         results = pool.map(partial(_read_walk, root), paths)
         return [walk for _, walk in zip(progress(paths), results, strict=True)]
 
 
 def walks(root: Path) -> list[Path]:
-    """The files to read, numerically sorted; UserError where the folder holds none."""
+    """The files to read, sorted by number; UserError if there are none."""
     folder = root / FOLDER
     found: dict[tuple[int, int], Path] = {}
     for path in sorted(folder.glob("Person*/*.txt")):
@@ -69,10 +69,10 @@ def walks(root: Path) -> list[Path]:
         who = files.person_number(path.parent, person[1], "Person001")
         first = found.setdefault((who, int(walk[1])), path)
         if first != path:
-            raise UserError(f"{path}: {first} is the same walk by its number; keep only one")
+            raise UserError(f"{path}: the same number as {first}; keep only one")
     if not found:
         raise UserError(
-            f"{folder}: no PersonNNN/K.txt found there; unpack KGBD with scripts/get_kgbd.py "
+            f"{folder}: no PersonNNN/K.txt found; unpack KGBD with scripts/get_kgbd.py "
             "or point --raw_root to the folder that holds KGBD"
         )
     return [found[key] for key in sorted(found)]
@@ -91,7 +91,7 @@ def _read_walk(root: Path, path: Path) -> Recording:
 
 def _parse(path: Path, data: bytes) -> np.ndarray:
     """Frames (T, 20, 3) float64 of one file's bytes; NaN where a joint was not seen."""
-    # One block for the whole file: one chunk per column, and no copies to join chunks.
+    # one block for the whole file: no copies to join chunks
     how = csv.ReadOptions(column_names=_COLUMNS, use_threads=False, block_size=len(data) + 1)
     try:
         table = csv.read_csv(pa.py_buffer(data), how, _PARSE, _CONVERT)
@@ -114,7 +114,7 @@ def _parse(path: Path, data: bytes) -> np.ndarray:
 
 
 def _fault(path: Path, data: bytes) -> str:
-    """What is wrong with a file, found by a slow walk over its lines."""
+    """What is wrong with a file, line by line."""
     advice = "fetch the file again (scripts/get_kgbd.py)"
     count = 0
     for number, line in enumerate(data.decode("latin-1").splitlines(), start=1):
@@ -124,9 +124,9 @@ def _fault(path: Path, data: bytes) -> str:
         expected = JOINT_NAMES[count % _J]
         count += 1
         if len(fields) != len(_COLUMNS):
-            return f"{path}, line {number}: {len(fields)} fields where name;x;y;z is due; {advice}"
+            return f"{path}, line {number}: {len(fields)} fields, expected name;x;y;z; {advice}"
         if fields[0] != expected:
-            return f"{path}, line {number}: joint {fields[0]!r} where {expected!r} is due; {advice}"
+            return f"{path}, line {number}: joint {fields[0]!r}, expected {expected!r}; {advice}"
         for fault in filter(None, map(text.fault_of, fields[1:])):
             return f"{path}, line {number}: {fault}; {advice}"
     if count == 0:

@@ -1,4 +1,4 @@
-"""Raw KS20: five view folders with one text file a frame, or one ``.mat`` file a recording.
+"""Raw KS20: five view folders, with a text file for each frame or a ``.mat`` for each recording.
 
 Text: ``<view>/gc1_body7_<timestamp>.txt`` (any ending or none), 25 lines ``joint id,x,y,z``
 (docs/data.md 2.3). MATLAB: ``<view>/gc1_body7.mat`` with one array (T, 25, 3), or (T, 75) of x, y,
@@ -40,7 +40,7 @@ class _Source:
 
     @property
     def key(self) -> str:
-        """What sorts recordings as the names of their frame files do, `body11` before `body1`."""
+        """Sorts recordings like the names of their frame files, `body11` before `body1`."""
         return f"{self.setting}_body{self.body}_"
 
 
@@ -49,8 +49,8 @@ def read(
 ) -> list[Recording]:
     """All recordings by view and then by file name; frames (T, 25, 3) float64 in metres.
 
-    With ``ks20_time="text"`` (released) the frames of a recording are ordered by timestamp as text,
-    so that 10 comes before 9; with "number" by its value.
+    With ``ks20_time="text"`` (released) frames are sorted by timestamp as text, so that 10 comes
+    before 9; with "number" by its value.
     """
     as_text = options is None or options.ks20_time == "text"
     sources = [source for view in VIEWS for source in _sources(root / view)]
@@ -64,12 +64,12 @@ def _sources(folder: Path) -> list[_Source]:
     for name in names:
         match = _TEXT.fullmatch(name) or _MAT.fullmatch(name)
         if match is None:
-            raise UserError(f"{folder / name}: not named like {_NAMES}; rename it or take it away")
+            raise UserError(f"{folder / name}: not named like {_NAMES}; rename or remove it")
         body = int(match[2])
         if body not in LABELS:
             raise UserError(
                 f"{folder / name}: KS20 has no body {body}, only {', '.join(map(str, BODIES))}; "
-                "rename the file or take it away"
+                "rename or remove the file"
             )
         setting = match[1].lower()
         source = found.setdefault((setting, body), _Source(folder.name, setting, body))
@@ -89,7 +89,7 @@ def _sources(folder: Path) -> list[_Source]:
 
 
 def _check_times(source: _Source) -> None:
-    """UserError where two files hold the frame of one time."""
+    """UserError if two files have the same time."""
     known: dict[Decimal, Path] = {}
     for time, path in zip(source.times, source.paths, strict=False):
         first = known.setdefault(Decimal(time), path)
@@ -112,11 +112,7 @@ def _read_source(as_text: bool, source: _Source) -> Recording:
         identity=LABELS[source.body],
         frames=frames,
         role=source.view,
-        attributes={
-            "view": source.view,
-            "setting": source.setting,
-            "body": str(source.body),
-        },
+        attributes={"view": source.view, "setting": source.setting, "body": str(source.body)},
         sha256=digest,
         files=source.paths,
         counts=counts,

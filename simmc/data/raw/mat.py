@@ -1,8 +1,8 @@
-"""Numeric arrays out of MATLAB files of level 5 (save options -v6 and -v7), nothing else.
+"""Numeric arrays from MATLAB files of level 5 (save options -v6 and -v7), nothing else.
 
-Reading here instead of by `scipy.io.loadmat`, because that can crash the whole process on a damaged
-file. Everything that is no plain array of numbers is skipped unread. An element of such a file is a
-type, a size and so many bytes; a variable is an element that holds elements.
+`scipy.io.loadmat` can crash the whole process on a damaged file. Everything that is no plain array
+of numbers is skipped unread. An element of such a file is a type, a size and that many bytes; a
+variable is an element that holds elements.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from simmc.data.plausible import check_coordinates
+from simmc.data.coordinates import check_coordinates
 from simmc.data.raw import files
 from simmc.errors import UserError
 
@@ -25,10 +25,8 @@ TIME = "time"
 _MATRIX, _COMPRESSED = 14, 15
 _COMPLEX = 0x800
 # Storage types of numbers; a double array whose values fit is stored in a smaller one.
-_STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8"} | {
-    12: "i8",
-    13: "u8",
-}
+_STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8"}
+_STORED |= {12: "i8", 13: "u8"}
 _NUMERIC = range(6, 16)  # classes double, single, int8 ... uint64
 _HEADER = 128
 _MOST_BYTES = 1 << 28  # 2.5 hours of 25 joints at 30 Hz take half of it
@@ -56,7 +54,7 @@ class _Variable:
 
 @dataclass(frozen=True, eq=False)
 class Frames:
-    """One recording out of a MATLAB file."""
+    """One recording from a MATLAB file."""
 
     frames: np.ndarray  # (T, J, 3) float64; NaN where a joint was not seen
     times: list[str] | None  # the entry ``time`` as texts
@@ -65,12 +63,7 @@ class Frames:
 
 
 def read_frames(path: Path, n_joints: int) -> Frames:
-    """The one array of (T, J, 3) or (T, 3 J) numbers in the file, and timestamps if it has them.
-
-    Args:
-        path: a MATLAB file of level 5.
-        n_joints: J.
-    """
+    """The one array of (T, J, 3) or (T, 3 J) numbers in the file, and timestamps if it has them."""
     data = files.read_bytes(path)
     order = _byte_order(path, data)
     try:
@@ -79,17 +72,17 @@ def read_frames(path: Path, n_joints: int) -> Frames:
         arrays = {v.name: v.load() for v in variables if v in fitting or v.name == TIME}
     except (ValueError, OverflowError, MemoryError, struct.error, zlib.error) as error:
         raise UserError(
-            f"{path}: damaged, no MATLAB file ({error}); fetch or save it again"
+            f"{path}: damaged, or no MATLAB file ({error}); fetch or save it again"
         ) from error
     if len(fitting) != 1:
         listed = ", ".join(map(str, variables)) or "nothing"
         raise UserError(
-            f"{path}: exactly one array of shape (T, {n_joints}, 3) or (T, {3 * n_joints}) is due, "
-            f"found {listed}; save the frames as one such array"
+            f"{path}: expected exactly one array of shape (T, {n_joints}, 3) or "
+            f"(T, {3 * n_joints}), found {listed}; save the frames as one such array"
         )
     array = arrays[fitting[0].name]
     frames = np.ascontiguousarray(array.reshape(-1, n_joints, 3))
-    check_coordinates(frames, f"{path}, {fitting[0].name}", unseen=True)
+    check_coordinates(frames, f"{path}, {fitting[0].name}", allow_nan=True)
     times = _times(path, arrays[TIME], len(frames)) if TIME in arrays else None
     return Frames(frames, times, array.ndim == 2, hashlib.sha256(data).hexdigest())
 
@@ -100,7 +93,9 @@ def _fits(variable: _Variable, n_joints: int) -> bool:
 
 def _times(path: Path, values: np.ndarray, count: int) -> list[str]:
     if values.size != count or not np.isfinite(values).all():
-        raise UserError(f"{path}: {TIME} must hold one number a frame ({count}); mend or drop it")
+        raise UserError(
+            f"{path}: {TIME} must hold one number for each frame ({count}); fix or remove it"
+        )
     return [str(int(v)) if v.is_integer() else repr(v) for v in values.ravel("F").tolist()]
 
 
@@ -143,7 +138,7 @@ def _variables(data: memoryview, order: str) -> Iterator[_Variable]:
 
 
 def _decompressed(content: memoryview) -> bytes:
-    """What one element holds compressed; a small file may claim to hold more than any recording."""
+    """The content of a compressed element; a damaged file may claim to hold very much."""
     inflate = zlib.decompressobj()
     data = inflate.decompress(content, _MOST_BYTES)
     if not inflate.eof:
@@ -152,7 +147,7 @@ def _decompressed(content: memoryview) -> bytes:
 
 
 def _variable(content: memoryview, order: str) -> _Variable:
-    """A variable: flags, shape, name, and where it is an array of numbers those."""
+    """A variable: flags, shape, name, and the numbers if it is an array of numbers."""
     parts = _elements(content, order)
     (flags,) = struct.unpack_from(f"{order}I", next(parts, (0, b""))[1])
     if flags & 0xFF not in _NUMERIC or flags & _COMPLEX:
@@ -161,5 +156,5 @@ def _variable(content: memoryview, order: str) -> _Variable:
     (_, shape), (_, name), (kind, numbers) = head
     dims = tuple(np.frombuffer(shape, f"{order}i4").tolist())
     if kind not in _STORED or any(n < 0 for n in dims):
-        raise ValueError("an array of no known type or size")
+        raise ValueError("an array of unknown type or size")
     return _Variable(bytes(name).decode("latin-1"), dims, order + _STORED[kind], numbers)

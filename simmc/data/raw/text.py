@@ -1,7 +1,7 @@
-"""Frames in many tiny files, one line ``a,b,c,...`` a joint: read fast, every fault named.
+"""Frames in many small files, a line ``a,b,c,...`` for each joint (IAS, BIWI and KS20).
 
-IAS, BIWI and KS20 keep each frame in a file of its own. The files of a recording are joined and
-parsed in one go; where that fails in any way, a slow walk over the lines decides.
+The files of a recording are joined and parsed together. If that fails in any way, the lines are
+read one by one to find the fault.
 """
 
 from __future__ import annotations
@@ -17,24 +17,23 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from simmc.data.plausible import LIMIT_METRES
+from simmc.data.coordinates import LIMIT_METRES
 from simmc.data.raw.files import read_bytes
 from simmc.errors import UserError
 
 _PARSE = csv.ParseOptions(delimiter=",", quote_char=False)
 _NAN = re.compile(r"[+-]?nan(\(\w*\))?", re.IGNORECASE)  # C libraries write "-nan(ind)"
-_ADVICE = "restore the file or take it away"
+_ADVICE = "restore or remove the file"
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a frame's file holds: a line a joint, joint id, x, y, z and more."""
+    """The lines of a frame's file: joint id, x, y, z and more for each joint."""
 
     lines: int  # joints, one line each
     fields: tuple[int, ...]  # how many fields a line may have
-    state: int | None = None  # place of the tracking state, if lines have one
-    # The first field may also be the number of the person instead, the same in all lines.
-    person_ids: bool = False
+    state: int | None = None  # index of the tracking state, if lines have one
+    person_ids: bool = False  # the first field may also be the person's number in all lines
     more_lines: bool = False  # further lines belong to other bodies and are not read
 
     @property
@@ -45,17 +44,17 @@ class Layout:
 
 @dataclass(frozen=True, eq=False)
 class Frames:
-    """One recording out of files of one frame each."""
+    """One recording from files of one frame each."""
 
     coordinates: np.ndarray  # (T, lines, 3) float64, metres; NaN where a joint was not seen
     states: np.ndarray  # (T, lines) float64; 1 where the layout has no state
     sha256: str  # of all bytes
-    unordered: int  # frames whose first field says nothing of the order of joints
+    unordered: int  # frames whose first field does not number the joints
     more_bodies: int  # files with further lines
 
 
 def read_frames(paths: Sequence[Path], layout: Layout) -> Frames:
-    """Reads one file a frame; values are bit-equal to Python's ``float`` of the text."""
+    """Read a file for each frame; values are bit-equal to Python's ``float`` of the text."""
     blobs = [read_bytes(path) for path in paths]
     digest = hashlib.sha256()
     for blob in blobs:
@@ -73,7 +72,7 @@ def read_frames(paths: Sequence[Path], layout: Layout) -> Frames:
 
 
 def number(text: str) -> float:
-    """The number as Python reads it, NaN included; infinity where it is none."""
+    """The number as Python reads it, NaN included; infinity if it is none."""
     text = text.strip()
     if _NAN.fullmatch(text):
         return math.nan
@@ -85,7 +84,7 @@ def number(text: str) -> float:
 
 
 def fault_of(text: str) -> str:
-    """What is wrong with a coordinate, or nothing."""
+    """What is wrong with a coordinate, or ""."""
     value = number(text)
     if math.isinf(value):
         return f"{text.strip()!r} is no finite number"
@@ -95,16 +94,14 @@ def fault_of(text: str) -> str:
 
 
 def plausible(frames: np.ndarray) -> bool:
-    """Whether all coordinates, NaN apart, are within the bound of `simmc.data.plausible`."""
-    low, high = (
-        np.fmin.reduce(frames, axis=None, initial=0),
-        np.fmax.reduce(frames, axis=None, initial=0),
-    )
+    """Whether all coordinates but NaN are within `LIMIT_METRES`."""
+    low = np.fmin.reduce(frames, axis=None, initial=0)
+    high = np.fmax.reduce(frames, axis=None, initial=0)
     return bool(low >= -LIMIT_METRES and high <= LIMIT_METRES)
 
 
 def _first_bodies(blobs: Sequence[bytes], layout: Layout) -> tuple[list[bytes], int]:
-    """The lines of each file that are read, and how many files go on behind them."""
+    """The lines of each file that are read, and how many files have more lines."""
     if not layout.more_lines:
         return [blob.rstrip() for blob in blobs], 0
     n = layout.lines
@@ -114,7 +111,7 @@ def _first_bodies(blobs: Sequence[bytes], layout: Layout) -> tuple[list[bytes], 
 
 
 def _fast(bodies: Sequence[bytes], layout: Layout) -> np.ndarray | None:
-    """All numbers in one parse, or None where the slow way has to look."""
+    """All numbers parsed together; None if a line has to be looked at."""
     n = layout.lines
     if not bodies or any(body.count(b"\n") != n - 1 for body in bodies):
         return None
@@ -154,7 +151,7 @@ def _ordered(ids: np.ndarray, layout: Layout) -> np.ndarray:
 
 
 def _check_same_ids(paths: Sequence[Path], ids: np.ndarray, unordered: int) -> None:
-    """UserError where the frames of a recording number their joints in different ways."""
+    """UserError if the frames of a recording number their joints in different ways."""
     if unordered == len(ids):
         return
     wrong = (ids != ids[0]).any(axis=1)
@@ -174,18 +171,17 @@ def _frame(path: Path, blob: bytes, layout: Layout) -> list[list[float]]:
     ]
     if len(lines) < layout.lines or (len(lines) > layout.lines and not layout.more_lines):
         raise UserError(
-            f"{path}: {len(lines)} lines where {layout.lines} (one a joint) are due; {_ADVICE}"
+            f"{path}: {len(lines)} lines, expected {layout.lines} (one for each joint); {_ADVICE}"
         )
     lines = lines[: layout.lines]
     values = [_line(f"{path}, line {place}", line, layout) for place, line in lines]
     ids = np.array(values)[:, 0]
     if not _ordered(ids, layout):
-        # a frame of one person's number is told from one of joints by its first two lines
-        due = np.arange(layout.lines) + (ids[0] == 1)
-        wrong = int((ids != due).argmax())
+        expected = np.arange(layout.lines) + (ids[0] == 1)
+        wrong = int((ids != expected).argmax())
         raise UserError(
-            f"{path}, line {lines[wrong][0]}: joint id {ids[wrong]:g} in the first field where "
-            f"{due[wrong]} is due; a file holds each joint once, in order; {_ADVICE}"
+            f"{path}, line {lines[wrong][0]}: joint id {ids[wrong]:g} in the first field, expected "
+            f"{expected[wrong]}; a file holds each joint once, in order; {_ADVICE}"
         )
     return values
 
@@ -193,10 +189,10 @@ def _frame(path: Path, blob: bytes, layout: Layout) -> list[list[float]]:
 def _line(where: str, line: str, layout: Layout) -> list[float]:
     fields = line.rstrip().removesuffix(",").split(",")
     if len(fields) not in layout.fields:
-        due = " or ".join(map(str, layout.fields))
+        expected = " or ".join(map(str, layout.fields))
         raise UserError(
-            f"{where}: {len(fields)} fields where {due} are due, separated by commas, with decimal "
-            f"points; {_ADVICE}"
+            f"{where}: {len(fields)} fields, expected {expected}, separated by commas, with "
+            f"decimal points; {_ADVICE}"
         )
     for place in layout.columns:
         text = fields[place]

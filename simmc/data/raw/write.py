@@ -1,8 +1,7 @@
-"""Writers of the raw formats, for generated walkers and for tests.
+"""Writers of the raw formats, for synthetic walkers and for tests.
 
-What is written reads back exactly: numbers have all digits that they need (``repr``). Files are
-made one by one; who wants all or nothing hands in a staged folder, as `simmc generate` does.
-``root`` is the dataset's folder.
+Numbers have all digits (``repr``), so that they read back exactly. Files are written one by one,
+below the dataset's folder `root`; `simmc generate` gives a staged folder.
 """
 
 from __future__ import annotations
@@ -26,12 +25,9 @@ _FOCAL, _CENTRE = 525.0, (320.0, 240.0)  # pixels, of a Kinect v1's images
 def write_ias(
     root: Path, recordings: Sequence[Recording], tracked: Mapping[str, np.ndarray] | None = None
 ) -> None:
-    """One ``NNNNNN_skel.txt`` a frame in the folder that each recording's name tells.
+    """A ``NNNNNN_skel.txt`` for each frame, in a folder for each recording.
 
-    Args:
-        root: the dataset's folder.
-        recordings: frames (T, 20, 3), frames of lost joints included.
-        tracked: (T, 20) bool by recording name: joints that the sensor sees; all if left out.
+    `tracked` is (T, 20) bool by recording name: the joints that the sensor sees; by default all.
     """
     for recording in recordings:
         seen = np.ones(recording.frames.shape[:2], bool)
@@ -53,7 +49,7 @@ write_biwi = write_ias  # the formats are the same; only the folders differ
 
 
 def write_kgbd(root: Path, recordings: Sequence[Recording]) -> None:
-    """One ``PersonNNN/K.txt`` a recording, lines ``name;x;y;z`` ending as in the original."""
+    """A ``PersonNNN/K.txt`` for each recording, with the line endings of the original."""
     for recording in recordings:
         lines = [
             f"{name};{x!r};{y!r};{z!r}\r\n"
@@ -70,14 +66,10 @@ def write_ks20(
     times: Mapping[str, np.ndarray] | None = None,
     kind: Literal["txt", "mat"] = "txt",
 ) -> None:
-    """One text file a frame, or one ``.mat`` file a recording.
+    """A text file for each frame, or a ``.mat`` file for each recording.
 
-    Args:
-        root: the dataset's folder.
-        recordings: frames (T, 25, 3); names ``<view>/gc1_body7``.
-        times: (T,) int timestamps by recording name; if left out 33 ms apart with equally many
-            digits, so that text and numbers sort alike.
-        kind: "txt" or "mat".
+    `times` are (T,) int timestamps by recording name; by default 33 ms apart with the same number
+    of digits, so that text and numbers sort alike.
     """
     for recording in recordings:
         path = root / recording.name
@@ -97,7 +89,7 @@ def write_ks20(
 def write_casia_b(
     root: Path, recordings: Sequence[Recording], kind: Literal["npy", "json", "csv"] = "npy"
 ) -> None:
-    """One file a video, at the recording's name with the ending of `kind`."""
+    """A file for each video: the recording's name with the ending of `kind`."""
     for recording in recordings:
         path = (root / recording.name).with_suffix(f".{kind}")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -122,12 +114,12 @@ WRITERS = {
 
 
 def mark_generated(root: Path, details: Mapping[str, Any]) -> None:
-    """Says in the dataset's folder, for programs, that its walkers are invented."""
+    """Mark the dataset's folder as one of synthetic walkers."""
     write_json(root / MARKER, {"generated": True, **details})
 
 
 def is_generated(root: Path) -> bool:
-    """Whether a raw dataset's folder holds generated walkers."""
+    """Whether a raw dataset's folder holds synthetic walkers."""
     return (root / MARKER).is_file()
 
 
@@ -138,7 +130,7 @@ def _project(frames: np.ndarray) -> np.ndarray:
 
 
 def _write_files(folder: Path, names: Sequence[str], texts: Sequence[str]) -> None:
-    """Plain writing: with thousands of small files, forcing each to the disk would take minutes."""
+    """Not atomic: forcing thousands of small files to the disk would take minutes."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in zip(names, texts, strict=True):

@@ -1,1 +1,1 @@
-"""Synthetic walkers and perturbations of real data."""
+"""Synthetic walkers, and perturbations of stored windows."""

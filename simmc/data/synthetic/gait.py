@@ -1,7 +1,7 @@
 """A walking skeleton: a person's bones and habits, and the pose at every phase of the stride.
 
-An invented, smooth model of gait with plausible sizes, for generated walkers; nobody was measured.
-Body axes: forward, up, left (metres; up = 0 is the ground). Phase 0 is the left heel's strike.
+A smooth, made-up model of gait with plausible sizes; nobody was measured. Body axes are forward, up
+and left (metres; up = 0 is the ground). Phase 0 is the left heel's strike.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ _HABITS: dict[str, tuple[float, float]] = {
 
 @dataclass(frozen=True)
 class Person:
-    """Who walks: bone lengths in metres and habits of walking, by name."""
+    """Bone lengths in metres and habits of walking, by name."""
 
     bones: Mapping[str, float]
     habits: Mapping[str, float]
@@ -74,23 +74,13 @@ class Person:
     def changed(self, rng: np.random.Generator, bones: float = 0.0, habits: float = 0.0) -> Person:
         """The same person on another day.
 
-        Args:
-            rng: of the changes.
-            bones: relative spread of the change of bone lengths.
-            habits: spread of the change of habits, as a share of the spread between persons.
+        `bones` is the relative spread of the bone lengths, `habits` that of the habits as a share
+        of the spread between persons.
         """
-        new_bones = {
-            name: length * (1 + bones * shift)
-            for (name, length), shift in zip(
-                self.bones.items(), rng.normal(size=len(self.bones)).tolist(), strict=True
-            )
-        }
-        new_habits = {
-            name: value + habits * _HABITS[name][1] * shift
-            for (name, value), shift in zip(
-                self.habits.items(), rng.normal(size=len(self.habits)).tolist(), strict=True
-            )
-        }
+        shifts = zip(self.bones.items(), rng.normal(size=len(self.bones)).tolist(), strict=True)
+        new_bones = {name: length * (1 + bones * shift) for (name, length), shift in shifts}
+        shifts = zip(self.habits.items(), rng.normal(size=len(self.habits)).tolist(), strict=True)
+        new_habits = {n: value + habits * _HABITS[n][1] * shift for (n, value), shift in shifts}
         return Person(new_bones, new_habits)
 
     def adjusted(self, factors: Mapping[str, float]) -> Person:
@@ -107,7 +97,7 @@ class Person:
         return 4 * leg * float(np.sin(self.habits["hip_swing"])) * self.habits["cadence"]
 
 
-def invent(rng: np.random.Generator) -> Person:
+def draw_person(rng: np.random.Generator) -> Person:
     """A new person, drawn at random."""
     stature = rng.normal(*_STATURE)
     bones: dict[str, float] = {}
@@ -124,10 +114,7 @@ def invent(rng: np.random.Generator) -> Person:
 def pose(person: Person, phase: np.ndarray, stride: float = 1.0) -> dict[str, np.ndarray]:
     """Joints (T, 3) in body axes, by the names of all sensors together.
 
-    Args:
-        person: bones and habits.
-        phase: (T,) radians, 2 pi a stride.
-        stride: 1 walks, 0 stands still.
+    `phase` is (T,) radians, 2 pi for each stride; `stride` is 1 for walking, 0 for standing.
     """
     habits = person.habits
 
@@ -139,7 +126,7 @@ def pose(person: Person, phase: np.ndarray, stride: float = 1.0) -> dict[str, np
     for side, sign in (("left", 1.0), ("right", -1.0)):
         _leg(person, joints, side, phase if sign > 0 else phase + np.pi, stride, wave)
         _arm(person, joints, side, wave)
-    # The lower foot stands on the ground, which lifts and lowers the whole body twice a stride.
+    # The lower foot is on the ground, so that the body moves up and down twice a stride.
     heights = np.stack([joints[f"{side}_ankle"][:, 1] for side in SIDES])
     sharp = 60.0
     ground = -np.logaddexp(*(-sharp * heights)) / sharp - 0.07

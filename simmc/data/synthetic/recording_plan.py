@@ -1,6 +1,6 @@
-"""Who of the generated walkers walks when, where and how: the structure of the five datasets.
+"""Recording plans of synthetic walkers, with the structure of the five datasets.
 
-Names, roles, attributes, labels and order are those that the raw readers give.
+Names, roles, attributes, labels and order are those of the raw readers.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ SIZES = ("tiny", "small", "full")
 
 
 @dataclass(frozen=True)
-class Take:
-    """One recording to be made."""
+class Planned:
+    """One recording to generate."""
 
     name: str
     person: int  # 0, 1, 2, ...
@@ -32,46 +32,45 @@ class Take:
     motion: Motion
     view: float  # heading in degrees: 0 to the sensor's left (+x), 90 towards it, 180 to its right
     role: str = ""
-    clothes: str = ""  # what changes the looks: "other", "bag", "coat"
+    clothes: str = ""  # "other", "bag" or "coat"
     attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class _Size:
-    """How much of a dataset is made."""
+    """How much of a dataset to generate."""
 
     persons: int
-    frames: tuple[tuple[int, int], ...]  # lengths by role
+    frames: tuple[tuple[int, int], ...]  # lengths by set
     views: tuple[int, ...] = ()  # CASIA-B's cameras
 
 
-def takes(dataset: str, persons: int | None, size: str, rng: np.random.Generator) -> list[Take]:
-    """All recordings of a dataset.
+def recording_plan(
+    dataset: str, persons: int | None, size: str, rng: np.random.Generator
+) -> list[Planned]:
+    """All recordings of a dataset; `persons` None takes the number of the size.
 
-    Args:
-        dataset: name in the table of datasets.
-        persons: how many walkers; None for as many as the size has.
-        size: tiny (for tests), small (every split fills a batch) or full (as long as the original).
-        rng: draws BIWI's test persons.
+    Sizes are tiny (for tests), small (every split fills a batch) and full (as long as the
+    original). `rng` draws BIWI's test persons.
     """
     plan = _SIZES[dataset][size]
     count = plan.persons if persons is None else persons
     most = len(ks20.BODIES) if dataset == "KS20" else 999
     if not 2 <= count <= most:
-        raise UserError(f"--persons {count}: the layout of {dataset} holds from 2 to {most}")
+        raise UserError(f"--persons {count}: {dataset} takes from 2 to {most}")
     return _LAYOUTS[dataset](count, plan, rng)
 
 
-def _ias(count: int, plan: _Size, rng: np.random.Generator) -> list[Take]:
+def _ias(count: int, plan: _Size, rng: np.random.Generator) -> list[Planned]:
     clothes = {"TestingA": "other"}
     return [
-        Take(f"{part}/{p + 1:02d}", p, p, n, 15, "turning", 90, part, clothes.get(part, ""))
+        Planned(f"{part}/{p + 1:02d}", p, p, n, 15, "turning", 90, part, clothes.get(part, ""))
         for part, n in zip(ias.SETS, plan.frames, strict=True)
         for p in range(count)
     ]
 
 
-def _biwi(count: int, plan: _Size, rng: np.random.Generator) -> list[Take]:
+def _biwi(count: int, plan: _Size, rng: np.random.Generator) -> list[Planned]:
     tested = np.sort(rng.permutation(count)[: max(2, round(count * 28 / 50))]).tolist()
     motions: dict[str, tuple[Motion, str]] = {
         "Training": ("turning", ""),
@@ -79,58 +78,56 @@ def _biwi(count: int, plan: _Size, rng: np.random.Generator) -> list[Take]:
         "Still": ("standing", "other"),
     }
     return [
-        Take(f"{folder}/{p:03d}", p, p, n, 10, motions[role][0], 90, role, motions[role][1])
+        Planned(f"{folder}/{p:03d}", p, p, n, 10, motions[role][0], 90, role, motions[role][1])
         for (role, folder), n in zip(biwi.SETS.items(), plan.frames, strict=True)
         for p in (range(count) if role == "Training" else tested)
     ]
 
 
-def _kgbd(count: int, plan: _Size, rng: np.random.Generator) -> list[Take]:
+def _kgbd(count: int, plan: _Size, rng: np.random.Generator) -> list[Planned]:
     return [
-        Take(f"{kgbd.FOLDER}/Person{p:03d}/{k}.txt", p - 1, p, plan.frames[0], 30, "straight", view)
+        Planned(
+            f"{kgbd.FOLDER}/Person{p:03d}/{k}.txt", p - 1, p, plan.frames[0], 30, "straight", view
+        )
         for p in range(1, count + 1)
         for k, view in enumerate((0, 180, 0, 180, 0), start=1)
     ]
 
 
-def _ks20(count: int, plan: _Size, rng: np.random.Generator) -> list[Take]:
+def _ks20(count: int, plan: _Size, rng: np.random.Generator) -> list[Planned]:
     made = []
     for view, setting in product(ks20.VIEWS, ("gc1", "gc2", "gc3")):
         # frame files sort body11 before body1, because 1 comes before the underscore
         for body in sorted(ks20.BODIES[:count], key=lambda b: f"{b}_"):
-            label = ks20.LABELS[body]
-            attributes = {"view": view, "setting": setting, "body": str(body)}
+            label, degrees = ks20.LABELS[body], float(KS20_VIEWS[view])
+            name, about = f"{view}/{setting}_body{body}", {"view": view, "setting": setting}
+            about["body"] = str(body)
             made.append(
-                Take(
-                    name=f"{view}/{setting}_body{body}",
-                    person=label,
-                    identity=label,
-                    n_frames=plan.frames[0],
-                    rate=30,
-                    motion="straight",
-                    view=float(KS20_VIEWS[view]),
-                    role=view,
-                    attributes=attributes,
+                Planned(
+                    *(name, label, label, plan.frames[0], 30, "straight", degrees, view),
+                    attributes=about,
                 )
             )
     return made
 
 
-def _casia_b(count: int, plan: _Size, rng: np.random.Generator) -> list[Take]:
+def _casia_b(count: int, plan: _Size, rng: np.random.Generator) -> list[Planned]:
     conditions = [
         *(("bg", f"{k:02d}", "bag") for k in (1, 2)),
         *(("cl", f"{k:02d}", "coat") for k in (1, 2)),
         *(("nm", f"{k:02d}", "") for k in range(1, 7)),
     ]
     return [
-        Take(
-            name=f"{p:03d}/{condition}-{take}/{view:03d}.npy",
-            person=p - 1,
-            identity=p,
-            n_frames=plan.frames[0],
-            rate=25,
-            motion="straight",
-            view=90 - float(view),  # camera 000 sees the walker come, 180 sees the back
+        Planned(
+            *(
+                f"{p:03d}/{condition}-{take}/{view:03d}.npy",
+                p - 1,
+                p,
+                plan.frames[0],
+                25,
+                "straight",
+            ),
+            view=90 - float(view),  # camera 000 sees the front, 180 the back
             role=condition,
             clothes=clothes,
             attributes={
@@ -146,15 +143,15 @@ def _casia_b(count: int, plan: _Size, rng: np.random.Generator) -> list[Take]:
     ]
 
 
-_LAYOUTS: dict[str, Callable[[int, _Size, np.random.Generator], list[Take]]] = {
+_LAYOUTS: dict[str, Callable[[int, _Size, np.random.Generator], list[Planned]]] = {
     "IAS": _ias,
     "BIWI": _biwi,
     "KGBD": _kgbd,
     "KS20": _ks20,
     "CASIA_B": _casia_b,
 }
-# Full sizes follow the counts that the papers print (docs/data.md 1, 2); small ones are the least
-# that fills a batch of 256 windows of the default length in every split.
+# Full sizes follow the papers (docs/data.md 1, 2); small ones are the smallest that fill a batch of
+# 256 windows of the default length in every split.
 _SIZES: dict[str, dict[str, _Size]] = {
     "IAS": {
         "tiny": _Size(3, ((36, 44),) * 3),

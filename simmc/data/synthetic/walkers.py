@@ -1,8 +1,8 @@
-"""Generated walkers: raw recordings of persons who do not exist, before an imitated sensor.
+"""Synthetic walkers: raw recordings of persons who do not exist, by a simulated sensor.
 
-For trying things and for tests. Results on them say that the programs work, never anything about
-real people. A person is bones and habits (`simmc.data.synthetic.gait`); a recording adds the day,
-clothes, heading, path, phase and pace, and sensor faults. See docs/walkers.md.
+For trials and tests; results on them say nothing about real people. A person is bones and habits
+(`simmc.data.synthetic.gait`); a recording adds the day, clothes, heading, path, phase and pace, and
+sensor errors. See docs/walkers.md.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from simmc.data.recordings import Progress, Recording, silent
 from simmc.data.skeletons import Skeleton
 from simmc.data.synthetic import gait
 from simmc.data.synthetic.gait import Person
-from simmc.data.synthetic.recording_plan import SIZES, Take, takes
+from simmc.data.synthetic.recording_plan import SIZES, Planned, recording_plan
 from simmc.errors import UserError
 
-# How far a person is from being the same in every recording. Bone lengths are as the sensor sees
-# them: relative spread; habits: share of the spread between persons.
+# How much a person differs between recordings: relative spread of the bone lengths that the sensor
+# sees, and share of the spread of habits between persons.
 DAY = (0.012, 0.45)
-# Metres: shift of a joint for a whole recording; flicker from frame to frame; and the bias that a
-# heading gives a joint, equal for all persons.
+# Metres: shift of a joint for a whole recording, flicker from frame to frame, and the bias of a
+# joint by heading, equal for all persons.
 SHIFT, FLICKER, HEADING_BIAS = 0.010, 0.008, 0.020
 FLICKER_MEMORY = 0.7  # correlation of the flicker of successive frames
 HIDDEN = 2.0  # factor on the flicker of joints behind the body
@@ -64,16 +64,16 @@ def generate(
     noise: float = 1.0,
     progress: Progress = silent,
 ) -> list[Recording]:
-    """The recordings that the raw reader of a dataset gives for generated walkers.
+    """The recordings of synthetic walkers, as the raw reader of a dataset gives them.
 
     Args:
         dataset: IAS, BIWI, KGBD, KS20 or CASIA_B.
-        persons: how many walkers; None for as many as the size has.
+        persons: how many walkers; None takes the number of the size.
         seed: the same seed gives the same walkers and recordings, number for number.
         size: tiny, small or full; see `simmc.data.synthetic.recording_plan`.
-        noise: factor on everything that makes recordings of a person differ other than path, phase,
-            view and clothes; 0 leaves bones exactly alike.
-        progress: wraps the list of takes.
+        noise: factor on all differences between recordings of a person except path, phase, view
+            and clothes; with 0 bones are exactly the same.
+        progress: wraps the recording plan.
     """
     return as_read(walks(dataset, persons, seed, size, noise, progress), specs.get(dataset).name)
 
@@ -86,29 +86,27 @@ def walks(
     noise: float = 1.0,
     progress: Progress = silent,
 ) -> list[Walk]:
-    """As `generate`, with the frames that a reader drops; what `write` takes."""
+    """The arguments of `generate`; includes the frames that a reader drops. Input of `write`."""
     spec = specs.get(dataset)
     if size not in SIZES:
         raise UserError(f"--size {size}: choose one of {', '.join(SIZES)}")
     number = list(specs.DATASETS).index(spec.name) + 1
-    plan = takes(spec.name, persons, size, np.random.default_rng([seed, number]))
-    people: dict[int, Person] = {}
-    taken: Counter[int] = Counter()
+    plan = recording_plan(spec.name, persons, size, np.random.default_rng([seed, number]))
+    count: Counter[int] = Counter()
     found = []
-    for take in progress(plan):
-        # A person is the same in all datasets, however many others there are.
-        who = people.setdefault(
-            take.person, gait.invent(np.random.default_rng([seed, 0, take.person]))
-        )
-        taken[take.person] += 1
-        rng = np.random.default_rng([seed, number, take.person, taken[take.person]])
-        dressed = _dress(who, take, np.random.default_rng([seed, number, take.person]), noise)
-        found.append(_film(dressed, take, spec.skeleton, noise, rng))
+    for planned in progress(plan):
+        who = planned.person
+        # the same person in all datasets, for every number of persons
+        person = gait.draw_person(np.random.default_rng([seed, 0, who]))
+        person = _dress(person, planned, np.random.default_rng([seed, number, who]), noise)
+        count[who] += 1
+        rng = np.random.default_rng([seed, number, who, count[who]])
+        found.append(_record(person, planned, spec.skeleton, noise, rng))
     return found
 
 
 def as_read(made: Iterable[Walk], dataset: str) -> list[Recording]:
-    """What the reader gives: without the frames that lost a joint, where the files tell of it."""
+    """The recordings as the reader gives them: IAS and BIWI without frames with lost joints."""
     if dataset not in ("IAS", "BIWI"):
         return [walk.recording for walk in made]
     return [
@@ -118,7 +116,7 @@ def as_read(made: Iterable[Walk], dataset: str) -> list[Recording]:
 
 
 def write(dataset: str, root: Path, made: Sequence[Walk]) -> None:
-    """Writes walks in the dataset's raw layout below its folder `root`."""
+    """Write walks in the dataset's raw layout below its folder `root`."""
     name = specs.get(dataset).name
     recordings = [walk.recording for walk in made]
     if name in ("IAS", "BIWI"):
@@ -127,66 +125,70 @@ def write(dataset: str, root: Path, made: Sequence[Walk]) -> None:
         raw.WRITERS[name](root, recordings)
 
 
-def _dress(person: Person, take: Take, rng: np.random.Generator, noise: float) -> Person:
-    """The person in the clothes of the take; the same clothes look the same in every take."""
-    (bones, habits), factors = CLOTHES[take.clothes]
+def _dress(person: Person, planned: Planned, rng: np.random.Generator, noise: float) -> Person:
+    """The person in the clothes of the recording; the same clothes always look the same."""
+    (bones, habits), factors = CLOTHES[planned.clothes]
     return person.changed(rng, bones * noise, habits * noise).adjusted(factors)
 
 
-def _film(
-    person: Person, take: Take, skeleton: Skeleton, noise: float, rng: np.random.Generator
+def _record(
+    person: Person, planned: Planned, skeleton: Skeleton, noise: float, rng: np.random.Generator
 ) -> Walk:
     """One recording, in camera space."""
     person = person.changed(rng, DAY[0] * noise, DAY[1] * noise)
-    count = int(rng.integers(take.n_frames[0], take.n_frames[1] + 1))
-    seconds = np.arange(count) / take.rate
+    count = int(rng.integers(planned.n_frames[0], planned.n_frames[1] + 1))
+    seconds = np.arange(count) / planned.rate
     cadence = person.habits["cadence"] * (1 + 0.03 * noise * rng.normal())
     pace = cadence * (1 + 0.02 * np.sin(seconds * 0.7 + rng.uniform(0, 2 * np.pi)))
-    phase = rng.uniform(0, 2 * np.pi) + 2 * np.pi * np.cumsum(pace) / take.rate
-    stride = {"straight": 1.0, "turning": 0.6, "standing": 0.0}[take.motion]
+    phase = rng.uniform(0, 2 * np.pi) + 2 * np.pi * np.cumsum(pace) / planned.rate
+    stride = {"straight": 1.0, "turning": 0.6, "standing": 0.0}[planned.motion]
     joints = gait.pose(person, phase, stride)
     body = np.stack([joints[name] for name in skeleton.joints], axis=1)
-    body = body + noise * (_bias(take, skeleton) + SHIFT * rng.normal(size=(skeleton.n_joints, 3)))
-    heading = _heading(take, seconds, rng)
-    frames = _into_space(body, heading, _path(take, person, seconds, rng))
+    body = body + noise * (
+        _bias(planned, skeleton) + SHIFT * rng.normal(size=(skeleton.n_joints, 3))
+    )
+    heading = _heading(planned, seconds, rng)
+    frames = _into_space(body, heading, _path(planned, person, seconds, rng))
     frames = frames + noise * _flicker(frames, rng)
     tracked = np.ones(frames.shape[:2], dtype=bool)
     if rng.random() < LOST_CHANCE * noise:
         _lose(frames, tracked, skeleton, rng)
     recording = Recording(
-        name=take.name,
-        identity=take.identity,
+        name=planned.name,
+        identity=planned.identity,
         frames=np.round(frames, _DIGITS),
-        role=take.role,
-        attributes=take.attributes,
+        role=planned.role,
+        attributes=planned.attributes,
     )
     return Walk(recording, tracked)
 
 
-def _bias(take: Take, skeleton: Skeleton) -> np.ndarray:
-    """What the sensor gets wrong for this heading, (J, 3) metres in body axes."""
-    which = int(take.view) % 360 if take.motion == "straight" else 360
+def _bias(planned: Planned, skeleton: Skeleton) -> np.ndarray:
+    """The error of the sensor for this heading, (J, 3) metres in body axes."""
+    which = int(planned.view) % 360 if planned.motion == "straight" else 360
     rng = np.random.default_rng([which, skeleton.n_joints])
     return HEADING_BIAS * rng.normal(size=(skeleton.n_joints, 3))
 
 
-def _heading(take: Take, seconds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _heading(planned: Planned, seconds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Direction of walking, (T,) radians: 0 to the sensor's left (+x), pi/2 towards the sensor."""
-    if take.motion == "turning":
+    if planned.motion == "turning":
         turns = rng.uniform(0.05, 0.12) * rng.choice([-1, 1])  # a second
-        return np.radians(take.view) + 2 * np.pi * (rng.random() + turns * seconds)
-    spread = 25.0 if take.motion == "standing" else 3.0
-    start = take.view + spread * rng.normal()
+        return np.radians(planned.view) + 2 * np.pi * (rng.random() + turns * seconds)
+    spread = 25.0 if planned.motion == "standing" else 3.0
+    start = planned.view + spread * rng.normal()
     drift = 4.0 * np.sin(0.5 * seconds + rng.uniform(0, 2 * np.pi))
     return np.radians(start + drift)
 
 
-def _path(take: Take, person: Person, seconds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Where the walker's middle is, (T, 3) metres: along the heading, on the floor of the room."""
-    speed = person.speed if take.motion == "straight" else 0.0
+def _path(
+    planned: Planned, person: Person, seconds: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Position of the walker's middle, (T, 3) metres, along the heading."""
+    speed = person.speed if planned.motion == "straight" else 0.0
     gone = (seconds - seconds.mean()) * speed
     gone = (gone + _LAP / 2) % _LAP - _LAP / 2
-    angle = np.radians(take.view)
+    angle = np.radians(planned.view)
     place = np.array([0.3 * rng.normal(), -1.1, 3.0 + 0.2 * rng.normal()])
     return place + gone[:, None] * np.array([np.cos(angle), 0.0, -np.sin(angle)])
 
@@ -206,7 +208,7 @@ def _flicker(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Noise (T, J, 3) in metres that lasts a few frames and is stronger behind the body."""
     noise = FLICKER * rng.normal(size=frames.shape)
     noise[1:] *= np.sqrt(1 - FLICKER_MEMORY**2)
-    # Each frame keeps a share of the one before: the sum over all earlier frames, by doubling.
+    # each frame keeps a share of the one before: the sum over all earlier frames, by doubling
     reach = 1
     while reach < min(len(noise), 128):
         noise[reach:] += FLICKER_MEMORY**reach * noise[:-reach].copy()
