@@ -107,7 +107,7 @@ def curves(words: Any) -> int:
     run = results.load(folder) if (folder / results.RESULTS).is_file() else None
     out = words.out or folder / "curves.png"
     inner = folder / LABEL_FREE  # the second training, where the first one uses identities
-    stages = [(folder, out, results.PROTOCOLS)]
+    stages: list[tuple[Path, Path, tuple[str, ...]]] = [(folder, out, results.PROTOCOLS)]
     if inner.is_dir():
         second = out.with_stem(f"{out.stem}_{LABEL_FREE}")
         stages = [(folder, out, ("paper",)), (inner, second, (LABEL_FREE,))]

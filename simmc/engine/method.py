@@ -115,7 +115,8 @@ class Method(Generic[S]):
         protocols: under which its epochs are chosen.
         explained: what each protocol is, in words.
         label_free: the settings of the label-free training, which uses no identity: the same
-            settings where the first training uses none, None where there is no such training. Default: no class balance.
+            settings where the first training uses none, None where there is no such training.
+            Default: the same without class balance.
         recipe: the method's part of the names of runs.
         unit: whether features are matched at unit length.
         baseline: whether the settings ask for an evaluation without any training.
