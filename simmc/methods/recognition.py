@@ -2,8 +2,8 @@
 
 SGELA's head classifies frames one by one (average prediction) or a whole sequence (sequence-level
 concatenation) of a frozen encoder; SM-SGE's classifies prefixes of a frozen encoder and adds up
-their scores; MG-SCR trains its whole network that way. Direct fine-tuning ("+ DF" in SimMC's tables,
-which give no details) trains all of the network and matches its features as SimMC's are matched.
+their scores; MG-SCR trains its whole network that way. Direct fine-tuning ("+ DF" in SimMC's
+tables, which give no details) trains the whole network and matches its features as SimMC does.
 Shape letters: N windows, v views of a window, e features of a view, C identities.
 """
 
@@ -237,7 +237,7 @@ class Recognition(Training[RecognitionSettings]):
             loss = cross_entropy(scores, labels)
             self.optimizer.zero_grad()
             loss.backward()
-            # gradient of half the sum of squares of the trained weights, which are all of the vector
+            # gradient of half the sum of squares of all trained weights
             self.optimizer.gradient.add_(self.optimizer.vector, alpha=s.decay)
             self.optimizer.step()
             sums += torch.stack([loss.detach(), (scores.argmax(1) == labels).float().mean()])
@@ -263,7 +263,7 @@ class Recognition(Training[RecognitionSettings]):
 
 
 def whole_batches(settings: RecognitionSettings) -> int | None:
-    """Size of the batches of which a person's last, incomplete one is not scored (S7); or None."""
+    """Batch size where only full batches of a person are scored (S7), else None."""
     return None if settings.test_batches == "all" else settings.windows.batch_size
 
 
@@ -338,19 +338,19 @@ def title(settings: RecognitionSettings) -> str:
 
 
 def recipe(settings: RecognitionSettings) -> str:
-    """The source, and what is done with it."""
+    """The name of the stage in run folders."""
     return f"{settings.source}_{'DF' if settings.score == MATCH else 'recognition'}"
 
 
 def with_encoder_run(settings: RecognitionSettings) -> RecognitionSettings:
-    """The run of the source model written down, so that a newer one never takes its place."""
+    """Settings with the path of the source run, so that a newer run is never used instead."""
     if settings.encoder_run:
         return settings
     return settings.but(encoder_run=str(source_run(settings).path))
 
 
 def model_size(settings: RecognitionSettings) -> str:
-    """Parameters of what learns, and of the source model; the head grows with the identities."""
+    """Parameters of the trained part and of the source model; the head grows with the identities."""
     source, place = SOURCES[settings.source], settings.place
     skeleton = skeleton_of(place.read_spec())
     known = bool(settings.encoder_run)
@@ -358,21 +358,19 @@ def model_size(settings: RecognitionSettings) -> str:
     network = source.new_network(trained, skeleton, torch.Generator())
     below = count_parameters(network)
     windows = torch.zeros(1, place.length, 3 * skeleton.n_joints)
-    one, two = (
-        count_parameters(new_network(settings, network, windows, classes, torch.Generator()))
-        for classes in (1, 2)
-    )
+    heads = [new_network(settings, network, windows, c, torch.Generator()) for c in (1, 2)]
+    one, two = map(count_parameters, heads)
     each = two - one
-    role = "which stay as they are" if settings.train == "head" else "which are among them"
+    role = "not trained" if settings.train == "head" else "all trained"
     return (
         f"{title(settings)} on {place.dataset}: {one - each:,} parameters "
-        f"({(one - each) / 1e6:.2f}M) learn, and {each:,} more for each training identity; "
+        f"({(one - each) / 1e6:.2f}M) are trained, and {each:,} for each training identity; "
         f"{settings.source} itself has {below:,}, {role}"
     )
 
 
 def remarks(resolved: Resolved[RecognitionSettings], data: Experiment) -> list[str]:
-    """Whether the source model learned from other data than the head does."""
+    """A warning where the source model was trained on other data than the head."""
     run = source_run(resolved.settings)
     if not other_data(run, data.checksum):
         return []

@@ -60,7 +60,7 @@ from simmc.settings.options import EVALUATION, MAIN, Range, Settings, group_of, 
 OFF, POSITIVES, MERGE = "off", "positives", "merge"
 APART, IGNORE = "apart", "ignore"
 SHAPE_FLAGS = "--dataset, --input, --H, --D and --pooling"
-FEWEST = 5  # recordings for each neighbour of a part, below which merging is not safe
+FEWEST = 5  # training recordings for each of the k1 neighbours; with fewer, merging is not safe
 EXPLAINED = {
     "paper": "paper protocol: the epoch with the best probe top-1 (it has seen the test)",
     "label_free": "label-free protocol: the last epoch, no identity, probe or gallery decides",
@@ -82,7 +82,7 @@ class TrackMCSettings(Settings):
     common: groups.Common = group_of(
         fidelity=option(
             "exact",
-            "Sets the switches of data and evaluation: right, or as the public programs of others.",
+            "Sets the switches of data and evaluation: correct, or as in the public programs.",
             choices=("released", "exact"),
             group=MAIN,
         ),
@@ -97,9 +97,7 @@ class TrackMCSettings(Settings):
     )
     training: groups.Training = group_of(
         lr=option(1e-3, "Learning rate of Adam; falls to 0 along a cosine.", limits=POSITIVE),
-        epochs=option(
-            20, "Epochs; the last one counts, nothing ends a run earlier.", limits=Range(0)
-        ),
+        epochs=option(20, "Epochs; the weights of the last one are used.", limits=Range(0)),
         eval_every=5,
     )
     clustering: groups.Clustering = group_of(eps=0.5)
@@ -108,48 +106,46 @@ class TrackMCSettings(Settings):
     H: int = option(256, "Width of the encoder.", aliases=("hidden",), limits=COUNT)
     recordings: str = option(
         MERGE,
-        "What is made of a recording showing one person: nothing (off); its windows share their "
+        "Use of the fact that a recording shows one person: none (off); its windows share their "
         "clusters (positives); it is clustered as a whole (merge).",
         choices=(OFF, POSITIVES, MERGE),
         group=MAIN,
     )
     overlap: str = option(
         APART,
-        "What is made of training recordings that overlap in time, where the data tell times: two "
-        "people, never in one cluster (apart), or nothing (ignore).",
+        "Training recordings that overlap in time, where the times are known: they show two people "
+        "and are never in one cluster (apart), or the times are not used (ignore).",
         choices=(APART, IGNORE),
     )
-    parts: int = option(12, "merge: parts that a recording is clustered in, at most.", limits=COUNT)
-    part_size: int = option(4, "merge: windows of a part, at least.", limits=COUNT)
+    parts: int = option(12, "merge: most parts of a recording.", limits=COUNT)
+    part_size: int = option(4, "merge: fewest windows of a part.", limits=COUNT)
     doubt: float | None = option(
         0.95,
-        "Clusters with parts this near, though not near enough to be joined, may be one person: "
-        "they do not repel each other; 'off': all do.",
+        "Ambiguity radius: clusters with parts within this distance may be one person and are not "
+        "negatives of each other; 'off': all clusters are.",
         kind=float,
         limits=INSIDE,
         words={"off": None},
         aliases=("ambiguity",),
     )
     t: float = option(0.1, "Temperature of the contrast.", aliases=("tau",), limits=POSITIVE)
-    mask_x: int = option(
-        0, "Frames dropped from a window when it is learned from.", limits=Range(0)
-    )
+    mask_x: int = option(0, "Frames dropped from each training window.", limits=Range(0))
     D: int = option(1, "Hidden layers of the encoder.", limits=COUNT)
     pooling: str = option(
         "mean_std",
-        "What is kept of a unit over the frames: its mean, or its deviation as well.",
+        "Pooling of a unit over the frames: its mean, or mean and standard deviation.",
         choices=("mean", "mean_std"),
     )
     matching: str = option(
         "unit",
-        "Features that are matched: of unit length, as they were learned, or plain.",
+        "Features that are matched: scaled to unit length, as in the loss, or not.",
         choices=("unit", "plain"),
         group=EVALUATION,
     )
 
     @staticmethod
     def preset_names(values: Mapping[str, Any]) -> list[str]:
-        """One for each use of recordings, and none for a dataset: nothing is tuned to one."""
+        """One preset for each use of recordings; none depends on a dataset."""
         return [values["recordings"]]
 
     other_defaults = staticmethod(groups.length_of_dataset)
@@ -194,10 +190,9 @@ class TrackMC(Training[TrackMCSettings]):
 
     def evaluate(self) -> Figures:
         """Figures of matching with the present weights."""
-        rule = MatchRule(self.settings.windows.same_condition_map)
-        return retrieval_record(
-            retrieve(self.network, self.settings, self.data, self.runtime, rule)
-        )
+        s = self.settings
+        rule = MatchRule(s.windows.same_condition_map)
+        return retrieval_record(retrieve(self.network, s, self.data, self.runtime, rule))
 
     def learn(self) -> EpochRecord:
         """The clusters of an epoch, then its steps."""
@@ -304,12 +299,8 @@ class TrackMC(Training[TrackMCSettings]):
         if self.settings.recordings == OFF:
             record |= {"clusters_1": clusters, "outliers": len(first) - kept}
         else:
-            record |= {
-                "people": clusters,
-                "people_at_least": self.targets.fewest(),
-                "tracks": len(first),
-                "unsure": int((~self.targets.sure).sum()),
-            }
+            record |= {"people": clusters, "people_at_least": self.targets.fewest()}
+            record |= {"tracks": len(first), "unsure": int((~self.targets.sure).sum())}
         if self.cannot_link is not None:
             record["seen_at_once"] = len(self.cannot_link)
         of_window &= self.data.train.identity >= 0
@@ -452,8 +443,8 @@ def remarks(resolved: Resolved[TrackMCSettings], data: Experiment) -> list[str]:
         return []
     return [
         f"only {count} training recordings: with fewer than about {few} (--k1 {k1}), "
-        "merge takes neighbours for one person that are not; --recordings positives is the safe "
-        "choice (docs/trackmc.md)"
+        "merge may join different persons; --recordings positives is the safe choice "
+        "(docs/trackmc.md)"
     ]
 
 
