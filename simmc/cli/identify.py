@@ -14,10 +14,14 @@ from simmc.cli.console import CONSOLE
 from simmc.cli.trained import Asked, Chosen, choose
 from simmc.clustering import Targets
 from simmc.data.experiment.experiment import Experiment, labels_of
+from simmc.engine.tracklets import OFF
+from simmc.engine.training import load_weights
 from simmc.errors import UserError
 from simmc.evaluation.counting import has_match
 from simmc.evaluation.ranking import why_no_rates
-from simmc.methods.trackmc import OFF, TrackMCSettings, clusters_of
+from simmc.methods.trackmc import SHAPE_FLAGS, TrackMC, TrackMCSettings
+from simmc.runs.records import EpochRecord
+from simmc.runs.runtime import generators
 from simmc.scoring.identify import Sides, nearest, recordings_of
 from simmc.settings import groups, resolve
 from simmc.settings.groups import COUNT
@@ -81,7 +85,7 @@ def write_people(chosen: Chosen, out: Path) -> None:
         )
         return
     data = chosen.method.load(settings)  # the windows that were learned from
-    targets, record = clusters_of(chosen.weights, settings, data, chosen.runtime)
+    targets, record = clusters_of(chosen, data)
     rows = people(data, targets)
     head = ("recording", "windows", "person", "share", "sure", "may_also_be")
     path = write_csv(out / PEOPLE, head, rows)
@@ -89,6 +93,19 @@ def write_people(chosen: Chosen, out: Path) -> None:
         f"\n{len(rows)} recordings of at least {record['people_at_least']}, likely "
         f"{record['people']} people; unsure of {record['unsure']}\n{path}"
     )
+
+
+def clusters_of(chosen: Chosen, data: Experiment) -> tuple[Targets, EpochRecord]:
+    """The clusters of the training recordings at the chosen weights, and their numbers.
+
+    The parts are drawn as in the first epoch of a training with the seed of the run.
+    """
+    settings = chosen.settings
+    seeds = generators(settings.common.seed)
+    training = TrackMC(settings, data, seeds, chosen.runtime, ("label_free",))
+    load_weights(training.network, chosen.weights, SHAPE_FLAGS)
+    record = training.find_clusters()
+    return training.targets, record
 
 
 def people(data: Experiment, targets: Targets) -> list[tuple[Any, ...]]:

@@ -350,7 +350,7 @@ def with_encoder_run(settings: RecognitionSettings) -> RecognitionSettings:
 
 
 def model_size(settings: RecognitionSettings) -> str:
-    """Parameters of the trained part and of the source model; the head grows with the identities."""
+    """Parameters of what is trained, and of the source model."""
     source, place = SOURCES[settings.source], settings.place
     skeleton = skeleton_of(place.read_spec())
     known = bool(settings.encoder_run)

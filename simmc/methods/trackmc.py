@@ -29,11 +29,19 @@ from simmc.clustering import (
 )
 from simmc.data.experiment import inputs
 from simmc.data.experiment.experiment import Experiment, Split
-from simmc.data.recordings import overlapping
 from simmc.data.specs import skeleton_of
 from simmc.engine.masks import draw_masks
 from simmc.engine.method import Embedder, Method
 from simmc.engine.pseudo_labels import clustered
+from simmc.engine.tracklets import (
+    APART,
+    IGNORE,
+    MERGE,
+    OFF,
+    POSITIVES,
+    cannot_link_of,
+    tracklets_of,
+)
 from simmc.engine.training import LAST, Training, load_weights
 from simmc.errors import UserError
 from simmc.evaluation import diagnostics
@@ -57,8 +65,6 @@ from simmc.settings.groups import COUNT, INSIDE, POSITIVE
 from simmc.settings.layers import Resolved
 from simmc.settings.options import EVALUATION, MAIN, Range, Settings, group_of, option
 
-OFF, POSITIVES, MERGE = "off", "positives", "merge"
-APART, IGNORE = "apart", "ignore"
 SHAPE_FLAGS = "--dataset, --input, --H, --D and --pooling"
 FEWEST = 5  # training recordings for each of the k1 neighbours; with fewer, merging is not safe
 EXPLAINED = {
@@ -182,8 +188,9 @@ class TrackMC(Training[TrackMCSettings]):
         protocols: tuple[str, ...],
     ) -> None:
         self.windows = tensor_of(data.train, runtime.device)
-        self.tracklet = tracklets_of(data.train, settings)
-        self.cannot_link = cannot_link_of(data.train, settings)
+        self.tracklet = tracklets_of(data.train, settings.recordings, settings.place)
+        used = settings.recordings != OFF and settings.overlap == APART
+        self.cannot_link = cannot_link_of(data.train) if used else None
         self.guess: np.ndarray | None = None  # saves time, decides nothing
         network = new_network(settings, self.windows.shape[2], seeds.weights)
         super().__init__(settings, data, seeds, runtime, protocols, network)
@@ -311,30 +318,6 @@ class TrackMC(Training[TrackMCSettings]):
         return record
 
 
-def tracklets_of(split: Split, settings: TrackMCSettings) -> np.ndarray:
-    """(N,) int64, 0 .. T-1: the tracklet of every window."""
-    if settings.recordings == OFF:
-        return np.arange(len(split.windows))
-    if split.recording is None:
-        raise UserError(
-            f"--recordings {settings.recordings}: {settings.place.data_root} does not say which "
-            f"windows of {settings.place.dataset} come from one recording. Cut them again with "
-            "Preprocess.py, which writes recording_*.npy (your own data: pass recordings to "
-            "write_dataset), or use --recordings off."
-        )
-    return np.unique(split.recording, return_inverse=True)[1].astype(np.int64)
-
-
-def cannot_link_of(split: Split, settings: TrackMCSettings) -> CannotLink | None:
-    """Cannot-links of tracklets that overlap in time; None where there are none."""
-    ignored = settings.recordings == OFF or settings.overlap == IGNORE
-    if ignored or split.recording is None or split.times is None:
-        return None
-    first = np.unique(split.recording, return_index=True)[1]
-    pairs = overlapping(split.times[first])
-    return CannotLink.of(pairs, len(first)) if len(pairs) else None
-
-
 def new_network(settings: TrackMCSettings, width: int, generator: torch.Generator) -> TrackEncoder:
     """An untrained network for inputs of `width` values a frame."""
     return TrackEncoder(width, settings.H, settings.D, settings.pooling, generator=generator)
@@ -403,20 +386,6 @@ def embedder(path: Path, settings: TrackMCSettings, data: Experiment, runtime: R
     return Embedder(features_by(network, settings, runtime), epoch)
 
 
-def clusters_of(
-    path: Path, settings: TrackMCSettings, data: Experiment, runtime: Runtime
-) -> tuple[Targets, EpochRecord]:
-    """The clusters of the training recordings at the weights in a file, and their numbers.
-
-    The parts are drawn as in the first epoch of a training with the seed of the run.
-    """
-    seeds = generators(settings.common.seed)
-    training = TrackMC(settings, data, seeds, runtime, ("label_free",))
-    load_weights(training.network, path, SHAPE_FLAGS)
-    record = training.find_clusters()
-    return training.targets, record
-
-
 def title(settings: TrackMCSettings) -> str:
     """The name in tables: windows alone and windows with recordings are two tiers."""
     tier = "windows only" if settings.recordings == OFF else f"recordings: {settings.recordings}"
@@ -437,7 +406,7 @@ def remarks(resolved: Resolved[TrackMCSettings], data: Experiment) -> list[str]:
     settings, k1 = resolved.settings, resolved.settings.clustering.k1
     if settings.recordings != MERGE:
         return []
-    count = int(tracklets_of(data.train, settings).max(initial=-1)) + 1
+    count = int(tracklets_of(data.train, settings.recordings, settings.place).max(initial=-1)) + 1
     few = FEWEST * k1
     if count >= few:
         return []
