@@ -56,7 +56,7 @@ class GenerateSettings(Settings):
 
 
 def main(argv: list[str]) -> int:
-    """Generates what the words ask for and says where it lies."""
+    """Generate a dataset and print its folder."""
     settings = resolve(GenerateSettings, argv).settings
     name = specs.get(settings.dataset).name
     folder = Path(settings.raw_root) / name
@@ -84,15 +84,15 @@ def refuse_real_data(folder: Path) -> None:
     if prepared := sorted(folder.glob(f"*/{NAME}")):
         raise UserError(
             f"{prepared[0].parent}: holds windows that Preprocess.py made, which would be lost "
-            f"with {folder}; pick another place with --raw_root"
+            f"with {folder}; choose another place with --raw_root"
         )
     if not folder.exists() or raw.is_generated(folder):
         return
     if folder.is_dir() and not any(folder.iterdir()):
         return
     raise UserError(
-        f"{folder}: is there already and holds no generated walkers, so it is left alone; "
-        "pick another place with --raw_root"
+        f"{folder}: exists and holds no generated walkers, so it is not overwritten; "
+        "choose another place with --raw_root"
     )
 
 
@@ -118,7 +118,7 @@ def _progress(name: str) -> walkers.Progress:
             desc=f"making {name}",
             file=sys.stderr,
             leave=False,
-            disable=None,  # no bar where no person looks on
+            disable=None,  # a bar only on a terminal
             dynamic_ncols=True,
         )
 

@@ -20,7 +20,6 @@ from simmc.data.body_levels import BODY_LEVELS, BodyLevel, body_levels
 from simmc.data.experiment import inputs
 from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.skeletons import Skeleton, require_parts
-from simmc.engine.load import load
 from simmc.engine.method import Embedder, Method
 from simmc.engine.pseudo_labels import PseudoLabels
 from simmc.engine.training import Training, batches, load_weights
@@ -369,7 +368,6 @@ METHOD = Method(
     HiMPCSettings,
     "train Hi-MPC without labels, or score a trained run",
     title=lambda settings: "Hi-MPC",
-    load=lambda s: load(s.place, s.windows, s.joints, s.common.seed),
     training=HiMPC,
     score=score,
     size=model_size,

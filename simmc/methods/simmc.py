@@ -15,9 +15,7 @@ import torch
 from simmc.clustering import cluster_means
 from simmc.data.experiment import inputs
 from simmc.data.experiment.experiment import Experiment
-from simmc.data.skeletons import Skeleton
 from simmc.data.specs import skeleton_of
-from simmc.engine.load import load
 from simmc.engine.masks import draw_masks
 from simmc.engine.method import Embedder, Method
 from simmc.engine.pseudo_labels import PseudoLabels
@@ -286,20 +284,13 @@ def model_size(settings: SimMCSettings) -> str:
     )
 
 
-def check_body(settings: SimMCSettings, skeleton: Skeleton) -> None:
-    """Joints and bones that --input needs."""
-    inputs.width(skeleton, settings.joints.parts)
-
-
 METHOD = Method(
     SimMCSettings,
     "train SimMC without labels, or score a trained run",
     title=lambda settings: "SimMC",
-    load=lambda s: load(s.place, s.windows, s.joints, s.common.seed),
     training=SimMC,
     score=score,
     size=model_size,
-    check_body=check_body,
     baseline=lambda settings: settings.recipe.encoder == "none",
     embedder=embedder,
 )

@@ -20,7 +20,6 @@ from simmc.data.experiment import inputs
 from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.skeletons import Skeleton
 from simmc.data.specs import skeleton_of
-from simmc.engine.load import load
 from simmc.engine.method import Method
 from simmc.engine.training import LAST, Training, load_weights
 from simmc.errors import UserError
@@ -307,7 +306,6 @@ METHOD = Method(
     SupervisedSettings,
     "train with identity labels, as the upper reference and for PoseGait",
     title=title,
-    load=lambda s: load(s.place, s.windows, s.joints, s.common.seed),
     training=Supervised,
     score=score,
     size=model_size,
