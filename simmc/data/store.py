@@ -27,7 +27,6 @@ from simmc.data.manifest import (
     read_manifest,
     write_manifest,
 )
-from simmc.data.pickled import read_object_array
 from simmc.data.skeletons import Skeleton, with_parts
 from simmc.data.specs import DatasetSpec
 from simmc.errors import UserError
@@ -219,7 +218,7 @@ def read_ids(path: Path) -> dict[int, list[int]]:
     """The public dict {label: window indices}; UserError for any other content."""
     if not path.exists():
         raise UserError(f"{path}: the file is missing; {arrays.AGAIN}")
-    content = read_object_array(path)
+    content = arrays.read_object_array(path)
     if not isinstance(content, dict) or not all(  # its keys are integers of 64 bits
         isinstance(places, list) and all(type(p) is int for p in places)
         for places in content.values()

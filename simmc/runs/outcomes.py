@@ -11,7 +11,7 @@ from typing import IO
 import numpy as np
 
 from simmc import files
-from simmc.data.pickled import read_header
+from simmc.data.arrays import read_header
 from simmc.errors import UserError
 from simmc.evaluation.ranking import Retrieval
 

@@ -59,7 +59,7 @@ def kgbd_file(root: Path, what: str, split: str = "probe") -> Path:
 
 
 def without_checksums(base: Path) -> None:
-    """Makes the manifest one from before it held checksums, so that its arrays can be changed."""
+    """Remove the checksums from the manifest, so that arrays can be changed."""
     path = base / "manifest.json"
     content = json.loads(path.read_text(encoding="utf-8"))
     del content["files"]

@@ -87,7 +87,7 @@ def test_one_coordinate_at_zero_is_a_position(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("lost_frames", [False, True])
-def test_a_joint_that_is_always_at_zero_is_asked_about(tmp_path: Path, lost_frames: bool) -> None:
+def test_a_joint_that_is_always_at_zero_is_refused(tmp_path: Path, lost_frames: bool) -> None:
     """The root of relative coordinates: as a lost joint it would be put somewhere else."""
     sets = {s: (windows - windows[:, :, :1], labels) for s, (windows, labels) in own().items()}
     if lost_frames:

@@ -24,7 +24,7 @@ def test_custom_data_are_written_and_found(tmp_path: Path) -> None:
         assert (found.labels == labels).all()
 
 
-def test_joints_that_were_not_seen_stand_where_they_were_seen_last(tmp_path: Path) -> None:
+def test_missing_joints_are_filled_by_the_last_observation(tmp_path: Path) -> None:
     sets = own()
     windows = sets["train"][0].copy()
     windows[0, :3, 1] = np.nan  # seen from frame 3 on

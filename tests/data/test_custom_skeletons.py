@@ -45,7 +45,7 @@ def test_joints_count_and_not_the_name(tmp_path: Path) -> None:
     assert stored(tmp_path).shape[2] == 32
 
 
-def test_joints_in_kgbd_s_order_are_read_by_their_own_names(tmp_path: Path) -> None:
+def test_joints_in_the_order_of_kgbd_are_read_by_name(tmp_path: Path) -> None:
     store.write_dataset(tmp_path, "mine", own(20), KGBD_FILE)
     for order in ("raw", "mapped"):
         how = {"root": "none", "part_batches": "keep", "shuffle": False}
@@ -58,9 +58,9 @@ def test_joints_in_kgbd_s_order_are_read_by_their_own_names(tmp_path: Path) -> N
 def test_a_manifest_with_the_name_alone_is_read(tmp_path: Path) -> None:
     path = store.write_dataset(tmp_path, "mine", own(25), KINECT_V2) / "manifest.json"
     content = json.loads(path.read_text())
-    for said in ({"name": "Kinect v2"}, {k: content["skeleton"][k] for k in ("name", "joints",
+    for stored_skeleton in ({"name": "Kinect v2"}, {k: content["skeleton"][k] for k in ("name", "joints",
                  "root")}):  # fmt: skip
-        path.write_text(json.dumps(content | {"skeleton": said}))
+        path.write_text(json.dumps(content | {"skeleton": stored_skeleton}))
         assert store.find_spec(tmp_path, "mine", 8).skeleton == KINECT_V2
 
 
@@ -68,7 +68,7 @@ ONE = {"name": "x", "joints": ["a"], "root": "a"}
 
 
 @pytest.mark.parametrize(
-    "said",
+    "stored_skeleton",
     [
         {"name": "tripod"},
         {},
@@ -78,9 +78,9 @@ ONE = {"name": "x", "joints": ["a"], "root": "a"}
         ONE | {"limbs": [["l"]]},
     ],
 )
-def test_a_manifest_without_a_skeleton_is_named(tmp_path: Path, said) -> None:
+def test_a_manifest_without_a_skeleton_is_named(tmp_path: Path, stored_skeleton) -> None:
     path = store.write_dataset(tmp_path, "mine", own(), TRIPOD) / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"skeleton": said}))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"skeleton": stored_skeleton}))
     with pytest.raises(UserError, match=r"manifest\.json"):
         store.find_spec(tmp_path, "mine", 8)
 

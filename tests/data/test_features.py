@@ -20,7 +20,7 @@ WIDTH = 7
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Preprocessed KGBD of invented walks: 4 persons, windows of 6."""
+    """Preprocessed KGBD of synthetic walks: 4 persons, windows of 6."""
     root = tmp_path_factory.mktemp("kgbd")
     make.kgbd_raw(root, {1: 5, 2: 4, 5: 5, 9: 3})
     preprocess.preprocess(root, root, ["KGBD"], 6)
@@ -38,12 +38,12 @@ def written(
     root: Path, home: Path, name: str = "SGELA"
 ) -> tuple[FeatureFiles, dict[str, np.ndarray]]:
     """Features of all splits below `home`, as the export writes them."""
-    files, made, said = FeatureFiles(home, KGBD, 6, name), {}, {}
+    files, made, entries = FeatureFiles(home, KGBD, 6, name), {}, {}
     for split in splits_of(KGBD, "probe"):
         stored = store.read_split(root, KGBD, 6, split)
         made[split] = walking(stored)
-        said[split] = files.write_split(split, stored, np.array_split(made[split], 3))
-    files.write_manifest({"made_by": "a test", "labels": ""}, said)
+        entries[split] = files.write_split(split, stored, np.array_split(made[split], 3))
+    files.write_manifest({"made_by": "a test", "labels": ""}, entries)
     return files, made
 
 
@@ -56,7 +56,7 @@ def read_all(root: Path, files: FeatureFiles):
     )
 
 
-def test_features_stand_where_the_windows_would(root: Path, tmp_path: Path) -> None:
+def test_features_replace_the_windows(root: Path, tmp_path: Path) -> None:
     files, made = written(root, tmp_path)
     data = read_all(root, files)
     usual = load_experiment(
@@ -96,7 +96,7 @@ def swapped(array: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (swapped, "moved"),
         (lambda array: array[:-1], "windows of"),
@@ -106,10 +106,10 @@ def swapped(array: np.ndarray) -> np.ndarray:
         (lambda array: np.concatenate([array, array[:1]]), "windows of"),
     ],
 )
-def test_a_file_that_is_not_the_one_written_is_refused(spoil, said, root, tmp_path) -> None:
+def test_a_file_that_is_not_the_one_written_is_refused(spoil, message, root, tmp_path) -> None:
     files, made = written(root, tmp_path)
     np.save(files.path("probe"), spoil(made["probe"]))
-    with pytest.raises(UserError, match=said) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         read_all(root, files)
     assert str(files.path("probe")) in str(caught.value)
 
@@ -149,13 +149,13 @@ def test_values_that_are_not_finite_are_not_written(root, tmp_path, value: float
 
 def test_values_that_are_not_finite_are_not_learned(root, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("simmc.data.features.require_finite", lambda *_: None)  # as before
-    files, said = FeatureFiles(tmp_path, KGBD, 6, "SGELA"), {}
+    files, entries = FeatureFiles(tmp_path, KGBD, 6, "SGELA"), {}
     for split in splits_of(KGBD, "probe"):
         stored = store.read_split(root, KGBD, 6, split)
         made = walking(stored)
         made[-1, 0, 0] = np.nan
-        said[split] = files.write_split(split, stored, [made])
-    files.write_manifest({"made_by": "SGELA", "labels": ""}, said)
+        entries[split] = files.write_split(split, stored, [made])
+    files.write_manifest({"made_by": "SGELA", "labels": ""}, entries)
     with pytest.raises(UserError, match="not finite"):
         read_all(root, files)
 

@@ -16,7 +16,7 @@ SETS = {"Kinect v1": "IAS", "Kinect v2": "KS20", "CASIA-B 14": "CASIA_B"}
 
 
 def walked(skeleton: Skeleton, count: int = 5, length: int = 6) -> np.ndarray:
-    """Windows (count, length, J, 3) of generated walkers, relative to the root."""
+    """Windows (count, length, J, 3) of synthetic walkers, relative to the root."""
     recordings = walkers.generate(SETS[skeleton.name], 2, 0, "tiny")
     windows = np.stack([r.frames[:length] for r in recordings[:count]])
     root = skeleton.index(skeleton.root)
@@ -174,7 +174,7 @@ def test_motion_is_the_step_to_the_next_frame():
     assert still.shape == (5, 1, 60) and (still == 0).all()
 
 
-def test_inputs_stand_side_by_side():
+def test_inputs_are_concatenated():
     windows = walked(KINECT_V1).astype(np.float32)
     found = inputs.frames(windows, KINECT_V1, ("turned", "distances", "bones"))
     assert found.shape == (5, 6, 60 + 190 + 19) and found.dtype == np.float32
@@ -229,7 +229,7 @@ def test_skeletons_without_the_joints_or_bones():
 
 
 def experiment(factor: float = 1.0) -> Experiment:
-    """Training windows, probes and a gallery of generated walkers, made larger by a factor."""
+    """Training windows, probes and a gallery of synthetic walkers, scaled by a factor."""
     windows = (factor * walked(KINECT_V1, 6)).astype(np.float32)
     splits = [Split(part, np.arange(2), None) for part in np.split(windows, 3)]
     return Experiment(*splits, [0, 1], [0, 1], False, KINECT_V1, [], None)

@@ -107,7 +107,7 @@ def test_kgbd_in_each_order_that_the_loader_gives(
 
 @pytest.fixture(scope="module")
 def kgbd_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Preprocessed KGBD of invented walks: 2 persons, windows of 6."""
+    """Preprocessed KGBD of synthetic walks: 2 persons, windows of 6."""
     root = tmp_path_factory.mktemp("kgbd")
     make.kgbd_raw(root, {1: 5, 2: 5})
     preprocess.preprocess(root, root, ["KGBD"], 6)

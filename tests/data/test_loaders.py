@@ -28,7 +28,7 @@ def _rng() -> np.random.Generator:
 
 @pytest.fixture(scope="module")
 def kgbd_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Preprocessed KGBD of invented walks: 4 persons, windows of 6."""
+    """Preprocessed KGBD of synthetic walks: 4 persons, windows of 6."""
     root = tmp_path_factory.mktemp("kgbd")
     make.kgbd_raw(root, {1: 5, 2: 4, 5: 5, 9: 3})
     preprocess.preprocess(root, root, ["KGBD"], 6)
@@ -37,7 +37,7 @@ def kgbd_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def other_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Preprocessed KS20 (both protocols) and CASIA-B of invented recordings."""
+    """Preprocessed KS20 (both protocols) and CASIA-B of synthetic recordings."""
     root = tmp_path_factory.mktemp("other")
     patch = pytest.MonkeyPatch()
     made = {"KS20": make.ks20(), "CASIA_B": make.casia()}
@@ -289,7 +289,7 @@ def test_values_that_are_no_positions_name_the_folder(tmp_path: Path, value: flo
         _load(tmp_path)
 
 
-def test_own_data_load_like_any_dataset(tmp_path: Path) -> None:
+def test_custom_data_load_like_any_dataset(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     skeleton = Skeleton("tripod", ("top", "left_leg", "right_leg"), "left_leg", (), (), ())
     labels = {"train": [0, 0, 0, 0], "probe": [8, 4, 4, 8], "gallery": [4, 8, 8, 4]}

@@ -1,4 +1,4 @@
-"""Each difficulty against what it says, on sets small enough to see."""
+"""Each perturbation against its definition, on sets small enough to see."""
 
 from collections import Counter
 from dataclasses import replace
@@ -29,7 +29,7 @@ def rng(seed=0):
     return np.random.default_rng(seed)
 
 
-def test_nothing_asked_nothing_done():
+def test_no_perturbation_changes_nothing():
     given = sets()
     assert perturbed(given, "", rng()) is given
 
@@ -62,7 +62,7 @@ def literal_lost(planes, seen):
 
 
 @pytest.mark.parametrize("share", [0.4, 0.9])
-def test_lost_joints_stand_where_they_were_seen(share):
+def test_lost_joints_are_filled(share):
     given = sets()
     found = perturbed(given, f"lost:{share}", rng(3))
     draw = rng(3)
@@ -124,9 +124,9 @@ def test_borrowed_recordings_are_whole_and_stay_in_the_gallery():
     assert found.gallery is given.gallery and found.probe is given.probe
     own, more = np.split(np.arange(len(found.train)), [len(given.train)])
     np.testing.assert_array_equal(found.train.recording[own], given.train.recording)
-    held = {(r, p) for r, p in zip(given.gallery.recording, given.gallery.labels, strict=True)}
+    known = {(r, p) for r, p in zip(given.gallery.recording, given.gallery.labels, strict=True)}
     borrowed = Counter(zip(found.train.recording[more], found.train.labels[more], strict=True))
-    assert set(borrowed) <= held and set(borrowed.values()) == {20}
+    assert set(borrowed) <= known and set(borrowed.values()) == {20}
     assert set(Counter(person for _, person in borrowed).values()) == {2}
     first = np.flatnonzero(given.gallery.recording == found.train.recording[more[0]])[0]
     for got, kept in zip(found.train.planes, given.gallery.planes, strict=True):
@@ -161,7 +161,7 @@ def test_pieces_take_no_number_that_a_recording_has():
         assert not made & set(other.recording.tolist())
 
 
-def test_pieces_where_recordings_do_not_stand_together():
+def test_pieces_of_recordings_that_are_not_contiguous():
     """Dense layouts store every recording once for each offset."""
     given = split()
     order = np.argsort(np.arange(len(given)) % 20, kind="stable")
@@ -206,8 +206,8 @@ def test_pieces_have_no_times():
     borrowed = len(found) - len(split())
     assert borrowed and np.isnan(found.times[:-borrowed]).all()
     np.testing.assert_array_equal(found.times[-borrowed:, 0], found.recording[-borrowed:])
-    untold = Sets(split(seed=0), *timed()[1:])
-    assert perturbed(untold, "borrow:1", rng()).train.times is None
+    unknown = Sets(split(seed=0), *timed()[1:])
+    assert perturbed(unknown, "borrow:1", rng()).train.times is None
 
 
 def test_strangers_share_nobody():
@@ -227,7 +227,7 @@ def test_several_at_once_and_the_seed_decides():
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("rain", "allowed: noise:METRES"),
         ("noise", "a number from 0 to 10"),
@@ -241,8 +241,8 @@ def test_several_at_once_and_the_seed_decides():
         ("strangers:2", "takes no value"),
     ],
 )
-def test_what_cannot_be(text, said):
-    with pytest.raises(UserError, match=said):
+def test_invalid_values(text, message):
+    with pytest.raises(UserError, match=message):
         perturbed(sets(), text, rng())
 
 

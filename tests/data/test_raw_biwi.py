@@ -1,10 +1,9 @@
 """BIWI: IAS's line format, labels from folder names, first body only."""
 
-import numpy as np
 import pytest
 
-from simmc.data.raw import biwi, write
-from simmc.data.recordings import ReadOptions, Recording
+from simmc.data.raw import biwi
+from simmc.data.recordings import ReadOptions
 from simmc.errors import UserError
 from tests.data.test_raw_ias import frame, put
 
@@ -57,16 +56,3 @@ def test_frames_beside_a_folder(tmp_path):
     (tmp_path / "Training" / "002" / "000000-a_skel.txt").unlink()
     with pytest.raises(UserError, match=r"002/007: lies inside the folder of another person"):
         biwi.read(tmp_path)
-
-
-def test_round_trip(tmp_path):
-    rng = np.random.default_rng(2)
-    made = [
-        Recording(f"{part}/{p:03d}", p, rng.normal(size=(4, 20, 3)), role)
-        for role, part in biwi.SETS.items()
-        for p in (1, 5)
-    ]
-    write.write_biwi(tmp_path, made)
-    for before, after in zip(made, biwi.read(tmp_path), strict=True):
-        assert (after.name, after.identity) == (before.name, before.identity)
-        assert after.frames.tobytes() == before.frames.tobytes()

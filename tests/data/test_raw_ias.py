@@ -90,7 +90,7 @@ def test_frames_are_sorted_as_text(tmp_path):
     assert found["Training/cid"].frames[:, 0, 0].tolist() == [10, 9]
 
 
-def test_walk_order_numbers_each_set_anew_and_a_disagreement_is_told(tmp_path, monkeypatch, caplog):
+def test_walk_order_numbers_each_set_and_warns_of_differences(tmp_path, monkeypatch, caplog):
     three_sets(tmp_path)
     orders = {"Training": ["bob", "ann"], "TestingA": ["bob", "ann"], "TestingB": ["ann", "bob"]}
     fixed_walk(monkeypatch, orders)

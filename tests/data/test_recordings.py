@@ -1,4 +1,4 @@
-"""Times of recordings: as a manifest tells them, and which recordings overlap."""
+"""Times of recordings: in a manifest, and which recordings overlap."""
 
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def test_times_come_back_to_the_last_bit():
         assert tuple(row) == span if span else np.isnan(row).all()
 
 
-def test_where_none_are_told():
+def test_no_times():
     assert recording_times([], Path("m")) is None
     assert recording_times([{"name": "a"}, {"attributes": {"view": "30"}}], Path("m")) is None
 

@@ -22,7 +22,7 @@ def test_first_joints_of_the_files() -> None:
     assert KINECT_V2.joints[:20] == KINECT_V1.joints
 
 
-def test_kgbd_names_stand_for_the_names_in_its_files() -> None:
+def test_names_in_kgbd_files() -> None:
     special = {"Shoulder-Center": "shoulder_center", "Hip-centro": "hip_center"}
     translated = [
         special.get(name) or "_".join(reversed(name.lower().split("-"))) for name in JOINT_NAMES

@@ -70,7 +70,7 @@ def test_sets_that_are_given(dataset: str, roles: list[str]) -> None:
     assert (train, first, second) == ([0, 1], [2, 3], [4, 5])
 
 
-def test_ks20_own_roles_are_one_repetition_each_the_same_in_all_views() -> None:
+def test_ks20_exact_roles_are_one_repetition_in_all_views() -> None:
     recordings = make.ks20()
     found = splits.assign("KS20", recordings, np.random.default_rng(0), OWN)
     assert _all(found) == list(range(60))
@@ -91,16 +91,16 @@ def _released_reader(recordings: list[Recording], own: splits.Assignment) -> dic
     }
     filed: dict[str, list[str]] = {split: [] for split in own}
     for view in specs.KS20_VIEWS:
-        held = None
+        last = None
         for now in (r for r in recordings if r.role == view):
-            if held is not None and held.identity != now.identity:
+            if last is not None and last.identity != now.identity:
                 setting = now.attributes["setting"]
-                filed[role_of[held.identity, setting]].append(held.name)
-            held = now
+                filed[role_of[last.identity, setting]].append(last.name)
+            last = now
     return filed
 
 
-def test_ks20_slip_files_the_last_body_under_the_next_setting_and_loses_one_a_view() -> None:
+def test_ks20_slip_uses_the_next_setting_and_loses_one_recording_of_each_view() -> None:
     recordings = make.ks20()
     own = splits.assign("KS20", recordings, np.random.default_rng(3), OWN)
     slip = splits.assign("KS20", recordings, np.random.default_rng(3))

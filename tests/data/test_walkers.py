@@ -1,4 +1,4 @@
-"""Generated walkers: the readers' structure, determinism, constant bodies, the command."""
+"""Synthetic walkers: the readers' structure, determinism, constant bodies, the command."""
 
 import json
 from itertools import pairwise

@@ -49,7 +49,7 @@ def test_dense_count_of_a_long_recording() -> None:
 
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=4), st.sampled_from([2, 4, 6]))
 def test_windows_hold_the_frames_they_name(n_frames: list[int], length: int) -> None:
-    # frame value = 1000 * recording + time, joints and coordinates told apart by small offsets
+    # frame value = 1000 * recording + time, joints and coordinates distinguished by small offsets
     frames = [
         1000.0 * r + np.arange(n)[:, None, None] + np.arange(6).reshape(2, 3) / 10
         for r, n in enumerate(n_frames)
