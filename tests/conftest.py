@@ -14,7 +14,7 @@ from simmc.data.raw.kgbd import FOLDER
 
 ROOT = Path(__file__).resolve().parent.parent
 # their tests run whole commands or trainings; `scripts/test.sh --fast` leaves them out
-SLOW_FOLDERS = {"cli", "engine", "fuzz", "golden", "methods"}
+SLOW_FOLDERS = {"benchmarks", "cli", "engine", "fuzz", "golden", "methods"}
 SLICE_PERSONS = 12
 
 
