@@ -173,8 +173,8 @@ def curves(
             label = _protocol_label(name, chosen)
             marks.append(Line2D([], [], color=colour, linestyle=style, linewidth=0.9, label=label))
         if marks:
-            where = "outside lower left"
-            figure.legend(handles=marks, loc=where, ncols=2, frameon=False, fontsize=9)
+            style = {"ncols": 2, "frameon": False, "fontsize": 9}
+            figure.legend(handles=marks, loc="outside lower left", **style)
         return figure
 
     return save(draw, out)

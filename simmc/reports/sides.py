@@ -1,4 +1,4 @@
-"""The two sides of a comparison: runs that differ only in their seed, and whether they can be paired.
+"""The two sides of a comparison: runs that differ in their seed alone, and how they pair.
 
 Sides that cannot be compared are an error that names the folders; other differences are remarks.
 """
@@ -86,7 +86,7 @@ class Side:
 
 
 def load_side(name: str, paths: Sequence[Path], protocol: str) -> Side:
-    """The side `name` from the folders of its runs; UserError where they differ in more than seed."""
+    """The side `name` from the folders of its runs; UserError where more than seeds differ."""
     scored = [_scored(results.load(path), protocol) for path in paths]
     scored.sort(key=lambda one: (not one.seed.isdecimal(), one.seed.zfill(20)))
     side = Side(name, protocol, tuple(scored))

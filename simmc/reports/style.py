@@ -55,7 +55,7 @@ def require_drawable(out: Path) -> None:
 
 
 def save(draw: Callable[[], Any], out: Path) -> Path:
-    """Draw a matplotlib figure in our style and write it as .png or .svg, by the ending of `out`."""
+    """Draw a matplotlib figure in our style and write it to a .png or .svg file."""
     require_drawable(out)
     form = out.suffix.lower()
     buffer = io.BytesIO()
