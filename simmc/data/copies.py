@@ -41,6 +41,6 @@ def same_recordings(recordings: Sequence[Recording]) -> list[list[str]]:
     groups: defaultdict[bytes, list[str]] = defaultdict(list)
     for recording in recordings:
         if len(recording.frames):
-            digest = hashlib.blake2b(np.ascontiguousarray(recording.frames)).digest()
+            digest = hashlib.blake2b(np.ascontiguousarray(recording.frames).data).digest()
             groups[digest].append(recording.name)
     return [names for names in groups.values() if len(names) > 1]

@@ -201,19 +201,15 @@ def load_stored(
 
 
 def experiment_of(windows: np.ndarray, spec: DatasetSpec, kgbd_order: str, root: str) -> Experiment:
-    """Windows that are in no file, as an experiment whose every role they have.
+    """Windows (N, f, J, 3) that are in no file, as training, probe and gallery of an experiment.
 
-    Args:
-        windows: (N, f, J, 3) metres, the joints in the order of the dataset's files.
-        spec: the dataset.
-        kgbd_order: as in `Request`, like `root`.
-        root: joint subtracted.
+    Joints are in the order of the dataset's files; `kgbd_order` and `root` as in `Request`.
     """
     x, y, z = np.moveaxis(np.asarray(windows, np.float64), -1, 0)
-    nobody = np.full(len(windows), -1)
+    labels = np.full(len(windows), -1)
     view = _joint_view(spec, kgbd_order, root)
-    stored = StoredSplit((x, y, z), nobody, None, Path("the windows"))
-    split = _bring(stored, np.arange(len(nobody)), view, nobody[:0])
+    stored = StoredSplit((x, y, z), labels, None, Path("the windows"))
+    split = _bring(stored, np.arange(len(labels)), view, labels[:0])
     return Experiment(split, split, split, [], [], True, view.skeleton, [], None)
 
 

@@ -32,8 +32,8 @@ def class_sample(labels: np.ndarray, batch_size: int, rng: np.random.Generator) 
     ends = np.cumsum(sizes)
     picked = np.empty((n_batches, len(classes), share), dtype=np.int64)
     for c, (size, end) in enumerate(zip(sizes, ends, strict=True)):
-        own = order[end - size : end]
+        rows = order[end - size : end]
         in_order = min(size // share, n_batches)
-        picked[:in_order, c] = own[: in_order * share].reshape(in_order, share)
-        picked[in_order:, c] = own[rng.integers(0, size, (n_batches - in_order, share))]
+        picked[:in_order, c] = rows[: in_order * share].reshape(in_order, share)
+        picked[in_order:, c] = rows[rng.integers(0, size, (n_batches - in_order, share))]
     return picked.ravel()
