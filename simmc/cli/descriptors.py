@@ -54,8 +54,8 @@ class DescriptorSettings(Settings):
 
     COMMAND: ClassVar[str] = "descriptors"
     SUMMARY: ClassVar[str] = (
-        "Score hand-crafted descriptors by matching probe with gallery windows, without training "
-        "or labels; or, with --classifier, by a classifier trained on identities."
+        "Score hand-crafted descriptors by matching probe against gallery windows, without "
+        "training or labels; or, with --classifier, by a classifier trained on identities."
     )
 
     place: groups.Place
@@ -77,9 +77,8 @@ class DescriptorSettings(Settings):
     )
     train_on: str = option(
         "train",
-        "Training windows of a classifier: the training set, or the gallery as well (SGELA's "
-        "split of "
-        "KGBD and KS20).",
+        "Training windows of a classifier: the training set, or the gallery as well (SGELA's split "
+        "of KGBD and KS20).",
         choices=("train", "train_gallery"),
     )
     unit: str = option(

@@ -168,7 +168,7 @@ def drawn_windows(count: int, seed: int, found: Clustered, data: Experiment) -> 
     chosen = one_of_each(data.train.identity, found.everywhere, count, rng)
     if len(chosen) == 0:
         raise UserError(
-            "no training window is clustered at every level by these weights. Choose windows with "
+            "no training window is clustered at every level with these weights. Give windows with "
             "--windows to see the levels at which they are clustered."
         )
     if len(chosen) < count:

@@ -215,11 +215,6 @@ class Recognition(Training[RecognitionSettings]):
         )
         return classification_record(judged)
 
-    def learn(self) -> EpochRecord:
-        """The steps of an epoch."""
-        with self.clock("steps"):
-            return self.steps()
-
     def steps(self) -> EpochRecord:
         """Cross-entropy on identities, of each view or of the sum of a window's scores."""
         s, network = self.settings, self.network
