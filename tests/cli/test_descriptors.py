@@ -13,8 +13,7 @@ from simmc.engine.load import load
 from simmc.methods.descriptors import d13
 from simmc.reports import render, results, tables
 from simmc.runs.directory import RunDirectory
-from simmc.settings import options_of, resolve
-from simmc.settings import switches as fidelity
+from simmc.settings import resolve
 from tests.cli.conftest import LENGTHS, contents, read_json, run
 
 BATCH = {"KGBD": 10}  # the tiny sets hold fewer windows than a batch of 256
@@ -194,11 +193,6 @@ def test_probe_windows_are_never_learned(prepared, tmp_path, capsys):
     assert run("descriptors", *words, "--train_on", "train_gallery") == 2
     assert "--train_on train_gallery" in capsys.readouterr().err
     assert run("descriptors", *words) == 0
-
-
-def test_the_settings_have_every_switch_of_their_command():
-    declared = {entry.name for entry in options_of(DescriptorSettings) if entry.is_switch}
-    assert declared == set(fidelity.values("descriptors", "released"))
 
 
 def test_every_preset_is_of_a_descriptor():
