@@ -27,12 +27,12 @@ def count_copies(
 
 
 def _digests(split: StoredSplit, rows: np.ndarray) -> list[bytes]:
-    """One hash of 128 bits for each window."""
+    """The sha256 of each window."""
     found = []
     for low in range(0, len(rows), _CHUNK):
         block = np.stack([plane[rows[low : low + _CHUNK]] for plane in split.planes], axis=1)
         windows = block.astype(np.float64, copy=False)
-        found += [hashlib.blake2b(window, digest_size=16).digest() for window in windows]
+        found += [hashlib.sha256(window).digest() for window in windows]
     return found
 
 
@@ -41,6 +41,6 @@ def same_recordings(recordings: Sequence[Recording]) -> list[list[str]]:
     groups: defaultdict[bytes, list[str]] = defaultdict(list)
     for recording in recordings:
         if len(recording.frames):
-            digest = hashlib.blake2b(np.ascontiguousarray(recording.frames).data).digest()
+            digest = hashlib.sha256(np.ascontiguousarray(recording.frames).data).digest()
             groups[digest].append(recording.name)
     return [names for names in groups.values() if len(names) > 1]

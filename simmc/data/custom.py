@@ -25,7 +25,7 @@ _NAME = re.compile(r"\w([\w -]{0,62}\w)?")
 _RESERVED = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9])", re.IGNORECASE)  # by Windows
 
 
-def check_names(name: str, splits: Iterable[str]) -> None:
+def _check_names(name: str, splits: Iterable[str]) -> None:
     """UserError if the name of the set or of a split cannot be a folder's, or is taken."""
     for text, what in ((name, "the dataset"), *((split, "a split") for split in splits)):
         if not is_name(text):
@@ -60,7 +60,7 @@ def check_folder(folder: Path, name: str) -> None:
         )
 
 
-def check_skeleton(name: str, skeleton: Skeleton) -> None:
+def _check_skeleton(name: str, skeleton: Skeleton) -> None:
     """UserError if joint names are ambiguous, or bones and parts are not made of them."""
     joints = list(skeleton.joints)
     if twice := sorted({joint for joint in joints if joints.count(joint) > 1}):
@@ -75,8 +75,13 @@ def check_skeleton(name: str, skeleton: Skeleton) -> None:
             skeleton.parts(level)
 
 
-def checked(name: str, splits: Pairs, skeleton: Skeleton) -> Sets:
+def checked(name: str, splits: Pairs, skeleton: Skeleton, gallery_of: Mapping[str, str]) -> Sets:
     """Float64 windows with NaN where masked, and int64 labels; UserError if either is invalid."""
+    needed = {specs.TRAIN, *gallery_of, *gallery_of.values()}
+    _check_names(name, needed)
+    if set(splits) != needed:
+        raise UserError(f"{name}: splits must be {', '.join(sorted(needed))}; got {list(splits)}")
+    _check_skeleton(name, skeleton)
     sets: Sets = {}
     for split, given in splits.items():
         where = f"{name}, {split}"
@@ -139,6 +144,8 @@ def drop_unseen(name: str, sets: Sets, skeleton: Skeleton, zeros: str) -> dict[s
     UserError for a window without any joint, and for a joint that is at (0, 0, 0) in every frame:
     the root of relative coordinates, or a joint that no sensor gave.
     """
+    if zeros not in ("missing", "position"):
+        raise UserError(f"{name}: zeros is {zeros!r}; choose missing or position")
     counts: dict[str, dict[str, int]] = {}
     always, ever = np.ones(skeleton.n_joints, dtype=bool), np.zeros(skeleton.n_joints, dtype=bool)
     for split, (windows, labels) in sets.items():

@@ -268,51 +268,44 @@ def write_dataset(
         the manifest holds the numbers.
     """
     gallery_of = gallery_of or {"probe": "gallery"}
-    needed = {specs.TRAIN, *gallery_of, *gallery_of.values()}
-    custom.check_names(name, needed)
-    if set(splits) != needed:
-        raise UserError(f"{name}: splits must be {', '.join(sorted(needed))}; got {list(splits)}")
-    if zeros not in ("missing", "position"):
-        raise UserError(f"{name}: zeros is {zeros!r}; choose missing or position")
-    custom.check_skeleton(name, skeleton)
-    skeleton = with_parts(skeleton)
-    sets = custom.checked(name, splits, skeleton)
-    length = next(iter(sets.values()))[0].shape[1]
+    sets = custom.checked(name, splits, skeleton, gallery_of)
     unseen = custom.drop_unseen(name, sets, skeleton, zeros)
     places, listed = custom.list_recordings(name, sets, recordings or {}, times or {})
-    spec = DatasetSpec(name, skeleton, tuple(needed - {specs.TRAIN}), gallery_of)
-    target = dataset_folder(Path(data_root), spec, length)
-    custom.check_folder(target, name)
-    content: Manifest = {
-        "dataset": name,
-        "length": length,
-        "code_version": __version__,
-        "skeleton": describe_skeleton(skeleton, bones=True),
-        "gallery_of": dict(gallery_of),
-        "zeros": zeros,
-        "counts": {s: {"windows": len(y), **unseen[s]} for s, (_, y) in sets.items()},
-    }
+    tested = tuple(set(splits) - {specs.TRAIN})
+    spec = DatasetSpec(name, with_parts(skeleton), tested, gallery_of)
+    counts = {split: {"windows": len(y), **unseen[split]} for split, (_, y) in sets.items()}
+    content: Manifest = {"zeros": zeros, "counts": counts}
     if listed:
         content["recordings"] = listed
-    _write_custom(target, spec, length, sets, places, content)
+    target = _write_custom(Path(data_root), spec, sets, places, content)
     if zeros == "missing" and (remark := custom.zeros_remark(name, sets, unseen)):
         warnings.warn(remark, stacklevel=2)
     return target
 
 
 def _write_custom(
-    target: Path,
+    data_root: Path,
     spec: DatasetSpec,
-    length: int,
     sets: custom.Sets,
     places: Mapping[str, np.ndarray],
     content: Manifest,
-) -> None:
-    """The files of a custom set."""
+) -> Path:
+    """The files of a custom set; its folder."""
+    length = next(iter(sets.values()))[0].shape[1]
+    target = dataset_folder(data_root, spec, length)
+    custom.check_folder(target, spec.name)
     with files.staged_folder(target, is_written) as stage:
         for split, (windows, labels) in sets.items():
             planes = np.moveaxis(windows, -1, 0)
             seen = np.logical_not(np.isnan(planes).any(0))
             planes = fill_missing(planes, np.asarray(seen)).reshape(3, -1, spec.n_joints)
             write_split(stage, spec, length, split, planes, labels, places.get(split))
-        write_manifest(stage, content)
+        about: Manifest = {
+            "dataset": spec.name,
+            "length": length,
+            "code_version": __version__,
+            "skeleton": describe_skeleton(spec.skeleton, bones=True),
+            "gallery_of": dict(spec.gallery_of),
+        }
+        write_manifest(stage, {**about, **content})
+    return target
