@@ -58,13 +58,8 @@ def test_joints_in_the_order_of_kgbd_are_read_by_name(tmp_path: Path) -> None:
 def test_a_manifest_with_the_name_alone_is_read(tmp_path: Path) -> None:
     path = store.write_dataset(tmp_path, "mine", own(25), KINECT_V2) / "manifest.json"
     content = json.loads(path.read_text())
-<<<<<<< HEAD
-    whole = {key: content["skeleton"][key] for key in ("name", "joints", "root")}
-    for stored_skeleton in ({"name": "Kinect v2"}, whole):
-=======
     without_bones = {key: content["skeleton"][key] for key in ("name", "joints", "root")}
     for stored_skeleton in ({"name": "Kinect v2"}, without_bones):
->>>>>>> r4
         path.write_text(json.dumps(content | {"skeleton": stored_skeleton}))
         assert store.find_spec(tmp_path, "mine", 8).skeleton == KINECT_V2
 
