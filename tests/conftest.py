@@ -19,9 +19,13 @@ SLICE_PERSONS = 12
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests of whole folders as slow."""
+    """Marks the tests of whole folders, and those of slow.txt, as slow."""
+    listed = set((ROOT / "tests" / "slow.txt").read_text(encoding="utf-8").splitlines())
     for item in items:
-        if item.path.relative_to(ROOT / "tests").parts[0] in SLOW_FOLDERS:
+        if (
+            item.nodeid.partition("[")[0] in listed
+            or item.path.relative_to(ROOT / "tests").parts[0] in SLOW_FOLDERS
+        ):
             item.add_marker(pytest.mark.slow)
 
 
