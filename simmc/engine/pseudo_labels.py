@@ -122,7 +122,7 @@ def clustered(
         reach: Jaccard distance up to which pairs are returned beside the labels; None: eps.
     """
     s = settings
-    further = {"neighbors": s.neighbors, "recall": s.recall, "reach": reach}
+    further: dict[str, Any] = {"neighbors": s.neighbors, "recall": s.recall, "reach": reach}
     return pseudo_labels(
         features,
         ClusterSettings(s.eps, s.min_samples, s.k1, s.k2, normalise=normalise, **further),
