@@ -73,14 +73,14 @@ def main(argv: list[str]) -> int:
         raw.mark_generated(stage, details | {"seed": settings.seed, "code_version": __version__})
     frames = sum(len(walk.tracked) for walk in walks)
     print(
-        f"{name}: {persons} generated walkers (not real people), {len(walks):,} recordings, "
+        f"{name}: {persons} synthetic walkers (not real people), {len(walks):,} recordings, "
         f"{frames:,} frames in {time.perf_counter() - began:.1f} s\nwritten to {folder}"
     )
     return 0
 
 
 def refuse_real_data(folder: Path) -> None:
-    """UserError where the folder holds anything but generated walkers, which may be replaced."""
+    """UserError where the folder holds anything but synthetic walkers, which may be replaced."""
     if prepared := sorted(folder.glob(f"*/{NAME}")):
         raise UserError(
             f"{prepared[0].parent}: holds windows that Preprocess.py made, which would be lost "
@@ -91,7 +91,7 @@ def refuse_real_data(folder: Path) -> None:
     if folder.is_dir() and not any(folder.iterdir()):
         return
     raise UserError(
-        f"{folder}: exists and holds no generated walkers, so it is not overwritten; "
+        f"{folder}: exists and holds no synthetic walkers, so it is not overwritten; "
         "choose another place with --raw_root"
     )
 

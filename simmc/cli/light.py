@@ -17,6 +17,8 @@ class _StandIn(ModuleType):
     __path__: list[str] = []  # noqa: RUF012 - as of every package
 
     def __getattr__(self, name: str) -> Any:
+        if name == "__file__":  # a stand-in has no file
+            raise AttributeError(name)
         return _StandIn(name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -32,7 +32,7 @@ def evaluate_run(
     runtime: Runtime,
     reporter: Reporter,
 ) -> Results:
-    """Score the weights that a run kept, under every protocol that has some."""
+    """Score the stored weights of a run under every protocol."""
     data = method.load(settings)
     rematch: Rematch | None = getattr(settings, "rematch", None)
     if rematch is not None:
@@ -44,8 +44,8 @@ def evaluate_run(
         reporter.notes(
             [
                 f"{run.path} was trained on other data than those scored here: the checksums of "
-                "their manifests differ. Persons and windows that it learned from may be among "
-                "these"
+                "their manifests differ. The scored data may "
+                "include its training windows"
             ]
         )
     rule = replace(rule_of(settings), negative_squared=settings.training.eval_sqrt)
@@ -88,7 +88,7 @@ def match_further(
     runtime: Runtime,
     reporter: Reporter,
 ) -> None:
-    """Match in the further ways that are asked for: a table and a file of their own."""
+    """Match in further ways, with a table and a file of their own."""
     matched = {
         name: one.retrieval
         for name, one in outcomes.items()
@@ -127,5 +127,5 @@ def fill(results: Results, outcomes: Mapping[str, Outcome | None]) -> None:
 
 
 def unscored_by(method: Method[Any], settings: Any, data: Experiment) -> Outcome | None:
-    """What stands for the numbers where these data allow none; None: they do."""
+    """The outcome where these data give no rates, else None."""
     return None if "supervised" in method.protocols(settings) else unscored(data)

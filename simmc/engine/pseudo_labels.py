@@ -27,7 +27,7 @@ class PseudoLabels:
 
     Attributes:
         previous: (q, N) int64 pseudo labels of the epoch before.
-        candidates: of the last clustering of each kind of features; saves time, decides nothing.
+        candidates: of the last clustering of each kind of features; they only save time.
         recall: lowest share of true neighbours in the last clustering; 1 where exact.
     """
 
@@ -45,9 +45,8 @@ class PseudoLabels:
 
         Args:
             sets: q tensors (N, H).
-            kinds: a name for each; None: all of one kind. Sets of one kind are nearly the same
-                features, from one to the next and from epoch to epoch: a search saves the next
-                one time.
+            kinds: a name for each; None: all of one kind. Sets of one kind are similar from epoch
+                to epoch, so a search makes the next one faster.
         """
         labels, recalls = [], []
         for kind, features in zip(kinds or [""] * len(sets), sets, strict=True):
@@ -66,12 +65,7 @@ class PseudoLabels:
         return torch.stack(labels)
 
     def record(self, labels: torch.Tensor, identity: np.ndarray) -> EpochRecord:
-        """Numbers of a clustering; those from identities are diagnostics that nothing uses.
-
-        Args:
-            labels: (q, N) pseudo labels.
-            identity: (N,) int64 of the training windows; below 0: unknown.
-        """
+        """Numbers of a clustering (q, N); those from identities (N,) are diagnostics only."""
         y = labels.cpu().numpy()
         kept = (y >= 0).all(0)
         record: EpochRecord = {
@@ -128,18 +122,10 @@ def clustered(
         reach: Jaccard distance up to which pairs are returned beside the labels; None: eps.
     """
     s = settings
+    further: dict[str, Any] = {"neighbors": s.neighbors, "recall": s.recall, "reach": reach}
     return pseudo_labels(
         features,
-        ClusterSettings(
-            s.eps,
-            s.min_samples,
-            s.k1,
-            s.k2,
-            normalise=normalise,
-            neighbors=s.neighbors,
-            recall=s.recall,
-            reach=reach,
-        ),
+        ClusterSettings(s.eps, s.min_samples, s.k1, s.k2, normalise=normalise, **further),
         guess=guess,
         timer=timer,
         executor=runtime.executor or Threads(runtime.threads),

@@ -1,4 +1,4 @@
-"""What a training tells while it works. The commands print it; from Python nothing is printed."""
+"""Messages of a training. The commands print them; from Python nothing is printed."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -148,11 +148,11 @@ def train_run(
     """Train a new run, or continue `run`; its folder is locked meanwhile."""
     settings = resolved.settings
     if run is not None:
-        with run.lock():  # before the data are read: who is refused need not wait for them
+        with run.lock():  # before the data are read, which takes time
             data = method.load(settings)
             refuse_other_data(run, data)
             return train_locked(method, resolved, run, data, runtime, reporter)
-    data = method.load(settings)  # before there is a folder: data that cannot be read leave none
+    data = method.load(settings)  # before the folder is made: an error leaves no folder
     run = RunDirectory.create(
         settings.training.model_root,
         settings.place.dataset,
@@ -199,7 +199,7 @@ def train_locked(
                 here.write_config(stage_config(resolved, stage))
             stage_data = data if stage is settings else method.load(stage)
             training = begin(method, stage, stage_data, here, runtime, protocols, reporter)
-            if settings.training.resume and here is run:  # only once its checkpoint is read
+            if settings.training.resume and here is run:  # after its checkpoint was read
                 stored = continued(run.read_config(), resolved)
                 run.write_config(stored | {"data": described_data(data)})
             outcomes |= train_stage(method, training, here, results, reporter)
@@ -212,7 +212,7 @@ def train_locked(
 
 
 def perturbed_by_identity(settings: MethodSettings) -> list[str]:
-    """A remark where identities decide what --stress makes of the data."""
+    """A remark where --stress uses identities."""
     words = by_identity(settings.windows.stress)
     if not words:
         return []
@@ -224,11 +224,10 @@ def perturbed_by_identity(settings: MethodSettings) -> list[str]:
 
 
 def plan_stages(method: Method[Any], settings: Any) -> list[tuple[str, Any, tuple[str, ...]]]:
-    """The trainings of a run: (subfolder, settings, protocols that they serve).
+    """The trainings of a run: (subfolder, settings, protocols).
 
-    Where identities decide what is learned from, as in class sampling, the numbers cannot be
-    label-free, and a second training without them serves that protocol. Where the gallery is
-    learned as well, nothing does.
+    Where the first training uses identities, as in class sampling, its numbers are not label-free:
+    that protocol gets a second training without them. There is none where the gallery is learned.
     """
     protocols = method.protocols(settings)
     plain = method.label_free(settings)
@@ -245,7 +244,7 @@ def plan_stages(method: Method[Any], settings: Any) -> list[tuple[str, Any, tupl
 
 
 def learns_gallery(settings: Any) -> bool:
-    """Whether a source model learns the windows that probes are matched against."""
+    """Whether a source model is trained on the gallery as well."""
     pretext: Pretext | None = getattr(settings, "pretext", None)
     return pretext is not None and pretext.with_gallery
 
@@ -266,7 +265,7 @@ def begin(
     protocols: tuple[str, ...],
     reporter: Reporter,
 ) -> Training[Any]:
-    """A training from its checkpoint or from scratch; its log ends where it begins."""
+    """A training from its checkpoint or from scratch; later lines of its log are removed."""
     seeds = generators(settings.common.seed)
     training = method.training(settings, data, seeds, runtime, protocols)
     training.bar = reporter.bar
@@ -274,8 +273,8 @@ def begin(
         training.restore(checkpoints.load(run.last), run.last)
         if training.epoch > settings.training.epochs:
             raise UserError(
-                f"--epochs {settings.training.epochs}: {run.last} has {training.epoch} epochs "
-                "behind it. Give as many or more, or score its weights with --mode Eval."
+                f"--epochs {settings.training.epochs}: {run.last} has run {training.epoch} "
+                "epochs. Give as many or more, or score its weights with --mode Eval."
             )
         reporter.say(f"continuing at epoch {training.epoch}")
     run.truncate_metrics(training.epoch - 1)
@@ -289,12 +288,12 @@ def train_stage(
     results: Results,
     reporter: Reporter,
 ) -> dict[str, Outcome | None]:
-    """One training to its end; its counts and times go into `results`, the first one's stay."""
+    """Run one training to its end; counts and times of the first one go into `results`."""
     settings, protocols = training.settings, training.protocols
     reporter.stage(protocols, method.explained)
     with reporter.board(run.path, settings.training.tensorboard) as board:
         train(training, run, lambda record: reporter.epoch(record, training, board))
-    scored: dict[int, Outcome | None] = {}  # protocols that agree are scored once
+    scored: dict[int, Outcome | None] = {}  # by epoch: each is scored once
     for protocol in protocols:
         epoch = training.selectors[protocol].best_epoch
         if epoch not in scored:
@@ -311,7 +310,7 @@ def train_stage(
 
 
 def final_counts(records: Sequence[EpochRecord], last_epoch: int) -> dict[str, Any]:
-    """Epochs and clusters of the last epoch; what is known of people comes with the last steps."""
+    """Epochs, clusters of the last epoch, and people of the last epoch with steps."""
     last: Mapping[str, Any] = records[-1] if records else {"epoch": last_epoch}  # a deleted log
     counts: dict[str, Any] = {"epochs": last["epoch"]}
     if "label_free_score" in last:

@@ -1,6 +1,6 @@
-"""Which epoch a run is judged by, and when it has seen enough: the two protocols.
+"""Which epoch a run is scored at, and when it ends: the two protocols.
 
-`paper`: the epoch with the best probe top-1, as in the published numbers. It has seen the test.
+`paper`: the epoch with the best probe top-1, as in the published numbers. It uses the test.
 `label_free`: the epoch with the best score of the pseudo labels alone.
 """
 
@@ -15,11 +15,11 @@ from simmc.evaluation import diagnostics
 
 @dataclass
 class Selector:
-    """The best epoch so far by one score, and how long ago it was.
+    """The best epoch so far by one score, and the number of epochs since.
 
     Attributes:
         patience: epochs without a better score after which the run may end.
-        margin: a score counts as better only if it exceeds the best by more than this.
+        margin: a better score exceeds the best by more than this.
     """
 
     patience: int
@@ -36,11 +36,9 @@ class Selector:
     def update(self, epoch: int, score: float | None) -> bool:
         """Compare an epoch's score (None: it has none) with the best; True where it is better.
 
-        Patience counts epochs, also those that were not scored.
-
-        The untrained epoch 0 never counts as best, though it does use up patience, as in the
-        public program. Once the patience is used up no epoch is taken any more: a run may go on
-        for another protocol, and how long that waits must not decide here.
+        Patience counts all epochs, also those that were not scored. The untrained epoch 0 never
+        counts as best but is counted, as in the public program. After the patience has ended no
+        epoch is the best any more, even if the run goes on for another protocol.
         """
         if self.done:
             return False
@@ -62,7 +60,7 @@ class Selector:
 
 
 def label_free_score(labels: np.ndarray, previous: np.ndarray | None) -> float | None:
-    """How far one epoch's pseudo labels can be trusted, judged by the labels alone; in [0, 1].
+    """How consistent the pseudo labels of an epoch are, in [0, 1].
 
     The product of three shares that need no identity, probe or gallery:
 
@@ -70,8 +68,8 @@ def label_free_score(labels: np.ndarray, previous: np.ndarray | None) -> float |
     - agreement of two clusterings of the same windows by adjusted mutual information: of the two
       masked views (of every two levels, averaged), or, where there is one view only, of this epoch
       and the one before,
-    - diversity: pairs of clustered windows that lie in different clusters. It is 0 where
-      everything has collapsed into one cluster, on which any two views agree perfectly.
+    - diversity: pairs of clustered windows that lie in different clusters. It is 0 where all
+      windows are in one cluster, on which any two views agree perfectly.
 
     Args:
         labels: (q, N) pseudo labels, -1 = outlier.

@@ -1,6 +1,6 @@
-"""What a training and its run folder have to agree on: names, settings, the frame of results.json.
+"""The run folder of a training: names, settings, checks, and results.json.
 
-simmc/runs/directory.py knows where the files of a run lie, and nothing of settings.
+The paths of its files are in simmc/runs/directory.py.
 """
 
 from collections.abc import Mapping
@@ -22,8 +22,8 @@ from simmc.settings.groups import Rematch
 from simmc.settings.layers import STORED, Resolved
 from simmc.settings.options import options_of
 
-AGREEMENT = 1e-3  # by which figures of the same weights may differ between machines
-# from a run to its continuation
+AGREEMENT = 1e-3  # largest difference of the same figures between machines
+# settings that a continued run may change
 MAY_CHANGE = (
     *("epochs", "patience", "checkpoint_every", "checkpoint_seconds"),
     *("save_model", "tensorboard", "data_root"),
@@ -46,13 +46,13 @@ def pointer(method: Method[Any], settings: MethodSettings) -> str:
 
 
 def home_of(run: RunDirectory, protocol: str) -> RunDirectory:
-    """Where a run keeps the training that serves a protocol."""
+    """The folder of the training for a protocol: the run, or its label-free run."""
     inner = run.path / LABEL_FREE
     return RunDirectory(inner) if protocol == LABEL_FREE and inner.is_dir() else run
 
 
 def weights_of(run: RunDirectory) -> Path:
-    """The weights in best.pt; where rates could choose none, those of another protocol."""
+    """best.pt; where it does not exist, the weights of another protocol."""
     others = (LABEL_FREE, FIXED_EPOCHS)
     files = [run.best, *(weights_path(home_of(run, name), name) for name in others)]
     return next((file for file in files if file.is_file()), run.best)
@@ -72,7 +72,7 @@ def refuse_changes(stored: dict[str, Any], settings: Any, run: RunDirectory) -> 
 
 
 def described_data(data: Experiment) -> DataRecord:
-    """What config.json, results.json and embed.json hold of the data."""
+    """The entry on the data in config.json, results.json and embed.json."""
     return {
         "manifest_sha256": data.checksum,
         "generated": data.generated,
@@ -81,7 +81,7 @@ def described_data(data: Experiment) -> DataRecord:
 
 
 def learned_from(run: RunDirectory) -> str | None:
-    """sha256 of the manifest of the data that a run was started with; None: not known."""
+    """SHA-256 of the manifest of the training data of a run; None: not known."""
     finished, started = run.results_path.is_file(), run.config_path.is_file()
     stored = run.read_results() if finished else run.read_config() if started else {}
     known = stored.get("data")
@@ -90,13 +90,13 @@ def learned_from(run: RunDirectory) -> str | None:
 
 
 def other_data(run: RunDirectory, checksum: str | None) -> bool:
-    """Whether a run is known to have been started with other data than those of a manifest."""
+    """Whether a run is known to have other training data than those of a manifest."""
     known = learned_from(run)
     return known is not None and known != checksum
 
 
 def refuse_other_data(run: RunDirectory, data: Experiment) -> None:
-    """UserError where a continued run would learn from, or be scored on, two sets of data."""
+    """UserError where the data of a continued run have changed."""
     if other_data(run, data.checksum):
         raise UserError(
             f"--resume: {run.path} was started with other data than those of --data_root now: the "
@@ -106,7 +106,7 @@ def refuse_other_data(run: RunDirectory, data: Experiment) -> None:
 
 
 def continued(stored: dict[str, Any], resolved: Resolved[Any]) -> dict[str, Any]:
-    """The config.json of a continued run: what counts now, with the origin it first had."""
+    """The config.json of a continued run: its present settings, with their first origins."""
     new = resolved.to_dict()
     first = stored.get("origin", {})
     new["origin"] = {k: first.get(k, o) if o == STORED else o for k, o in new["origin"].items()}
@@ -168,10 +168,7 @@ def keep_probes(
 
 
 def as_stored(results: Results, run: RunDirectory) -> list[str]:
-    """The protocols whose figures in a run's results.json are these: same data, same numbers.
-
-    A run may be scored with other settings than it was trained with, or with other data.
-    """
+    """The protocols whose figures in a run's results.json agree with these."""
     if not run.results_path.is_file():
         return []
     stored = run.read_results()

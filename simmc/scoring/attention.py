@@ -1,4 +1,4 @@
-"""What a trained AGE or SGELA attends to, as Figure 4 of the SGELA paper shows it."""
+"""The attention of a trained AGE or SGELA, as in Figure 4 of the SGELA paper."""
 
 import numpy as np
 import torch

@@ -1,6 +1,6 @@
-"""A head names the probe's persons: which windows count, and how well it does (Rank-1, nAUC).
+"""Classification of the probe by a head: which windows are scored, Rank-1 and nAUC.
 
-Shape letters: N windows, v views of a window, e features of a view, n windows that count.
+Shape letters: N windows, v views of a window, e features of a view, n scored windows.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ from simmc.scoring.match import CMC_RANKS, Outcome, tensor_of
 from simmc.settings.groups import Place
 
 ENCODE_BATCH = 1024  # windows encoded at once
-SEPARATE = ("ap", "sc")  # views that learn one by one, and whose scores are averaged
+SEPARATE = ("ap", "sc")  # views that are trained one by one, and whose scores are averaged
 
 
 def require_known(data: Experiment, place: Place, what: str, *, named: bool) -> None:
@@ -57,17 +57,17 @@ def classify(
     batch: int | None = None,
     seen: torch.Tensor | None = None,
 ) -> tuple[Classification, np.ndarray]:
-    """Judge the probe's windows that count.
+    """Classify the scored windows of the probe.
 
     Args:
         network: the source and the head.
-        data: whose probe.
+        data: the experiment.
         runtime: device and threads.
-        batch: windows of a batch, of which only full ones count; None: all windows count.
+        batch: batch size where only full batches are scored; None: all windows are.
         seen: (N, v, e) views of the probe, if they are known.
 
     Returns:
-        The judgement, and (n, 2) int64 true and named persons.
+        The classification, and (n, 2) int64 true and predicted persons.
     """
     if seen is None:
         seen = view(network.source, data.probe, network.how, runtime)
@@ -80,13 +80,10 @@ def classify(
 
 
 def scored_windows(identity: np.ndarray, batch: int | None) -> np.ndarray:
-    """(n,) int64 windows that count (S7): those of a person's full batches; all of small ones.
+    """(n,) int64 scored windows (S7) of identities (N,): those of a person's full batches.
 
-    A label below 0 names nobody, so these windows never count.
-
-    Args:
-        identity: (N,) int64.
-        batch: windows of a batch; None: all windows count.
+    Persons with less than a batch are scored in full; so are all where `batch` is None. Windows
+    with a label below 0 never are.
     """
     known = np.flatnonzero(identity >= 0)
     if batch is None:
@@ -116,16 +113,9 @@ def classification_record(judged: Classification) -> Figures:
 def classification_outcome(
     judged: Classification, pairs: np.ndarray, identities: list[int], epoch: int
 ) -> Outcome:
-    """The numbers of a protocol.
-
-    Args:
-        judged: the result of the head.
-        pairs: (n, 2) int64 true and named persons.
-        identities: the persons' numbers in the dataset.
-        epoch: that the weights come from.
-    """
+    """The numbers of a protocol, from (n, 2) true and predicted persons and their numbers."""
     cells, counts = np.unique(pairs, axis=0, return_counts=True)
     names = np.array(identities)[cells]
-    confusion = np.column_stack([names, counts]).tolist()  # true person, named one, windows
+    confusion = np.column_stack([names, counts]).tolist()  # true person, predicted one, windows
     curve = judged.cmc(min(CMC_RANKS, judged.n_classes)).tolist()
     return Outcome(classification_record(judged), epoch, curve, {"confusion": confusion})

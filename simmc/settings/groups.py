@@ -1,10 +1,8 @@
-"""Groups of settings that commands share, named as the public READMEs and programs name them.
-
-A command's settings hold the groups that it uses, and nothing that it does not use.
-"""
+"""Groups of settings that commands share, with the names of the public READMEs and programs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from shlex import quote
 from typing import Any, ClassVar
@@ -23,6 +21,7 @@ from simmc.settings.options import (
     Range,
     Settings,
     option,
+    options_of,
     switch,
 )
 
@@ -31,13 +30,15 @@ FRACTION = Range(0, 1)
 # Jaccard distances are cut in single precision: it has no number between this one and 1
 INSIDE = Range(0, 1 - 2**-25, exclusive=True, note=" in single precision")
 POSITIVE = Range(0, exclusive=True)
-THREADS = Range(1, 1024)  # with many more the system refuses, and libraries crash
+THREADS = Range(1, 1024)  # with many more, libraries crash
 WHOLE = "all"  # --walk: recordings as they are
+_for_one_call = partial(option, transient=True)  # a stored run does not pass it on
+_of_files = partial(option, group=MACHINE)
 
 
 @dataclass(frozen=True)
 class Place(Settings):
-    """Which dataset and probe a command works on, and where it lies."""
+    """The dataset and probe of a command, and their folder."""
 
     GROUP: ClassVar[str] = MAIN
 
@@ -54,7 +55,7 @@ class Place(Settings):
     length: int = option(
         6, "Frames of a window: 4, 6, 8, 10, 12; 40, 50, 60 on CASIA_B.", limits=COUNT
     )
-    data_root: str = option("Datasets", "Folder of the preprocessed datasets.", group=MACHINE)
+    data_root: str = _of_files("Datasets", "Folder of the preprocessed datasets.")
 
     def read_spec(self) -> DatasetSpec:
         """The dataset: of the table, or the user's own, whose manifest is read."""
@@ -75,17 +76,14 @@ class Machine(Settings):
 
     GROUP: ClassVar[str] = MACHINE
 
-    device: str = option(
-        "auto", "auto, cpu or cuda.", choices=("auto", "cpu", "cuda"), transient=True
-    )
-    gpu: str = option("", "Number of the GPU; without one the CPU is used.", transient=True)
-    threads: int | None = option(
+    device: str = _for_one_call("auto", "auto, cpu or cuda.", choices=("auto", "cpu", "cuda"))
+    gpu: str = _for_one_call("", "Number of the GPU; without one the CPU is used.")
+    threads: int | None = _for_one_call(
         None,
         "Worker threads, or 'auto': OMP_NUM_THREADS, else the physical cores.",
         kind=int,
         limits=THREADS,
         words={"auto": None},
-        transient=True,
     )
 
 
@@ -101,7 +99,7 @@ class Common(Settings):
         choices=("released", "exact"),
     )
     seed: int = option(0, "Seed of every random draw of the run.", limits=Range(0, 2**63 - 1))
-    config: str = option("", "A TOML file of settings, as in configs/simmc.", transient=True)
+    config: str = _for_one_call("", "A TOML file of settings, as in configs/simmc.")
 
 
 @dataclass(frozen=True)
@@ -174,34 +172,32 @@ class Rematch(Settings):
 
     GROUP: ClassVar[str] = MATCHING
 
-    rerank: str = option(
+    rerank: str = _for_one_call(
         "off",
         "k-reciprocal re-ranking of probe and gallery windows together.",
         choices=("off", "on"),
-        transient=True,
     )
-    rerank_k1: int = option(20, "rerank: nearest neighbours.", limits=COUNT, transient=True)
-    rerank_k2: int = option(6, "rerank: windows averaged.", limits=COUNT, transient=True)
-    rerank_lambda: float = option(
-        0.3, "rerank: share of the original distance.", limits=FRACTION, transient=True
+    rerank_k1: int = _for_one_call(20, "rerank: nearest neighbours.", limits=COUNT)
+    rerank_k2: int = _for_one_call(6, "rerank: windows averaged.", limits=COUNT)
+    rerank_lambda: float = _for_one_call(
+        0.3, "rerank: share of the original distance.", limits=FRACTION
     )
-    expand: int = option(
-        0, "Query expansion by so many gallery windows; 0: none.", limits=Range(0), transient=True
+    expand: int = _for_one_call(
+        0, "Query expansion by so many gallery windows; 0: none.", limits=Range(0)
     )
-    expand_alpha: float = option(
-        3.0, "expand: power of the similarity that weighs them.", limits=Range(0), transient=True
+    expand_alpha: float = _for_one_call(
+        3.0, "expand: power of the similarity that weighs them.", limits=Range(0)
     )
-    expand_gallery: str = option(
-        "off", "expand: the gallery's windows as well.", choices=("off", "on"), transient=True
+    expand_gallery: str = _for_one_call(
+        "off", "expand: the gallery's windows as well.", choices=("off", "on")
     )
-    walk: int | str = option(
+    walk: int | str = _for_one_call(
         0,
         "Also match means of so many windows of a recording, one after another; 'all': of whole "
         "recordings; 0: none.",
         kind=int,
         limits=Range(0),
         words={WHOLE: WHOLE},
-        transient=True,
     )
 
     @property
@@ -217,29 +213,23 @@ class Rematch(Settings):
         return flags
 
     def check(self) -> None:
-        """Details only of what is asked for."""
-        for name, needed, there in (
-            ("rerank_k1", "--rerank on", self.rerank == "on"),
-            ("rerank_k2", "--rerank on", self.rerank == "on"),
-            ("rerank_lambda", "--rerank on", self.rerank == "on"),
-            ("expand_alpha", "--expand K", bool(self.expand)),
-            ("expand_gallery", "--expand K", bool(self.expand)),
-        ):
-            value = getattr(self, name)
-            if value != getattr(type(self), name) and not there:
-                raise UserError(f"--{name} {value} needs {needed}.")
+        """No details of ways that are off."""
+        for entry in options_of(type(self)):
+            value = getattr(self, entry.name)
+            if "_" not in entry.name or value == entry.default:
+                continue
+            if entry.name.startswith("rerank") and self.rerank == "off":
+                raise UserError(f"--{entry.name} {value} needs --rerank on.")
+            if entry.name.startswith("expand") and not self.expand:
+                raise UserError(f"--{entry.name} {value} needs --expand K.")
 
 
 @dataclass(frozen=True)
 class Training(Settings):
-    """A training in epochs, and the run that keeps it."""
+    """A training in epochs, and its run."""
 
-    mode: str = option(
-        "Train",
-        "Train, or score a trained run.",
-        choices=("Train", "Eval"),
-        transient=True,
-        group=MAIN,
+    mode: str = _for_one_call(
+        "Train", "Train, or score a trained run.", choices=("Train", "Eval"), group=MAIN
     )
     lr: float = option(3.5e-4, "Learning rate of Adam.", limits=POSITIVE)
     epochs: int = option(15000, "Epochs; nothing ends a run earlier.", limits=Range(0))
@@ -248,42 +238,37 @@ class Training(Settings):
         False, "Print parameters and operations of the model.", group=EVALUATION
     )
     eval_sqrt: str = switch("eval_sqrt")
-    model_root: str = option("ReID_Models", "Folder of the runs.", transient=True, group=MACHINE)
-    run: str = option(
+    model_root: str = _for_one_call("ReID_Models", "Folder of the runs.", group=MACHINE)
+    run: str = _for_one_call(
         "",
         "Name of the run; with Eval and --resume, the run to use (default: latest).",
-        transient=True,
         group=MACHINE,
     )
-    save_model: bool = option(True, "Keep the weights of the best epoch.", group=MACHINE)
-    save_flag: str = option("", "Suffix of the run's name.", group=MACHINE)
-    resume: bool = option(
-        False, "Continue a run from its last checkpoint.", transient=True, group=MACHINE
+    save_model: bool = _of_files(True, "Keep the weights of the best epoch.")
+    save_flag: str = _of_files("", "Suffix of the run's name.")
+    resume: bool = _for_one_call(False, "Continue a run from its last checkpoint.", group=MACHINE)
+    checkpoint_every: int = _of_files(1, "Epochs between two checkpoints.", limits=COUNT)
+    checkpoint_seconds: float = _of_files(
+        0.0, "Seconds between two checkpoints at least.", limits=Range(0)
     )
-    checkpoint_every: int = option(
-        1, "Epochs between two checkpoints.", limits=COUNT, group=MACHINE
-    )
-    checkpoint_seconds: float = option(
-        0.0, "Seconds between two checkpoints at least.", limits=Range(0), group=MACHINE
-    )
-    tensorboard: bool = option(False, "Also write TensorBoard files.", group=MACHINE)
+    tensorboard: bool = _of_files(False, "Also write TensorBoard files.")
 
 
 @dataclass(frozen=True)
 class LabelFree(Settings):
-    """The second training of a method that learns without labels, where the first used some."""
+    """The second training of an unsupervised method whose first training uses identities."""
 
     label_free_run: str = option(
         "on",
-        "Where identities decide what is learned from (as in class sampling), train a second time "
-        "without them, for the label-free numbers.",
+        "Where the training uses identities (as in class sampling), train a second time without "
+        "them, for the label-free numbers.",
         choices=("on", "off"),
     )
 
 
 @dataclass(frozen=True)
 class Stopping(Settings):
-    """When a published training by clustering ends, and which epoch counts."""
+    """When a training ends, and which epoch counts."""
 
     patience: int = option(100, "Epochs without a better one before the run ends.", limits=COUNT)
     selection: str = switch("selection")
@@ -291,7 +276,7 @@ class Stopping(Settings):
 
 @dataclass(frozen=True)
 class Clustering(Settings):
-    """How pseudo labels are found, and on what."""
+    """How pseudo labels are computed, and on what machine."""
 
     eps: float = option(0.8, "DBSCAN: largest Jaccard distance of neighbours.", limits=INSIDE)
     min_samples: int = option(
@@ -306,25 +291,23 @@ class Clustering(Settings):
     )
     recall: float = option(
         0.97,
-        "Share of the true neighbours that an approximate search is to find.",
+        "Share of the true neighbours that an approximate search should find.",
         limits=Range(0.01, 1),
     )
-    executor: str = option(
+    executor: str = _for_one_call(
         "local",
-        "What clusters on the CPU: threads of this process, or Ray (docs/cluster.md).",
+        "Clustering on the CPU: in threads of this process, or on Ray (docs/cluster.md).",
         choices=("local", "ray"),
-        transient=True,
         group=MACHINE,
     )
-    address: str = option(
+    address: str = _for_one_call(
         "",
         "Ray cluster: host:port, or auto; without one Ray is started on this machine alone.",
-        transient=True,
         group=MACHINE,
     )
 
     def check(self) -> None:
-        """Neighbour lists long enough, an address that is used."""
+        """k1 is at least k2; an address is for Ray only."""
         if self.address and self.executor != "ray":
             raise UserError(f"--address {self.address} needs --executor ray.")
         if self.k2 > self.k1:
