@@ -3,13 +3,8 @@
 One epoch: for each batch, node features of four levels -> each level collaborates with itself and
 all coarser ones -> for k = 1 to f, k of the f frames -> an LSTM for each level -> each output
 reconstructs the skeleton of its frame at its own level and all coarser ones (L1, means) -> mean
-<<<<<<< HEAD
-over k -> one Adam for each level's LSTM. Shape letters: N windows, f frames, B batch, n nodes of
-a level.
-=======
 over k -> one Adam for each level's LSTM. Shape letters: N windows, f frames, B batch, n nodes of a
 level.
->>>>>>> r8
 """
 
 from dataclasses import dataclass

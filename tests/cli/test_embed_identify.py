@@ -239,11 +239,7 @@ def test_no_accuracy_where_nobody_knows_who_it_is(tmp_path, capsys):
     write_dataset(tmp_path / "sets", "Mine", splits, skeleton, recordings=numbers)
     assert run("identify", *words) == 0
     out, err = capsys.readouterr()
-<<<<<<< HEAD
-    assert "the 3 nearest of 3" in out and "other data" in err
-=======
     assert "the 3 nearest of 3" in out and "trained on other data" in err
->>>>>>> r8
 
 
 def test_windows_that_do_not_tell_their_recordings(tmp_path, refused):
