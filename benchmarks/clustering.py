@@ -176,9 +176,7 @@ def kgbd(settings: Benchmark, here: runtime.Runtime, kept: dict[str, Any]) -> So
     return Source(name, data.generated, len(rows), lambda n: rows[:n])
 
 
-def find_kgbd(
-    settings: Benchmark, kept: dict[str, Any]
-) -> tuple[SimMCSettings, Experiment] | None:
+def find_kgbd(settings: Benchmark, kept: dict[str, Any]) -> tuple[SimMCSettings, Experiment] | None:
     """KGBD and the settings of a training on it; None, with a note, where it cannot be loaded."""
     words = ["--dataset", KGBD, "--data_root", settings.data_root, "--seed", str(settings.seed)]
     try:

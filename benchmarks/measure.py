@@ -225,7 +225,10 @@ def read(file: Path) -> dict[str, Any]:
             raise ValueError(f"format {record['format']}, not {FORMAT}")
         page.document(record)  # a record that cannot be rendered is damaged
         return record
-    except (OSError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except (
+        *(OSError, ArithmeticError, AttributeError, LookupError),
+        *(TypeError, ValueError, RecursionError),
+    ) as error:
         raise UserError(
             f"{file} is not a readable benchmark.json of this version "
             f"({type(error).__name__}: {error}). Name another file, or measure again."

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from simmc.api import Run, load_run, train
-    from simmc.clustering.options import ClusterSettings
-    from simmc.clustering.pseudo_labels import pseudo_labels
+    from simmc.clustering import ClusterSettings, pseudo_labels
     from simmc.data.skeletons import KINECT_V1, KINECT_V2, Skeleton
     from simmc.data.store import read_split, write_dataset
     from simmc.data.synthetic.walkers import generate
@@ -19,7 +18,7 @@ __version__ = "0.2.0"
 
 # The public interface (docs/python.md): name -> module. Everything else may move.
 _HOME = {
-    "ClusterSettings": "simmc.clustering.options",
+    "ClusterSettings": "simmc.clustering",
     "KINECT_V1": "simmc.data.skeletons",
     "KINECT_V2": "simmc.data.skeletons",
     "Run": "simmc.api",
@@ -28,7 +27,7 @@ _HOME = {
     "evaluate": "simmc.evaluation.ranking",
     "generate": "simmc.data.synthetic.walkers",
     "load_run": "simmc.api",
-    "pseudo_labels": "simmc.clustering.pseudo_labels",
+    "pseudo_labels": "simmc.clustering",
     "read_split": "simmc.data.store",
     "train": "simmc.api",
     "windows_of": "simmc.data.windows",

@@ -13,7 +13,16 @@ import pytest
 from simmc.data.raw.kgbd import FOLDER
 
 ROOT = Path(__file__).resolve().parent.parent
+# their tests run whole commands or trainings; `scripts/test.sh --fast` leaves them out
+SLOW_FOLDERS = {"benchmarks", "cli", "engine", "fuzz", "golden", "methods"}
 SLICE_PERSONS = 12
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests of whole folders as slow."""
+    for item in items:
+        if item.path.relative_to(ROOT / "tests").parts[0] in SLOW_FOLDERS:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)

@@ -52,7 +52,7 @@ def test_a_method_is_one_file_and_one_row(tmp_path):
     assert "continuing at epoch 1" in done.stdout
     assert "did you mean --length?" in done.stderr
     assert re.search("^  mine +train Mine without labels", done.stdout, re.M)
-    assert re.search(r"\bMine\b.*KS20", (tmp_path / "table.csv").read_text())
+    assert re.search(r"KS20.*,Mine,released,label_free,", (tmp_path / "table.csv").read_text())
     assert (tmp_path / "ReID_Models/KS20/probe/mine_f6_released_seed0/label_free").is_dir()
 
 

@@ -23,14 +23,9 @@ PARALLEL = {"methods", "models", "cli", "scoring", "reports", "clustering", "clu
 # file name -> why it occurs in folders that are not parallel
 TWICE = {
     "files.py": "files.py writes files of ours, data/raw/files.py reads those of datasets",
-    "inputs.py": "data/experiment/inputs.py: what a frame is described by; benchmarks/inputs.py",
     "load.py": "data/experiment/load.py takes a request, engine/load.py makes it from settings",
-    "locality.py": "losses/locality.py is a loss, clustering/locality.py the order of windows",
-    "options.py": "settings/options.py, and clustering/options.py for its own functions",
-    "plots.py": "reports/plots.py of runs, benchmarks/plots.py of times",
     "preprocess.py": "data/preprocess.py, and cli/preprocess.py its command",
     "pseudo_labels.py": "clustering/pseudo_labels.py of one set, engine/pseudo_labels.py of a run",
-    "tables.py": "reports/tables.py of runs, benchmarks/tables.py of times",
     "tracklets.py": "clustering/tracklets.py groups, evaluation/tracklets.py averages",
 }
 MOST_MODULES = 40

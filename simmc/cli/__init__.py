@@ -1,4 +1,4 @@
-"""The commands, each imported only when it is called, and what becomes of their errors.
+"""The commands, each imported only when it is called, and the exit codes of errors.
 
 Exit codes: 0 done; 1 a bug in this program; 2 the user's input is wrong; 130 interrupted.
 """
@@ -21,12 +21,12 @@ Command = Callable[[list[str]], int]
 OTHERS = {
     "preprocess": "cut raw recordings into windows of equal length",
     "descriptors": "score hand-crafted descriptors, which learn nothing",
-    "export-features": "write a source model's features, or take in some made elsewhere",
+    "export-features": "write the features of a source model, or import features made elsewhere",
     "embed": "write the features that a trained run gives every window",
-    "identify": "who is who by a trained run: people, and the recordings nearest to each probe's",
-    "generate": "make raw data of synthetic walkers to try things on",
+    "identify": "list who is who by a trained run: people, and nearest gallery recordings",
+    "generate": "write raw data of synthetic walkers for tests",
     "report": "tables and figures of finished runs against the papers",
-    "benchmark": "time and memory of the clustering beside the published routine",
+    "benchmark": "measure time and memory of the clustering and of the published routine",
     "doctor": "check this machine, its packages and its data",
 }
 
@@ -35,41 +35,30 @@ def find(command: str) -> Command:
     """The function behind a command; only its modules are imported."""
     match command:
         case "preprocess":
-            from simmc.cli import preprocess
-
-            return preprocess.main
+            from simmc.cli.preprocess import main as command_main
         case "descriptors":
-            from simmc.cli import descriptors
-
-            return descriptors.main
+            from simmc.cli.descriptors import main as command_main
         case "export-features":
-            from simmc.cli import export
-
-            return export.main
+            from simmc.cli.export import main as command_main
         case "embed":
-            from simmc.cli import embed
-
-            return embed.main
+            from simmc.cli.embed import main as command_main
         case "identify":
-            from simmc.cli import identify
-
-            return identify.main
+            from simmc.cli.identify import main as command_main
         case "generate":
-            from simmc.cli import generate
-
-            return generate.main
+            from simmc.cli.generate import main as command_main
         case "report":
-            from simmc.cli import report
-
-            return report.main
+            from simmc.cli.report import main as command_main
         case "benchmark":
-            from simmc.cli import benchmark
-
-            return benchmark.main
+            from simmc.cli.benchmark import main as command_main
         case "doctor":
-            from simmc.cli import doctor
+            from simmc.cli.doctor import main as command_main
+        case _:
+            return find_method(command)
+    return command_main
 
-            return doctor.main
+
+def find_method(command: str) -> Command:
+    """The function behind the command of a method."""
     from simmc.cli.console import CONSOLE
     from simmc.engine import run as engine
     from simmc.methods.registry import METHODS
@@ -98,12 +87,7 @@ def main() -> int:
 
 
 def run(command: str, argv: Sequence[str]) -> int:
-    """Calls one command and turns whatever happens into a message and an exit code.
-
-    Args:
-        command: a name of `COMMANDS`.
-        argv: the words after the command's name.
-    """
+    """Run one command with the words after its name; print errors and return the exit code."""
     try:
         if sys.version_info < (3, 11):  # noqa: UP036 - a checkout can be run without installing
             raise UserError("Python 3.11 or later is needed; this is " + sys.version.split()[0])
@@ -122,7 +106,7 @@ def run(command: str, argv: Sequence[str]) -> int:
     except KeyboardInterrupt as stop:
         return _say(f"\n{stop}" if str(stop) else _interrupted(command), INTERRUPTED)
     except BrokenPipeError:
-        # The reader of our output left, as `| head` does; Python must not complain at its own exit.
+        # The reader of our output has closed it, as `| head` does; avoid a second error at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except ModuleNotFoundError as error:
@@ -168,7 +152,7 @@ def _interrupted(command: str) -> str:
         if command in OTHERS
         else "A training continues from its last checkpoint: the same command with --resume."
     )
-    return f"\ninterrupted. Every file that was written is whole. {again}"
+    return f"\ninterrupted. Every file that was written is complete. {again}"
 
 
 def _fault() -> int:

@@ -1,4 +1,4 @@
-"""`simmc report attention`: what a trained AGE or SGELA attends to."""
+"""`simmc report attention`: the attention of a trained AGE or SGELA."""
 
 from typing import Any
 
@@ -17,17 +17,17 @@ from simmc.runs.runtime import start
 from simmc.scoring.attention import mean_alignments
 from simmc.scoring.match import tensor_of
 
-POINTER = "latest_[as]g*"  # names the newest runs of AGE and SGELA beside those of other methods
+POINTER = "latest_[as]g*"  # the files that name the newest runs of AGE and SGELA
 METHODS = [sgela.AGE_METHOD, sgela.METHOD]
 KINDS = {
-    "locality": "Locality-aware attention (the mask is taught by a loss)",
+    "locality": "Locality-aware attention (trained towards the mask by a loss)",
     "masked": "Masked attention (the mask then scales these scores)",
-    "basic": "Basic attention (the mask has no part in it)",
+    "basic": "Basic attention (the mask is not used)",
 }
 
 
 def main(words: Any) -> int:
-    """Draws the attention matrices of a run; prints the files' names."""
+    """Draw the attention matrices of a run; print the names of the files."""
     run = RunDirectory(results.folder_of(words.run, pointer=POINTER))
     out = words.out or run.path / "attention.png"
     style.require_drawable(out)
@@ -50,7 +50,7 @@ def main(words: Any) -> int:
         for name, matrices in zip(settings.tasks, found, strict=True)
     ]
     heading = trained.heading(sgela.title(settings), settings, data)
-    text = said(settings, words.window, len(windows), epoch)
+    text = caption(settings, words.window, len(windows), epoch)
     for file in style.save_with_numbers(
         lambda file: picture.draw(tasks, heading, text, file), picture.as_csv(tasks), out
     ):
@@ -59,7 +59,7 @@ def main(words: Any) -> int:
 
 
 def chosen_windows(windows: torch.Tensor, window: int | None) -> torch.Tensor:
-    """All, or the one with that number; UserError where there is none."""
+    """All windows, or the one with this number; UserError where there is none."""
     if window is None:
         return windows
     if not 0 <= window < len(windows):
@@ -69,8 +69,8 @@ def chosen_windows(windows: torch.Tensor, window: int | None) -> torch.Tensor:
     return windows[window : window + 1]
 
 
-def said(settings: GaitSettings, window: int | None, count: int, epoch: int) -> str:
-    """The sentences under the heading."""
+def caption(settings: GaitSettings, window: int | None, count: int, epoch: int) -> str:
+    """The caption of the picture."""
     over = f"mean over {count:,} probe windows" if window is None else f"probe window {window}"
     if "rev_rec" not in settings.tasks:
         return f"Basic attention, {over}, weights of epoch {epoch}."

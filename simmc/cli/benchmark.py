@@ -1,7 +1,6 @@
 """`simmc benchmark`: the script benchmarks/clustering.py of a checkout (docs/benchmark.md)."""
 
 import sys
-from importlib import import_module
 from pathlib import Path
 
 import simmc
@@ -19,5 +18,6 @@ def main(argv: list[str]) -> int:
             "folder and run: python benchmarks/clustering.py"
         )
     sys.path.insert(0, str(ROOT))
-    code: int = import_module("benchmarks.clustering").main(argv)
-    return code
+    from benchmarks import clustering
+
+    return clustering.main(argv)

@@ -1,4 +1,4 @@
-"""What a training prints: one line an epoch that a person can read, and a table at the end."""
+"""Messages of a training: one line an epoch, and a table at the end."""
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ CLASSIFIED = {
 
 
 def remaining(record: Mapping[str, Any], settings: TrainingGroup) -> str:
-    """How long a training of fixed length will still take, by its last epoch."""
+    """Remaining time of a training of fixed length, from its last epoch."""
     evaluation = record["seconds"].get("evaluation", 0.0) / settings.eval_every
     rest = sum(v for k, v in record["seconds"].items() if k != "evaluation")
     minutes = (settings.epochs - record["epoch"] - 1) * (rest + evaluation) / 60
@@ -44,7 +44,7 @@ def remark(record: Mapping[str, Any]) -> str:
     if record.get("steps") == 0:
         return f"no step: {record['kept']} windows kept, fewer than a batch"
     if record["clusters_1"] == 1:
-        return "one cluster: MPC has nothing to tell apart"
+        return "one cluster: MPC has no negatives"
     return ""
 
 
@@ -56,11 +56,11 @@ def unmatched(figures: Mapping[str, Any]) -> str:
 
 
 def counted(figures: Mapping[str, Any], available: int) -> list[str]:
-    """What rates leave out or count as misses: sentences; none where there is no such thing.
+    """Sentences on probe windows that rates leave out or count as misses.
 
     Args:
-        figures: of a protocol.
-        available: all probe windows.
+        figures: numbers of a protocol.
+        available: number of all probe windows.
     """
     found: list[str] = []
     classified = "nauc_roc" in figures
@@ -97,11 +97,15 @@ class Console(Reporter):
         for sentence in sentences:
             print(f"note: {sentence}", file=sys.stderr, flush=True)
 
+    def note(self, sentence: str) -> None:
+        """Print one remark that is no error to standard error."""
+        self.notes([sentence])
+
     def settings(self, resolved: Resolved[Any]) -> None:
         """The settings that are not plain defaults, with where each came from."""
         lines = resolved.describe().splitlines()
         self.say("\n".join(line for line in lines if not line.endswith(" default")))
-        self.say("everything else as in --help; config.json in the run folder has all of it")
+        self.say("other settings have their defaults; config.json in the run folder lists all")
 
     def data(self, data: Experiment) -> None:
         """How many windows and identities a run works on."""
@@ -110,9 +114,9 @@ class Console(Reporter):
         self.say(f"windows: {', '.join(parts)}")
         if any(data.copies.values()):
             found = ", ".join(f"{count:,} in {name}" for name, count in data.copies.items())
-            self.say(f"exact copies: probe windows of which there is a copy: {found}")
+            self.say(f"exact copies of probe windows: {found}")
         if not data.checked:
-            lack = "holds no checksums of them" if data.checksum else "is missing"
+            lack = "has no checksums of them" if data.checksum else "is missing"
             self.say(f"the files of the windows cannot be checked: manifest.json {lack}")
         if any(data.dropped.values()):
             parts = [f"{name} {count:,}" for name, count in data.dropped.items() if count]
@@ -129,7 +133,7 @@ class Console(Reporter):
 
     def supervised(self, labels: str) -> None:
         """That identity labels are used, and for what."""
-        self.say(f"SUPERVISED: {labels}\nHold these numbers against no method without labels.")
+        self.say(f"SUPERVISED: {labels}\nDo not compare these numbers with methods without labels.")
 
     def stage(self, protocols: Sequence[str], explained: Mapping[str, str]) -> None:
         """A training that begins, and the protocols that it serves."""
@@ -244,7 +248,7 @@ class Console(Reporter):
                     continue
                 how = "; ".join(part for part in (row["title"], unmatched(row)) if part)
                 self.say(f"{name:<12}{rates(row, MATCHED)}{row['seconds']:10.1f}  {how}")
-        self.say(f"none of these is a plain figure; written to {path}")
+        self.say(f"these figures do not replace the plain ones; written to {path}")
 
 
 CONSOLE = Console()

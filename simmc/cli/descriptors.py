@@ -42,20 +42,20 @@ _UNSUPERVISED_NOTE = (
     "Nothing was learned and no label used: these are the numbers of both protocols."
 )
 _SUPERVISED_NOTE = (
-    "SUPERVISED: the classifier learned the identities of its windows. Hold these numbers against\n"
-    "SGELA's Table 2 only, never against methods without labels. nAUC ROC is what SGELA's program\n"
+    "SUPERVISED: the classifier was trained on identities. Compare these numbers with SGELA's\n"
+    "Table 2 only, not with methods without labels. nAUC ROC is what SGELA's program\n"
     "computes, nAUC CMC what its paper defines."
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class DescriptorSettings(Settings):
-    """Which descriptor, and what is done with it."""
+    """Which descriptor is scored, and how."""
 
     COMMAND: ClassVar[str] = "descriptors"
     SUMMARY: ClassVar[str] = (
-        "Score hand-crafted descriptors by matching probe against gallery windows, which takes no "
-        "training and no label; or, with --classifier, by a classifier trained on identities."
+        "Score hand-crafted descriptors by matching probe against gallery windows, without "
+        "training or labels; or, with --classifier, by a classifier trained on identities."
     )
 
     place: groups.Place
@@ -77,20 +77,20 @@ class DescriptorSettings(Settings):
     )
     train_on: str = option(
         "train",
-        "Windows that a classifier learns: the training set, or the gallery as well (SGELA's "
-        "division of KGBD and KS20).",
+        "Training windows of a classifier: the training set, or the gallery as well (SGELA's split "
+        "of KGBD and KS20).",
         choices=("train", "train_gallery"),
     )
     unit: str = option(
         "window",
-        "What a classifier learns and judges: windows, or single frames, whose mean score is their "
-        "window's (what SGELA calls average prediction).",
+        "Input of a classifier: windows, or single frames; the score of a window is then the mean "
+        "over its frames (SGELA's average prediction).",
         choices=("window", "frame"),
     )
     scaling: str = option(
         "none",
-        "Features of --classifier knn as they are, or over their standard deviation in training. "
-        "svm always has the latter, trees do not care.",
+        "Features of --classifier knn as they are, or divided by their standard deviation in "
+        "training, as svm always does.",
         choices=("none", "deviation"),
     )
     neighbors: int = option(1, "Votes of --classifier knn.", limits=COUNT)
@@ -102,7 +102,7 @@ class DescriptorSettings(Settings):
 
     @staticmethod
     def preset_names(values: Mapping[str, Any]) -> list[str]:
-        """One preset a descriptor: what its published rows were scored on."""
+        """One preset a descriptor: the settings of its published rows."""
         return [values["descriptor"]]
 
     def check(self) -> None:
@@ -111,7 +111,7 @@ class DescriptorSettings(Settings):
 
 
 def main(argv: list[str]) -> int:
-    """Run the command; UserError for whatever the user can mend."""
+    """Run the command."""
     settings = resolve(DescriptorSettings, argv).settings
     machine = settings.machine
     runtime = start(machine.device, machine.gpu or None, machine.threads)
@@ -119,7 +119,7 @@ def main(argv: list[str]) -> int:
     names = possible(with_stored_names(settings))
     data, batches = None, ""
     for name in names:
-        # each has a preset of its own, which says on what its published rows were scored
+        # each has a preset of its own: the settings of its published rows
         resolved = resolve(DescriptorSettings, [*argv, "--descriptor", name])
         s = with_stored_names(resolved.settings)
         if data is None or batches != s.windows.part_batches:
@@ -140,7 +140,7 @@ def main(argv: list[str]) -> int:
 
 
 def possible(settings: DescriptorSettings) -> tuple[str, ...]:
-    """The descriptors that are asked for; of all, those that the skeleton has the joints for."""
+    """The chosen descriptors; of all, those whose joints the skeleton has."""
     skeleton = skeleton_of(settings.place.read_spec())
     wanted = NAMES if settings.descriptor == ALL else (settings.descriptor,)
     lacks = {name: lack for name in wanted if (lack := lacking(name, skeleton))}
@@ -151,7 +151,7 @@ def possible(settings: DescriptorSettings) -> tuple[str, ...]:
 
 
 def circumstances(settings: DescriptorSettings) -> str:
-    """What the rows below share, in one line."""
+    """The settings that the rows below share, in one line."""
     place, joints = settings.place, settings.joints
     parts = [place.dataset, f"probe {place.probe}", f"f = {place.length}", settings.common.fidelity]
     parts += [f"part batches: {settings.windows.part_batches}", f"root: {joints.root}"]
@@ -161,7 +161,7 @@ def circumstances(settings: DescriptorSettings) -> str:
 
 
 def refuse(settings: DescriptorSettings, data: Experiment) -> None:
-    """UserError where a classifier cannot know the probe's persons, or has seen its windows."""
+    """UserError where a classifier cannot know the probe's persons, or would learn its windows."""
     if settings.classifier == "none":
         return
     what = f"--classifier {settings.classifier} --train_on {settings.train_on}"
@@ -209,14 +209,8 @@ def score(
     if settings.descriptor == "D_PG":
         results["note"] = OUR_D_PG
     results |= {"timing": clock.take(), "peak_rss_bytes": peak_rss_bytes()}
-    run = RunDirectory.create(
-        settings.model_root,
-        settings.place.dataset,
-        settings.place.probe,
-        None,
-        run_name(settings),
-        pointer=POINTER,
-    )
+    where = (settings.model_root, settings.place.dataset, settings.place.probe)
+    run = RunDirectory.create(*where, None, run_name(settings), pointer=POINTER)
     run.write_config(resolved.to_dict() | {"data": described_data(data)})
     keep_probes(run, outcomes, data)
     run.write_results(results)
@@ -230,11 +224,9 @@ def classify(
     runtime: Runtime,
     clock: Clock,
 ) -> Classification:
-    """Train a classifier on identities and judge it on the probe windows."""
+    """Train a classifier on identities and score it on the probe windows."""
     learned = [data.train] + [data.gallery] * (settings.train_on == "train_gallery")
-    each = (
-        settings.place.length if settings.unit == "frame" else 1
-    )  # rows that a window is cut into
+    each = settings.place.length if settings.unit == "frame" else 1  # rows of a window
 
     def features(split: Split) -> np.ndarray:
         windows = tensor_of(split, runtime.device)

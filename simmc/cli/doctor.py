@@ -17,6 +17,7 @@ from simmc.errors import UserError
 from simmc.runs import checkpoints, runtime
 from simmc.settings import Settings, option, resolve
 from simmc.settings.groups import THREADS
+from simmc.settings.options import MACHINE
 
 _GIB = 2**30
 
@@ -25,20 +26,20 @@ _GIB = 2**30
 class DoctorSettings(Settings):
     """Where to look."""
 
-    GROUP: ClassVar[str] = "where"
+    GROUP: ClassVar[str] = MACHINE
 
     COMMAND: ClassVar[str] = "doctor"
-    SUMMARY: ClassVar[str] = "Show versions, device, threads, memory and data, and try the basics."
+    SUMMARY: ClassVar[str] = (
+        "Print versions, device, threads, memory and data, and check the basics."
+    )
 
     data_root: str = option("Datasets", "Folder of the preprocessed datasets.")
     raw_root: str = option(".", "Folder that holds the raw datasets.")
     model_root: str = option("ReID_Models", "Folder of the runs.")
-    device: str = option(
-        "auto", "auto, cpu or cuda.", choices=("auto", "cpu", "cuda"), group="machine"
-    )
-    gpu: str = option("", "Number of the GPU.", group="machine")
+    device: str = option("auto", "auto, cpu or cuda.", choices=("auto", "cpu", "cuda"))
+    gpu: str = option("", "Number of the GPU.")
     threads: int | None = option(
-        None, "Worker threads.", kind=int, limits=THREADS, words={"auto": None}, group="machine"
+        None, "Worker threads.", kind=int, limits=THREADS, words={"auto": None}
     )
 
 
@@ -49,7 +50,9 @@ def main(argv: list[str]) -> int:
     _section("versions", runtime.versions().items())
     _section("machine", _machine(machine, settings))
     _section(f"datasets in {settings.data_root}", _processed(Path(settings.data_root)))
-    _section(f"raw data in {settings.raw_root}", _raw(Path(settings.raw_root)))
+    raw = Path(settings.raw_root)
+    found = [(name, "found" if (raw / name).is_dir() else "none") for name in specs.DATASETS]
+    _section(f"raw data in {raw}", found)
     results = [(name, _outcome(check)) for name, check in _CHECKS.items()]
     _section("checks", results)
     return 0 if all(outcome == "good" for _, outcome in results) else 1
@@ -93,17 +96,9 @@ def _free_disk(folder: Path) -> str:
 
 def _processed(root: Path) -> Iterator[tuple[str, str]]:
     for spec in specs.DATASETS.values():
-        home = root / (spec.folder or spec.name)
-        lengths = sorted(
-            (path.name for path in home.glob("*") if (path / spec.train_folder).is_dir()),
-            key=lambda name: (len(name), name),
-        )
+        homes = (root / (spec.folder or spec.name)).glob(f"*/{spec.train_folder}")
+        lengths = sorted((home.parent.name for home in homes), key=lambda name: name.zfill(9))
         yield spec.name, f"f = {', '.join(lengths)}" if lengths else "none"
-
-
-def _raw(root: Path) -> Iterator[tuple[str, str]]:
-    for name in specs.DATASETS:
-        yield name, "found" if (root / name).is_dir() else "none"
 
 
 def _outcome(check: Callable[[], None]) -> str:
@@ -115,22 +110,20 @@ def _outcome(check: Callable[[], None]) -> str:
 
 
 def _check_seeds() -> None:
-    """The same seed gives the same numbers, also after storing and continuing."""
+    """A stored random stream continues with the same numbers."""
     streams = runtime.generators(0)
     state = streams.state()
     first = streams.masks.random(3)
     streams.restore(state)
-    if not np.array_equal(first, streams.masks.random(3)):
-        raise RuntimeError("a restored random stream does not continue")
+    assert np.array_equal(first, streams.masks.random(3)), "a restored stream does not continue"
 
 
 def _check_checkpoint() -> None:
-    """A checkpoint comes back as it was written."""
+    """A checkpoint is read as it was written."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "check.pt"
         checkpoints.save(path, {"x": torch.arange(4)})
-        if checkpoints.load(path)["x"].tolist() != [0, 1, 2, 3]:
-            raise RuntimeError("a checkpoint came back changed")
+        assert checkpoints.load(path)["x"].tolist() == [0, 1, 2, 3], "a checkpoint has changed"
 
 
 def _check_gradient() -> None:
@@ -138,8 +131,7 @@ def _check_gradient() -> None:
     weights = runtime.generators(0).weights
     layer = torch.randn(60, 16, generator=weights).requires_grad_()
     torch.nn.functional.normalize(torch.randn(8, 60, generator=weights) @ layer).sum().backward()
-    if layer.grad is None or not bool(torch.isfinite(layer.grad).all()):
-        raise RuntimeError("the gradient is not finite")
+    assert layer.grad is not None and layer.grad.isfinite().all(), "the gradient is not finite"
 
 
 def _check_neighbours() -> None:

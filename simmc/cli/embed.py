@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from simmc import files as atomic
-from simmc.cli.chosen import Asked, Chosen, choose
 from simmc.cli.console import CONSOLE
+from simmc.cli.trained import Asked, Chosen, choose
 from simmc.data import arrays
 from simmc.engine.stored_run import described_data
 from simmc.errors import UserError
@@ -37,17 +37,17 @@ class EmbedSettings(Settings):
 
 
 def main(argv: list[str]) -> int:
-    """Run the command; UserError for whatever the user can mend."""
+    """Run the command."""
     resolved = resolve(EmbedSettings, argv)
     chosen = choose(resolved)
-    chosen.tell()
+    chosen.report()
     out = Path(resolved.settings.out or chosen.run.path / FOLDER)
     write(chosen, resolved.settings.asked.protocol, out)
     return 0
 
 
 def write(chosen: Chosen, protocol: str, out: Path) -> None:
-    """The features of every split, then what they are: without that file they are not complete."""
+    """Write the features of every split, then embed.json: without it they are not complete."""
     about = out / ABOUT
     refuse_others(out, chosen.run.path / FOLDER)
     remove(about)
@@ -69,19 +69,19 @@ def write(chosen: Chosen, protocol: str, out: Path) -> None:
 
 
 def refuse_others(out: Path, usual: Path) -> None:
-    """UserError where a folder that the user names holds such files and no embed.json of them."""
+    """UserError where --out has such files that simmc embed did not write."""
     if out == usual or (out / ABOUT).is_file():
         return
     for name in SPLITS:
         if (path := out / f"{name}.npy").exists():
             raise UserError(
-                f"{path}: is there already, without an {ABOUT} of simmc embed beside it, so it is "
-                "left alone; pick another folder with --out, or move the file away"
+                f"{path}: exists without an {ABOUT} of simmc embed beside it, so it is "
+                "not overwritten; choose another folder with --out, or move the file away"
             )
 
 
 def remove(path: Path) -> None:
-    """Take away what an earlier call said: its arrays are about to be replaced one by one."""
+    """Remove the description of an earlier call, whose arrays are replaced one by one."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
@@ -89,7 +89,7 @@ def remove(path: Path) -> None:
 
 
 def described(chosen: Chosen, protocol: str, splits: dict[str, Any]) -> dict[str, Any]:
-    """What embed.json says of the features."""
+    """The content of embed.json."""
     settings, data = chosen.settings, chosen.data
     place = settings.place
     return {

@@ -1,4 +1,4 @@
-"""`simmc export-features`: what a source model makes of the windows, for SimMC-UF."""
+"""`simmc export-features`: the features of a source model, for SimMC-UF."""
 
 import hashlib
 import sys
@@ -14,7 +14,7 @@ from simmc.cli.console import CONSOLE
 from simmc.data import store
 from simmc.data.experiment import inputs
 from simmc.data.experiment.load import load_stored
-from simmc.data.features import FRAMES, FeatureFiles, read_imported
+from simmc.data.features import FRAMES, FeatureFiles, SplitFeatures, read_imported
 from simmc.data.manifest import spec_of
 from simmc.data.specs import skeleton_of, splits_of
 from simmc.data.store import StoredSplit
@@ -28,28 +28,25 @@ from simmc.methods.recognition import RecognitionSettings
 from simmc.methods.registry import METHODS
 from simmc.methods.simmc_uf import UNLABELLED, feature_name
 from simmc.methods.sources import SOURCES
-from simmc.models.source import SourceNetwork
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import Runtime, start
 from simmc.settings import groups, resolve
 from simmc.settings.options import MACHINE, MAIN, Settings, option
 
 BLOCK = 4096  # rows copied at a time
-
-
 KINDS = (FRAMES, "mean", "sc", "last", "lstm", "prefix")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportSettings(Settings):
-    """Whose features, of which windows, and where they go."""
+    """Which features are written, and where."""
 
     GROUP: ClassVar[str] = MAIN
 
     COMMAND: ClassVar[str] = "export-features"
     SUMMARY: ClassVar[str] = (
         "Write the features that a trained source model gives the windows of a dataset, for "
-        "SimMC-UF.py; or take in features that were made elsewhere (--from)."
+        "SimMC-UF.py; or import features made elsewhere (--from)."
     )
 
     place: groups.Place
@@ -65,13 +62,12 @@ class ExportSettings(Settings):
     stage: str = option(
         "auto",
         "Weights of the pretext training, or of a recognition stage that trained the whole network "
-        "(simmc recognition --score match --train all). auto: the latter for MG-SCR, if there is.",
+        "(simmc recognition --score match --train all). auto: the latter for MG-SCR, if it exists.",
         choices=("auto", "pretext", "recognition"),
     )
     protocol: str = option(
         "all",
-        "Which trainings: the first (paper), the one in which no label has a part (label_free), "
-        "or all that there are.",
+        "Which trainings: the first (paper), the one without any label (label_free), or all.",
         choices=("all", "paper", "label_free"),
     )
     name: str = option("", "Name of the files; default: the source's. SimMC-UF.py has --features.")
@@ -82,7 +78,7 @@ class ExportSettings(Settings):
     )
     labels: str = option(
         "used",
-        "With --from: whether identity labels had a part in making them: used or none.",
+        "With --from: whether identity labels were used to make them: used or none.",
         choices=("used", "none"),
     )
     features_root: str = option(
@@ -92,13 +88,13 @@ class ExportSettings(Settings):
     run: str = option("", "Name of the run; default: the source's newest.", group=MACHINE)
 
     def check(self) -> None:
-        """A name for the files."""
+        """A valid name for the files."""
         object.__setattr__(self, "name", self.name or feature_name(self.source, self.place.probe))
         if not self.name.replace("-", "").replace(".", "").replace("_", "").isalnum():
             raise UserError(f"--name {self.name!r}: use letters, digits, '-', '_' and '.'.")
 
     def files(self, name: str) -> FeatureFiles:
-        """Where features of a name go."""
+        """The files of features with a name."""
         place = self.place
         spec = spec_of(Path(place.data_root), place.dataset, place.length, place.probe)
         root = Path(self.features_root or place.data_root)
@@ -107,30 +103,21 @@ class ExportSettings(Settings):
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained source model as its run keeps it.
+    """A trained source model."""
 
-    Attributes:
-        name: of its feature files.
-        settings: of its training.
-        weights: the file of its weights.
-        run: name of its run.
-        labels: why its features are not label-free, or "".
-        trained_on: sha256 of the manifest of the data that it learned from, None if not known.
-    """
-
-    name: str
+    name: str  # of its feature files
     settings: Any
     weights: Path
-    run: str
-    labels: str
-    trained_on: str | None
+    run: str  # name of its run
+    labels: str  # why its features are not label-free, or ""
+    trained_on: str | None  # SHA-256 of the manifest of its training data, if known
 
 
 def main(argv: list[str]) -> int:
-    """Run the command; UserError for whatever the user can mend."""
+    """Run the command."""
     settings = with_stored_names(resolve(ExportSettings, argv).settings)
     if settings.from_:
-        return take_in(settings)
+        return import_features(settings)
     machine = settings.machine
     runtime = start(machine.device, machine.gpu or None, machine.threads)
     CONSOLE.notes(runtime.notes)
@@ -140,23 +127,15 @@ def main(argv: list[str]) -> int:
 
 
 def trainings(settings: ExportSettings) -> list[Trained]:
-    """The trainings that are asked for; UserError where there is none."""
-    command, place = SOURCES[settings.source].command, settings.place
-    further = f"latest_{settings.source}_DF"
+    """The trainings to export; UserError where there is none."""
+    place, tuned = settings.place, f"latest_{settings.source}_DF"
     home = Path(settings.model_root) / place.dataset / place.probe
-    tuned = settings.stage == "recognition" or (
-        settings.stage == "auto"
-        and settings.source == "MG-SCR"
-        and not settings.run
-        and (home / further).is_file()
-    )
-    run = RunDirectory.find(
-        settings.model_root,
-        place.dataset,
-        place.probe,
-        settings.run or None,
-        pointer=further if tuned else f"latest_{command}",
-    )
+    pointer = f"latest_{SOURCES[settings.source].command}"
+    auto = settings.stage == "auto" and settings.source == "MG-SCR" and not settings.run
+    if settings.stage == "recognition" or (auto and (home / tuned).is_file()):
+        pointer = tuned
+    where = (settings.model_root, place.dataset, place.probe, settings.run or None)
+    run = RunDirectory.find(*where, pointer=pointer)
     if run.read_config().get("command") == RecognitionSettings.COMMAND:
         first, pretext = fine_tuned(settings, run)
         plain = [one for one in pretrained(settings, pretext) if not one.labels]
@@ -177,14 +156,14 @@ def trainings(settings: ExportSettings) -> list[Trained]:
 
 
 def fine_tuned(settings: ExportSettings, run: RunDirectory) -> tuple[Trained, RunDirectory]:
-    """The network of a recognition stage, and the run that it was built upon."""
+    """The network of a recognition stage, and the run of its pretext training."""
     stage = resolve(
         RecognitionSettings, ["--data_root", settings.place.data_root], stored=run.read_config()
     ).settings
     if stage.train != "all" or stage.with_gallery or stage.source != settings.source:
         raise UserError(
             f"{run.path} did not train the whole network of {settings.source} on the training set "
-            "alone. Name another run with --run, or make one with simmc recognition --score match "
+            "alone. Give another run with --run, or make one with simmc recognition --score match "
             "--train all."
         )
     source, pretext = SOURCES[settings.source], RunDirectory(Path(stage.encoder_run))
@@ -195,13 +174,13 @@ def fine_tuned(settings: ExportSettings, run: RunDirectory) -> tuple[Trained, Ru
 
 
 def pretrained(settings: ExportSettings, run: RunDirectory) -> list[Trained]:
-    """The pretext trainings of a run; where the first one used identities, its twin as well."""
+    """The pretext training of a run, and its label-free run where it has one."""
     source = SOURCES[settings.source]
     how = pretext_settings(source, run, settings.place.data_root, "--run")
     if how.pretext.with_gallery:
         raise UserError(
             f"{run.path} learned the gallery's windows as well (--train_on train_gallery), so its "
-            "features may not be matched against them. Name another run with --run, or train one "
+            "features may not be matched against them. Give another run with --run, or train one "
             "with --train_on train."
         )
     plain = METHODS[source.command].label_free(how)
@@ -225,33 +204,21 @@ def export(settings: ExportSettings, trained: Trained, runtime: Runtime) -> None
         raise UserError(
             f"--kind {settings.kind}: {settings.source} has frames, {', '.join(kinds)}; choose one."
         )
-    network: SourceNetwork | None = None
-    epoch, said = -1, {}
     root, present = Path(settings.place.data_root), checksum(settings)
     if trained.trained_on not in (None, present):
-        CONSOLE.notes(
-            [
-                f"{trained.run} was trained on other data than those exported here: the checksums "
-                "of their manifests differ"
-            ]
+        CONSOLE.note(
+            f"{trained.run} was trained on other data than those exported here: the checksums of "
+            "their manifests differ"
         )
+    skeleton, written = skeleton_of(how.place.read_spec()), {}
+    network, epoch = load_trained(source, how, skeleton, trained.weights, runtime)
+    joints = {"kgbd_order": how.joints.kgbd_order, "root": how.joints.root}
     for split in splits_of(files.spec, settings.place.probe):
-        windows, stored = load_stored(
-            root,
-            files.spec,
-            place.length,
-            split,
-            kgbd_order=how.joints.kgbd_order,
-            root=how.joints.root,
-        )
-        shape = skeleton_of(how.place.read_spec())
-        if network is None:
-            network, epoch = load_trained(source, how, shape, trained.weights, runtime)
+        windows, stored = load_stored(root, files.spec, place.length, split, **joints)
         if how.joints.input == inputs.TURNED:
-            windows = replace(windows, windows=inputs.turn(windows.windows, shape))
+            windows = replace(windows, windows=inputs.turn(windows.windows, skeleton))
         blocks = features(network, windows, settings.kind, runtime)
-        said[split] = files.write_split(split, stored, shown(blocks, split, len(stored)))
-        CONSOLE.say(f"{files.path(split)}  {len(stored):,} x {said[split]['shape']}")
+        written[split] = write_split(files, split, stored, blocks)
     files.write_manifest(
         {
             "source": settings.source,
@@ -263,44 +230,54 @@ def export(settings: ExportSettings, trained: Trained, runtime: Runtime) -> None
             "data": {"manifest_sha256": present},
             "trained_on": {"manifest_sha256": trained.trained_on},
         },
-        said,
+        written,
     )
     CONSOLE.say(f"{files.manifest}")
 
 
-def take_in(settings: ExportSettings) -> int:
-    """Check features that were made elsewhere against the windows, and write them as ours."""
+def import_features(settings: ExportSettings) -> int:
+    """Check features made elsewhere against the windows, and write them as ours."""
     files, folder = settings.files(settings.name), Path(settings.from_)
-    root, said = Path(settings.place.data_root), {}
+    root, written = Path(settings.place.data_root), {}
     checked: list[tuple[str, StoredSplit, np.ndarray]] = []
     for split in splits_of(files.spec, settings.place.probe):
         stored = store.read_split(root, files.spec, settings.place.length, split)
         checked.append((split, stored, read_imported(folder, files, split, stored)))
     widths = {features.shape[2] for _, _, features in checked}
     if len(widths) > 1:
-        raise UserError(f"--from {folder}: features of {sorted(widths)} values; all need as many.")
+        raise UserError(
+            f"--from {folder}: features of {sorted(widths)} values; all splits need as many."
+        )
     for split, stored, made in checked:
         blocks = (made[low : low + BLOCK] for low in range(0, len(made), BLOCK))
-        said[split] = files.write_split(split, stored, shown(blocks, split, len(stored)))
-        CONSOLE.say(f"{files.path(split)}  {len(stored):,} x {said[split]['shape']}")
-    labels = "identity labels may have had a part" if settings.labels == "used" else ""
+        written[split] = write_split(files, split, stored, blocks)
+    labels = "identity labels may have been used" if settings.labels == "used" else ""
     about = {"source": settings.source, "made_by": "made elsewhere", "labels": labels}
-    files.write_manifest(about | {"data": {"manifest_sha256": checksum(settings)}}, said)
+    files.write_manifest(about | {"data": {"manifest_sha256": checksum(settings)}}, written)
     CONSOLE.say(f"{files.manifest}")
     return 0
 
 
 def checksum(settings: ExportSettings) -> str | None:
-    """The data's."""
+    """SHA-256 of the manifest of the data."""
     files = settings.files(settings.name)
     root = Path(settings.place.data_root)
     base = store.dataset_folder(root, files.spec, settings.place.length)
     return store.read_manifest(base)[1]
 
 
-def shown(blocks: Iterable[np.ndarray], split: str, count: int) -> Iterator[np.ndarray]:
-    """The blocks, with a bar of windows where a person looks on."""
-    with tqdm(total=count, desc=split, file=sys.stderr, leave=False, disable=None) as bar:
+def write_split(
+    files: FeatureFiles, split: str, stored: StoredSplit, blocks: Iterable[np.ndarray]
+) -> SplitFeatures:
+    """Write the features of a split, with a progress bar on a terminal; its manifest entry."""
+    bar = tqdm(total=len(stored), desc=split, file=sys.stderr, leave=False, disable=None)
+
+    def counted() -> Iterator[np.ndarray]:
         for block in blocks:
             yield block
             bar.update(len(block))
+
+    with bar:
+        entry = files.write_split(split, stored, counted())
+    CONSOLE.say(f"{files.path(split)}  {len(stored):,} x {entry['shape']}")
+    return entry

@@ -10,13 +10,18 @@ from typing import Any, ClassVar
 import numpy as np
 
 from simmc import files as atomic
-from simmc.cli.chosen import Asked, Chosen, choose
 from simmc.cli.console import CONSOLE
+from simmc.cli.trained import Asked, Chosen, choose
+from simmc.clustering import Targets
 from simmc.data.experiment.experiment import Experiment, labels_of
+from simmc.engine.tracklets import OFF
+from simmc.engine.training import load_weights
 from simmc.errors import UserError
 from simmc.evaluation.counting import has_match
 from simmc.evaluation.ranking import why_no_rates
-from simmc.methods.trackmc import OFF, TrackMCSettings, people
+from simmc.methods.trackmc import SHAPE_FLAGS, TrackMC, TrackMCSettings
+from simmc.runs.records import EpochRecord
+from simmc.runs.runtime import generators
 from simmc.scoring.identify import Sides, nearest, recordings_of
 from simmc.settings import groups, resolve
 from simmc.settings.groups import COUNT
@@ -39,17 +44,17 @@ class IdentifySettings(Settings):
     machine: groups.Machine
     asked: Asked
     top: int = option(
-        5, "Gallery recordings that are named for a probe recording.", limits=COUNT, group=MAIN
+        5, "Gallery recordings listed for each probe recording.", limits=COUNT, group=MAIN
     )
     out: str = option("", "Folder of the files; default: the run folder.", group=MACHINE)
 
 
 def main(argv: list[str]) -> int:
-    """Run the command; UserError for whatever the user can mend."""
+    """Run the command."""
     resolved = resolve(IdentifySettings, argv)
     chosen = choose(resolved)
     require_recordings(chosen)
-    chosen.tell()
+    chosen.report()
     out = Path(resolved.settings.out or chosen.run.path)
     write_people(chosen, out)
     write_matches(chosen, resolved.settings.top, out)
@@ -65,39 +70,71 @@ def require_recordings(chosen: Chosen) -> None:
         raise UserError(
             f"{place.data_root} does not say which windows of {place.dataset} come from one "
             f"recording ({' and '.join(lacking) or 'no manifest.json'}). Cut them again with "
-            "Preprocess.py, which writes recording_*.npy; your own: tell "
-            "write_dataset(recordings=...) of them."
+            "Preprocess.py, which writes recording_*.npy; your own data: pass "
+            "them to write_dataset(recordings=...)."
         )
 
 
 def write_people(chosen: Chosen, out: Path) -> None:
-    """people.csv: whom each training recording shows, where the method looks for people."""
+    """people.csv: the person that each training recording shows, as TrackMC clusters them."""
     settings = chosen.settings
     if not isinstance(settings, TrackMCSettings) or settings.recordings == OFF:
         CONSOLE.say(
-            f"\n{PEOPLE} is for TrackMC with recordings: {chosen.title} does not ask who its "
-            "training recordings show"
+            f"\n{PEOPLE} is for TrackMC with recordings: {chosen.title} does not cluster its "
+            "training recordings"
         )
         return
-    data = chosen.method.load(settings)  # as it was learned from
-    found = people(chosen.weights, settings, data, chosen.runtime)
+    data = chosen.method.load(settings)  # the windows that were learned from
+    targets, record = clusters_of(chosen, data)
+    rows = people(data, targets)
     head = ("recording", "windows", "person", "share", "sure", "may_also_be")
-    rows = [
-        (
-            name_of(data, one.recording),
-            one.windows,
-            "" if one.person is None else one.person,
-            f"{one.share:.4f}",
-            "yes" if one.sure else "no",
-            " ".join(map(str, one.others)),
-        )
-        for one in found.recordings
-    ]
     path = write_csv(out / PEOPLE, head, rows)
     CONSOLE.say(
-        f"\n{len(rows)} recordings of at least {found.fewest}, likely {found.likely} people; "
-        f"unsure of {found.unsure}\n{path}"
+        f"\n{len(rows)} recordings of at least {record['people_at_least']}, likely "
+        f"{record['people']} people; unsure of {record['unsure']}\n{path}"
     )
+
+
+def clusters_of(chosen: Chosen, data: Experiment) -> tuple[Targets, EpochRecord]:
+    """The clusters of the training recordings at the chosen weights, and their numbers.
+
+    The parts are drawn as in the first epoch of a training with the seed of the run.
+    """
+    settings = chosen.settings
+    seeds = generators(settings.common.seed)
+    training = TrackMC(settings, data, seeds, chosen.runtime, ("label_free",))
+    load_weights(training.network, chosen.weights, SHAPE_FLAGS)
+    record = training.find_clusters()
+    return training.targets, record
+
+
+def people(data: Experiment, targets: Targets) -> list[tuple[Any, ...]]:
+    """The rows of people.csv, one for each training recording in the order of the manifest.
+
+    Recording; its windows that are learned from; number of its cluster, empty where it has none;
+    the share of its clustered parts in that cluster; whether the share is large and no other
+    cluster may be the same person; further clusters: those of its other parts by falling share,
+    then those that may be the same person as the first, ascending.
+    """
+    cluster, share = targets.cluster.cpu().numpy(), targets.share.cpu().numpy()
+    ambiguous = targets.ambiguous.cpu().numpy()
+    places, windows = np.unique(recording_of(data), return_counts=True)
+    rows: list[tuple[Any, ...]] = []
+    for t, place in enumerate(places.tolist()):
+        own = cluster[t][share[t] > 0].tolist()
+        near = ambiguous[own[0]].tolist() if own else []
+        others = [c for c in dict.fromkeys([*own, *near]) if c != own[0]]
+        person = own[0] if targets.known[t] else ""
+        sure = "yes" if targets.sure[t] else "no"
+        row = (name_of(data, place), windows[t], person, f"{share[t, 0]:.4f}", sure)
+        rows.append((*row, " ".join(map(str, others))))
+    return rows
+
+
+def recording_of(data: Experiment) -> np.ndarray:
+    """(N,) int64 recording of each training window."""
+    assert data.train.recording is not None  # TrackMC needs it to train
+    return data.train.recording
 
 
 def write_matches(chosen: Chosen, count: int, out: Path) -> None:
@@ -126,11 +163,11 @@ def write_matches(chosen: Chosen, count: int, out: Path) -> None:
         f"\n{len(places)} probe recordings, the {places.shape[1]} nearest of "
         f"{len(gallery.recording)} gallery recordings each\n{path}"
     )
-    say_check(probe, gallery, places, same=data.same_windows)
+    print_check(probe, gallery, places, same=data.same_windows)
 
 
-def say_check(probe: Sides, gallery: Sides, places: np.ndarray, *, same: bool) -> None:
-    """How often the nearest recording has the probe's label; nothing else looks at that."""
+def print_check(probe: Sides, gallery: Sides, places: np.ndarray, *, same: bool) -> None:
+    """Print how often the nearest recording has the label of the probe."""
     scored = probe.identity >= 0
     matched = has_match(probe.identity, gallery.identity, same=same)
     head = "check against the identity labels of the data, whole recordings:"
@@ -139,12 +176,12 @@ def say_check(probe: Sides, gallery: Sides, places: np.ndarray, *, same: bool) -
         CONSOLE.say(f"{head} no rate: {why}")
         return
     right = gallery.identity[places[scored, 0]] == probe.identity[scored]
-    said = [f"{right.sum()} of {len(right)} probe recordings"]
+    parts = [f"{right.sum()} of {len(right)} probe recordings"]
     if missing := int((scored & ~matched).sum()):
-        said.append(f"{missing} of them have no match in the gallery: misses")
+        parts.append(f"{missing} of them have no match in the gallery: misses")
     if junk := int((~scored).sum()):
-        said.append(f"{junk} with a label below 0 are not scored")
-    CONSOLE.say(f"{head} top-1 {100 * right.mean():.2f} ({'; '.join(said)})")
+        parts.append(f"{junk} with a label below 0 are not scored")
+    CONSOLE.say(f"{head} top-1 {100 * right.mean():.2f} ({'; '.join(parts)})")
 
 
 def name_of(data: Experiment, place: int) -> str:
@@ -153,7 +190,7 @@ def name_of(data: Experiment, place: int) -> str:
 
 
 def write_csv(path: Path, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
-    """A table, whole or not at all; UserError where another table has its place."""
+    """Write a table; UserError where the file is another table."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([head, *rows])
     if path.is_file():
@@ -161,8 +198,8 @@ def write_csv(path: Path, head: Sequence[str], rows: Iterable[Sequence[Any]]) ->
             first = file.readline(1000)
         if first.strip() != ",".join(head).encode():
             raise UserError(
-                f"{path}: is there already and is no table of simmc identify, so it is left alone; "
-                "pick another folder with --out, or move the file away"
+                f"{path}: exists and is no table of simmc identify, so it is not overwritten; "
+                "choose another folder with --out, or move the file away"
             )
     atomic.write_text(path, text.getvalue())
     return path

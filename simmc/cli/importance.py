@@ -23,7 +23,7 @@ from simmc.reports import results, style
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import Runtime, generators, start
 
-POINTER = "latest_himpc"  # names the newest run of Hi-MPC beside those of other methods
+POINTER = "latest_himpc"  # the file that names the newest run of Hi-MPC
 _MINED = {
     "hard": "Hard skeleton mining: darker frames are harder and weigh more.",
     "easy": "Easy mining: darker frames are easier and weigh more.",
@@ -32,18 +32,11 @@ _MINED = {
 
 @dataclass(frozen=True, eq=False)
 class Clustered:
-    """A trained network and its clustering of the training windows.
-
-    Attributes:
-        network: encoders and heads.
-        windows: level -> (N, f, K) float32, the training windows.
-        labels: level -> (N,) int64 pseudo labels, -1 = outlier.
-        epoch: the one that the weights come from; these are the pseudo labels of that epoch.
-    """
+    """A trained network, and the pseudo labels of the epoch that its weights come from."""
 
     network: HierarchicalNetwork
-    windows: Mapping[str, torch.Tensor]
-    labels: Mapping[str, torch.Tensor]
+    windows: Mapping[str, torch.Tensor]  # level -> (N, f, K) float32 training windows
+    labels: Mapping[str, torch.Tensor]  # level -> (N,) int64, -1 = outlier
     epoch: int
 
     @property
@@ -55,11 +48,7 @@ class Clustered:
 def cluster_trained(
     path: Path, settings: HiMPCSettings, data: Experiment, runtime: Runtime
 ) -> Clustered:
-    """Cluster each level of the training windows at the weights in a file, as training does.
-
-    Raises:
-        UserError: weights of another shape.
-    """
+    """Cluster each level of the training windows at the weights in a file, as training does."""
     network, epoch = load_network(path, settings, data, runtime)
     training = HiMPC(settings, data, generators(settings.common.seed), runtime, ("paper",))
     instances = encode(network, training.train_windows)
@@ -78,13 +67,10 @@ def window_importance(
     Args:
         found: network and pseudo labels.
         settings: temperature, mining and mining_scale of the training.
-        chosen: (n,) int64, which of the training windows.
+        chosen: (n,) int64 training windows.
 
     Returns:
         Level -> (n, f) float32. A row sums to 1; it is NaN where the window is an outlier.
-
-    Raises:
-        ValueError: the training did not mine.
     """
     if settings.mining == "none":
         raise ValueError("without mining frames have no importance")
@@ -112,12 +98,12 @@ def window_importance(
 def one_of_each(
     identity: np.ndarray, allowed: np.ndarray, count: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Draws windows, each of another person as long as there are persons.
+    """Draw up to `count` allowed windows, of different persons where possible.
 
     Args:
-        identity: (N,) int64 persons; they only decide what is looked at.
+        identity: (N,) int64 persons.
         allowed: (N,) bool, the windows to draw from.
-        count: how many are wanted; fewer are drawn where fewer are allowed.
+        count: number of windows; fewer are drawn where fewer are allowed.
         rng: source of the draw.
 
     Returns:
@@ -130,7 +116,7 @@ def one_of_each(
 
 
 def main(words: Any) -> int:
-    """Draws windows of a run with the importance of their frames; prints the files' names."""
+    """Draw windows of a run with the importance of their frames; print the names of the files."""
     run = RunDirectory(results.folder_of(words.run, pointer=POINTER))
     out = words.out or run.path / "importance.png"
     style.require_drawable(out)
@@ -147,13 +133,13 @@ def main(words: Any) -> int:
     runtime = start()
     CONSOLE.notes(runtime.notes)
     data = trained.data_of(run, METHOD, settings)
-    named = None if words.windows is None else named_windows(words.windows, len(data.train))
+    given = None if words.windows is None else given_windows(words.windows, len(data.train))
     found = cluster_trained(run.best, settings, data, runtime)
-    chosen = drawn_windows(words.count, words.seed, found, data) if named is None else named
+    chosen = drawn_windows(words.count, words.seed, found, data) if given is None else given
     importance = window_importance(found, settings, chosen)
     pictured = windows_of(chosen, importance, settings, data)
     skeleton = drawn_skeleton(settings, data)
-    heading, text = trained.heading("Hi-MPC", settings, data), said(settings, found)
+    heading, text = trained.heading("Hi-MPC", settings, data), caption(settings, found)
     persons = labels_of(data.train.identity[chosen], data.identities)
     clusters = {level: y.cpu().numpy()[chosen] for level, y in found.labels.items()}
     numbers = picture.as_csv(chosen, persons, clusters, importance)
@@ -164,7 +150,7 @@ def main(words: Any) -> int:
     return 0
 
 
-def named_windows(text: str, available: int) -> np.ndarray:
+def given_windows(text: str, available: int) -> np.ndarray:
     """(n,) int64 from "12,40,7"; UserError where one is no training window."""
     words = [word.strip() for word in text.split(",")]
     for word in words:
@@ -182,16 +168,16 @@ def drawn_windows(count: int, seed: int, found: Clustered, data: Experiment) -> 
     chosen = one_of_each(data.train.identity, found.everywhere, count, rng)
     if len(chosen) == 0:
         raise UserError(
-            "no training window is clustered at every level with these weights. Name windows with "
-            "--windows to see the levels at which they are."
+            "no training window is clustered at every level with these weights. Give windows with "
+            "--windows to see the levels at which they are clustered."
         )
     if len(chosen) < count:
-        CONSOLE.notes([f"--count {count}: only {len(chosen)} windows are clustered at all levels."])
+        CONSOLE.note(f"--count {count}: only {len(chosen)} windows are clustered at all levels")
     return chosen
 
 
 def drawn_skeleton(settings: HiMPCSettings, data: Experiment) -> Skeleton:
-    """The true names of the joint axis; KGBD in raw order is learned from under other names."""
+    """The true names of the joint axis; training on KGBD in raw order uses other names."""
     if settings.place.read_spec().skeleton is KGBD_FILE and settings.joints.kgbd_order == "raw":
         return KGBD_FILE
     return data.skeleton
@@ -203,7 +189,7 @@ def windows_of(
     settings: HiMPCSettings,
     data: Experiment,
 ) -> list[picture.Window]:
-    """What the picture shows of each chosen window."""
+    """The content of the picture for each chosen window."""
     joints = data.train.windows[chosen]
     points = body_levels(joints, data.skeleton, settings.level_names)
     windows = []
@@ -223,7 +209,7 @@ def windows_of(
 
 
 def note(outlier_at: list[str], settings: HiMPCSettings) -> str:
-    """What is said of a window that is an outlier at some levels."""
+    """A remark on a window that is an outlier at some levels."""
     if not outlier_at:
         return ""
     if len(outlier_at) == len(settings.level_names):
@@ -233,8 +219,8 @@ def note(outlier_at: list[str], settings: HiMPCSettings) -> str:
     return f"{outlier}: not learned from at any level." if left_out else f"{outlier}."
 
 
-def said(settings: HiMPCSettings, found: Clustered) -> str:
-    """The sentences under the heading."""
+def caption(settings: HiMPCSettings, found: Clustered) -> str:
+    """The caption of the picture."""
     heads = {0: "without heads", 1: "one head"}.get(settings.M, f"mean over {settings.M} heads")
     return (
         f"Importance of each frame at each level ({heads}; the frames of a window sum to 1), "

@@ -45,8 +45,8 @@ class PreprocessSettings(Settings):
     seed: int = option(0, "Seed of the random split.", limits=Range(0))
     protocol: str = option(
         "RVE",
-        "The usual division (RVE: KS20 at random over the repetitions), or KS20 and CASIA_B by "
-        "view (CVE).",
+        "The usual split (RVE: KS20 at random over the repetitions), or KS20 and CASIA_B by view "
+        "(CVE).",
         choices=("RVE", "CVE"),
     )
     config: str = option("", "TOML file of settings.")
@@ -65,7 +65,7 @@ class PreprocessSettings(Settings):
 
 
 def main(argv: list[str]) -> int:
-    """Preprocesses what the words ask for and prints a table of what came out."""
+    """Preprocess the chosen datasets and print a table."""
     settings = resolve(PreprocessSettings, flags(argv)).settings
     names = [specs.get(word).name for word in settings.dataset.replace(",", " ").split()]
     switches = {entry.name: getattr(settings, entry.name) for entry in fields(ReadOptions)}
@@ -84,7 +84,7 @@ def main(argv: list[str]) -> int:
 
 
 def flags(argv: Sequence[str]) -> list[str]:
-    """The public way of writing, ``6 --dataset A B``, as flags with one value each."""
+    """The public program's arguments, ``6 --dataset A B``, as flags with one value each."""
     words = list(argv)
     if words and not words[0].startswith("-"):
         words.insert(0, "--length")
@@ -99,7 +99,7 @@ def flags(argv: Sequence[str]) -> list[str]:
 
 
 def table(outcome: Outcome) -> str:
-    """What was done and what was left out, for people."""
+    """The printed table of datasets, and those that were skipped."""
     head = ("dataset", "persons", "recordings", "frames read", "after cutting", "windows", "s")
     rows = [
         (
@@ -128,7 +128,7 @@ def table(outcome: Outcome) -> str:
         lines += done.notes
         if done.generated:
             lines.append(
-                "These are generated walkers: their numbers say nothing about real people."
+                "These are synthetic walkers: their numbers say nothing about real people."
             )
     lines += [""] * bool(outcome.skipped)
     lines += [f"skipped {name}: {reason}" for name, reason in outcome.skipped.items()]

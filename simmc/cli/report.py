@@ -11,15 +11,26 @@ from simmc.reports import confusion, plots, render, results, tables
 from simmc.reports.style import save_with_numbers, title_of
 from simmc.runs.directory import RunDirectory
 
-# A run whose first training balances classes by identity keeps its label-free training here.
-_TWIN = "label_free"
+Call = Callable[[Any], int]
 _FEWEST_RESAMPLES = 100
-_PROTOCOLS = ("label_free", "paper", "fixed_epochs")
+LABEL_FREE = "label_free"
+_PROTOCOLS = (LABEL_FREE, "paper", "fixed_epochs")
 _DATA_ROOT: dict[str, Any] = {
     "type": Path,
     "metavar": "DIR",
     "help": "where the data are now (default: as trained)",
 }
+_FORMAT: dict[str, Any] = {
+    "choices": render.FORMATS,
+    "default": "text",
+    "help": "text, md (Markdown), or csv with fractions of 1 (default: text)",
+}
+_TABLE_FILE: dict[str, Any] = {
+    "type": Path,
+    "metavar": "FILE",
+    "help": "write to FILE, not to the screen",
+}
+_NUMBERS = "Writes a .png, a .svg and a .csv file; --out names one of the pictures."
 
 
 class _Parser(argparse.ArgumentParser):
@@ -37,7 +48,7 @@ def main(argv: list[str]) -> int:
 
 
 def table(words: Any) -> int:
-    """Prints or writes the table of the named runs, or of all."""
+    """Prints or writes the table of the given runs, or of all."""
     runs = (
         [results.load(path) for path in words.runs]
         if words.runs
@@ -95,22 +106,23 @@ def curves(words: Any) -> int:
         )
     run = results.load(folder) if (folder / results.RESULTS).is_file() else None
     out = words.out or folder / "curves.png"
-    twin = folder / _TWIN
-    legs: list[tuple[Path, Path, tuple[str, ...]]] = [(folder, out, results.PROTOCOLS)]
-    if twin.is_dir():
-        legs = [(folder, out, ("paper",)), (twin, out.with_stem(f"{out.stem}_{_TWIN}"), (_TWIN,))]
-    for leg, file, protocols in legs:
+    inner = folder / LABEL_FREE  # the second training, where the first one uses identities
+    stages: list[tuple[Path, Path, tuple[str, ...]]] = [(folder, out, results.PROTOCOLS)]
+    if inner.is_dir():
+        second = out.with_stem(f"{out.stem}_{LABEL_FREE}")
+        stages = [(folder, out, ("paper",)), (inner, second, (LABEL_FREE,))]
+    for stage, file, protocols in stages:
         title = title_of(run) if run else f"{folder} (no results yet)"
-        title += " · label-free training" * (leg == twin)
-        metrics = RunDirectory(leg).read_metrics()
-        if beside := next((line for line in reversed(metrics) if line.get("unmatched")), None):
-            title += f" · {beside['unmatched']} of {beside['probes']} probes unmatched"
+        title += " · label-free training" * (stage == inner)
+        metrics = RunDirectory(stage).read_metrics()
+        if record := next((line for line in reversed(metrics) if line.get("unmatched")), None):
+            title += f" · {record['unmatched']} of {record['probes']} probes unmatched"
         print(plots.curves(metrics, file, run, protocols=protocols, title=title))
     return 0
 
 
 def confused(words: Any) -> int:
-    """Draws who was taken for whom in a recognition run, and writes the counts."""
+    """Draws the confusion matrix of a recognition run, and writes the counts."""
     run = results.load(words.run)
     out = words.out or run.path / "confusion.png"
     numbers = confusion.as_csv(run, words.protocol)
@@ -129,7 +141,7 @@ def importance(words: Any) -> int:
 
 
 def attention(words: Any) -> int:
-    """Draws what an AGE or SGELA run attends to."""
+    """Draws the attention of an AGE or SGELA run."""
     from simmc.cli import attention as command  # needs torch, which most actions do not
 
     return command.main(words)
@@ -145,173 +157,113 @@ def _parser() -> argparse.ArgumentParser:
     actions = parser.add_subparsers(
         metavar="table|cmc|curves|compare|importance|attention|confusion", required=True
     )
+    _table_actions(actions)
+    _picture_actions(actions)
+    return parser
 
-    one: argparse.ArgumentParser = actions.add_parser(
+
+def _table_actions(actions: Any) -> None:
+    """The parsers of `table` and `compare`."""
+    one = _action(
+        actions,
         "table",
-        help="mean and spread over seeds, both protocols, beside the paper's row",
-        description="One row for each dataset, probe, method, fidelity and protocol: mean and "
-        "sample standard deviation over seeds, and the paper's row.",
-        allow_abbrev=False,
+        table,
+        "mean and spread over seeds, both protocols, beside the paper's row",
+        "One row for each dataset, probe, method, fidelity and protocol: mean and sample standard "
+        "deviation over seeds, and the paper's row.",
     )
-    one.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="default: every run")
-    one.add_argument(
-        "--model_root",
-        type=Path,
-        default=Path("ReID_Models"),
-        metavar="DIR",
-        help="folder of all runs, where no RUN is named (default: ReID_Models)",
+    add = one.add_argument
+    add("runs", nargs="*", type=Path, metavar="RUN", help="default: every run")
+    root = "folder of all runs, used where no RUN is given (default: ReID_Models)"
+    add("--model_root", type=Path, default=Path("ReID_Models"), metavar="DIR", help=root)
+    add("--format", **_FORMAT)
+    add("--without_published", action="store_true", help="leave the papers' rows out")
+    add("--out", **_TABLE_FILE)
+    one = _action(
+        actions,
+        "compare",
+        compare,
+        "95 %% intervals over persons, and the paired difference from other runs",
+        "Side A is the first runs, side B those after --with: one run a seed, otherwise with the "
+        "same settings. Prints mean, spread over seeds and 95 % interval over persons of each "
+        "side, and the difference A - B of runs with the same seed and data, with its interval "
+        "and p-value (docs/metrics.md).",
     )
-    one.add_argument(
-        "--format",
-        choices=render.FORMATS,
-        default="text",
-        help="text, md (Markdown), or csv with fractions of 1 (default: text)",
-    )
-    one.add_argument("--without_published", action="store_true", help="leave the papers' rows out")
-    one.add_argument("--out", type=Path, metavar="FILE", help="write to FILE, not to the screen")
-    one.set_defaults(call=table)
-    _comparison(actions)
+    add = one.add_argument
+    add("runs", nargs="+", type=Path, metavar="RUN", help="runs of side A")
+    other = {"nargs": "+", "type": Path, "default": [], "dest": "others", "metavar": "RUN"}
+    add("--with", **other, help="runs of side B (default: intervals of A alone)")
+    which = "protocol whose numbers are compared (default: label_free)"
+    add("--protocol", choices=_PROTOCOLS, default="label_free", help=which)
+    add("--with_protocol", choices=_PROTOCOLS, help="protocol of side B (default: --protocol)")
+    add("--resamples", **_number(10000), help="random draws (default: 10000)")
+    add("--seed", **_number(0), help="seed of the draws (default: 0)")
+    add("--format", **_FORMAT)
+    add("--out", **_TABLE_FILE)
 
-    _picture(
-        actions,
-        "cmc",
-        cmc,
-        "CMC curve: share of probes with a correct match among the k nearest",
-        "Draws the CMC curve: share of probes with a correct match among the k nearest.",
-    )
-    _picture(
-        actions,
-        "curves",
-        curves,
-        "course of the training: rates, clusters, outliers, losses",
-        "Draws the course of the training: rates, clusters, outliers, losses.",
-    )
+
+def _picture_actions(actions: Any) -> None:
+    """The parsers of the actions that draw a run."""
+    summary = "CMC curve: share of probes with a correct match among the k nearest"
+    _picture(actions, "cmc", cmc, summary, f"Draws the {summary}.")
+    summary = "course of the training: rates, clusters, outliers, losses"
+    _picture(actions, "curves", curves, summary, f"Draws the {summary}.")
     one = _picture(
         actions,
         "importance",
         importance,
         "frames that Hi-MPC's hard skeleton mining weighs most",
         "Draws training windows of a Hi-MPC run at each body level, with the importance of each "
-        "frame (docs/importance.md).",
-        with_numbers=True,
+        f"frame (docs/importance.md). {_NUMBERS}",
     )
+    add = one.add_argument
+    count = "number of windows, of different persons, clustered at all levels (default: 3)"
     which = one.add_mutually_exclusive_group()
-    which.add_argument(
-        "--count",
-        type=int,
-        default=3,
-        metavar="N",
-        help="how many windows, of different persons, clustered at all levels (default: 3)",
-    )
-    which.add_argument(
-        "--windows",
-        metavar="N,N,...",
-        help="these training windows, by their place in the training order of the run, from 0",
-    )
-    one.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of the draw of windows (default: 0)"
-    )
-    one.add_argument("--data_root", **_DATA_ROOT)
+    which.add_argument("--count", **_number(3), help=count)
+    place = "these training windows, by their place in the training order, from 0"
+    which.add_argument("--windows", metavar="N,N,...", help=place)
+    add("--seed", **_number(0), help="seed of the draw of windows (default: 0)")
+    add("--data_root", **_DATA_ROOT)
     one = _picture(
         actions,
         "attention",
         attention,
         "attention matrices of AGE and SGELA beside their locality mask",
         "Draws the alignment scores of a run of AGE or SGELA for each coordinate, mean over the "
-        "probe's windows, beside the locality mask (docs/sgela.md).",
-        with_numbers=True,
+        f"probe's windows, beside the locality mask (docs/sgela.md). {_NUMBERS}",
     )
-    one.add_argument(
-        "--window", type=int, metavar="N", help="one window of the probe, from 0 (default: mean)"
-    )
-    one.add_argument("--data_root", **_DATA_ROOT)
+    add = one.add_argument
+    add("--window", type=int, metavar="N", help="one window of the probe, from 0 (default: mean)")
+    add("--data_root", **_DATA_ROOT)
     one = _picture(
         actions,
         "confusion",
         confused,
-        "who was taken for whom by a recognition stage",
-        "Draws the confusion matrix of a run of simmc recognition: true persons by row, named ones "
-        "by column.",
-        with_numbers=True,
+        "confusion matrix of a recognition stage",
+        "Draws the confusion matrix of a run of simmc recognition: true persons by row, predicted "
+        f"persons by column. {_NUMBERS}",
     )
-    one.add_argument(
-        "--protocol",
-        choices=("supervised", "fixed_epochs"),
-        default="supervised",
-        help="which epoch's (default: supervised, the best by the test)",
-    )
-    return parser
+    add = one.add_argument
+    protocol = "whose epoch (default: supervised, the best by the test)"
+    choices = ("supervised", "fixed_epochs")
+    add("--protocol", choices=choices, default="supervised", help=protocol)
 
 
-def _comparison(actions: Any) -> None:
-    """The parser of the action that compares runs."""
-    one: argparse.ArgumentParser = actions.add_parser(
-        "compare",
-        help="95 %% intervals over persons, and the paired difference from other runs",
-        description="Side A, the first runs, and side B, those after --with: one run a seed, alike "
-        "in all else. Mean, spread over seeds and 95 % interval over persons of each side; and, "
-        "run by run of the same seed and data, the difference A - B with its interval and p-value "
-        "(docs/metrics.md).",
-        allow_abbrev=False,
-    )
-    one.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="runs of side A")
-    one.add_argument(
-        "--with",
-        nargs="+",
-        type=Path,
-        default=[],
-        dest="others",
-        metavar="RUN",
-        help="runs of side B (default: intervals of A alone)",
-    )
-    one.add_argument(
-        "--protocol",
-        choices=_PROTOCOLS,
-        default="label_free",
-        help="whose numbers are compared (default: label_free)",
-    )
-    one.add_argument(
-        "--with_protocol",
-        choices=_PROTOCOLS,
-        help="whose numbers of side B, if not those of --protocol; the result says so",
-    )
-    one.add_argument(
-        "--resamples", type=int, default=10000, metavar="N", help="random draws (default: 10000)"
-    )
-    one.add_argument("--seed", type=int, default=0, metavar="N", help="of the draws (default: 0)")
-    one.add_argument(
-        "--format",
-        choices=render.FORMATS,
-        default="text",
-        help="text, md (Markdown), or csv with fractions of 1 (default: text)",
-    )
-    one.add_argument("--out", type=Path, metavar="FILE", help="write to FILE, not to the screen")
-    one.set_defaults(call=compare)
-
-
-def _picture(
-    actions: Any,
-    name: str,
-    call: Callable[[Any], int],
-    summary: str,
-    about: str,
-    *,
-    with_numbers: bool = False,
-) -> argparse.ArgumentParser:
-    """The parser of an action that draws a run, with what they all take."""
-    file = "a .png or .svg file"
-    if with_numbers:
-        about += " Writes a .png, a .svg and a .csv file."
-        file = "one of the pictures, .png or .svg; the others get its name with their own ending"
-    one: argparse.ArgumentParser = actions.add_parser(
-        name, help=summary, description=about, allow_abbrev=False
-    )
+def _picture(actions: Any, name: str, call: Call, summary: str, about: str) -> Any:
+    """The parser of an action that draws a run."""
+    one = _action(actions, name, call, summary, about)
     one.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
-    one.add_argument(
-        "--out",
-        type=Path,
-        metavar="FILE",
-        help=f"{file} (default: {name}.png in the run's folder)",
-    )
-    one.set_defaults(call=call)
+    out = f"a .png or .svg file (default: {name}.png in the run's folder)"
+    one.add_argument("--out", type=Path, metavar="FILE", help=out)
     return one
+
+
+def _action(actions: Any, name: str, call: Call, summary: str, about: str) -> Any:
+    """The parser of an action, without arguments."""
+    made = actions.add_parser(name, help=summary, description=about, allow_abbrev=False)
+    made.set_defaults(call=call)
+    return made
+
+
+def _number(default: int) -> dict[str, Any]:
+    return {"type": int, "default": default, "metavar": "N"}

@@ -1,17 +1,34 @@
-"""What the reports on trained weights share: a run's settings, its data, the picture's heading."""
+"""A trained run as `simmc embed`, `simmc identify` and the reports on weights read it."""
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from simmc.data.experiment.experiment import Experiment
-from simmc.engine.load import with_stored_names
-from simmc.engine.method import Method
-from simmc.engine.stored_run import other_data, weights_of
+import numpy as np
+
+from simmc.cli.console import CONSOLE
+from simmc.data.experiment.experiment import Experiment, Split
+from simmc.engine.load import load_whole, with_stored_names
+from simmc.engine.method import LABEL_FREE, PAPER, Embedder, Method
+from simmc.engine.stored_run import home_of, learned_from, other_data, weights_of
+from simmc.engine.training import weights_path
 from simmc.errors import UserError
+from simmc.methods.registry import METHODS
 from simmc.reports import results, style
 from simmc.runs.directory import RunDirectory
-from simmc.settings.layers import resolve
+from simmc.runs.runtime import Runtime, start
+from simmc.settings.layers import TYPED, Resolved, resolve
+from simmc.settings.options import MACHINE, MAIN, Settings, option
+
+# command of a method -> the files that name its newest run; the first that exists counts
+POINTERS = {
+    "trackmc": tuple(f"latest_trackmc_{tier}" for tier in ("merge", "positives", "off")),
+    "simmc": ("latest",),
+    "himpc": ("latest_himpc",),
+}
 
 
 def settings_of(
@@ -20,9 +37,9 @@ def settings_of(
     """The settings of a run that kept its weights.
 
     Args:
-        run: as the user named it.
-        methods: those whose runs have what is wanted.
-        lack: what is said of a run of another command: "has no such attention".
+        run: the user's choice.
+        methods: the methods that are supported.
+        lack: end of the message for a run of another command, such as "has no such attention".
         data_root: where the data are now; None: as trained.
 
     Raises:
@@ -48,7 +65,7 @@ def settings_of(
 
 
 def data_of(run: RunDirectory, method: Method[Any], settings: Any) -> Experiment:
-    """The data of a run; UserError where it is known to have learned from other windows."""
+    """The data of a run; UserError where it was trained on other windows."""
     data = method.load(settings)
     if other_data(run, data.checksum):
         raise UserError(
@@ -59,8 +76,134 @@ def data_of(run: RunDirectory, method: Method[Any], settings: Any) -> Experiment
 
 
 def heading(method: str, settings: Any, data: Experiment) -> str:
-    """The heading of a picture; a run that has no results yet has one too."""
-    names = ("dataset", "probe", "fidelity", "seed")
+    """The heading of a picture, also for a run without results."""
     values = settings.flat()
-    known = {"method": method, **{name: values[name] for name in names}}
-    return style.title_of(results.Run(Path(), {**known, "data": {"generated": data.generated}}))
+    known = {name: values[name] for name in ("dataset", "probe", "fidelity", "seed")}
+    about = {"method": method, **known, "data": {"generated": data.generated}}
+    return style.title_of(results.Run(Path(), about))
+
+
+@dataclass(frozen=True)
+class Asked(Settings):
+    """Which run, and which of its weights."""
+
+    GROUP: ClassVar[str] = MAIN
+
+    method: str = option(
+        "trackmc", "Method of the run: trackmc, simmc or himpc.", choices=tuple(POINTERS)
+    )
+    run: str = option("", "Name of the run; default: the method's newest.")
+    protocol: str = option(
+        "label_free",
+        "Weights that were chosen without looking at identities or tests, or by the probe's top-1.",
+        choices=("label_free", "paper"),
+    )
+    model_root: str = option("ReID_Models", "Folder of the runs.", group=MACHINE)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A trained run and the weights that a protocol chose.
+
+    Attributes:
+        run: its folder.
+        method: its row in the registry.
+        settings: settings of the training that produced the weights.
+        weights: their file.
+        runtime: device and threads.
+    """
+
+    run: RunDirectory
+    method: Method[Any]
+    settings: Any
+    weights: Path
+    runtime: Runtime
+
+    @property
+    def title(self) -> str:
+        """The method's name in tables."""
+        return self.method.title(self.settings)
+
+    @cached_property
+    def data(self) -> Experiment:
+        """All stored windows, in the order of the files; inputs have the scale of the training."""
+        return load_whole(self.settings)
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        """The trained network."""
+        assert self.method.embedder is not None
+        return self.method.embedder(self.weights, self.settings, self.data, self.runtime)
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the file of weights."""
+        return hashlib.sha256(self.weights.read_bytes()).hexdigest()
+
+    @property
+    def trained_on(self) -> str | None:
+        """SHA-256 of the manifest of the training data; None: not known."""
+        return learned_from(self.run)
+
+    def features(self, split: Split) -> np.ndarray:
+        """(N, d) float32 features of the windows of a split."""
+        found = self.embedder.features(split).detach().cpu().numpy()
+        if not np.isfinite(found).all():
+            raise UserError(
+                f"{self.weights} gives features that are not finite: the training has diverged. "
+                "Train again with a smaller --lr."
+            )
+        return np.ascontiguousarray(found, np.float32)
+
+    def report(self) -> None:
+        """Print the choice, and a note where the training data were others than those found now."""
+        CONSOLE.say(f"{self.title}, epoch {self.embedder.epoch}: {self.weights}")
+        CONSOLE.data(self.data)
+        if other_data(self.run, self.data.checksum):
+            CONSOLE.note(
+                f"{self.run.path} was trained on other data than those found now. Its features "
+                "are valid only for the same skeleton and, for inputs that are measured, for the "
+                "same training windows, which set their scale"
+            )
+
+
+def choose(resolved: Resolved[Any]) -> Chosen:
+    """The run and weights that settings with `place`, `machine` and `asked` ask for.
+
+    Raises:
+        UserError: no such run, or none with these weights.
+    """
+    settings = with_stored_names(resolved.settings)
+    place, asked, machine = settings.place, settings.asked, settings.machine
+    home = Path(asked.model_root) / place.dataset / place.probe
+    pointers = POINTERS[asked.method]
+    pointer = next((name for name in pointers if (home / name).is_file()), pointers[0])
+    run = RunDirectory.find(
+        asked.model_root, place.dataset, place.probe, asked.run or None, pointer=pointer
+    )
+    method = METHODS[asked.method]
+    root = Path(place.data_root) if resolved.origin["data_root"] == TYPED else None
+    how = settings_of(run, [method], f"is none of --method {asked.method}", root)
+    if resolved.origin["length"] == TYPED and place.length != how.place.length:
+        raise UserError(
+            f"--length {place.length}: {run.path} was trained on windows of {how.place.length} "
+            "frames. Leave --length out, or give another run with --run."
+        )
+    if how.windows.stress:
+        raise UserError(
+            f"{run.path} was trained with --stress {how.windows.stress}, so that its windows are "
+            "not those of the files. Give a run without it with --run."
+        )
+    inner = home_of(run, asked.protocol)
+    if inner is not run:
+        how = method.label_free(how) or how
+    weights = weights_path(inner, asked.protocol)
+    if not weights.is_file():
+        other = PAPER if asked.protocol == LABEL_FREE else LABEL_FREE
+        raise UserError(
+            f"--protocol {asked.protocol}: {run.path} kept no weights for it (no {weights.name}). "
+            f"Use --protocol {other}, or train again, to the end and without --label_free_run off."
+        )
+    runtime = start(machine.device, machine.gpu or None, machine.threads)
+    CONSOLE.notes(runtime.notes)
+    return Chosen(run, method, how, weights, runtime)

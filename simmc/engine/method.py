@@ -7,12 +7,14 @@ from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import torch
 
+from simmc.data.experiment import inputs
 from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.skeletons import Skeleton
+from simmc.engine.load import load
 from simmc.engine.training import Training
 from simmc.runs.runtime import Runtime, Seeds
 from simmc.scoring.match import MatchRule, Outcome
-from simmc.settings.groups import Common, Machine, Place, Windows
+from simmc.settings.groups import Common, Joints, Machine, Place, Windows
 from simmc.settings.groups import Training as TrainingGroup
 from simmc.settings.layers import Resolved
 
@@ -71,11 +73,23 @@ class Embedder:
 
     Attributes:
         features: gives the (N, d) float32 features of a split's windows.
-        epoch: from which the weights come.
+        epoch: epoch of the weights.
     """
 
     features: Callable[[Split], torch.Tensor]
     epoch: int
+
+
+def load_joints_of(settings: Any) -> Experiment:
+    """The data of a method whose settings have a group `joints`."""
+    return load(settings.place, settings.windows, settings.joints, settings.common.seed)
+
+
+def check_input(settings: Any, skeleton: Skeleton) -> None:
+    """UserError where a skeleton lacks joints or bones that --input needs."""
+    joints: Joints | None = getattr(settings, "joints", None)
+    if joints is not None:
+        inputs.width(skeleton, joints.parts)
 
 
 def without_class_balance(settings: S) -> S:
@@ -100,29 +114,32 @@ class Method(Generic[S]):
         size: one sentence on parameters and operations.
         protocols: under which its epochs are chosen.
         explained: what each protocol is, in words.
-        label_free: the settings of the training in which no identity has a part; the same settings
-            where the first training is one, None where there is none. Default: no class balance.
-        recipe: what is trained, as it stands in the names of runs.
+        label_free: the settings of the label-free training, which uses no identity: the same
+            settings where the first training uses none, None where there is no such training.
+            Default: the same without class balance.
+        recipe: the method's part of the names of runs.
         unit: whether features are matched at unit length.
         baseline: whether the settings ask for an evaluation without any training.
         labels: what identity labels are used for, if they are: printed before and after a training
             and stored in results.json, where "supervised" is then true.
-        prepared: settings of a new training with everything written down that is looked up.
+        prepared: settings of a new training, with the paths that were looked up filled in.
         remarks: sentences for the user before a training.
         embedder: weights file, settings, data and runtime to a trained network, for `simmc embed`
-            and `simmc identify`; None: these do not take the method.
+            and `simmc identify`; None: they do not support the method.
     """
 
     settings: type[S]
     summary: str
     title: Callable[[S], str]
-    load: Callable[[S], Experiment]
     training: Callable[[S, Experiment, Seeds, Runtime, tuple[str, ...]], Training[S]]
     score: Callable[[Path | None, S, Experiment, Runtime, MatchRule], Outcome]
     size: Callable[[S], str]
+    load: Callable[[S], Experiment] = lambda settings: load_joints_of(settings)
     protocols: Callable[[S], tuple[str, ...]] = lambda settings: (PAPER, LABEL_FREE)
     explained: Mapping[str, str] = field(default_factory=lambda: EXPLAINED)
-    check_body: Callable[[S, Skeleton], None] = lambda settings, skeleton: None
+    check_body: Callable[[S, Skeleton], None] = lambda settings, skeleton: check_input(
+        settings, skeleton
+    )
     label_free: Callable[[S], S | None] = without_class_balance
     recipe: Callable[[S], str] = lambda settings: settings.COMMAND
     unit: Callable[[S], bool] = lambda settings: False

@@ -1,6 +1,6 @@
-"""A training in progress: epochs, the choice of the best ones, checkpoints. The only loop there is.
+"""The training loop of all methods: epochs, the choice of the best one, checkpoints.
 
-A method derives from `Training` and says how an epoch is evaluated and what it learns.
+A method derives from `Training` and defines `look`, `learn` or `steps`, and `evaluate`.
 """
 
 import time
@@ -8,7 +8,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 import numpy as np
 import torch
@@ -34,15 +34,15 @@ class Training(ABC, Generic[S]):
     """A training in progress: everything that a checkpoint holds.
 
     Args:
-        settings: of the method.
-        data: what it learns from and is scored on.
-        seeds: of every random draw.
+        settings: settings of the method.
+        data: training, probe and gallery windows.
+        seeds: generators of all random draws.
         runtime: device and threads.
-        protocols: those that this training serves.
-        network: what is trained; it is moved to the device.
-        stopping: when the training may end before its last epoch; None: never.
-        patience: epochs without a better one after which no later one counts as best, without
-            ending the training; None: all may.
+        protocols: the protocols that need this training.
+        network: the trained network; it is moved to the device.
+        stopping: rule for ending before the last epoch; None: never.
+        patience: epochs without improvement after which no later epoch counts as best; the
+            training goes on. None: no limit.
 
     Attributes:
         epoch: the next one to run.
@@ -107,20 +107,25 @@ class Training(ABC, Generic[S]):
         return record, best
 
     def look(self) -> EpochRecord:
-        """What has to be known of an epoch before it is chosen, such as its pseudo labels."""
+        """Computed before an epoch is evaluated, such as its pseudo labels."""
         return {}
 
     @abstractmethod
     def evaluate(self) -> Figures:
         """Figures of the probe with the present weights, `top1` among them."""
 
-    @abstractmethod
     def learn(self) -> EpochRecord:
-        """The steps of an epoch: `steps`, their number, and the mean of each `loss_<name>`."""
+        """Train for one epoch: the number of `steps` and the mean of each `loss_<name>`."""
+        with self.clock("steps"):
+            return self.steps()
+
+    def steps(self) -> EpochRecord:
+        """The gradient steps of an epoch, where `learn` does nothing else."""
+        raise NotImplementedError
 
     @property
     def done(self) -> bool:
-        """Whether the last epoch has been run, or no protocol that counts waits for more."""
+        """Whether the last epoch has been run, or the patience has ended."""
         if self.epoch > self.settings.training.epochs:
             return True
         if self.stopping is None:
@@ -133,17 +138,17 @@ class Training(ABC, Generic[S]):
         return all(selector.done for selector in counting or self.selectors.values())
 
     def is_last(self, protocol: str) -> bool:
-        """Whether the last epoch counts under a protocol, whatever its numbers."""
+        """Whether a protocol always uses the last epoch."""
         return self.CHOSEN_BY[protocol] == LAST
 
     def is_evaluated(self) -> bool:
-        """Whether probe and gallery are used in this epoch: not for the label-free numbers."""
+        """Whether this epoch is evaluated on probe and gallery; never in a label-free run."""
         last = self.epoch == self.settings.training.epochs
         due = last or self.epoch % self.settings.training.eval_every == 0
         return due and self.protocols != ("label_free",)
 
     def choose(self, record: EpochRecord) -> list[str]:
-        """Show the epoch to every protocol; the names of those for which it is the best so far."""
+        """Update the best epochs; the protocols for which this epoch is the best."""
         numbers: Mapping[str, Any] = record
         return [
             name
@@ -161,10 +166,10 @@ class Training(ABC, Generic[S]):
             )
 
     def is_checkpoint_due(self) -> bool:
-        """Whether the state before the next epoch is one to continue from.
+        """Whether to write a checkpoint before the next epoch.
 
-        The state after the very last epoch is not: that epoch takes no steps, and a continued run
-        with a higher --epochs has to take them.
+        None is written after the very last epoch, which takes no steps: a continued run with a
+        higher --epochs has to take them.
         """
         s = self.settings.training
         waited = time.monotonic() - self.saved_at >= s.checkpoint_seconds
@@ -174,10 +179,9 @@ class Training(ABC, Generic[S]):
         return due and self.epoch <= s.epochs
 
     def is_kept(self, protocol: str, checkpoint_due: bool) -> bool:
-        """Whether the weights of an epoch that is the best so far are to be written.
+        """Whether to write the weights of an epoch that is the best so far.
 
-        Where the last epoch counts, those in between are only written with a checkpoint: a run
-        that is ended after it keeps the weights of the epoch before it.
+        Where the last epoch counts, they are only written with a checkpoint.
         """
         return not self.is_last(protocol) or self.done or checkpoint_due
 
@@ -222,14 +226,14 @@ class Training(ABC, Generic[S]):
 def train(
     training: Training[Any], run: RunDirectory, report: Callable[[EpochRecord], None]
 ) -> None:
-    """Run epochs until every protocol has ended or the cap is reached, keeping files up to date.
+    """Run epochs to the end, and write weights, metrics and checkpoints.
 
-    The order of writes makes a kill at any moment harmless: weights of the epoch if it is the
-    best so far, its line of metrics, then the checkpoint from which the run would continue.
+    In this order a kill at any moment loses nothing: the weights of a best epoch, its line of
+    metrics, then the checkpoint from which the run continues.
     """
     while not training.done:
         record, best = training.run_epoch()
-        due = training.is_checkpoint_due()  # asked once: it depends on the time
+        due = training.is_checkpoint_due()  # called once: it depends on the time
         for protocol in best:
             if training.is_kept(protocol, due):
                 state = {"epoch": record["epoch"], "network": training.best_weights}
@@ -241,8 +245,15 @@ def train(
         report(record)
 
 
+def mean_losses(sums: torch.Tensor, names: Iterable[str], steps: int) -> EpochRecord:
+    """The record of some steps from the sums of their losses (k,)."""
+    means = (sums / max(steps, 1)).tolist()
+    losses = {f"loss_{name}": mean for name, mean in zip(names, means, strict=True)}
+    return cast(EpochRecord, {"steps": steps, **losses})
+
+
 def batches(kept: torch.Tensor, windows: Windows) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Places 0, 1, 2, ... and the windows at these places, batch by batch, in stored order."""
+    """Places 0, 1, 2, ... and the rows `kept` at these places, batch by batch, in stored order."""
     size = windows.batch_size
     end = len(kept) if windows.part_batches == "keep" else len(kept) // size * size
     places = torch.arange(end, device=kept.device)
@@ -250,18 +261,18 @@ def batches(kept: torch.Tensor, windows: Windows) -> Iterator[tuple[torch.Tensor
 
 
 def weights_path(run: RunDirectory, protocol: str) -> Path:
-    """Where the weights that a protocol chose are kept."""
+    """The file of the weights that a protocol chose."""
     return run.best if protocol == "paper" else run.path / f"{protocol}.pt"
 
 
 def load_weights(network: torch.nn.Module, path: Path, flags: str, part: str = "") -> int:
-    """Fill a network with the weights that a file holds; the epoch they come from.
+    """Load the weights of a file into a network; the epoch of the weights.
 
     Args:
-        network: of the right shape.
+        network: a network of the same shape.
         path: a checkpoint of the best weights.
-        flags: what decides the shape, for the message to the user.
-        part: where the file holds a larger network with entries that begin so, these are taken.
+        flags: the flags that decide the shape, for the message to the user.
+        part: prefix of the entries to load, where the file holds a larger network.
     """
     state = checkpoints.load(path)
     try:
@@ -276,13 +287,13 @@ def load_weights(network: torch.nn.Module, path: Path, flags: str, part: str = "
         return epoch
     except checkpoints.MISFIT as error:
         raise UserError(
-            f"{path} holds a network of another shape ({first_line(error)}). Use the {flags} that "
+            f"{path} has a network of another shape ({first_line(error)}). Use the {flags} that "
             "it was trained with, or train again."
         ) from error
 
 
 def fingerprint(split: Split) -> str:
-    """Tells other windows, or the same in another order, from these."""
+    """A checksum of the windows and their order."""
     shape = "x".join(map(str, split.windows.shape))
     return f"{shape}:{zlib.crc32(np.ascontiguousarray(split.windows).data):08x}"
 

@@ -1,8 +1,8 @@
 """Mined cross-entropy over prototypes and its gradient, tile by tile.
 
 The scores of a batch, B f M x C, are far larger than all else (74 MB for C = 1500). They are
-made for a few windows at a time, which stay in the processor's cache, and turned into loss and
-gradient at once, so that no step over them waits for memory and none is kept for the backward pass.
+made for a few windows at a time, which fit into the processor's cache, and are reduced to loss and
+gradient at once. No score is stored for the backward pass.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
-# Scores worked on at a time: 4 MiB for a processor's cache; a GPU wants large products instead.
+# Scores computed at a time: 4 MiB for a processor's cache; a GPU wants large products instead.
 TILE = {"cpu": 1 << 20, "cuda": 1 << 26}
 
 

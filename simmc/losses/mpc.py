@@ -15,7 +15,7 @@ def prototype_contrast(
     """Mean over instances of -log softmax_c(u . p_c / tau)[y], both sides of unit length.
 
     The paper does not mention the normalisation; the public program does it, and a temperature
-    near 0.07 has no other sense. Gradients reach the instances only.
+    near 0.07 presupposes it. Gradients reach the instances only.
 
     Args:
         instances: (B, H) float, features of one view.

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,10 +20,9 @@ from simmc.data.body_levels import BODY_LEVELS, BodyLevel, body_levels
 from simmc.data.experiment import inputs
 from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.skeletons import Skeleton, require_parts
-from simmc.engine.load import load
 from simmc.engine.method import Embedder, Method
 from simmc.engine.pseudo_labels import PseudoLabels
-from simmc.engine.training import Training, batches, load_weights
+from simmc.engine.training import Training, batches, load_weights, mean_losses
 from simmc.errors import UserError
 from simmc.evaluation.ranking import Retrieval
 from simmc.losses import hard_skeleton_contrast, meta_prototype_contrast
@@ -188,9 +187,7 @@ class HiMPC(Training[HiMPCSettings]):
             self.optimizer.step()
             sums += torch.stack([term.detach() for term in terms])
             steps += 1
-        means = (sums / max(steps, 1)).tolist()
-        losses = {f"loss_{level}": mean for level, mean in zip(instances, means, strict=True)}
-        return cast(EpochRecord, {"steps": steps, **losses})
+        return mean_losses(sums, instances, steps)
 
     def loss(
         self, level: str, frames: torch.Tensor, labels: torch.Tensor, prototypes: torch.Tensor
@@ -201,12 +198,7 @@ class HiMPC(Training[HiMPCSettings]):
             return frames.sum() * 0.0
         # H1: the public program adds up the heads of the joint level, whatever their number
         summed = level == "joint" and s.level_reduction == "joint_sum"
-        shared = (
-            labels,
-            prototypes,
-            self.network[level].heads,
-            s.temperature,
-        )
+        shared = (labels, prototypes, self.network[level].heads, s.temperature)
         if s.mining == "none" and s.unmined_loss == "sequence":
             return meta_prototype_contrast(
                 frames.mean(1), *shared, reduction="sum" if summed else "mean"
@@ -369,7 +361,6 @@ METHOD = Method(
     HiMPCSettings,
     "train Hi-MPC without labels, or score a trained run",
     title=lambda settings: "Hi-MPC",
-    load=lambda s: load(s.place, s.windows, s.joints, s.common.seed),
     training=HiMPC,
     score=score,
     size=model_size,

@@ -88,14 +88,9 @@ class MGSCRSettings(Settings):
 
 
 class MGSCRTraining(Training[MGSCRSettings]):
-    """A training in progress.
+    """A training in progress; the arguments are those of `Training`, less the network.
 
-    Args:
-        settings: of the method.
-        data: its training windows in the order of the batches.
-        seeds: `weights` draws the initial weights, `masks` the frames of the subsequences.
-        runtime: device and threads.
-        protocols: that it serves.
+    `seeds.weights` draws the initial weights, `seeds.masks` the frames of the subsequences.
     """
 
     CHOSEN_BY = CHOSEN_BY
@@ -120,11 +115,6 @@ class MGSCRTraining(Training[MGSCRSettings]):
     def evaluate(self) -> Figures:
         """Figures of matching."""
         return evaluated(self)
-
-    def learn(self) -> EpochRecord:
-        """The steps of an epoch."""
-        with self.clock("steps"):
-            return self.steps()
 
     def steps(self) -> EpochRecord:
         """One step a batch."""
@@ -186,7 +176,7 @@ def model_size(settings: MGSCRSettings) -> str:
 
 
 def needs(skeleton: Skeleton) -> None:
-    """Every joint in one part, whose features it gets."""
+    """UserError where a joint is in no part or in several."""
     require_graphs(skeleton)
     containing(skeleton, "component")
     containing(skeleton, "limb")
@@ -199,6 +189,6 @@ METHOD = SOURCE.method(
     "train MG-SCR's pretext task, or score a trained run",
     MGSCRTraining,
     model_size,
-    # the pretext task alone: the papers' rows of MG-SCR have learned identities as well
+    # the pretext task alone: the papers' rows of MG-SCR are also trained on identities
     title=lambda settings: "MG-SCR (SSP)",
 )

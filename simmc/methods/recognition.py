@@ -1,9 +1,9 @@
-"""The recognition stage: a head learns identities on what a source model sees. Supervised.
+"""The recognition stage: a head learns identities from the features of a source model. Supervised.
 
-SGELA's head judges frames one by one (average prediction) or a whole sequence (sequence-level
-concatenation) of a frozen encoder; SM-SGE's judges prefixes of a frozen encoder, whose scores are
-added up; MG-SCR trains all of its network that way. Direct fine-tuning ("+ DF" in SimMC's tables,
-which say no more of it) trains all of the network and matches its features as SimMC's are matched.
+SGELA's head classifies frames one by one (average prediction) or a whole sequence (sequence-level
+concatenation) of a frozen encoder; SM-SGE's classifies prefixes of a frozen encoder and adds up
+their scores; MG-SCR trains its whole network that way. Direct fine-tuning ("+ DF" in SimMC's
+tables, which give no details) trains the whole network and matches its features as SimMC does.
 Shape letters: N windows, v views of a window, e features of a view, C identities.
 """
 
@@ -17,17 +17,15 @@ from torch.nn.functional import cross_entropy
 
 from simmc.data.experiment.experiment import Experiment
 from simmc.data.specs import skeleton_of
-from simmc.engine.load import load as load_data
 from simmc.engine.method import EXPLAINED, Method
 from simmc.engine.stored_run import other_data
 from simmc.engine.training import LAST, Training, load_weights
 from simmc.errors import UserError
-from simmc.methods.pretext import load_trained, pretext_settings, published_settings, retrieve
-from simmc.methods.sources import SOURCES
+from simmc.methods.pretext import published_settings, retrieve
+from simmc.methods.sources import SOURCES, load_for_head, new_source, source_run, source_settings
 from simmc.models.recognition import RecognitionNetwork
 from simmc.models.simmc import count_parameters
 from simmc.models.source import SourceNetwork
-from simmc.runs.directory import RunDirectory
 from simmc.runs.records import EpochRecord, Figures
 from simmc.runs.runtime import Runtime, Seeds
 from simmc.scoring.classify import (
@@ -35,6 +33,7 @@ from simmc.scoring.classify import (
     classification_outcome,
     classification_record,
     classify,
+    require_known,
     view,
 )
 from simmc.scoring.match import (
@@ -46,7 +45,7 @@ from simmc.scoring.match import (
     tensor_of,
 )
 from simmc.settings import groups
-from simmc.settings.groups import COUNT, dataset_and_probe, typed_folders
+from simmc.settings.groups import COUNT, dataset_and_probe
 from simmc.settings.layers import Resolved
 from simmc.settings.options import (
     EVALUATION,
@@ -67,11 +66,11 @@ GALLERY_DIVISIONS = ("KGBD", "KS20")  # SGELA leaves one recording a person out,
 
 @dataclass(frozen=True, kw_only=True)
 class RecognitionSettings(Settings):
-    """Which source model is built upon, what is trained, and how it is scored."""
+    """Source model, what is trained, and how it is scored."""
 
     COMMAND: ClassVar[str] = "recognition"
     SUMMARY: ClassVar[str] = (
-        "SUPERVISED: train a recognition head on a source model, and name the probe's persons "
+        "SUPERVISED: train a recognition head on a source model, and classify the probe's persons "
         "(SGELA's, MG-SCR's and SM-SGE's own protocol: Rank-1, nAUC) or match its features (+ DF)."
     )
 
@@ -169,15 +168,10 @@ class RecognitionSettings(Settings):
 
 
 class Recognition(Training[RecognitionSettings]):
-    """A training in progress.
+    """A training in progress; the arguments are those of `Training`, less the network.
 
-    Args:
-        settings: of the stage.
-        data: windows as the source model read them, with identities.
-        seeds: `weights` draws the head, `masks` the order of the windows where it is random.
-        runtime: device and threads.
-        protocols: `CLASSIFIED` or `MATCHED`.
-        source: the trained source network; None: it is read from its run.
+    `seeds.weights` draws the head, `seeds.masks` a random order of windows. `source` is the trained
+    source network; None: it is read from its run.
     """
 
     CHOSEN_BY: ClassVar = {"supervised": "top1", "paper": "top1", "fixed_epochs": LAST}
@@ -192,14 +186,16 @@ class Recognition(Training[RecognitionSettings]):
         protocols: tuple[str, ...],
         source: SourceNetwork | None = None,
     ) -> None:
-        require_known(data, settings)
+        require_known(
+            data, settings.place, f"--score {settings.score}", named=settings.score != MATCH
+        )
         source = source or new_source(settings, runtime)
         how = chosen_views(source, settings)
         self.windows = tensor_of(data.train, runtime.device)
         self.identity = torch.from_numpy(data.train.identity).to(runtime.device)
         source.to(runtime.device)
         frozen = settings.train == "head"
-        # what a frozen network sees never changes
+        # the views of a frozen network never change
         self.seen = view(source, data.train, how, runtime) if frozen else None
         self.probe_seen = view(source, data.probe, how, runtime) if frozen else None
         network = new_network(settings, source, self.windows, len(data.identities), seeds.weights)
@@ -219,18 +215,13 @@ class Recognition(Training[RecognitionSettings]):
         )
         return classification_record(judged)
 
-    def learn(self) -> EpochRecord:
-        """The steps of an epoch."""
-        with self.clock("steps"):
-            return self.steps()
-
     def steps(self) -> EpochRecord:
         """Cross-entropy on identities, of each view or of the sum of a window's scores."""
         s, network = self.settings, self.network
         separate = network.how in SEPARATE
         sums = torch.zeros(2, device=self.windows.device)
         steps = 0
-        for rows, part in self.bar(list(self.batches(separate))):
+        for rows, part in self.bar(list(self.batches())):
             views = self.seen[rows] if self.seen is not None else network.views(self.windows[rows])
             labels = self.identity[rows]
             if separate:
@@ -241,7 +232,7 @@ class Recognition(Training[RecognitionSettings]):
             loss = cross_entropy(scores, labels)
             self.optimizer.zero_grad()
             loss.backward()
-            # the slope of half the sum of squares of what is trained, and the vector holds no more
+            # gradient of half the sum of squares of all trained weights
             self.optimizer.gradient.add_(self.optimizer.vector, alpha=s.decay)
             self.optimizer.step()
             sums += torch.stack([loss.detach(), (scores.argmax(1) == labels).float().mean()])
@@ -250,7 +241,7 @@ class Recognition(Training[RecognitionSettings]):
         loss_mean, right = (sums / max(steps, 1)).tolist()
         return {"steps": steps, "loss_identity": loss_mean, "train_top1": right}
 
-    def batches(self, separate: bool) -> Iterator[tuple[torch.Tensor, slice]]:
+    def batches(self) -> Iterator[tuple[torch.Tensor, slice]]:
         """Windows of each step, and which of their views take part: batches count views."""
         s, n = self.settings, len(self.windows)
         size = s.windows.batch_size
@@ -258,47 +249,21 @@ class Recognition(Training[RecognitionSettings]):
         if s.order == "shuffled":
             order = torch.from_numpy(self.seeds.masks.permutation(n))
         order = order.to(self.windows.device)
-        each = self.views_of_a_window() if separate else 1
-        total = n * each
-        end = total if s.windows.part_batches == "keep" else total // size * size
+        each = self.windows.shape[1] if self.network.how == "ap" else 1  # views of a window
+        end = n * each if s.windows.part_batches == "keep" else n * each // size * size
         for low in range(0, end, size):
             high = min(low + size, end)
             first, last = low // each, -(-high // each)
             yield order[first:last], slice(low - first * each, high - first * each)
 
-    def views_of_a_window(self) -> int:
-        """Views that a window has."""
-        return self.windows.shape[1] if self.network.how == "ap" else 1
-
 
 def whole_batches(settings: RecognitionSettings) -> int | None:
-    """Size of the batches of which a person's last, incomplete one is not scored (S7); or None."""
+    """Batch size where only full batches of a person are scored (S7), else None."""
     return None if settings.test_batches == "all" else settings.windows.batch_size
 
 
-def require_known(data: Experiment, settings: RecognitionSettings) -> None:
-    """UserError where the head could not name the probe's persons."""
-    place = settings.place
-    data.require_labels(f"--score {settings.score}")
-    if len(data.identities) < 2:
-        raise UserError(
-            f"--dataset {place.dataset}: its training windows name fewer than two identities, "
-            "so there is nothing to tell apart."
-        )
-    if settings.score != MATCH and data.test_identities != data.identities:
-        raise UserError(
-            f"--probe {place.probe}: its persons are not those of the training windows of "
-            f"{place.dataset}, so no head can name them. Use --score match."
-        )
-    if settings.score != MATCH and (data.probe.identity < 0).all():
-        raise UserError(
-            f"--probe {place.probe}: every probe window of {place.dataset} has a label below "
-            "0, so there is nobody to name. Give the probe windows their labels."
-        )
-
-
 def chosen_views(source: SourceNetwork, settings: RecognitionSettings) -> str:
-    """The views that are judged; UserError where the source has no such."""
+    """The views that are classified; UserError where the source does not have them."""
     if settings.views and settings.views not in source.VIEWS:
         raise UserError(
             f"--views {settings.views}: {settings.source} has {', '.join(source.VIEWS)}."
@@ -313,14 +278,10 @@ def new_network(
     classes: int,
     generator: torch.Generator,
 ) -> RecognitionNetwork:
-    """An untrained head on a source network, which is frozen where the head alone learns.
+    """An untrained head for C classes on a trained source network.
 
-    Args:
-        settings: of the stage.
-        source: the trained source network.
-        windows: (N, f, 3 J), one or more: how wide a view is, depends on their shape.
-        classes: C, identities.
-        generator: source of the head's weights.
+    The network is frozen where only the head learns. The width of a view follows from the shape of
+    the windows (N, f, 3 J).
     """
     how = chosen_views(source, settings)
     with torch.no_grad():
@@ -364,58 +325,6 @@ def score(
     return classification_outcome(judged, pairs, data.identities, epoch)
 
 
-def source_run(settings: RecognitionSettings) -> RunDirectory:
-    """The run of the source model; UserError with the command that makes one."""
-    command, place = SOURCES[settings.source].command, settings.place
-    if settings.encoder_run:
-        path = Path(settings.encoder_run)
-        if not path.is_dir():
-            raise UserError(f"--encoder_run {path}: there is no such folder.")
-        return RunDirectory(path)
-    root = settings.training.model_root
-    home = Path(root) / place.dataset / place.probe
-    if not (home / f"latest_{command}").is_file():
-        raise UserError(
-            f"there is no run of {settings.source} in {home}. Train it first: python -m simmc "
-            f"{command} --dataset {place.dataset} --probe {place.probe} --length "
-            f"{place.length}{typed_folders(settings, 'data_root', 'model_root')}; or name a run "
-            "with --encoder_run."
-        )
-    return RunDirectory.latest(root, place.dataset, place.probe, pointer=f"latest_{command}")
-
-
-def source_settings(settings: RecognitionSettings) -> Any:
-    """The settings that the source model was trained with."""
-    source, run = SOURCES[settings.source], source_run(settings)
-    return pretext_settings(source, run, settings.place.data_root, "--encoder_run")
-
-
-def new_source(settings: RecognitionSettings, runtime: Runtime) -> SourceNetwork:
-    """The trained source network."""
-    run, source = source_run(settings), SOURCES[settings.source]
-    weights, skeleton = run.require(run.best), skeleton_of(settings.place.read_spec())
-    return load_trained(source, source_settings(settings), skeleton, weights, runtime)[0]
-
-
-def load(settings: RecognitionSettings) -> Experiment:
-    """The experiment, with joints as the source model read them."""
-    trained, place = source_settings(settings), settings.place
-    theirs, ours = trained.place.read_spec(), place.read_spec()
-    if not skeleton_of(theirs).same_body(skeleton_of(ours)):
-        raise UserError(
-            f"--encoder_run {settings.encoder_run}: {settings.source} was trained on "
-            f"{theirs.skeleton.name}, and {place.dataset} has {ours.skeleton.name}: other joints."
-        )
-    return load_data(
-        place,
-        settings.windows,
-        trained.joints,
-        settings.common.seed,
-        shuffle=False,  # the order of an epoch is the switch's
-        with_gallery=settings.with_gallery,
-    )
-
-
 def title(settings: RecognitionSettings) -> str:
     """The row's name in the papers' tables."""
     if settings.score != MATCH:
@@ -424,19 +333,19 @@ def title(settings: RecognitionSettings) -> str:
 
 
 def recipe(settings: RecognitionSettings) -> str:
-    """The source, and what is done with it."""
+    """The name of the stage in run folders."""
     return f"{settings.source}_{'DF' if settings.score == MATCH else 'recognition'}"
 
 
 def with_encoder_run(settings: RecognitionSettings) -> RecognitionSettings:
-    """The run of the source model written down, so that a newer one never takes its place."""
+    """Settings with the path of the source run, so that a newer run is never used instead."""
     if settings.encoder_run:
         return settings
     return settings.but(encoder_run=str(source_run(settings).path))
 
 
 def model_size(settings: RecognitionSettings) -> str:
-    """Parameters of what learns, and of the source model; the head grows with the identities."""
+    """Parameters of what is trained, and of the source model."""
     source, place = SOURCES[settings.source], settings.place
     skeleton = skeleton_of(place.read_spec())
     known = bool(settings.encoder_run)
@@ -444,21 +353,19 @@ def model_size(settings: RecognitionSettings) -> str:
     network = source.new_network(trained, skeleton, torch.Generator())
     below = count_parameters(network)
     windows = torch.zeros(1, place.length, 3 * skeleton.n_joints)
-    one, two = (
-        count_parameters(new_network(settings, network, windows, classes, torch.Generator()))
-        for classes in (1, 2)
-    )
+    heads = [new_network(settings, network, windows, c, torch.Generator()) for c in (1, 2)]
+    one, two = map(count_parameters, heads)
     each = two - one
-    role = "which stay as they are" if settings.train == "head" else "which are among them"
+    role = "not trained" if settings.train == "head" else "all trained"
     return (
         f"{title(settings)} on {place.dataset}: {one - each:,} parameters "
-        f"({(one - each) / 1e6:.2f}M) learn, and {each:,} more for each training identity; "
+        f"({(one - each) / 1e6:.2f}M) are trained, and {each:,} for each training identity; "
         f"{settings.source} itself has {below:,}, {role}"
     )
 
 
 def remarks(resolved: Resolved[RecognitionSettings], data: Experiment) -> list[str]:
-    """Whether the source model learned from other data than the head does."""
+    """A warning where the source model was trained on other data than the head."""
     run = source_run(resolved.settings)
     if not other_data(run, data.checksum):
         return []
@@ -472,7 +379,7 @@ METHOD = Method(
     RecognitionSettings,
     "train a head on a source model with identity labels: classification, and + DF",
     title=title,
-    load=load,
+    load=load_for_head,
     training=Recognition,
     score=score,
     size=model_size,

@@ -1,9 +1,9 @@
 """AGE and SGELA (CAGEs): gait encoding with locality awareness, one file for both.
 
 AGE (Rao et al., IJCAI 2020): an encoder and a decoder with attention for each coordinate learn to
-give a window back in reverse order (L_S), with attention drawn to the frame that is decoded (L_A).
-SGELA (TPAMI 2021) adds the contrast of windows that follow each other (L_C), and may learn other
-pretext tasks, each with models of its own. The weights of the last epoch give the features.
+reconstruct a window in reverse order (L_S), with attention near the decoded frame (L_A).
+SGELA (TPAMI 2021) adds the contrast of consecutive windows (L_C) and other pretext tasks, each with
+models of its own. The features are those of the last epoch.
 
 One epoch: for each batch, inputs and targets of every task -> decode -> L = L_S + lambda_A L_A +
 lambda_C L_C + weight decay (Eq. 16) -> gradients clipped to [-5, 5] -> Adam.
@@ -12,7 +12,7 @@ Shape letters: N windows, f frames, B batch, J joints, m models (3 a task).
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ import torch
 from simmc.data.experiment.experiment import Experiment
 from simmc.data.skeletons import Skeleton
 from simmc.engine.method import without_class_balance
-from simmc.engine.training import Training
+from simmc.engine.training import Training, mean_losses
 from simmc.errors import UserError
 from simmc.losses import locality_alignment, neighbor_contrast, reconstruction
 from simmc.methods.pretext import (
@@ -57,7 +57,7 @@ KINDS = ("mean", "sc", "last")
 
 @dataclass(frozen=True)
 class Gait(Settings):
-    """The models of AGE and SGELA."""
+    """Settings of the models of AGE and SGELA."""
 
     H: int = option(256, "Units of each LSTM layer (paper: K).", aliases=("K",), limits=COUNT)
     attention: str = option(
@@ -146,7 +146,7 @@ class SgelaSettings(Settings):
         0.1, "Temperature of the contrast (Eq. 14).", aliases=("t",), limits=POSITIVE
     )
     interval: int = option(
-        1, "Places between windows that are drawn together (Table 6).", limits=COUNT
+        1, "Distance between the windows of a positive pair (Table 6).", limits=COUNT
     )
     lambda_C: float = option(1.0, "Weight of the contrast L_C (Eq. 16); 0: none.", limits=Range(0))
     lcl_batches: str = switch("lcl_batches")
@@ -185,18 +185,10 @@ GaitSettings = AgeSettings | SgelaSettings
 
 
 class GaitTraining(Training[Any]):
-    """A training of AGE or SGELA in progress.
+    """A training in progress; the arguments are those of `Training`, less the network.
 
-    Args:
-        settings: of the method.
-        data: its training windows in stored order.
-        seeds: `weights` draws the initial weights, `masks` AGE's order and the frames' order of
-            the sorting task.
-        runtime: device and threads.
-        protocols: that it serves.
-
-    Attributes:
-        batches: rows of the windows that each step learns from, the same in every epoch.
+    `seeds.weights` draws the initial weights, `seeds.masks` AGE's order and the order of frames in
+    the sorting task. `batches` are the rows of the windows of each step, the same in every epoch.
     """
 
     CHOSEN_BY = CHOSEN_BY
@@ -221,17 +213,12 @@ class GaitTraining(Training[Any]):
         order = seeds.masks.permuted(np.tile(np.arange(length), (n, 1)), axis=1)
         self.shuffled = torch.from_numpy(order).to(device)
         self.tasks = learned_tasks(settings)
-        reversed_ = torch.tensor([task == "rev_rec" for task in settings.tasks])
-        self.taught = reversed_.repeat_interleave(AXES)[:, None, None].to(device)
+        is_reversed = torch.tensor([task == "rev_rec" for task in settings.tasks])
+        self.reversed = is_reversed.repeat_interleave(AXES)[:, None, None].to(device)
 
     def evaluate(self) -> Figures:
         """Figures of matching."""
         return evaluated(self)
-
-    def learn(self) -> EpochRecord:
-        """The steps of an epoch."""
-        with self.clock("steps"):
-            return self.steps()
 
     def steps(self) -> EpochRecord:
         """One step a batch."""
@@ -240,7 +227,7 @@ class GaitTraining(Training[Any]):
         for rows in self.bar(self.batches):  # nothing in here may wait for a GPU
             inputs, targets = self.examples(rows)
             mask = self.network.mask(inputs)
-            found = models(inputs, mask, self.taught, targets)
+            found = models(inputs, mask, self.reversed, targets)
             recovered = reconstruction(found.outputs, targets)
             total, located, contrast = recovered, sums.new_zeros(()), sums.new_zeros(())
             if gait.attention == "locality" and s.tasks[0] == "rev_rec":
@@ -261,10 +248,7 @@ class GaitTraining(Training[Any]):
             self.optimizer.step()
             sums += torch.stack([recovered.detach(), located.detach(), contrast.detach()])
         self.require_finite(sums)
-        names = ("reconstruction", "locality", "contrast")
-        means = (sums / max(1, len(self.batches))).tolist()
-        losses = {f"loss_{name}": value for name, value in zip(names, means, strict=True)}
-        return cast(EpochRecord, {"steps": len(self.batches), **losses})
+        return mean_losses(sums, ("reconstruction", "locality", "contrast"), len(self.batches))
 
     def examples(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Inputs and targets of some windows, (m, f, B, J) each (paper section 3.1)."""
@@ -296,7 +280,7 @@ def new_network(
 
 
 def shape_of(settings: GaitSettings, skeleton: Skeleton) -> GaitShape:
-    """What each model is."""
+    """The shape of each model."""
     gait = settings.gait
     contrasts = isinstance(settings, SgelaSettings) and settings.lambda_C > 0
     return GaitShape(
@@ -310,7 +294,7 @@ def shape_of(settings: GaitSettings, skeleton: Skeleton) -> GaitShape:
 
 
 def learned_tasks(settings: GaitSettings) -> tuple[str, ...]:
-    """The task whose data each set of models sees.
+    """The task that each set of models is trained on.
 
     The public program's mode for all three keeps loading reversed data (S10).
     """
@@ -324,9 +308,9 @@ def batch_rows(
 ) -> list[np.ndarray]:
     """Rows of the training windows in each batch.
 
-    AGE: one random order, drawn once. SGELA: the stored order, so that windows of a batch follow
-    each other; its batches may have to end with a person or a recording (S5). Of other batches the
-    last, incomplete one is left out, as released.
+    AGE: one random order, drawn once. SGELA: the stored order, in which windows of a batch are
+    consecutive; its batches may end with a person or a recording (S5). Otherwise the last,
+    incomplete batch is left out, as released.
     """
     n, size = len(data.train), settings.windows.batch_size
     if settings.place.dataset == "BIWI" and settings.gait.encoder_windows == "two_thirds":
@@ -352,10 +336,7 @@ def split(rows: np.ndarray, size: int) -> list[np.ndarray]:
 
 
 def size_of(settings: GaitSettings, skeleton: Skeleton, dataset: str = "") -> tuple[int, int, int]:
-    """Values a frame of the features, parameters as the papers count, operations of a step.
-
-    They count no head, so the dataset has no part in it.
-    """
+    """Features of a frame, parameters as the papers count, operations of a step."""
     shape, tasks = shape_of(settings, skeleton), len(settings.tasks)
     length = settings.place.length
     return (
@@ -374,7 +355,7 @@ def label_free(settings: SgelaSettings) -> SgelaSettings:
 
 
 def title(settings: GaitSettings) -> str:
-    """The row's name: SGELA is that of reverse reconstruction; others name their tasks."""
+    """The name in tables: "SGELA" for reverse reconstruction; other tasks are added."""
     if not isinstance(settings, SgelaSettings):
         return "AGE"
     if settings.task == "rev_rec":
@@ -393,7 +374,7 @@ def model_size(settings: GaitSettings) -> str:
     network = new_network(settings, skeleton, generators(0).weights)
     return (
         f"{title(settings)} on {place.dataset}: {stored:,} parameters ({stored / 1e6:.2f}M) as "
-        f"the papers count, {count_parameters(network):,} of which do something; "
+        f"the papers count, {count_parameters(network):,} of which are used; "
         f"{flops / 1e9:.2f} GFLOP a training step of {settings.windows.batch_size} windows of "
         f"{place.length} frames (forward and backward, products alone)"
     )

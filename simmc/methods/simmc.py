@@ -15,9 +15,7 @@ import torch
 from simmc.clustering import cluster_means
 from simmc.data.experiment import inputs
 from simmc.data.experiment.experiment import Experiment
-from simmc.data.skeletons import Skeleton
 from simmc.data.specs import skeleton_of
-from simmc.engine.load import load
 from simmc.engine.masks import draw_masks
 from simmc.engine.method import Embedder, Method
 from simmc.engine.pseudo_labels import PseudoLabels
@@ -44,7 +42,7 @@ from simmc.settings.options import EVALUATION, Range, Settings, option, switch
 
 @dataclass(frozen=True)
 class Recipe(Settings):
-    """What SimMC itself is: masks, losses, encoder."""
+    """Settings of masks, losses and encoder."""
 
     mask_x: int = option(2, "Frames dropped by the first mask (paper: x).", limits=Range(0))
     mask_x_2: int | str = option(
@@ -88,7 +86,7 @@ class Recipe(Settings):
         return (self.mask_x, second)[: self.q]
 
     def require_frames(self, length: int) -> None:
-        """UserError where no frame of a window is left."""
+        """UserError where a mask drops all frames of a window."""
         for flag, dropped in (("--mask_x", self.mask_x), ("--mask_x_2", self.mask_x_2)):
             if not isinstance(dropped, str) and dropped >= length:
                 raise UserError(
@@ -123,7 +121,7 @@ class SimMCSettings(Settings):
     other_defaults = staticmethod(groups.length_of_dataset)
 
     def check(self) -> None:
-        """Frames have to be left."""
+        """A mask keeps at least one frame."""
         self.recipe.require_frames(self.place.length)
 
 
@@ -163,8 +161,7 @@ class SimMC(Training[Any]):
 
     def learn(self) -> EpochRecord:
         """The steps of an epoch."""
-        # A step of KGBD takes 21 ms on one thread and 13 to 14 on two, and 12 and 9 where
-        # clusters are few; more have too little to do.
+        # A step of KGBD takes 21 ms on one thread and 13 to 14 ms on two; more do not help.
         with self.clock("steps"), few_threads(2):
             return self.contrast(self.views, self.masks, self.pseudo_labels)
 
@@ -185,14 +182,11 @@ class SimMC(Training[Any]):
         kept = torch.nonzero((labels >= 0).all(0)).flatten()  # outliers of any view are left out
         sums = torch.zeros(2, device=views.device)
         steps = 0
-        for place, rows in batches(
-            kept, self.settings.windows
-        ):  # nothing in here may wait for a GPU
-            # Q3: the public program takes the masks that belong to the batch's place in the
-            # epoch, although the windows have moved up since outliers were removed.
-            v = self.network(
-                self.train_windows[rows], masks[place if s.mask_replay == "index" else rows]
-            )  # (B, q, H)
+        for place, rows in batches(kept, self.settings.windows):  # must not wait for a GPU
+            # Q3: the public program uses the masks at the batch's place in the epoch, although
+            # the windows have moved up because outliers were removed.
+            drawn = masks[place if s.mask_replay == "index" else rows]
+            v = self.network(self.train_windows[rows], drawn)  # (B, q, H)
             terms = [
                 prototype_contrast(
                     v[:, i],
@@ -286,20 +280,13 @@ def model_size(settings: SimMCSettings) -> str:
     )
 
 
-def check_body(settings: SimMCSettings, skeleton: Skeleton) -> None:
-    """Joints and bones that --input needs."""
-    inputs.width(skeleton, settings.joints.parts)
-
-
 METHOD = Method(
     SimMCSettings,
     "train SimMC without labels, or score a trained run",
     title=lambda settings: "SimMC",
-    load=lambda s: load(s.place, s.windows, s.joints, s.common.seed),
     training=SimMC,
     score=score,
     size=model_size,
-    check_body=check_body,
     baseline=lambda settings: settings.recipe.encoder == "none",
     embedder=embedder,
 )

@@ -1,20 +1,21 @@
 """SM-SGE (Rao and Miao, ACM Multimedia 2021): multi-scale skeleton reconstruction (MSR).
 
-One epoch: for each batch, node features of four levels -> each level hears itself and all coarser
-ones -> for k = 1 to f, k of the f frames -> an LSTM for each level -> each output gives back the
-skeleton of its frame at its own level and all coarser ones (L1, means) -> mean over k -> one Adam
-for each level's LSTM. Shape letters: N windows, f frames, B batch, n nodes of a level.
+One epoch: for each batch, node features of four levels -> each level collaborates with itself and
+all coarser ones -> for k = 1 to f, k of the f frames -> an LSTM for each level -> each output
+reconstructs the skeleton of its frame at its own level and all coarser ones (L1, means) -> mean
+over k -> one Adam for each level's LSTM. Shape letters: N windows, f frames, B batch, n nodes of
+a level.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import torch
 
 from simmc.data.experiment.experiment import Experiment
 from simmc.data.graph_levels import GRAPH_LEVELS
 from simmc.data.skeletons import Skeleton
-from simmc.engine.training import Training
+from simmc.engine.training import Training, mean_losses
 from simmc.losses import scale_reconstruction
 from simmc.methods.graph_training import (
     KINDS,
@@ -82,14 +83,9 @@ class SMSGESettings(Settings):
 
 
 class SMSGETraining(Training[SMSGESettings]):
-    """A training in progress.
+    """A training in progress; the arguments are those of `Training`, less the network.
 
-    Args:
-        settings: of the method.
-        data: its training windows in the order of the batches.
-        seeds: `weights` draws the initial weights, `masks` the frames of the subsequences.
-        runtime: device and threads.
-        protocols: that it serves.
+    `seeds.weights` draws the initial weights, `seeds.masks` the frames of the subsequences.
     """
 
     CHOSEN_BY = CHOSEN_BY
@@ -117,11 +113,6 @@ class SMSGETraining(Training[SMSGESettings]):
         """Figures of matching."""
         return evaluated(self)
 
-    def learn(self) -> EpochRecord:
-        """The steps of an epoch."""
-        with self.clock("steps"):
-            return self.steps()
-
     def steps(self) -> EpochRecord:
         """One step of all four Adams a batch."""
         total = torch.zeros(len(GRAPH_LEVELS), device=self.windows.device)
@@ -129,9 +120,7 @@ class SMSGETraining(Training[SMSGESettings]):
         for windows in self.bar(batches):  # nothing in here may wait for a GPU
             total += self.step(windows, self.positions.next())
         self.require_finite(total)
-        means = (total / len(batches)).tolist()
-        losses = {f"loss_{name}": value for name, value in zip(NAMES, means, strict=True)}
-        return cast(EpochRecord, {"steps": len(batches), **losses})
+        return mean_losses(total, NAMES, len(batches))
 
     def step(self, windows: torch.Tensor, positions: list[list[int]]) -> torch.Tensor:
         """One step from (B, f, 3 J) windows: (4,) losses of the levels.
@@ -142,14 +131,14 @@ class SMSGETraining(Training[SMSGESettings]):
         network, optimizer = self.network, self.optimizer
         optimizer.zero_grad()
         places = network.graphs.positions(windows)
-        told = network.collaborating(network.graphs(places))
-        heard = {level: nodes.detach().requires_grad_() for level, nodes in told.items()}
-        losses = self.losses(heard, places, positions)
+        fused = network.collaborating(network.graphs(places))
+        leaves = {level: nodes.detach().requires_grad_() for level, nodes in fused.items()}
+        losses = self.losses(leaves, places, positions)
         losses.sum().backward()
         shared = network.shared_parameters()
         for row, level in zip(optimizer.slopes, GRAPH_LEVELS, strict=True):
             slopes = torch.autograd.grad(
-                told[level], shared, heard[level].grad, retain_graph=True, allow_unused=True
+                fused[level], shared, leaves[level].grad, retain_graph=True, allow_unused=True
             )
             parts = row.split([weight.numel() for weight in shared])
             for part, slope in zip(parts, slopes, strict=True):

@@ -20,7 +20,6 @@ from simmc.data.experiment import inputs
 from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.skeletons import Skeleton
 from simmc.data.specs import skeleton_of
-from simmc.engine.load import load
 from simmc.engine.method import Method
 from simmc.engine.training import LAST, Training, load_weights
 from simmc.errors import UserError
@@ -58,7 +57,7 @@ TITLES = {
 
 @dataclass(frozen=True, kw_only=True)
 class SupervisedSettings(Settings):
-    """Which network learns the identities of the training windows, and how."""
+    """Which network is trained on identities, and how."""
 
     COMMAND: ClassVar[str] = "supervised"
     SUMMARY: ClassVar[str] = (
@@ -89,7 +88,7 @@ class SupervisedSettings(Settings):
     center_weight: float = option(0.003, "posegait: weight of the centre loss.", limits=Range(0))
     center_rate: float = option(
         0.5,
-        "posegait: share of the way that a centre moves towards its batch's features.",
+        "posegait: step of a centre towards the features of its batch.",
         limits=Range(0, 1),
     )
 
@@ -115,15 +114,10 @@ class SupervisedSettings(Settings):
 
 
 class Supervised(Training[SupervisedSettings]):
-    """A training in progress.
+    """A training in progress; the arguments are those of `Training`, less the network.
 
-    Args:
-        settings: of the method.
-        data: what it learns from, identities included, and is scored on.
-        seeds: `weights` draws the initial weights and then the dropped units, `masks` the order
-            of the windows in each epoch.
-        runtime: device and threads.
-        protocols: "paper" (best probe top-1) and "fixed_epochs" (the last epoch); no other.
+    `seeds.weights` draws the initial weights and then the dropped units, `seeds.masks` the order of
+    the windows in each epoch.
     """
 
     CHOSEN_BY: ClassVar = {"paper": "top1", "fixed_epochs": LAST}
@@ -142,8 +136,8 @@ class Supervised(Training[SupervisedSettings]):
         if classes < 2:
             raise UserError(
                 f"--dataset {settings.place.dataset}: its training windows name fewer than two "
-                "identities, so there is nothing to tell apart. A supervised training needs the "
-                "persons' labels; SimMC.py and Hi-MPC.py need none."
+                "identities. A supervised training needs the labels of the persons; SimMC.py and "
+                "Hi-MPC.py need none."
             )
         self.inputs = inputs_of(data.train, data.skeleton, settings, runtime)
         self.identity = torch.from_numpy(data.train.identity).to(runtime.device)
@@ -157,16 +151,11 @@ class Supervised(Training[SupervisedSettings]):
             retrieve(self.network, self.settings, self.data, self.runtime, rule)
         )
 
-    def learn(self) -> EpochRecord:
-        """The steps of an epoch."""
-        with self.clock("steps"):
-            return self.steps()
-
     def steps(self) -> EpochRecord:
         """One step a batch, over all windows in a new order."""
         n = len(self.identity)
         order = torch.from_numpy(self.seeds.masks.permutation(n)).to(self.inputs.device)
-        sums = torch.zeros(3, device=self.inputs.device)  # both losses and right decisions
+        sums = torch.zeros(3, device=self.inputs.device)  # both losses and correct predictions
         batches = order.split(self.settings.windows.batch_size)
         self.network.train()
         small = self.settings.model == "encoder"  # more threads have too little to do
@@ -181,15 +170,12 @@ class Supervised(Training[SupervisedSettings]):
         return {"steps": len(batches), **losses, "train_top1": right / n}
 
     def step(self, rows: torch.Tensor) -> torch.Tensor:
-        """One step on cross-entropy of identities; with centres, plus the weighted centre loss.
+        """One step on training windows (B,); nothing in here may wait for a GPU.
 
-        Nothing in here may wait for a GPU.
-
-        Args:
-            rows: (B,) int64, which of the training windows.
+        The loss is the cross-entropy of identities; with centres, plus the weighted centre loss.
 
         Returns:
-            (3,): both losses (0 without centres) and the number of right decisions.
+            (3,): both losses (0 without centres) and the number of correct predictions.
         """
         s, network = self.settings, self.network
         labels = self.identity[rows]
@@ -307,7 +293,6 @@ METHOD = Method(
     SupervisedSettings,
     "train with identity labels, as the upper reference and for PoseGait",
     title=title,
-    load=lambda s: load(s.place, s.windows, s.joints, s.common.seed),
     training=Supervised,
     score=score,
     size=model_size,

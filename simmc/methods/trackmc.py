@@ -8,9 +8,8 @@ why. Shape letters: N windows, f frames, K values a frame, H features, T trackle
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -30,13 +29,19 @@ from simmc.clustering import (
 )
 from simmc.data.experiment import inputs
 from simmc.data.experiment.experiment import Experiment, Split
-from simmc.data.recordings import overlapping
-from simmc.data.skeletons import Skeleton
 from simmc.data.specs import skeleton_of
-from simmc.engine.load import load
 from simmc.engine.masks import draw_masks
 from simmc.engine.method import Embedder, Method
 from simmc.engine.pseudo_labels import clustered
+from simmc.engine.tracklets import (
+    APART,
+    IGNORE,
+    MERGE,
+    OFF,
+    POSITIVES,
+    cannot_link_of,
+    tracklets_of,
+)
 from simmc.engine.training import LAST, Training, load_weights
 from simmc.errors import UserError
 from simmc.evaluation import diagnostics
@@ -60,9 +65,8 @@ from simmc.settings.groups import COUNT, INSIDE, POSITIVE
 from simmc.settings.layers import Resolved
 from simmc.settings.options import EVALUATION, MAIN, Range, Settings, group_of, option
 
-OFF, POSITIVES, MERGE = "off", "positives", "merge"
-APART, IGNORE = "apart", "ignore"
-FEWEST = 5  # recordings for each neighbour of a part, below which merging is not safe
+SHAPE_FLAGS = "--dataset, --input, --H, --D and --pooling"
+FEWEST = 5  # training recordings for each of the k1 neighbours; with fewer, merging is not safe
 EXPLAINED = {
     "paper": "paper protocol: the epoch with the best probe top-1 (it has seen the test)",
     "label_free": "label-free protocol: the last epoch, no identity, probe or gallery decides",
@@ -84,7 +88,7 @@ class TrackMCSettings(Settings):
     common: groups.Common = group_of(
         fidelity=option(
             "exact",
-            "Sets the switches of data and evaluation: right, or as the public programs of others.",
+            "Sets the switches of data and evaluation: correct, or as in the public programs.",
             choices=("released", "exact"),
             group=MAIN,
         ),
@@ -99,9 +103,7 @@ class TrackMCSettings(Settings):
     )
     training: groups.Training = group_of(
         lr=option(1e-3, "Learning rate of Adam; falls to 0 along a cosine.", limits=POSITIVE),
-        epochs=option(
-            20, "Epochs; the last one counts, nothing ends a run earlier.", limits=Range(0)
-        ),
+        epochs=option(20, "Epochs; the weights of the last one are used.", limits=Range(0)),
         eval_every=5,
     )
     clustering: groups.Clustering = group_of(eps=0.5)
@@ -110,48 +112,46 @@ class TrackMCSettings(Settings):
     H: int = option(256, "Width of the encoder.", aliases=("hidden",), limits=COUNT)
     recordings: str = option(
         MERGE,
-        "What is made of a recording showing one person: nothing (off); its windows share their "
+        "Use of the fact that a recording shows one person: none (off); its windows share their "
         "clusters (positives); it is clustered as a whole (merge).",
         choices=(OFF, POSITIVES, MERGE),
         group=MAIN,
     )
     overlap: str = option(
         APART,
-        "What is made of training recordings that overlap in time, where the data tell times: two "
-        "people, never in one cluster (apart), or nothing (ignore).",
+        "Training recordings that overlap in time, where the times are known: they show two people "
+        "and are never in one cluster (apart), or the times are not used (ignore).",
         choices=(APART, IGNORE),
     )
-    parts: int = option(12, "merge: parts that a recording is clustered in, at most.", limits=COUNT)
-    part_size: int = option(4, "merge: windows of a part, at least.", limits=COUNT)
+    parts: int = option(12, "merge: most parts of a recording.", limits=COUNT)
+    part_size: int = option(4, "merge: fewest windows of a part.", limits=COUNT)
     doubt: float | None = option(
         0.95,
-        "Clusters with parts this near, though not near enough to be joined, may be one person: "
-        "they do not repel each other; 'off': all do.",
+        "Ambiguity radius: clusters with parts within this distance may be one person and are not "
+        "negatives of each other; 'off': all clusters are.",
         kind=float,
         limits=INSIDE,
         words={"off": None},
         aliases=("ambiguity",),
     )
     t: float = option(0.1, "Temperature of the contrast.", aliases=("tau",), limits=POSITIVE)
-    mask_x: int = option(
-        0, "Frames dropped from a window when it is learned from.", limits=Range(0)
-    )
+    mask_x: int = option(0, "Frames dropped from each training window.", limits=Range(0))
     D: int = option(1, "Hidden layers of the encoder.", limits=COUNT)
     pooling: str = option(
         "mean_std",
-        "What is kept of a unit over the frames: its mean, or its deviation as well.",
+        "Pooling of a unit over the frames: its mean, or mean and standard deviation.",
         choices=("mean", "mean_std"),
     )
     matching: str = option(
         "unit",
-        "Features that are matched: of unit length, as they were learned, or plain.",
+        "Features that are matched: scaled to unit length, as in the loss, or not.",
         choices=("unit", "plain"),
         group=EVALUATION,
     )
 
     @staticmethod
     def preset_names(values: Mapping[str, Any]) -> list[str]:
-        """One for each use of recordings, and none for a dataset: nothing is tuned to one."""
+        """One preset for each use of recordings; none depends on a dataset."""
         return [values["recordings"]]
 
     other_defaults = staticmethod(groups.length_of_dataset)
@@ -170,14 +170,9 @@ class TrackMCSettings(Settings):
 
 
 class TrackMC(Training[TrackMCSettings]):
-    """A training in progress.
+    """A training in progress; the arguments are those of `Training`, less the network.
 
-    Args:
-        settings: of the method.
-        data: what it learns from and is scored on.
-        seeds: `weights` draws the network; `masks` parts, order of windows and dropped frames.
-        runtime: device and threads.
-        protocols: "paper" (best probe top-1) and "label_free" (the last epoch).
+    `seeds.weights` draws the network; `seeds.masks` parts, order of windows and dropped frames.
     """
 
     CHOSEN_BY: ClassVar = {"paper": "top1", "label_free": LAST}
@@ -193,18 +188,18 @@ class TrackMC(Training[TrackMCSettings]):
         protocols: tuple[str, ...],
     ) -> None:
         self.windows = tensor_of(data.train, runtime.device)
-        self.tracklet = tracklets_of(data.train, settings)
-        self.cannot_link = cannot_link_of(data.train, settings)
+        self.tracklet = tracklets_of(data.train, settings.recordings, settings.place)
+        used = settings.recordings != OFF and settings.overlap == APART
+        self.cannot_link = cannot_link_of(data.train) if used else None
         self.guess: np.ndarray | None = None  # saves time, decides nothing
         network = new_network(settings, self.windows.shape[2], seeds.weights)
         super().__init__(settings, data, seeds, runtime, protocols, network)
 
     def evaluate(self) -> Figures:
         """Figures of matching with the present weights."""
-        rule = MatchRule(self.settings.windows.same_condition_map)
-        return retrieval_record(
-            retrieve(self.network, self.settings, self.data, self.runtime, rule)
-        )
+        s = self.settings
+        rule = MatchRule(s.windows.same_condition_map)
+        return retrieval_record(retrieve(self.network, s, self.data, self.runtime, rule))
 
     def learn(self) -> EpochRecord:
         """The clusters of an epoch, then its steps."""
@@ -221,11 +216,7 @@ class TrackMC(Training[TrackMCSettings]):
         return self.cluster_record()
 
     def share(self, features: torch.Tensor) -> Targets:
-        """Clusters of the parts of tracklets, shared by each tracklet.
-
-        Args:
-            features: (N, H) of all training windows.
-        """
+        """Clusters of the parts of tracklets, shared by each tracklet, from (N, H) features."""
         s, n = self.settings, len(features)
         whole = s.recordings == MERGE
         part = np.arange(n)
@@ -255,13 +246,7 @@ class TrackMC(Training[TrackMCSettings]):
     def constrained(
         self, found: Clustering, tracklet: np.ndarray, cannot_link: CannotLink
     ) -> Clustering:
-        """The same clusters under the cannot-link constraints.
-
-        Args:
-            found: the clusters of parts.
-            tracklet: (P,) int64, the tracklet of every part.
-            cannot_link: the pairs of tracklets.
-        """
+        """The clusters of parts anew, under cannot-links of their tracklets (P,)."""
         with self.clock("dbscan"):
             graph = as_arrays(found.graph).whole()
             near = graph.within(self.settings.clustering.eps)
@@ -321,12 +306,8 @@ class TrackMC(Training[TrackMCSettings]):
         if self.settings.recordings == OFF:
             record |= {"clusters_1": clusters, "outliers": len(first) - kept}
         else:
-            record |= {
-                "people": clusters,
-                "people_at_least": self.targets.fewest(),
-                "tracks": len(first),
-                "unsure": int((~self.targets.sure).sum()),
-            }
+            record |= {"people": clusters, "people_at_least": self.targets.fewest()}
+            record |= {"tracks": len(first), "unsure": int((~self.targets.sure).sum())}
         if self.cannot_link is not None:
             record["seen_at_once"] = len(self.cannot_link)
         of_window &= self.data.train.identity >= 0
@@ -335,30 +316,6 @@ class TrackMC(Training[TrackMCSettings]):
                 self.data.train.identity[of_window], first[self.tracklet][of_window]
             )
         return record
-
-
-def tracklets_of(split: Split, settings: TrackMCSettings) -> np.ndarray:
-    """(N,) int64, 0 .. T-1: the tracklet of every window."""
-    if settings.recordings == OFF:
-        return np.arange(len(split.windows))
-    if split.recording is None:
-        raise UserError(
-            f"--recordings {settings.recordings}: {settings.place.data_root} does not say which "
-            f"windows of {settings.place.dataset} come from one recording. Cut them again with "
-            "Preprocess.py, which writes recording_*.npy (your own data: pass recordings to "
-            "write_dataset), or use --recordings off."
-        )
-    return np.unique(split.recording, return_inverse=True)[1].astype(np.int64)
-
-
-def cannot_link_of(split: Split, settings: TrackMCSettings) -> CannotLink | None:
-    """Cannot-links of tracklets that overlap in time; None where there are none."""
-    ignored = settings.recordings == OFF or settings.overlap == IGNORE
-    if ignored or split.recording is None or split.times is None:
-        return None
-    first = np.unique(split.recording, return_index=True)[1]
-    pairs = overlapping(split.times[first])
-    return CannotLink.of(pairs, len(first)) if len(pairs) else None
 
 
 def new_network(settings: TrackMCSettings, width: int, generator: torch.Generator) -> TrackEncoder:
@@ -377,12 +334,16 @@ def is_unit(settings: TrackMCSettings) -> bool:
     return settings.matching == "unit"
 
 
-def features_of(
-    split: Split, network: TrackEncoder, settings: TrackMCSettings, runtime: Runtime
-) -> torch.Tensor:
-    """(N, H) features by which the windows of a split are matched."""
-    features = encode(network, tensor_of(split, runtime.device))
-    return normalize(features, dim=1) if is_unit(settings) else features
+def features_by(
+    network: TrackEncoder, settings: TrackMCSettings, runtime: Runtime
+) -> Callable[[Split], torch.Tensor]:
+    """Gives the (N, H) features by which the windows of a split are matched."""
+
+    def features(split: Split) -> torch.Tensor:
+        found = encode(network, tensor_of(split, runtime.device))
+        return normalize(found, dim=1) if is_unit(settings) else found
+
+    return features
 
 
 def retrieve(
@@ -393,7 +354,7 @@ def retrieve(
     rule: MatchRule,
 ) -> Retrieval:
     """Probe against gallery by the Euclidean distance of features."""
-    features = partial(features_of, network=network, settings=settings, runtime=runtime)
+    features = features_by(network, settings, runtime)
     return match_encoded(features, data, runtime, rule)
 
 
@@ -415,89 +376,14 @@ def load_network(
 ) -> tuple[TrackEncoder, int]:
     """The network that a checkpoint holds and the epoch it comes from."""
     network = new_network(settings, data.probe.windows[0, 0].size, torch.Generator())
-    epoch = load_weights(network, path, "--dataset, --input, --H, --D and --pooling")
+    epoch = load_weights(network, path, SHAPE_FLAGS)
     return network.to(runtime.device), epoch
 
 
 def embedder(path: Path, settings: TrackMCSettings, data: Experiment, runtime: Runtime) -> Embedder:
     """A trained network as a function of windows."""
     network, epoch = load_network(path, settings, data, runtime)
-    features = partial(features_of, network=network, settings=settings, runtime=runtime)
-    return Embedder(features, epoch)
-
-
-@dataclass(frozen=True)
-class Believed:
-    """Whom a training recording shows, as TrackMC sees it.
-
-    Attributes:
-        recording: place in the manifest's list.
-        windows: how many of its windows are learned from.
-        person: number of a cluster; None where the recording has none.
-        share: of its clustered parts that lie in this cluster.
-        sure: whether the share is large and no other cluster may be the same person.
-        others: clusters that it may belong to as well: those of its other parts by falling share,
-            then those that may be the same person as the first, ascending.
-    """
-
-    recording: int
-    windows: int
-    person: int | None
-    share: float
-    sure: bool
-    others: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class People:
-    """What TrackMC believes of its training recordings.
-
-    Attributes:
-        recordings: one for each, in the order of the manifest.
-        fewest: people at least: if all clusters that may be the same person are.
-        likely: people, if none are.
-    """
-
-    recordings: list[Believed]
-    fewest: int
-    likely: int
-
-    @property
-    def unsure(self) -> int:
-        """Recordings that the method is unsure of."""
-        return sum(not one.sure for one in self.recordings)
-
-
-def people(path: Path, settings: TrackMCSettings, data: Experiment, runtime: Runtime) -> People:
-    """Cluster the training recordings at the weights in a file, as an epoch of training does.
-
-    Parts are drawn as in a first epoch: by the seed of the run.
-
-    Args:
-        path: the weights.
-        settings: of the training; it knew recordings.
-        data: with the training windows as they were learned from.
-        runtime: device and threads.
-    """
-    assert data.train.recording is not None  # or it could not have been trained
-    training = TrackMC(settings, data, generators(settings.common.seed), runtime, ("label_free",))
-    load_weights(training.network, path, "--dataset, --input, --H, --D and --pooling")
-    record = training.find_clusters()
-    targets = training.targets
-    cluster, share = targets.cluster.cpu().numpy(), targets.share.cpu().numpy()
-    known, sure = targets.known.cpu().numpy(), targets.sure.cpu().numpy()
-    ambiguous = targets.ambiguous.cpu().numpy()
-    places, windows = np.unique(data.train.recording, return_counts=True)
-    found = []
-    for t, place in enumerate(places.tolist()):
-        own = cluster[t][share[t] > 0].tolist()
-        near = ambiguous[own[0]].tolist() if own else []
-        others = tuple(c for c in dict.fromkeys([*own, *near]) if c != own[0])
-        first = own[0] if known[t] else None
-        found.append(
-            Believed(place, int(windows[t]), first, float(share[t, 0]), bool(sure[t]), others)
-        )
-    return People(found, record["people_at_least"], record["people"])
+    return Embedder(features_by(network, settings, runtime), epoch)
 
 
 def title(settings: TrackMCSettings) -> str:
@@ -517,36 +403,28 @@ def model_size(settings: TrackMCSettings) -> str:
 
 def remarks(resolved: Resolved[TrackMCSettings], data: Experiment) -> list[str]:
     """Where there are too few recordings to tell one person's from another's by density."""
-    settings = resolved.settings
+    settings, k1 = resolved.settings, resolved.settings.clustering.k1
     if settings.recordings != MERGE:
         return []
-    count = int(tracklets_of(data.train, settings).max(initial=-1)) + 1
-    few = FEWEST * settings.clustering.k1
+    count = int(tracklets_of(data.train, settings.recordings, settings.place).max(initial=-1)) + 1
+    few = FEWEST * k1
     if count >= few:
         return []
-    k1 = settings.clustering.k1
     return [
         f"only {count} training recordings: with fewer than about {few} (--k1 {k1}), "
-        "merge takes neighbours for one person that are not; --recordings positives is the safe "
-        "choice (docs/trackmc.md)"
+        "merge may join different persons; --recordings positives is the safe choice "
+        "(docs/trackmc.md)"
     ]
-
-
-def check_body(settings: TrackMCSettings, skeleton: Skeleton) -> None:
-    """Joints and bones that --input needs."""
-    inputs.width(skeleton, settings.joints.parts)
 
 
 METHOD = Method(
     TrackMCSettings,
     "train TrackMC, our own method, without labels, or score a trained run",
     title=title,
-    load=lambda s: load(s.place, s.windows, s.joints, s.common.seed),
     training=TrackMC,
     score=score,
     size=model_size,
     explained=EXPLAINED,
-    check_body=check_body,
     recipe=lambda settings: f"trackmc_{settings.recordings}",
     unit=is_unit,
     remarks=remarks,

@@ -118,8 +118,8 @@ def collaborative_relation(target: torch.Tensor, source: torch.Tensor) -> torch.
     MG-SCR Eq. 6-7, SM-SGE Eq. 4-5.
 
     Args:
-        target: (n, 8, F) features of the level that is told.
-        source: (m, 8, F) features of the level that tells.
+        target: (n, 8, F) features of the level that is updated.
+        source: (m, 8, F) features of the level that is read.
 
     Returns:
         (n, 8, F).

@@ -3,7 +3,7 @@
 The papers' numbers are those of a profiler on the whole graph that a public program builds: pretext
 task AND recognition stage (both heads), with its parameters that do nothing; products alone, 2
 operations for a multiplication with its addition; once forward and twice backward for every loss
-that reaches a product; a loop over frames counts as one of its steps. On KS20 that gives 6.60 GFLOP
+that reaches a product; a loop over frames counts as one step. On KS20 that gives 6.60 GFLOP
 for MG-SCR (published: 6.60) and 22.40 for SM-SGE (22.61, which will include more of the operations
 between products). Shape letters: B windows, f frames, J joints, n nodes, H units, C identities.
 """
@@ -12,7 +12,7 @@ from simmc.models.graph_layers import CHANNELS, HEADS
 
 PARTS = (10, 5)  # nodes of the two coarse levels
 UNUSED = CHANNELS * CHANNELS  # each public program owns one relation matrix that it never uses
-# training identities of the datasets, which a recognition head tells apart
+# training identities of the datasets, which a recognition head separates
 IDENTITIES = {"IAS": 11, "BIWI": 50, "KS20": 20, "KGBD": 164, "CASIA_B": 62}
 
 

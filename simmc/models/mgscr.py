@@ -66,9 +66,9 @@ class MGSCRNetwork(SourceNetwork):
     def fused(self, structural: Levels) -> torch.Tensor:
         """Cross-level relation and fusion (Eq. 6-9): (n, 8, F) of the levels to (J, 8, F)."""
         joints, parts, limbs = (structural[level] for level in LEVELS)
-        told_parts = parts + self.to_component.T @ collaborative_relation(parts, joints)
-        told_limbs = limbs + self.to_limb.T @ collaborative_relation(limbs, parts)
-        coarse = told_parts.index_select(0, self.components) + told_limbs.index_select(
+        related_parts = parts + self.to_component.T @ collaborative_relation(parts, joints)
+        related_limbs = limbs + self.to_limb.T @ collaborative_relation(limbs, parts)
+        coarse = related_parts.index_select(0, self.components) + related_limbs.index_select(
             0, self.limbs
         )
         return torch.add(joints, coarse, alpha=self.fusion)
@@ -102,7 +102,7 @@ class MGSCRNetwork(SourceNetwork):
         return torch.cat([self._misplaced(part, count) for part in windows.split(self.batch)])
 
     def _misplaced(self, windows: torch.Tensor, count: int) -> torch.Tensor:
-        """`views` as an early public program has them: prefixes of a batch's windows mixed up."""
+        """`views` as an early public program computes it, with the windows of a batch mixed up."""
         positions = [list(range(k)) for k in range(1, count + 1)]
         tree = misplaced_subsequences(positions, len(windows)).to(windows.device)
         outputs = encode(self.encoder, self.by_frame(windows), tree)

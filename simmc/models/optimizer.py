@@ -64,7 +64,10 @@ class FlatAdam:
     ) -> None:
         before = torch.full((), float(self.steps - 1), device=weights.device)
         adam(
-            *([part] for part in (weights, gradient, first, second)),
+            [weights],
+            [gradient],
+            [first],
+            [second],
             max_exp_avg_sqs=[],
             state_steps=[before],
             fused=True,

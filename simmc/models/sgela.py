@@ -23,8 +23,8 @@ class GaitNetwork(SourceNetwork):
         tasks: T.
         shape: of each model.
         reach: D of the locality mask, for attention masked; None: the length of the windows.
-        masked: tasks, first ones, whose targets are the frames in reverse order; the mask has no
-            sense for others.
+        masked: number of tasks, the first ones, whose targets are the frames in reverse order; the
+            mask applies to these only.
         generator: source of the initial weights.
 
     Attributes:
@@ -48,7 +48,7 @@ class GaitNetwork(SourceNetwork):
         self.models = GaitModels(AXES * tasks, shape, generator=generator)
 
     def mask(self, like: torch.Tensor) -> torch.Tensor:
-        """(m, f, f) mask l_t(j) of every model for (m, f, B, J) frames; 1 where it has no sense."""
+        """(m, f, f) mask l_t(j) of each model for (m, f, B, J) frames; 1 where none applies."""
         length = like.shape[1]
         mask = like.new_ones(AXES * self.tasks, length, length)
         mask[: AXES * self.masked] = locality_mask(length, self.reach or length).to(mask)
@@ -91,7 +91,7 @@ class GaitNetwork(SourceNetwork):
         return self.frames(windows)
 
     def decode(self, windows: torch.Tensor) -> Decoded:
-        """What all models make of (B, f, 3 J) windows, decoders left to themselves."""
+        """Outputs of all models for (B, f, 3 J) windows; decoders are fed their own outputs."""
         frames = coordinates(windows).repeat(self.tasks, 1, 1, 1)
         return self.models(frames, self.mask(frames))
 
@@ -128,7 +128,7 @@ def step_flops(shape: GaitShape, length: int, batch: int, tasks: int = 1) -> int
     """Floating-point operations of a training step: 3 * 2 B m n for an m x n product of B rows.
 
     The count of `simmc.models.simmc.training_flops`. The papers' numbers (37.37 GFLOP for AGE,
-    7.47 for SGELA, which is AGE and more) are not to be had this way or, so far, another.
+    7.47 for SGELA, which is AGE and more) could not be reproduced this way or another.
     """
     j, h = shape.joints, shape.hidden
     attends = shape.attention != "none"

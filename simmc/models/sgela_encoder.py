@@ -1,7 +1,7 @@
 """AGE's and SGELA's network: encoder, decoder and attention (paper sections 3.1 to 3.3).
 
-One model for each coordinate, none of which knows of the others; all are worked in one batched
-pass and equal models trained one by one. So is one model for each pretext task and coordinate.
+One independent model for each coordinate, or for each pretext task and coordinate. All run in one
+batched pass, which equals training them one by one.
 Shape letters: m models, f frames, B windows, J joints, H units.
 """
 
@@ -12,8 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from simmc.models.lstm import StackedLSTM
-from simmc.models.products import StepProducts, product
+from simmc.models.lstm import StackedLSTM, product
 
 ATTENTIONS = ("none", "basic", "masked", "locality")
 LAYERS = 2
@@ -22,7 +21,7 @@ OUTPUT_SD = 0.1
 
 @dataclass(frozen=True)
 class GaitShape:
-    """What decides the shape and the operations of the models.
+    """The shape and the operations of the models.
 
     Attributes:
         joints: J.
@@ -43,7 +42,7 @@ class GaitShape:
 
 
 class Decoded(NamedTuple):
-    """What the models make of a batch.
+    """Output of the models for a batch.
 
     Attributes:
         outputs: (m, f, B, J), the decoded skeletons (Eq. 10).
@@ -114,8 +113,7 @@ class GaitModels(nn.Module):
         if self.shape.attention != "none":
             masked = mask if self.shape.attention == "masked" else None
             reader = _Reader(states, getattr(self, "keys", None), masked)
-            join = StepProducts(self.attend, frames.new_zeros(1).expand(m, f, b, self.shape.hidden))
-        steps = self.decoder.begin(f, b, final)
+        steps = self.decoder.begin(final)
         fed: list[torch.Tensor] = []  # the previous skeleton, and the attentional vector; first, 0
         outputs, alignments, contexts = [], [], []
         for t in range(f):
@@ -125,7 +123,7 @@ class GaitModels(nn.Module):
                 alignment, context = reader(decoded)
                 alignments.append(alignment)
                 contexts.append(context)
-                decoded = join(torch.cat([decoded, context], dim=2))
+                decoded = product(torch.cat([decoded, context], dim=2), self.attend)
                 if not self.shape.projected:
                     decoded = decoded.tanh()
                 fed.append(decoded)
@@ -186,20 +184,18 @@ class _Reader:
         self._split = (m, b)
         memory = states.transpose(1, 2).flatten(1, 2)  # (m, B f, H)
         compared = memory if keys is None else product(memory, keys)
-        memory, compared = (part.reshape(m * b, f, hidden) for part in (memory, compared))
-        nothing = states.new_zeros(1)
-        self._score = StepProducts(compared.transpose(1, 2), nothing.expand(m * b, f, 1, f))
-        self._read = StepProducts(memory, nothing.expand(m * b, f, 1, hidden))
+        self._memory = memory.reshape(m * b, f, hidden)
+        self._keys = compared.reshape(m * b, f, hidden).transpose(1, 2)
         self._mask = None if mask is None else list(mask[:, :, None].unbind(1))
 
     def __call__(self, decoded: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Alignments (m, B, f) and contexts (m, B, H) of the next step for its (m, B, H)."""
-        alignments = self._score(decoded.flatten(0, 1)[:, None]).softmax(dim=2)
+        alignments = torch.bmm(decoded.flatten(0, 1)[:, None], self._keys).softmax(dim=2)
         shown = alignments[:, 0].unflatten(0, self._split)
         weights = alignments
         if self._mask is not None:
             weights = (shown * self._mask.pop(0)).flatten(0, 1)[:, None]
-        return shown, self._read(weights)[:, 0].unflatten(0, self._split)
+        return shown, torch.bmm(weights, self._memory)[:, 0].unflatten(0, self._split)
 
 
 def _glorot(models: int, inputs: int, outputs: int, generator: torch.Generator) -> nn.Parameter:

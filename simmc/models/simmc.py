@@ -15,7 +15,7 @@ class SimMCNetwork(nn.Module):
         hidden: H, embedding size.
         layers: D, hidden relu layers.
         generator: source of the initial weights: Glorot-uniform for the encoder, N(0, 1) for the
-            predictor (its scale is not Glorot's: the cosine hides it, but not from Adam's step).
+            predictor. The cosine removes that scale, but Adam's step depends on it.
     """
 
     def __init__(

@@ -24,7 +24,7 @@ LAYERS = 2
 
 
 class SMSGENetwork(SourceNetwork):
-    """Graphs of four levels that tell the finer ones, and an LSTM over frames for each level.
+    """Graphs of four levels, coarse ones feeding finer ones, each with an LSTM over frames.
 
     Args:
         skeleton: names the joint axis.
@@ -76,20 +76,20 @@ class SMSGENetwork(SourceNetwork):
         return [*self.graphs.parameters(), *self.collaborations.parameters()]
 
     def collaborating(self, structural: Levels) -> Levels:
-        """Multi-scale relations (Eq. 4-6): each level hears itself and all coarser ones."""
-        told = {}
+        """Multi-scale relations (Eq. 4-6): a level reads itself and all coarser ones."""
+        related = {}
         for target in GRAPH_LEVELS:
-            told[target] = structural[target]
+            related[target] = structural[target]
             for source in coarser(target):
-                heard = collaborative_relation(structural[target], structural[source])
+                read = collaborative_relation(structural[target], structural[source])
                 weight = self.collaborations[f"{target}_from_{source}"]
-                told[target] = told[target] + weight.T @ heard
-        return told
+                related[target] = related[target] + weight.T @ read
+        return related
 
     def by_frame(self, windows: torch.Tensor) -> Levels:
         """(B, f, 3 J) windows to (f, B, 8 n) frame features of each level."""
-        told = self.collaborating(self.graphs(self.graphs.positions(windows)))
-        return {level: by_frame(nodes, windows.shape[1]) for level, nodes in told.items()}
+        related = self.collaborating(self.graphs(self.graphs.positions(windows)))
+        return {level: by_frame(nodes, windows.shape[1]) for level, nodes in related.items()}
 
     def frames(self, windows: torch.Tensor) -> torch.Tensor:
         """(B, f, 8 (I + J + P + B)): the features of all nodes, hyper-joints first."""
@@ -118,5 +118,5 @@ class SMSGENetwork(SourceNetwork):
 
 
 def coarser(level: GraphLevel) -> tuple[GraphLevel, ...]:
-    """The level itself and all coarser ones: those that it hears, and that it gives back."""
+    """The level itself and all coarser ones: those that it reads and reconstructs."""
     return GRAPH_LEVELS[GRAPH_LEVELS.index(level) :]

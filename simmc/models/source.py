@@ -1,4 +1,4 @@
-"""What SimMC-UF asks of a source model: features of frames, pooled ones, and those it is judged by.
+"""The interface of a source network: frame features, pooled features and views to classify.
 
 Shape letters: B windows, f frames, J joints, d and e features, v views.
 """

@@ -1,22 +1,19 @@
-"""Subsequences of a window's frames, encoded together: what SSP and MSR learn from.
+"""Subsequences of a window's frames, encoded together, for SSP (MG-SCR) and MSR (SM-SGE).
 
 A pretext task encodes K subsequences of a window, each from an empty state. Where two begin with
 the same frames, an LSTM is in the same state after them; so the subsequences are laid out as a
-tree of shared beginnings, and each of its places is worked once. A step of the LSTM takes all
+tree of shared beginnings, and each of its places is computed once. A step of the LSTM takes all
 places of one depth, of all windows, in one product. Shape letters: B windows, f frames, K
 subsequences, M places of the tree, H units.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from torch.autograd.function import once_differentiable
 
 from simmc.models.lstm import LSTMLayer, StackedLSTM
-from simmc.models.lstm_cell import cell, cell_back
 
 
 @dataclass(frozen=True)
@@ -118,73 +115,27 @@ def encode(lstm: StackedLSTM, frames: torch.Tensor, tree: Subsequences) -> torch
     Returns:
         (M, B, H).
     """
-    first, *later = [layer for layer in lstm.layers if isinstance(layer, LSTMLayer)]
-    # every frame is multiplied by the input weights once, wherever it occurs
-    added = tree.gather(_products(first, frames))
-    outputs = _TreeLayer.apply(added, first.recurrent[0], tree)
+    first, *later = lstm.stack()
+    # every frame is multiplied by the input weights once, however often it occurs
+    outputs = _through_tree(first, tree.gather(first.products(frames[None])[0]), tree)
     for layer in later:
-        outputs = _TreeLayer.apply(_products(layer, outputs), layer.recurrent[0], tree)
+        outputs = _through_tree(layer, layer.products(outputs[None])[0], tree)
     return outputs
 
 
-def _products(layer: LSTMLayer, inputs: torch.Tensor) -> torch.Tensor:
-    """`layer.products` of the one stack: (n, B, width) to (n, B, 4 H)."""
-    flat = torch.addmm(layer.bias[0] + layer.offset, inputs.flatten(0, 1), layer.kernel[0])
-    return flat.unflatten(0, inputs.shape[:2])
-
-
-class _TreeLayer(torch.autograd.Function):
-    """The steps of one LSTM layer through a tree, depth by depth."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, added: torch.Tensor, recurrent: torch.Tensor, tree: Subsequences
-    ) -> torch.Tensor:
-        gates = added.detach()  # made for this call, so that it can be worked on in place
-        outputs, memory, squashed = (_like(gates, gates.shape[-1] // 4) for _ in range(3))
-        for depth, rows in enumerate(_rows(tree)):
-            here, before = gates[rows].flatten(0, 1), torch.zeros_like(memory[rows])
-            if depth:
-                parents = tree.parents[rows]
-                here.addmm_(outputs.index_select(0, parents).flatten(0, 1), recurrent)
-                before = memory.index_select(0, parents)
-            parts = (before, memory[rows], squashed[rows], outputs[rows])
-            cell(here, *(part.flatten(0, 1) for part in parts))
-        ctx.tree = tree
-        ctx.save_for_backward(gates, memory, squashed, outputs, recurrent)
-        return outputs
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, slope: torch.Tensor) -> tuple:
-        tree: Subsequences = ctx.tree
-        gates, memory, squashed, outputs, recurrent = ctx.saved_tensors
-        dout = slope.clone(memory_format=torch.contiguous_format)
-        dmemory, dgates = torch.zeros_like(memory), torch.empty_like(gates)
-        depths = _rows(tree)
-        for depth, rows in reversed(list(enumerate(depths))):
-            parents = tree.parents[rows]
-            before = memory.index_select(0, parents) if depth else torch.zeros_like(memory[rows])
-            parts = (gates[rows], before, squashed[rows], dout[rows], dmemory[rows], dgates[rows])
-            cell_back(*(part.flatten(0, 1) for part in parts))
-            if depth:
-                above = depths[depth - 1]
-                back = (dgates[rows].flatten(0, 1) @ recurrent.T).view_as(before)
-                dout[above].index_add_(0, parents - above.start, back)
-                dmemory[above].index_add_(0, parents - above.start, dmemory[rows])
-        later = slice(tree.depths[1], None)
-        if tree.depths[1] == len(gates):
-            return dgates, torch.zeros_like(recurrent), None
-        multiplied = outputs.index_select(0, tree.parents[later]).flatten(0, 1)
-        return dgates, multiplied.T @ dgates[later].flatten(0, 1), None
-
-
-def _like(gates: torch.Tensor, width: int) -> torch.Tensor:
-    return gates.new_empty(*gates.shape[:-1], width)
-
-
-def _rows(tree: Subsequences) -> list[slice]:
-    return [slice(a, b) for a, b in zip(tree.depths, tree.depths[1:], strict=False)]
+def _through_tree(layer: LSTMLayer, added: torch.Tensor, tree: Subsequences) -> torch.Tensor:
+    """(M, B, H) outputs of a layer, depth by depth, from (M, B, 4 H) products of its inputs."""
+    outputs: list[torch.Tensor] = []
+    h = c = None
+    starts = tree.depths
+    for depth, gates in enumerate(added.split(np.diff(starts).tolist())):
+        if h is not None and c is not None:
+            parents = tree.parents[starts[depth] : starts[depth + 1]] - starts[depth - 1]
+            h, c = (part.index_select(0, parents).flatten(0, 1)[None] for part in (h, c))
+        h, c = layer.step(gates.flatten(0, 1)[None], h, c)
+        h, c = (part[0].unflatten(0, gates.shape[:2]) for part in (h, c))
+        outputs.append(h)
+    return torch.cat(outputs)
 
 
 def _depths(lengths: list[int]) -> tuple[int, ...]:

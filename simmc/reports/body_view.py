@@ -1,4 +1,4 @@
-"""Skeletons of three levels on paper: what is joined, from where it is seen, how big it is."""
+"""Skeletons of three levels in a picture: the lines to draw, and the projection."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from simmc.data.skeletons import Skeleton
 MOST, FEWER = 12, 8  # skeletons in a row: where all frames are drawn, and where not
 
 _ARMS_AND_LEGS = tuple(f"{side}_%s{limb}" for side in ("left", "right") for limb in ("arm", "leg"))
-# The trunk bears head, arms and legs.
+# The torso is connected to head, arms and legs.
 _COMPONENT_BONES = (
     ("torso", "head"),
     *(("torso", name % "upper_") for name in _ARMS_AND_LEGS),
@@ -19,9 +19,9 @@ _LIMB_BONES = tuple(("torso", name % "") for name in _ARMS_AND_LEGS)
 
 
 def level_bones(level: str, skeleton: Skeleton) -> np.ndarray:
-    """Lines between the points of a level, (E, 2) int64: bones, or the trunk's ties to its parts.
+    """Lines between the points of a level, (E, 2) int64: bones, or torso to parts.
 
-    Empty for a skeleton that names no bones or other parts.
+    Empty for a skeleton without bones or with other parts.
     """
     if level == "joint":
         return skeleton.edge_indices().reshape(-1, 2)
@@ -39,7 +39,7 @@ def shown_frames(length: int) -> np.ndarray:
 
 
 def view(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
-    """Projection (3, 2) of a window on paper: the view in which it is widest, head up.
+    """Projection (3, 2) of a window: the view in which it is widest, head up.
 
     Args:
         joints: (f, J, 3) float, y the vertical.
@@ -57,9 +57,9 @@ def view(joints: np.ndarray, skeleton: Skeleton) -> np.ndarray:
 
 
 def projected(sets: Mapping[str, np.ndarray], skeleton: Skeleton) -> dict[str, np.ndarray]:
-    """Points as they are seen: metres to the right of the middle and above the lowest joint.
+    """Projected points: metres to the right of the middle and above the lowest joint.
 
-    All frames and levels of a window are moved by the same, so that movement is seen.
+    All frames and levels of a window are shifted by the same amount.
 
     Args:
         sets: name -> (f, n, 3) float, metres, y the vertical; "body" holds the joints.

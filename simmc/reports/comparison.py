@@ -15,39 +15,25 @@ from simmc.reports.tables import NOTE_GENERATED, UNMATCHED
 
 DIFFERENCE = "A - B"
 _DESCRIPTION = (
-    "method",
-    "fidelity",
-    "protocol",
-    "supervised",
-    "seeds",
-    "persons",
-    "windows",
-    "unmatched",
+    *("method", "fidelity", "protocol", "supervised"),
+    *("seeds", "persons", "windows", "unmatched"),
 )
 
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """Figures of a side, or of the difference, as fractions of 1.
+    """Figures of a side, or of the difference, as fractions of 1."""
 
-    Attributes:
-        name: A, B or A - B.
-        mean: (4,) over the runs.
-        std: (4,) sample standard deviation over the runs; NaN of a single one.
-        ends: (2, 4) of the 95 % interval.
-        p: (4,), of a difference only.
-    """
-
-    name: str
-    mean: np.ndarray
-    std: np.ndarray
-    ends: np.ndarray
-    p: np.ndarray | None = None
+    name: str  # A, B or A - B
+    mean: np.ndarray  # (4,) over the runs
+    std: np.ndarray  # (4,) sample standard deviation over the runs; NaN for a single run
+    ends: np.ndarray  # (2, 4) of the 95 % interval
+    p: np.ndarray | None = None  # (4,), of a difference only
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Sides, their figures, and what a reader has to know about them."""
+    """Sides, their figures and remarks."""
 
     sides: tuple[Side, ...]
     lines: tuple[Line, ...]
@@ -55,16 +41,13 @@ class Comparison:
 
 
 def compare(a: Side, b: Side | None, *, resamples: int, seed: int) -> Comparison:
-    """Intervals of one or two sides and, of two, the paired difference.
+    """Intervals of one or two sides and the paired difference of two.
 
     Args:
         a: the first side.
-        b: the other one, or None.
-        resamples: draws of persons, and of signs.
-        seed: of these draws.
-
-    Raises:
-        UserError: the sides cannot be paired, or one person is all there is.
+        b: the second side, or None.
+        resamples: number of draws of persons, and of signs.
+        seed: seed of these draws.
     """
     sides = (a,) if b is None else (a, b)
     if b is not None:
@@ -114,14 +97,14 @@ def render(found: Comparison, form: str) -> str:
 
 
 def _line(name: str, by_run: np.ndarray, drawn: np.ndarray, p: np.ndarray | None) -> Line:
-    """(R, 4) figures of the runs and (S, 4) resampled means, as they are reported."""
+    """The line of (R, 4) figures of the runs and (S, 4) resampled means."""
     single = len(by_run) == 1
     std = np.full(by_run.shape[1], np.nan) if single else by_run.std(0, ddof=1)
     return Line(name, by_run.mean(0), std, interval(drawn), p)
 
 
 def _explained(persons: int, resamples: int, seed: int, with_test: bool) -> list[str]:
-    """How the numbers came about."""
+    """How the numbers were computed."""
     found = [
         "Rates in percent, mean ± sample standard deviation over seeds. 95 %: percentile bootstrap "
         f"over {persons} persons, each with all of its probe windows and the same in every run "
@@ -136,7 +119,7 @@ def _explained(persons: int, resamples: int, seed: int, with_test: bool) -> list
 
 
 def _description(side: Side) -> list[str]:
-    """What a side is, in the order of `_DESCRIPTION`."""
+    """The values of a side, in the order of `_DESCRIPTION`."""
     return [
         side.first.method_name,
         side.first.text("fidelity"),

@@ -1,4 +1,4 @@
-"""The confusion matrix of a recognition run: true persons by row, named ones by column."""
+"""The confusion matrix of a recognition run: true persons by row, predicted ones by column."""
 
 from pathlib import Path
 from typing import Any
@@ -9,16 +9,12 @@ from simmc.errors import UserError
 from simmc.reports.results import RESULTS, Run
 from simmc.reports.style import save, title_of, wrapped
 
-MOST_NAMED = 40  # persons whose names fit beside the picture
+MOST_NAMED = 40  # persons that all get a tick label
 TITLE = 60  # characters of a title that fit above it
 
 
 def counts(run: Run, protocol: str) -> tuple[list[int], np.ndarray]:
-    """Persons, and (C, C) int64 windows of the first that were named as the second.
-
-    Raises:
-        UserError: a run that names nobody, or not under this protocol.
-    """
+    """Persons, and (C, C) int64 numbers of windows by true and predicted person."""
     found = run.protocol(protocol)
     if found is None or "confusion" not in found:
         raise UserError(
@@ -40,13 +36,7 @@ def counts(run: Run, protocol: str) -> tuple[list[int], np.ndarray]:
 
 
 def draw(run: Run, protocol: str, out: Path) -> Path:
-    """Draws the matrix; each row is in percent of its person's windows.
-
-    Args:
-        run: of simmc recognition.
-        protocol: supervised or fixed_epochs.
-        out: file to write; its ending, .png or .svg, says the format.
-    """
+    """Draw the matrix to a .png or .svg; each row is in percent of its person's windows."""
     persons, matrix = counts(run, protocol)
     shares = 100 * matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     right = 100 * np.trace(matrix) / matrix.sum()
@@ -66,13 +56,13 @@ def draw(run: Run, protocol: str, out: Path) -> Path:
         names = [str(persons[i]) for i in places]
         axes.set_xticks(places, names, rotation=90, fontsize=size)
         axes.set_yticks(places, names, fontsize=size)
-        axes.set_xlabel("named as person")
+        axes.set_xlabel("predicted person")
         axes.set_ylabel("true person")
         axes.grid(visible=False)
         axes.spines[:].set_visible(False)
         made.suptitle(wrapped(title_of(run), TITLE))
         axes.set_title(
-            f"{right:.1f} % of {matrix.sum():,} windows named rightly ({protocol})",
+            f"{right:.1f} % of {matrix.sum():,} windows classified correctly ({protocol})",
             fontsize=10,
             fontweight="normal",
         )
@@ -82,7 +72,7 @@ def draw(run: Run, protocol: str, out: Path) -> Path:
 
 
 def as_csv(run: Run, protocol: str) -> str:
-    """The cells that are not empty: true person, named person, windows."""
+    """The cells that are not empty: true person, predicted person, windows."""
     persons, matrix = counts(run, protocol)
     lines = ["true,named,windows"]
     lines += [f"{persons[i]},{persons[j]},{matrix[i, j]}" for i, j in np.argwhere(matrix)]

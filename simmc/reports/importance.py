@@ -89,6 +89,7 @@ def as_csv(
 def _figure(windows: Sequence[Window], skeleton: Skeleton, heading: str, text: str) -> Any:
     """A grid of axes: windows side by side, the levels of each below each other."""
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     length, levels = len(windows[0].joints), list(windows[0].points)
     seen = [projected({"body": one.joints, **one.points}, skeleton) for one in windows]
@@ -100,8 +101,7 @@ def _figure(windows: Sequence[Window], skeleton: Skeleton, heading: str, text: s
     rows = -(-len(windows) // max(1, int(_WIDEST // width)))
     columns = -(-len(windows) // rows)
     size = (max(7.4, columns * (width + 0.4)), rows * (0.5 + len(levels) * (_TALL + 0.5)) + 1.4)
-    figure = Figure(figsize=size, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.09, h_pad=0.06)
+    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.06))
     figure.suptitle(heading, x=0.01, ha="left")
     figure.supxlabel(textwrap.fill(text, int(size[0] * 14)), x=0.01, ha="left", fontsize=9)
     grid = figure.subplots(rows * len(levels), columns, squeeze=False)

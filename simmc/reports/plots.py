@@ -23,13 +23,13 @@ Metrics = Sequence[Mapping[str, Any]]  # one an epoch, as in metrics.jsonl
 
 @dataclass(frozen=True)
 class _Panel:
-    """One question about the training; `lines` are (key, name, colour, line style)."""
+    """One plot of the training curves; `lines` are (key, name, colour, line style)."""
 
     heading: str
     label: str
     lines: tuple[tuple[str, str, str, str], ...]
     factor: float = 1.0
-    whole: bool = False  # counts: no ticks between whole numbers
+    whole: bool = False  # counts: ticks at whole numbers only
 
 
 _PANELS = (
@@ -62,7 +62,7 @@ _PANELS = (
         whole=True,
     ),
     _Panel(
-        "People believed in (TrackMC)",
+        "Estimated number of people (TrackMC)",
         "clusters of recordings",
         (("people", "likely", BLUE, "-"), ("people_at_least", "at least", ORANGE, "--")),
         whole=True,
@@ -81,18 +81,7 @@ _PANELS = (
 
 
 def cmc(run: Run, out: Path) -> Path:
-    """Draws the CMC curve of a run, one line a protocol.
-
-    Args:
-        run: its results hold `cmc`, the rates at rank 1, 2, ... as fractions of 1.
-        out: file to write; its ending, .png or .svg, says the format.
-
-    Returns:
-        The file written.
-
-    Raises:
-        UserError: the run holds no curve, or the ending is another.
-    """
+    """Draw the CMC curve of a run to a .png or .svg, one line a protocol."""
     found = {
         name: [100 * float(rate) for rate in values["cmc"]]
         for name in PROTOCOLS
@@ -100,7 +89,7 @@ def cmc(run: Run, out: Path) -> Path:
     }
     if not found:
         reasons = [(run.protocol(name) or {}).get("no_rates") for name in PROTOCOLS]
-        why = next((f", for there are no rates: {reason}" for reason in reasons if reason), "")
+        why = next((f", as there are no rates: {reason}" for reason in reasons if reason), "")
         remedy = "." if why else "; evaluate the run again."
         raise UserError(f"{run.path / 'results.json'} holds no CMC curve{why}{remedy}")
     longest = max(map(len, found.values()))
@@ -114,15 +103,13 @@ def cmc(run: Run, out: Path) -> Path:
         axes = figure.add_subplot()
         for name, rates in found.items():
             _, colour, style = PROTOCOL_LINES[name]
-            # the later line is thinner and dashed: both are seen where they lie on each other
+            # the second line is thinner and dashed: both are visible where they coincide
             width = 2.6 if style == "-" else 1.5
             axes.plot(range(1, len(rates) + 1), rates, style, color=colour, linewidth=width)
             ranks = [rank for rank in (1, 5, 10) if rank <= len(rates)]
             axes.plot(ranks, [rates[rank - 1] for rank in ranks], "o", color=colour, markersize=4)
-        under = max(rates[len(rates) // 2] for rates in found.values()) > floor + 0.5 * (
-            101 - floor
-        )
-        _label_curves(axes, run, found, under)
+        middle = max(rates[len(rates) // 2] for rates in found.values())
+        _label_curves(axes, run, found, middle > (floor + 101) / 2)
         axes.set_xlim(0.5, longest + 0.5)
         axes.set_xticks([rank for rank in (1, 5, 10, 20, 30, 40, 50) if rank <= longest])
         axes.set_ylim(floor, 101)
@@ -142,20 +129,14 @@ def curves(
     protocols: Sequence[str] = PROTOCOLS,
     title: str = "",
 ) -> Path:
-    """Draws the course of a training, one panel a question, over the epochs.
+    """Draw the curves of a training to a .png or .svg.
 
     Args:
         metrics: the lines of metrics.jsonl; an epoch may lack any of the values.
-        out: file to write; its ending, .png or .svg, says the format.
+        out: the picture.
         run: if given, the epochs that its protocols chose are marked.
-        protocols: those whose choice belongs to these metrics.
-        title: heading of the picture; made from `run` where empty.
-
-    Returns:
-        The file written.
-
-    Raises:
-        UserError: nothing to draw, or another ending.
+        protocols: the protocols that these metrics belong to.
+        title: heading; default: that of the run.
     """
     panels = [
         panel
@@ -192,9 +173,8 @@ def curves(
             label = _protocol_label(name, chosen)
             marks.append(Line2D([], [], color=colour, linestyle=style, linewidth=0.9, label=label))
         if marks:
-            figure.legend(
-                handles=marks, loc="outside lower left", ncols=2, frameon=False, fontsize=9
-            )
+            style = {"ncols": 2, "frameon": False, "fontsize": 9}
+            figure.legend(handles=marks, loc="outside lower left", **style)
         return figure
 
     return save(draw, out)
@@ -220,17 +200,9 @@ def _draw_panel(axes: Any, metrics: Metrics, panel: _Panel, chosen: dict[str, in
         if axes.get_ylim()[1] < 1:  # no outliers at all: a flat line at 0, not at a tick of -0.02
             axes.set_ylim(-0.05, 1)
     if drawn and len(panel.lines) > 1:  # between heading and lines, where it hides nothing
-        axes.legend(
-            loc="lower left",
-            bbox_to_anchor=(0, 1),
-            borderaxespad=0,
-            ncols=drawn,
-            fontsize=8,
-            frameon=False,
-            handlelength=1.4,
-            handletextpad=0.4,
-            columnspacing=0.9,
-        )
+        place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0}
+        narrow = {"handlelength": 1.4, "handletextpad": 0.4, "columnspacing": 0.9}
+        axes.legend(**place, **narrow, ncols=drawn, fontsize=8, frameon=False)
 
 
 def _series(metrics: Metrics, key: str) -> tuple[list[int], list[float]]:
@@ -256,10 +228,7 @@ def _chosen(run: Run | None, protocols: Sequence[str]) -> dict[str, int]:
 
 
 def _protocol_label(name: str, chosen: dict[str, int]) -> str:
-    """What a protocol's line is called; nothing of a choice where all have the same epoch.
-
-    A method that takes its last epoch has chosen by nothing, and results do not say which do.
-    """
+    """The name of a protocol's line; without the rule of choice where all have the same epoch."""
     if len(chosen) > 1 and len(set(chosen.values())) == 1:
         return f"{name}: epoch {chosen[name]}, the same under both protocols"
     return PROTOCOL_LINES[name][0]
@@ -277,7 +246,7 @@ def _further_losses(metrics: Metrics) -> list[_Panel]:
 
 
 def _label_curves(axes: Any, run: Run, found: dict[str, list[float]], under: bool) -> None:
-    """Names the curves in the empty corner under or over them, with the usual numbers."""
+    """Label the curves in the empty corner below or above them."""
     chosen = _chosen(run, list(found))
     for index, (name, rates) in enumerate(found.items()):
         colour = PROTOCOL_LINES[name][1]

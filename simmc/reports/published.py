@@ -1,9 +1,9 @@
-"""What the papers printed, percent as printed: SimMC's Tables 1 to 4, and rows that it lacks.
+"""The papers' printed rows, in percent: SimMC's Tables 1 to 4, and rows of other papers.
 
 SimMC's Tables 1 and 2 also stand in the public README, with the same numbers. Its own rows are
 averages of an unstated number of runs; most comparison rows fit single runs (the shares are
-multiples of one over the number of probes). Every epoch was chosen by the probe's own top-1, so a
-published row is to be held against our `paper` protocol. The descriptors of SGELA's Table 2 were
+multiples of one over the number of probes). Every epoch was chosen by the probe's own top-1, so
+compare a published row with our `paper` protocol. The descriptors of SGELA's Table 2 were
 classified, not matched: Rank-1 and nAUC of the `supervised` protocol.
 """
 
@@ -135,7 +135,7 @@ _TABLES = (
     (SGELA, 2, _SGELA_2, _CLASSIFIED),
     (REPOSITORIES, None, _PRINTED, _CLASSIFIED),
 )
-# methods of ours -> the published row that they are a reading of
+# our methods -> the published row that they correspond to
 _READINGS = {"raw_flat": "Baseline", "raw_mean": "Baseline"}
 
 
@@ -156,12 +156,12 @@ class PublishedRow:
 
     @property
     def source(self) -> str:
-        """Where it stands."""
+        """Paper and table."""
         return self.paper if self.table is None else f"{self.paper}, Table {self.table}"
 
     @property
     def protocol(self) -> str:
-        """The protocol of ours that it is to be held against."""
+        """The protocol of ours to compare it with."""
         return "supervised" if self.paper in CLASSIFYING else "paper"
 
 

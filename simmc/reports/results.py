@@ -1,6 +1,6 @@
-"""Finding runs and reading their `results.json`, whatever wrote it.
+"""Find runs and read their `results.json`.
 
-Nothing here insists on a key: a report of an older or unfinished run shows what there is.
+No key is required: a report of an older or unfinished run shows what exists.
 """
 
 from dataclasses import dataclass
@@ -70,7 +70,7 @@ class Run:
 
     @property
     def generated(self) -> bool:
-        """Whether the data are known to be generated walkers, which no paper's row can match."""
+        """Whether the data are known to be synthetic walkers, which have no published row."""
         return bool(self._data.get("generated"))
 
     @property
@@ -80,17 +80,12 @@ class Run:
 
 
 def folder_of(path: str | Path, *, pointer: str = "latest*") -> Path:
-    """The run's folder, from the folder itself, a file in it, or the folder above it.
-
-    The folder above holds all runs of one dataset and probe.
+    """The folder of a run, from this folder, a file in it, or the folder of a dataset and probe.
 
     Args:
         path: one of these.
-        pointer: pattern of the files in the folder above that name the newest run of each kind;
-            the youngest of them decides.
-
-    Raises:
-        UserError: there is no such folder.
+        pointer: pattern of the files in the folder of a dataset and probe that name the newest run
+            of each method; the newest of them is used.
     """
     path = Path(path)
     if path.is_file():
@@ -108,14 +103,7 @@ def folder_of(path: str | Path, *, pointer: str = "latest*") -> Path:
 
 
 def load(path: str | Path) -> Run:
-    """Reads one run.
-
-    Args:
-        path: as `folder_of` takes it.
-
-    Raises:
-        UserError: no results there, or a damaged file.
-    """
+    """Read one run; `path` as for `folder_of`."""
     folder = folder_of(path)
     file = folder / RESULTS
     if not file.is_file():
@@ -127,15 +115,11 @@ def load(path: str | Path) -> Run:
 
 
 def find_all(model_root: str | Path) -> list[Run]:
-    """Every finished run below the folder of all runs, in the order of their paths.
-
-    Raises:
-        UserError: no such folder, or no finished run in it.
-    """
+    """Every finished run below the folder of all runs, in the order of their paths."""
     root = Path(model_root)
     if not root.is_dir():
         raise UserError(
-            f"--model_root {root}: there is no such folder. Train a model first, or name the "
+            f"--model_root {root}: there is no such folder. Train a model first, or give the "
             "folder that holds your runs."
         )
     # <dataset>/<probe>/<run>; what lies deeper is part of a run
@@ -143,7 +127,7 @@ def find_all(model_root: str | Path) -> list[Run]:
     if not runs:
         raise UserError(
             f"--model_root {root}: no finished run in it (no {RESULTS}). Train a model first, or "
-            "name the folder that holds your runs."
+            "give the folder that holds your runs."
         )
     return runs
 

@@ -1,7 +1,6 @@
-"""The two sides of a comparison: runs alike in all but their seed, and whether they can be paired.
+"""The two sides of a comparison: runs that differ in their seed alone, and how they pair.
 
-What cannot be compared is refused with the folders' names; what can, but differs in a way that a
-reader has to know, becomes a remark.
+Sides that cannot be compared are an error that names the folders; other differences are remarks.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +19,7 @@ from simmc.runs.directory import RunDirectory
 from simmc.runs.outcomes import ProbeOutcomes
 
 FIGURES = ("top1", "top5", "top10", "mAP")
-_AGREEMENT = 2e-3  # by which a run's file may differ from its results: scored on another machine
+_AGREEMENT = 2e-3  # largest difference of a run's file from its results: other machines round
 _PLACES = INCIDENTAL | {"encoder_run", "features_root"}
 _ALIKE: dict[str, Callable[[Run], str]] = {
     "method": lambda run: run.method_name,
@@ -67,7 +66,7 @@ class Side:
 
     @property
     def first(self) -> Run:
-        """One that stands for all where they are alike."""
+        """The first run, for values that all runs share."""
         return self.runs[0].run
 
     @property
@@ -87,16 +86,7 @@ class Side:
 
 
 def load_side(name: str, paths: Sequence[Path], protocol: str) -> Side:
-    """Read the runs of a side.
-
-    Args:
-        name: what the side is called in messages and tables.
-        paths: folders of its runs.
-        protocol: whose numbers are compared.
-
-    Raises:
-        UserError: a run lacks what is needed, or the runs differ in more than their seed.
-    """
+    """The side `name` from the folders of its runs; UserError where more than seeds differ."""
     scored = [_scored(results.load(path), protocol) for path in paths]
     scored.sort(key=lambda one: (not one.seed.isdecimal(), one.seed.zfill(20)))
     side = Side(name, protocol, tuple(scored))
@@ -133,7 +123,7 @@ def require_pairs(a: Side, b: Side) -> None:
 
 
 def remarks(a: Side, b: Side) -> list[str]:
-    """What a reader of the comparison has to know."""
+    """Differences between the sides that a reader should know."""
     found = []
     if a.protocol != b.protocol:
         found.append(
@@ -141,9 +131,9 @@ def remarks(a: Side, b: Side) -> list[str]:
             "their epochs were not chosen in the same way."
         )
     if a.supervised != b.supervised:
-        taught, other = (a, b) if a.supervised else (b, a)
+        trained, other = (a, b) if a.supervised else (b, a)
         found.append(
-            f"SUPERVISED: {taught.name} was trained on identity labels, {other.name} was not."
+            f"SUPERVISED: {trained.name} was trained on identity labels, {other.name} was not."
         )
     shared = set(a.first.settings) & set(b.first.settings) - _PLACES
     pairs = [(key, *(plain(s.first.settings[key]) for s in (a, b))) for key in sorted(shared)]
@@ -157,8 +147,8 @@ def remarks(a: Side, b: Side) -> list[str]:
     ]:
         found.append(
             f"Paired over persons; the probe windows differ: {', '.join(other_windows)}. Each "
-            "person is compared by the mean of each side's own windows and weighs as much as both "
-            "have of it, so that the difference may not be quite that of the two means."
+            "person is compared by the mean of each side's own windows, weighted by the windows of "
+            "both sides, so the difference may not equal that of the two means."
         )
     if not all(scored.run.checked for side in (a, b) for scored in side.runs):
         found.append(
@@ -185,12 +175,12 @@ def _scored(run: Run, protocol: str) -> Scored:
     file = RunDirectory(run.path).probes_path(protocol)
     if "mAP" not in figures:
         raise UserError(
-            f"{run.path}: it classifies and matches nothing, so there is no {file.name}."
+            f"{run.path} classifies windows and matches none, so it has no {file.name}."
         )
     if not file.is_file():
         raise UserError(
-            f"{file} is missing: the run was made before it was kept. Score the run again with "
-            f"--mode Eval, which writes it: {_evaluation(run)}"
+            f"{file} is missing. Score the run again with --mode Eval, which writes it: "
+            f"{_evaluation(run)}"
         )
     scored = Scored(run, ProbeOutcomes.read(file).scored())
     identity = scored.probes.identity
@@ -199,7 +189,7 @@ def _scored(run: Run, protocol: str) -> Scored:
         stored = figures.get(name)
         if stored is not None and not abs(mean - stored) <= _AGREEMENT:
             raise UserError(
-                f"{file} is not what {results.RESULTS} beside it was made of: {name} {mean:.4f} "
+                f"{file} does not agree with {results.RESULTS} beside it: {name} {mean:.4f} "
                 f"and {stored:.4f}. Score the run again with --mode Eval: {_evaluation(run)}"
             )
     return scored
@@ -242,14 +232,14 @@ def _require_same_data(one: Scored, other: Scored) -> None:
     if not sums[0] and not _same_probes(one, other):
         raise UserError(
             f"{names}: their probe windows differ ({len(one.probes):,} and {len(other.probes):,}), "
-            "and their data have no manifest whose checksum could tell that they are the same."
+            "and their data have no manifest with a checksum."
         )
     if not np.intersect1d(one.probes.identity, other.probes.identity).size:
         raise UserError(f"{names} have no person in common among their probes.")
 
 
 def _same_probes(one: Scored, other: Scored) -> bool:
-    """Whether two lists of probe windows are the same, as far as can be told."""
+    """Whether two lists of probe windows agree in identity and recording."""
     pairs = [(one.probes.identity, other.probes.identity)]
     if one.probes.recording is not None and other.probes.recording is not None:
         pairs.append((one.probes.recording, other.probes.recording))

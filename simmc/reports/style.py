@@ -1,4 +1,4 @@
-"""How our pictures look and how they are saved; matplotlib is imported only when one is drawn."""
+"""The style of pictures, and how they are saved; matplotlib is imported only to draw one."""
 
 import io
 from collections.abc import Callable
@@ -10,10 +10,10 @@ from simmc import files as atomic
 from simmc.errors import UserError
 from simmc.reports.results import Run
 
-# told apart in grey and by the colour-blind
+# distinguishable in grey and for colour-blind readers
 BLUE, ORANGE, GREEN, PURPLE = "#0067a5", "#d1600a", "#1b8a5a", "#8a4fa3"
 INK, FAINT = "#333333", "#dddddd"
-# protocol -> what its line is called, its colour and its line style, in every picture
+# protocol -> name, colour and line style, in every picture
 PROTOCOL_LINES: dict[str, tuple[str, str, Any]] = {
     "paper": ("paper: epoch chosen by the probe", BLUE, "-"),
     "label_free": ("label_free: epoch chosen without it", ORANGE, "--"),
@@ -22,7 +22,7 @@ _FORMATS = (".png", ".svg")
 
 
 def title_of(run: Run) -> str:
-    """What was run, on what; generated data say so in every picture."""
+    """Method and data of a run; synthetic data are marked in every picture."""
     parts = [f"{run.method_name} on {run.text('dataset')}, {run.text('probe')}"]
     if run.generated:
         parts.append("GENERATED walkers")
@@ -31,12 +31,7 @@ def title_of(run: Run) -> str:
 
 
 def wrapped(title: str, width: int) -> str:
-    """The title on as many lines as it takes, broken between its parts.
-
-    Args:
-        title: parts joined as by `title_of`.
-        width: characters that a line may have; a part that has more gets a line of its own.
-    """
+    """A title of `title_of` in lines of up to `width` characters, broken between its parts."""
     lines: list[str] = []
     for part in title.split(" · "):
         if lines and len(lines[-1]) + len(part) + 3 <= width:
@@ -47,11 +42,7 @@ def wrapped(title: str, width: int) -> str:
 
 
 def require_drawable(out: Path) -> None:
-    """To be called before long work that ends in a picture.
-
-    Raises:
-        UserError: a name that does not end in .png or .svg, or no matplotlib.
-    """
+    """UserError where a picture cannot be written: another ending, or no matplotlib."""
     if out.suffix.lower() not in _FORMATS:
         raise UserError(f"--out {out}: the name must end in .png or .svg.")
     try:
@@ -64,15 +55,7 @@ def require_drawable(out: Path) -> None:
 
 
 def save(draw: Callable[[], Any], out: Path) -> Path:
-    """Calls `draw` for a matplotlib figure in our style and swaps the file in.
-
-    Args:
-        draw: makes the figure; matplotlib may be imported in it.
-        out: file to write; its ending, .png or .svg, says the format.
-
-    Raises:
-        UserError: another ending, or no matplotlib.
-    """
+    """Draw a matplotlib figure in our style and write it to a .png or .svg file."""
     require_drawable(out)
     form = out.suffix.lower()
     buffer = io.BytesIO()
@@ -84,18 +67,12 @@ def save(draw: Callable[[], Any], out: Path) -> Path:
 
 
 def save_with_numbers(draw: Callable[[Path], Path], numbers: str, out: Path) -> list[Path]:
-    """Writes a picture in both formats, and its numbers beside them.
+    """Write a picture in both formats and its numbers as .csv, all named as `out`; the files.
 
     Args:
-        draw: writes the picture to the file it is given.
-        numbers: the .csv file.
-        out: one of the pictures; the other files get its name with their own ending.
-
-    Returns:
-        The files, pictures first.
-
-    Raises:
-        UserError: another ending, or no matplotlib.
+        draw: writes the picture to a file.
+        numbers: content of the .csv file.
+        out: one of the pictures.
     """
     require_drawable(out)
     files = [draw(out.with_suffix(form)) for form in _FORMATS]

@@ -1,7 +1,7 @@
 """Result tables: mean ± sample standard deviation over seeds, beside the paper's row.
 
 Runs are averaged only if they differ in nothing but seed and place: a setting that differs splits
-the group and is named in the table, so an ablation never hides in a mean.
+the group and is shown in the table, so no mean includes an ablation.
 """
 
 import json
@@ -35,7 +35,7 @@ _NOTE = (
 _NOTE_SUPERVISED = (
     "Protocol supervised: a classifier trained on identity labels names the probes. nAUC ROC: area "
     "under the micro-averaged ROC curve (SGELA's program, and its printed nAUC); nAUC CMC: area "
-    "under the CMC over all ranks (its paper's text). Never to be held against the other protocols."
+    "under the CMC over all ranks (its paper's text). Do not compare with the other protocols."
 )
 UNMATCHED = (
     "Unmatched: probe windows without a match in the gallery (of a classifier: whose person has no "
@@ -47,8 +47,8 @@ _NOTE_PUBLISHED = (
     "Published rows: {}; averages of an unstated number of runs, at their own sequence length."
 )
 NOTE_GENERATED = (
-    "Generated: these walkers come out of a program. The numbers say that the tools work, and "
-    "nothing about real people or about the paper."
+    "Generated: these walkers are synthetic. The numbers say nothing about real people or about "
+    "the paper."
 )
 
 
@@ -91,22 +91,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows in their order, and what a reader has to know about them."""
+    """Rows in their order, and notes."""
 
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = field(default=())
 
 
 def build(runs: Sequence[Run], with_published: bool = True) -> Table:
-    """Groups runs and sets the paper's rows beside them.
-
-    Args:
-        runs: finished runs in any order.
-        with_published: whether to add the paper's rows; generated data never get one.
-
-    Raises:
-        UserError: no run has the numbers of either protocol.
-    """
+    """Group finished runs, with the papers' rows below them; synthetic data have none."""
     families: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
         dataset = run.text("dataset") + (" (generated)" if run.generated else "")
@@ -121,8 +113,8 @@ def build(runs: Sequence[Run], with_published: bool = True) -> Table:
             rows += _published_rows(*names)
     if not rows:
         raise UserError(
-            "no results to show: the runs hold no numbers of either protocol. Let a run finish, or "
-            "name another one."
+            "no results to show: the runs have no numbers of either protocol. Let a run finish, or "
+            "give another one."
         )
     if any(any(row.unmatched) for row in rows):
         notes.append(UNMATCHED)
@@ -172,7 +164,7 @@ def _row(runs: Sequence[Run], protocol: str, key: tuple[str, str, str]) -> Row |
     rates = {}
     for name in (*RATES, *AREAS):
         values = [100 * float(found[name]) for _, found in having if _is_number(found.get(name))]
-        if len(values) == len(having):  # a mean over some of the seeds would mislead
+        if len(values) == len(having):  # no mean over some of the seeds
             spread = statistics.stdev(values) if len(values) > 1 else None
             rates[name] = Value(statistics.fmean(values), spread)
     return Row(
@@ -245,7 +237,7 @@ def _varying_settings(runs: Sequence[Run]) -> list[str]:
 
 
 def _one_per_seed(runs: Iterable[Run]) -> tuple[list[Run], list[Run]]:
-    """The newest run of each seed and data, and the others; a repeat would fake a small spread."""
+    """The newest run of each seed and data, and the others: repeats would reduce the spread."""
     newest: dict[tuple[str, str], Run] = {}
     others = []
     for run in sorted(runs, key=lambda run: (_modified(run), str(run.path))):

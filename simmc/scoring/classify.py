@@ -7,15 +7,37 @@ import numpy as np
 import torch
 
 from simmc.data.experiment.experiment import Experiment, Split
+from simmc.errors import UserError
 from simmc.evaluation.classification import Classification, evaluate_classes
 from simmc.models.recognition import RecognitionNetwork
 from simmc.models.source import SourceNetwork
 from simmc.runs.records import Figures
 from simmc.runs.runtime import Runtime
 from simmc.scoring.match import CMC_RANKS, Outcome, tensor_of
+from simmc.settings.groups import Place
 
 ENCODE_BATCH = 1024  # windows encoded at once
 SEPARATE = ("ap", "sc")  # views that learn one by one, and whose scores are averaged
+
+
+def require_known(data: Experiment, place: Place, what: str, *, named: bool) -> None:
+    """UserError where no head can learn the persons or, if it is to name them, the probe's."""
+    data.require_labels(what)
+    if len(data.identities) < 2:
+        raise UserError(
+            f"--dataset {place.dataset}: its training windows name fewer than two identities, "
+            "so there is nothing to tell apart."
+        )
+    if named and data.test_identities != data.identities:
+        raise UserError(
+            f"--probe {place.probe}: its persons are not those of the training windows of "
+            f"{place.dataset}, so no head can name them. Use --score match."
+        )
+    if named and (data.probe.identity < 0).all():
+        raise UserError(
+            f"--probe {place.probe}: every probe window of {place.dataset} has a label below "
+            "0, so there is nobody to name. Give the probe windows their labels."
+        )
 
 
 @torch.no_grad()

@@ -275,11 +275,16 @@ def _collected(settings: type[Settings]) -> list[Option]:
 
 def _groups(settings: type[Settings]) -> dict[str, type[Settings]]:
     """Field -> group that it holds: the fields whose type is a group."""
-    return {
-        entry.name: entry.type
-        for entry in dataclasses.fields(settings)
-        if isinstance(entry.type, type) and issubclass(entry.type, Settings)
-    }
+    found = {}
+    for entry in dataclasses.fields(settings):
+        if isinstance(entry.type, type) and issubclass(entry.type, Settings):
+            found[entry.name] = entry.type
+        elif "help" not in entry.metadata:
+            raise TypeError(
+                f"{settings.__name__}.{entry.name}: neither an option nor a group (in a file with "
+                "`from __future__ import annotations` the type of a group is not known)"
+            )
+    return found
 
 
 def _option(entry: dataclasses.Field, owner: type[Settings], command: str) -> Option:

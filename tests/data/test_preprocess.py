@@ -316,7 +316,7 @@ def test_generated_walkers_are_called_so(
         if marked:
             write.mark_generated(tmp_path / "KGBD", {})
         assert _run(6, "--raw_root", tmp_path, "--data_root", tmp_path / "out") == 0
-        assert ("generated walkers" in capsys.readouterr().out) == marked
+        assert ("synthetic walkers" in capsys.readouterr().out) == marked
         manifest, _ = store.read_manifest(tmp_path / "out" / "KGBD" / "6")
         assert manifest is not None
         assert manifest["generated"] is marked

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from simmc.benchmarks import record
-
+from benchmarks import measure
 from tests.data import make
 from tests.fuzz.data_files import (
     Build,
@@ -105,7 +104,7 @@ READERS = {
     "latest": Reader(run_files, read_pointer, {"**/latest": "text"}, True),
     "checkpoint": Reader(checkpoint_files, read_checkpoints, {"*.pt": "checkpoint"}),
     "settings in TOML": Reader(settings_file, read_toml, {"mine.toml": "text"}),
-    "benchmark.json": Reader(benchmark_file, read_benchmark, {record.FILE: "json"}),
+    "benchmark.json": Reader(benchmark_file, read_benchmark, {measure.FILE: "json"}),
     "archive zip": Reader(archives, unpack, {"*.zip": "zip"}),
     "archive tar": Reader(archives, unpack, {"*.gz": "tar", "*.xz": "tar"}),
 }

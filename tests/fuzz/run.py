@@ -24,6 +24,7 @@ from random import Random
 from typing import Any
 
 HANG = 60.0  # seconds without an answer
+START = 600.0  # seconds for imports and valid files, before the first answer
 SPACE = 4 << 30  # bytes of address space that a process may add to what it has at the beginning
 FIRST = 3  # inputs that are named for each kind of failure
 
@@ -82,9 +83,10 @@ def _one_process(
         [sys.executable, "-m", "tests.fuzz.run", *words], stdout=subprocess.PIPE
     )
     assert process.stdout is not None
-    kind = ""
+    kind, first = "", at
     while True:
-        if not select.select([process.stdout], [], [], HANG)[0]:
+        patience = START if at == first else HANG
+        if not select.select([process.stdout], [], [], patience)[0]:
             process.kill()
             kind = "hang"
         line = process.stdout.readline()

@@ -15,13 +15,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from simmc.benchmarks import plots as benchmark_plots
-from simmc.benchmarks import record, tables
-from simmc.benchmarks.summary import summarise
 
-from simmc.cli import console
-from simmc.engine.pseudo_labels import load_weights
+from benchmarks import measure, page
+from simmc.engine.run import mean_seconds
 from simmc.engine.stored_run import as_stored
+from simmc.engine.training import load_weights
 from simmc.errors import UserError
 from simmc.methods.simmc import SimMCSettings
 from simmc.methods.trackmc import TrackMCSettings
@@ -81,7 +79,7 @@ def read_settings(root: Path) -> None:
 def read_metrics(root: Path) -> None:
     """As a resumed training and `simmc report curves` do; nothing is drawn."""
     run = RunDirectory(root / HOME / "run0")
-    console.mean_seconds(run.read_metrics())
+    mean_seconds(run.read_metrics())
     with undrawn():
         plots.curves(run.read_metrics(), root / "curves.png")
     run.truncate_metrics(1)
@@ -162,16 +160,14 @@ def read_toml(root: Path) -> None:
 def benchmark_file(root: Path) -> None:
     """A record of measurements."""
     cases = [make_benchmark.case(1000), make_benchmark.case(2000)]
-    record.save(root, make_benchmark.record(*cases, epoch=make_benchmark.epoch()))
+    measure.save(root, make_benchmark.record(*cases, epoch=make_benchmark.epoch()))
 
 
 def read_benchmark(root: Path) -> None:
     """As `simmc benchmark --render` does; nothing is drawn."""
-    kept = record.read(root / record.FILE)
-    summarise(kept)
-    tables.document(kept)
-    for kind in ("time", "memory"):
-        benchmark_plots._panels(kept, kind)
+    kept = measure.read(root / measure.FILE)
+    page.summarise(kept)
+    page.document(kept)
 
 
 ARCHIVE = {"Data/Person001/1.txt": b"one\n" * 9, "Data/Person002/1.txt": b"two\n" * 9, "a": b"b"}

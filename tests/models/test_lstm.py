@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from simmc.models.lstm import StackedLSTM
+from simmc.models import lstm
+from simmc.models.lstm import StackedLSTM, product
 from tests.reference import lstm as literal
 
 COPIES, LENGTH, BATCH, WIDTH, HIDDEN, LAYERS = 2, 3, 2, 3, 2, 2
@@ -78,7 +79,7 @@ def test_frame_by_frame_equals_all_at_once(given):
     network, generator = make()
     inputs, state = draw_inputs(generator, given)
     leaves = [inputs, *network.parameters(), *(state or ())]
-    steps = network.begin(LENGTH, BATCH, state)
+    steps = network.begin(state)
     outputs = torch.stack([steps.step(frame) for frame in inputs.unbind(1)], dim=1)
     wanted, _ = network(inputs, state)
     torch.testing.assert_close(outputs, wanted)
@@ -92,7 +93,7 @@ def test_frame_by_frame_equals_all_at_once(given):
 def test_an_output_fed_back_equals_the_loops():
     network, generator = make(width=HIDDEN)
     state = draw_inputs(generator, True)[1]
-    steps = network.begin(LENGTH, BATCH, state)
+    steps = network.begin(state)
     fed, outputs = None, []
     for _ in range(LENGTH):  # nothing is fed first: zeros
         fed = steps.step(fed)
@@ -157,5 +158,24 @@ def test_initial_weights():
 def test_a_state_of_another_batch():
     stack = StackedLSTM(1, 3, 4, 1, generator=torch.Generator())
     h = torch.zeros(1, 1, 2, 4)
-    with pytest.raises(ValueError, match="state of shape"):
+    with pytest.raises(ValueError, match="state of shapes"):
         stack(torch.zeros(1, 2, 5, 3), (torch.zeros(1, 1, 5, 4), h))
+
+
+@pytest.mark.parametrize("added", [None, 1, 3])
+@pytest.mark.parametrize("threads", [1, 2], ids=["at once", "one by one"])
+def test_values_and_gradients_of_a_product(added, threads, monkeypatch):
+    """Three matrices leave one thread of two idle, and none of one."""
+    monkeypatch.setattr(lstm, "LARGE", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    if threads == 2:
+        monkeypatch.delattr(torch, "bmm")
+        monkeypatch.delattr(torch, "baddbmm")
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(3, 3, 5), (3, 5, 2), *([(3, added, 2)] if added else [])]
+    given = [torch.randn(s, generator=generator).double().requires_grad_() for s in shapes]
+    got, wanted = product(*given), given[0] @ given[1] + sum(given[2:])
+    torch.testing.assert_close(got, wanted)
+    torch.testing.assert_close(
+        *(torch.autograd.grad(made.pow(3).sum(), given) for made in (got, wanted))
+    )

@@ -113,4 +113,4 @@ def test_one_frame_only():
     found = encode(lstm, inputs, subsequences([(2,)]))
     torch.testing.assert_close(found, lstm(inputs[None, 2:3])[0][0])
     found.sum().backward()
-    assert lstm.layers[0].recurrent.grad.abs().sum() == 0
+    assert lstm.layers[0].recurrent.grad is None

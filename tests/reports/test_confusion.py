@@ -33,7 +33,7 @@ def test_the_command_writes_pictures_and_counts(folder, capsys):
     assert [path.rpartition(".")[2] for path in written] == ["png", "svg", "csv"]
     assert (folder / "confusion.png").read_bytes().startswith(b"\x89PNG")
     text = (folder / "confusion.svg").read_text()
-    assert "58.3 % of 12 windows named rightly" in text
+    assert "58.3 % of 12 windows classified correctly" in text
     rows = (folder / "confusion.csv").read_text().splitlines()
     assert rows[0] == "true,named,windows"
     assert [list(map(int, row.split(","))) for row in rows[1:]] == CELLS

@@ -54,7 +54,7 @@ class Tea(Settings):
 
     COMMAND: ClassVar[str] = "tea"
     water: Water = group_of(  # noqa: RUF009 - ruff knows the function by its full name only
-        Water, degrees=70, litres=option(0.5, "Of tea.", limits=Range(0, 2), group="tea")
+        degrees=70, litres=option(0.5, "Of tea.", limits=Range(0, 2), group="tea")
     )
     minutes: int = option(3, "How long.", group="tea")
 

@@ -1,7 +1,7 @@
 """Compiled loops of the relation between two levels (`simmc.models.graph_layers`).
 
 Inside, the 8 channels of a node lie one after the other, LANES frames of each: a row of 8 LANES.
-The gradient needs nothing that the way there has kept: weights are worked out again.
+The backward pass stores nothing from the forward pass: it computes the weights again.
 """
 
 # Arguments of compiled loops are left without types.
@@ -24,7 +24,7 @@ def load(given, begin, end, taken):
 
 @lanes_compiled
 def unload(made, begin, end, given):
-    """The way back of `load`, of the frames before the end."""
+    """Inverse of `load`, of the frames before the end."""
     for i in range(given.shape[0]):
         for c in range(C):
             put(made[i, c * LANES : (c + 1) * LANES], begin, end, given[i, c])
@@ -96,7 +96,7 @@ def collaborative(target, source, out, begin, end):
 
 @lanes_compiled
 def collaborative_back(target, source, slope, dtarget, dsource, begin, end):
-    """The way back of `collaborative` from the slope of its output (n, 8, F)."""
+    """Gradient of `collaborative` from the slope of its output (n, 8, F)."""
     shape = (3, target.shape[0], C * LANES)
     ahead = np.empty(shape, np.float32)
     t, dt, dout = ahead[0], ahead[1], ahead[2]

@@ -1,7 +1,7 @@
-"""What the compiled loops of small networks share: values side by side in the lanes of vectors.
+"""Shared helpers of the compiled loops of small networks, which fill the lanes of vector units.
 
 Small matrices by the thousand are slow in a tensor library: each operation passes over all of
-them in memory. Here `LANES` frames are worked through all operations at once, in the cache, as the
+them in memory. Here `LANES` frames go through all operations together, in the cache, as the
 lanes of vector instructions. Frames come last in every array; all is float32.
 """
 
@@ -40,7 +40,7 @@ def exponential(x):
 
 @lanes_compiled
 def take(frames, begin, end, taken):
-    """LANES frames from begin on; lanes beyond the end hold zeros."""
+    """LANES frames from begin on; lanes beyond the end are 0."""
     part = frames[begin : min(begin + LANES, end)]
     if len(part) == LANES:
         for lane in range(LANES):
@@ -53,7 +53,7 @@ def take(frames, begin, end, taken):
 
 @lanes_compiled
 def put(made, begin, end, frames):
-    """The way back, of the frames before the end."""
+    """Inverse of `take`, for the frames before the end."""
     part = frames[begin : min(begin + LANES, end)]
     if len(part) == LANES:
         for lane in range(LANES):

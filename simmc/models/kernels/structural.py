@@ -1,8 +1,8 @@
 """Compiled loops of the structural relation layer (`simmc.models.graph_layers`).
 
 Attention visits the links of the skeleton only; `starts` (n + 1,) and `links` (E,) int64 list the
-neighbours of each node. Inside, a channel of all nodes is one long row, (8, n, LANES). The gradient
-needs nothing that the way there has kept: all is worked out again, head by head.
+neighbours of each node. Inside, a channel of all nodes is one long row, (8, n, LANES). The backward
+pass stores nothing from the forward pass: it computes all values again, head by head.
 """
 
 # Arguments of compiled loops are left without types.
@@ -36,7 +36,7 @@ def load(given, begin, end, taken):
 
 @lanes_compiled
 def unload(made, begin, end, given):
-    """The way back of `load`, of the frames before the end."""
+    """Inverse of `load`, for the frames before the end."""
     for i in range(given.shape[0]):
         for c in range(given.shape[1]):
             put(made[c, i], begin, end, given[i, c])
@@ -162,7 +162,7 @@ def structural(
 
 @lanes_compiled
 def scatter(starts, links, weights, dy, u, du, dweights):
-    """The way back of `gathered`: slopes are added to du and set in dweights."""
+    """Gradient of `gathered`: slopes are added to du and set in dweights."""
     for i in range(len(starts) - 1):
         for k in range(starts[i], starts[i + 1]):
             slope, weight = dweights[k], weights[k]
@@ -176,7 +176,7 @@ def scatter(starts, links, weights, dy, u, du, dweights):
 
 @lanes_compiled
 def attention_back(starts, links, own, other, weights, dweights, down, dother):
-    """The way back of `attention`; the slopes of the scores are added to down and dother."""
+    """Gradient of `attention`; the slopes of the scores are added to down and dother."""
     mean = np.empty(LANES, np.float32)
     for i in range(len(starts) - 1):
         mean[:] = ZERO
@@ -225,7 +225,7 @@ def structural_back(
     dscore_biases,
     dbiases,
 ):
-    """The way back of `structural` from its output's slope (n, 8, F); slopes are added up."""
+    """Gradient of `structural` from its output's slope (n, 8, F); slopes are added up."""
     n, heads = positions.shape[0], kernels.shape[0]
     x3 = np.empty((3, n, LANES), np.float32)
     scratch3 = np.empty((7, C, n, LANES), np.float32)

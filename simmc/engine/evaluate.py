@@ -1,0 +1,131 @@
+"""Score the weights of a run (`--mode Eval`), also in further ways of matching."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from simmc import files
+from simmc.data.experiment.experiment import Experiment
+from simmc.engine.method import Method, MethodSettings
+from simmc.engine.reporter import Reporter
+from simmc.engine.stored_run import (
+    as_stored,
+    frame,
+    home_of,
+    keep_probes,
+    learned_from,
+    other_data,
+)
+from simmc.engine.training import weights_path
+from simmc.runs.directory import RunDirectory
+from simmc.runs.records import Results
+from simmc.runs.runtime import Runtime, peak_rss_bytes
+from simmc.scoring.match import Matched, MatchRule, Outcome, unscored
+from simmc.scoring.rematch import check_matching, rematched
+from simmc.settings.groups import Rematch
+
+
+def evaluate_run(
+    method: Method[Any],
+    settings: Any,
+    run: RunDirectory,
+    runtime: Runtime,
+    reporter: Reporter,
+) -> Results:
+    """Score the weights that a run kept, under every protocol that has some."""
+    data = method.load(settings)
+    rematch: Rematch | None = getattr(settings, "rematch", None)
+    if rematch is not None:
+        check_matching(rematch, settings.windows.same_condition_map, data, settings.place)
+    reporter.data(data)
+    results = frame(method, settings, data, runtime)
+    results["trained_on"] = {"manifest_sha256": learned_from(run)}
+    if other_data(run, data.checksum):
+        reporter.notes(
+            [
+                f"{run.path} was trained on other data than those scored here: the checksums of "
+                "their manifests differ. Persons and windows that it learned from may be among "
+                "these"
+            ]
+        )
+    rule = replace(rule_of(settings), negative_squared=settings.training.eval_sqrt)
+    baseline = method.baseline(settings)
+    outcomes: dict[str, Outcome | None] = {}
+    for protocol in method.protocols(settings):
+        path = weights_path(home_of(run, protocol), protocol)
+        if path.is_file() or baseline:
+            outcomes[protocol] = method.score(
+                None if baseline else path, settings, data, runtime, rule
+            )
+    if not any(outcomes.values()):
+        run.require(run.best)
+    nothing = unscored_by(method, settings, data)
+    outcomes = {name: outcomes.get(name) or nothing for name in method.protocols(settings)}
+    fill(results, outcomes)
+    same = as_stored(results, run)
+    keep_probes(run, {name: outcomes.get(name) for name in same}, data)
+    found = {name for name, one in outcomes.items() if one and one.retrieval}
+    if others := sorted(found - set(same)):
+        reporter.notes(
+            [
+                f"{run.results_path} holds other numbers than these, or none: its probes_*.npz, "
+                f"the outcome of every probe, are left as they are for {', '.join(others)}"
+            ]
+        )
+    reporter.results(results, method.explained, run.path)
+    if rematch is not None and rematch.flags:
+        match_further(method, settings, data, outcomes, results, run, runtime, reporter)
+    return results
+
+
+def match_further(
+    method: Method[Any],
+    settings: Any,
+    data: Experiment,
+    outcomes: Mapping[str, Outcome | None],
+    results: Results,
+    run: RunDirectory,
+    runtime: Runtime,
+    reporter: Reporter,
+) -> None:
+    """Match in the further ways that are asked for: a table and a file of their own."""
+    matched = {
+        name: one.retrieval
+        for name, one in outcomes.items()
+        if one and isinstance(one.retrieval, Matched)
+    }
+    tables: dict[str, dict[str, Any]] = {}
+    for name, one in matched.items():
+        alike = [tables[other] for other in tables if matched[other].same_features(one)]
+        tables[name] = (
+            alike[0]
+            if alike
+            else rematched(
+                one, settings.rematch, rule_of(settings), data, runtime, unit=method.unit(settings)
+            )
+        )
+    epochs = {name: {"epoch": one.epoch} for name, one in outcomes.items() if one}
+    further = {
+        **results,
+        "protocols": {name: epochs[name] | tables[name] for name in tables},
+        "matching": settings.rematch.flat(),
+        "peak_rss_bytes": peak_rss_bytes(),
+    }
+    files.write_json(run.matching_path, further)
+    reporter.further_matching(tables, run.matching_path)
+
+
+def rule_of(settings: MethodSettings) -> MatchRule:
+    """How features are matched in a training."""
+    return MatchRule(settings.windows.same_condition_map)
+
+
+def fill(results: Results, outcomes: Mapping[str, Outcome | None]) -> None:
+    """Enter the outcome of each protocol into what results.json holds."""
+    for protocol, outcome in outcomes.items():
+        results["protocols"][protocol] = None if outcome is None else outcome.to_dict()
+
+
+def unscored_by(method: Method[Any], settings: Any, data: Experiment) -> Outcome | None:
+    """What stands for the numbers where these data allow none; None: they do."""
+    return None if "supervised" in method.protocols(settings) else unscored(data)
