@@ -187,7 +187,9 @@ def _frame(path: Path, blob: bytes, layout: Layout) -> list[list[float]]:
 
 
 def _line(where: str, line: str, layout: Layout) -> list[float]:
-    fields = line.rstrip().removesuffix(",").split(",")
+    fields = line.rstrip().split(",")
+    if len(fields) not in layout.fields and not fields[-1]:
+        fields.pop()  # a comma at the end of the line
     if len(fields) not in layout.fields:
         expected = " or ".join(map(str, layout.fields))
         raise UserError(
