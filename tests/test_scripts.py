@@ -56,7 +56,7 @@ class TestRequirements:
     def test_the_oldest_versions_are_the_lower_bounds(self):
         oldest = pins("requirements-oldest.txt")
         extras = project()["optional-dependencies"]
-        lines = [*project()["dependencies"], *extras["cpu"], *extras["test"]]
+        lines = [*project()["dependencies"], *extras["test"]]
         bounds = {r.name: r.specifier for r in map(Requirement, lines)}
         exact = {name for name, bound in bounds.items() if str(bound).startswith("==")}
         assert oldest.keys() - {"setuptools"} == bounds.keys() - exact
