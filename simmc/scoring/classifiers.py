@@ -29,8 +29,10 @@ def class_scores(
         identity: (N,) int64 classes in 0..n_classes-1.
         test: (M, d) features.
         n_classes: columns of the answer.
-        neighbors, scaled: of "knn"; scaled: features are divided by their standard deviation.
-        depth, seed: of "adaboost".
+        neighbors: voters of "knn".
+        scaled: "knn" divides features by their standard deviation.
+        depth: of the trees of "adaboost".
+        seed: of "adaboost".
         threads: of the neighbour search.
 
     Returns:
