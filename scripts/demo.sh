@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# The main job from raw files to a result, on walkers that a program invents: needs no data, and takes
-# a few minutes on two cores. Everything it makes lies in demo/, which may be deleted.
+# From raw files to a result on synthetic walkers: needs no data, and takes a few minutes on two cores.
+# Everything is written to demo/, which may be deleted.
 set -euo pipefail
 . "$(dirname -- "${BASH_SOURCE[0]}")/env.sh"
 cd -- "$PROJECT_ROOT"
 
 say_generated() {
     printf '\n%s\n%s\n' \
-        "GENERATED DATA: the walkers of this demo are invented by a program. Its numbers show that" \
-        "everything works; they say nothing about real people, and cannot be held against the paper."
+        "GENERATED DATA: the walkers of this demo are synthetic. Its numbers say nothing about real" \
+        "people and cannot be compared with the paper."
 }
 
 # Shows a command as the user would type it, then runs it.

@@ -39,8 +39,8 @@ Install one, or set SIMMC_PYTHON to its path, and run this again."
 }
 
 _make_environment() {
-    # Whole means that pip answers and no installation was cut short: pip takes a half-copied package
-    # for an installed one. Anything else is made anew; pip keeps what it has downloaded.
+    # Keep the environment if pip runs and no installation was interrupted: pip takes a half-copied
+    # package for an installed one. Otherwise create it again; pip caches its downloads.
     if [ ! -e "$UNFINISHED" ] && _new_enough "$PYTHON" && "$PYTHON" -m pip --version >/dev/null 2>&1; then
         return
     fi

@@ -54,9 +54,8 @@ def evaluate_run(
     for protocol in method.protocols(settings):
         path = weights_path(home_of(run, protocol), protocol)
         if path.is_file() or baseline:
-            outcomes[protocol] = method.score(
-                None if baseline else path, settings, data, runtime, rule
-            )
+            weights = None if baseline else path
+            outcomes[protocol] = method.score(weights, settings, data, runtime, rule)
     if not any(outcomes.values()):
         run.require(run.best)
     nothing = unscored_by(method, settings, data)

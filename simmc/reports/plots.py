@@ -152,7 +152,6 @@ def curves(
 
     def draw() -> Any:
         from matplotlib.figure import Figure
-        from matplotlib.lines import Line2D
 
         columns = min(3, len(panels))
         rows = -(-len(panels) // columns)
@@ -167,17 +166,24 @@ def curves(
                 axes.set_xlabel("epoch")
                 axes.tick_params(labelbottom=True)
         figure.suptitle(title or (title_of(run) if run else ""), x=0.005, ha="left")
-        marks = []
-        for name in chosen:
-            _, colour, style = PROTOCOL_LINES[name]
-            label = _protocol_label(name, chosen)
-            marks.append(Line2D([], [], color=colour, linestyle=style, linewidth=0.9, label=label))
-        if marks:
-            style = {"ncols": 2, "frameon": False, "fontsize": 9}
-            figure.legend(handles=marks, loc="outside lower left", **style)
+        _label_marks(figure, chosen)
         return figure
 
     return save(draw, out)
+
+
+def _label_marks(figure: Any, chosen: dict[str, int]) -> None:
+    """A legend of the chosen epochs."""
+    from matplotlib.lines import Line2D
+
+    marks = []
+    for name in chosen:
+        _, colour, style = PROTOCOL_LINES[name]
+        label = _protocol_label(name, chosen)
+        marks.append(Line2D([], [], color=colour, linestyle=style, linewidth=0.9, label=label))
+    if marks:
+        style = {"ncols": 2, "frameon": False, "fontsize": 9}
+        figure.legend(handles=marks, loc="outside lower left", **style)
 
 
 def _draw_panel(axes: Any, metrics: Metrics, panel: _Panel, chosen: dict[str, int]) -> None:

@@ -24,22 +24,21 @@ def class_scores(
     """Train a classifier on labelled windows and score every class for the test windows.
 
     Args:
-        name: "knn" (votes of the nearest training windows), "svm" (linear, one class against the
-            rest, features scaled to unit variance; margins) or "adaboost" (trees; weighted votes).
+        name: "knn" (votes), "svm" (linear, one against rest; margins) or "adaboost" (trees).
         train: (N, d) features.
         identity: (N,) int64 classes in 0..n_classes-1.
         test: (M, d) features.
         n_classes: columns of the answer.
         neighbors: voters of "knn".
-        scaled: "knn" measures distances in standard deviations of the training features.
-        depth: most questions that a tree of "adaboost" asks.
-        seed: of "adaboost"; the others draw nothing.
+        scaled: "knn" divides features by their standard deviation.
+        depth: of the trees of "adaboost".
+        seed: of "adaboost".
         threads: of the neighbour search.
 
     Returns:
         (M, n_classes) float64, larger means more likely; -inf for classes without training windows.
     """
-    # imported here: matching, the command's main use, need not wait for them
+    # imported here: matching does not need them
     from sklearn.ensemble import AdaBoostClassifier
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.pipeline import make_pipeline
@@ -60,7 +59,7 @@ def class_scores(
         found = model.fit(train, identity).decision_function(test)
     else:
         raise ValueError(f"no classifier {name!r}; choose one of {', '.join(TITLES)}")
-    if found.ndim == 1:  # of two classes scikit-learn gives the margin of the second
+    if found.ndim == 1:  # two classes: scikit-learn gives the margin of the second
         found = np.stack([-found, found], 1)
     scores = np.full((len(test), n_classes), -np.inf)
     scores[:, model.classes_] = found
