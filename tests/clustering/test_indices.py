@@ -90,7 +90,7 @@ def test_sparse_weights(column):
         lambda: expand_weights(wrong, LISTS, 3),
         lambda: by_distance(wrong, FEATURES, largest, threads=1),
     ):
-        with pytest.raises(ValueError, match="indices|index values"):
+        with pytest.raises(ValueError, match=r"indices|index values"):
             call()
     with pytest.raises(ValueError, match="rows"):
         expand_weights(weights[: N // 2], LISTS, 3)
