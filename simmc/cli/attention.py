@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from simmc.cli import trained
+from simmc.engine.stored_run import weights_of
 from simmc.engine.training import load_weights
 from simmc.errors import UserError
 from simmc.losses import locality_mask
@@ -40,7 +41,7 @@ def main(words: Any) -> int:
     runtime = start()
     data = trained.data_of(run, sgela.METHOD, settings)
     network = sgela.new_network(settings, data.skeleton, torch.Generator())
-    epoch = load_weights(network, run.best, "settings")
+    epoch = load_weights(network, weights_of(run), "settings")
     windows = chosen_windows(tensor_of(data.probe, runtime.device), words.window)
     length = settings.place.length
     found = mean_alignments(network.to(runtime.device), windows)

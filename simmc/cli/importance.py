@@ -14,6 +14,7 @@ from simmc.clustering import cluster_means
 from simmc.data.body_levels import body_levels
 from simmc.data.experiment.experiment import Experiment, labels_of
 from simmc.data.skeletons import KGBD_FILE, Skeleton
+from simmc.engine.stored_run import weights_of
 from simmc.errors import UserError
 from simmc.losses import frame_importance
 from simmc.methods.himpc import FOCUS, METHOD, HiMPC, HiMPCSettings, encode, load_network
@@ -134,7 +135,7 @@ def main(words: Any) -> int:
     CONSOLE.notes(runtime.notes)
     data = trained.data_of(run, METHOD, settings)
     given = None if words.windows is None else given_windows(words.windows, len(data.train))
-    found = cluster_trained(run.best, settings, data, runtime)
+    found = cluster_trained(weights_of(run), settings, data, runtime)
     chosen = drawn_windows(words.count, words.seed, found, data) if given is None else given
     importance = window_importance(found, settings, chosen)
     pictured = windows_of(chosen, importance, settings, data)

@@ -37,7 +37,7 @@ def home(tmp_path_factory):
     (example,) = re.findall(r"^```python\n(.*?)^```", text, flags=re.M | re.S)
     with contextlib.chdir(folder):
         exec(compile(example, "README.md", "exec"), {})
-        for command in (*SOURCES.values(), "trackmc", "simmc", "himpc"):
+        for command in (*(one.command for one in SOURCES.values()), "trackmc", "simmc", "himpc"):
             assert run(command, *HERE, *TRAIN) == 0
     return folder
 
