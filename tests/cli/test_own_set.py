@@ -31,12 +31,12 @@ def few_set(root: Path, skeleton: Skeleton) -> None:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A folder with the README's set, and a run of each source and of what is identified."""
+    """A folder with the set of docs/own_data.md, and a run of each source and of what is identified."""
     folder = tmp_path_factory.mktemp("home")
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"^```python\n(.*?)^```", text, flags=re.M | re.S)
+    text = (ROOT / "docs" / "own_data.md").read_text(encoding="utf-8")
+    example = re.findall(r"^```python\n(.*?)^```", text, flags=re.M | re.S)[0]
     with contextlib.chdir(folder):
-        exec(compile(example, "README.md", "exec"), {})
+        exec(compile(example, "own_data.md", "exec"), {})
         for command in (*(one.command for one in SOURCES.values()), "trackmc", "simmc", "himpc"):
             assert run(command, *HERE, *TRAIN) == 0
     return folder
