@@ -185,7 +185,7 @@ TAKEN = [name for spec in (*specs.DATASETS.values(), *specs.BY_VIEW.values())
          for name in (spec.name, spec.folder, *spec.aliases)]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", {*TAKEN, *map(str.upper, TAKEN), *map(str.lower, TAKEN)})
+@pytest.mark.parametrize("name", sorted({*TAKEN, *map(str.upper, TAKEN), *map(str.lower, TAKEN)}))
 def test_no_set_takes_the_name_of_a_dataset_of_the_table(tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match="taken"):
         store.write_dataset(tmp_path, name, own(), TRIPOD)
