@@ -1,7 +1,6 @@
 """Person re-identification from 3D skeletons, without labels."""
 
 import os
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,23 +15,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0"
 
-# The public interface (docs/python.md): name -> module. Everything else may move.
-_HOME = {
-    "ClusterSettings": "simmc.clustering",
-    "KINECT_V1": "simmc.data.skeletons",
-    "KINECT_V2": "simmc.data.skeletons",
-    "Run": "simmc.api",
-    "Skeleton": "simmc.data.skeletons",
-    "UserError": "simmc.errors",
-    "evaluate": "simmc.evaluation.ranking",
-    "generate": "simmc.data.synthetic.walkers",
-    "load_run": "simmc.api",
-    "pseudo_labels": "simmc.clustering",
-    "read_split": "simmc.data.store",
-    "train": "simmc.api",
-    "windows_of": "simmc.data.windows",
-    "write_dataset": "simmc.data.store",
-}
+# The public interface (docs/python.md). Everything else may move.
 __all__ = [
     "KINECT_V1",
     "KINECT_V2",
@@ -58,13 +41,29 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def __getattr__(name: str) -> Any:
-    """A public name, whose module is imported on first use: `import simmc` loads no library."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOME[name]), name)
-    globals()[name] = value
-    return value
+    """A public name, imported when it is first used: `import simmc` loads no library."""
+    module: Any
+    match name:
+        case "Run" | "load_run" | "train":
+            from simmc import api as module
+        case "ClusterSettings" | "pseudo_labels":
+            from simmc import clustering as module
+        case "KINECT_V1" | "KINECT_V2" | "Skeleton":
+            from simmc.data import skeletons as module
+        case "read_split" | "write_dataset":
+            from simmc.data import store as module
+        case "generate":
+            from simmc.data.synthetic import walkers as module
+        case "windows_of":
+            from simmc.data import windows as module
+        case "UserError":
+            from simmc import errors as module
+        case "evaluate":
+            from simmc.evaluation import ranking as module
+        case _:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(module, name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+    return sorted({*globals(), *__all__})
