@@ -135,7 +135,10 @@ def main(words: Any) -> int:
     CONSOLE.notes(runtime.notes)
     data = trained.data_of(run, METHOD, settings)
     given = None if words.windows is None else given_windows(words.windows, len(data.train))
-    found = cluster_trained(weights_of(run), settings, data, runtime)
+    weights = weights_of(run)
+    if weights != run.best:
+        CONSOLE.note(f"{run.path} has no {run.best.name}: the weights are those of {weights}")
+    found = cluster_trained(weights, settings, data, runtime)
     chosen = drawn_windows(words.count, words.seed, found, data) if given is None else given
     importance = window_importance(found, settings, chosen)
     pictured = windows_of(chosen, importance, settings, data)

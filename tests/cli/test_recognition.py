@@ -15,7 +15,7 @@ WIDTHS = {("AGE", "ap"): 768, ("AGE", "sc"): 6 * 768, ("SM-SGE", "prefix"): 4 * 
 def said_of(capsys, *words):
     assert run("recognition", "--dataset", "IAS", "--probe", "A", *words, "--model_size") == 0
     text = capsys.readouterr().out
-    pattern = r"([\d,]+) parameters .* learn, and ([\d,]+) more .* itself has ([\d,]+), which (\w+)"
+    pattern = r"([\d,]+) parameters .*, and ([\d,]+) for each .* itself has ([\d,]+), (.*)"
     *counts, verb = re.search(pattern, text).groups()
     return [int(n.replace(",", "")) for n in counts], verb
 
@@ -28,9 +28,9 @@ def test_the_size_of_a_head(source, views, hidden, capsys):
     units = hidden or width
     words = ["--source", source, "--views", views, "--hidden", hidden]
     (head, each, below), verb = said_of(capsys, *words, "--train", "head")
-    assert (head, each, verb) == (width * units + units, units + 1, "stay")
+    assert (head, each, verb) == (width * units + units, units + 1, "not trained")
     (whole, *same), verb = said_of(capsys, *words, "--train", "all")
-    assert (whole, same, verb) == (head + below, [each, below], "are")
+    assert (whole, same, verb) == (head + below, [each, below], "all trained")
 
 
 def test_the_size_follows_the_run_that_is_built_upon(prepared, tmp_path, capsys):
