@@ -31,7 +31,7 @@ def few_set(root: Path, skeleton: Skeleton) -> None:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A folder with the set of docs/own_data.md, and a run of each method that others build upon."""
+    """A folder with the set of docs/own_data.md, and a run of each method that others build on."""
     folder = tmp_path_factory.mktemp("home")
     text = (ROOT / "docs" / "own_data.md").read_text(encoding="utf-8")
     example = re.findall(r"^```python\n(.*?)^```", text, flags=re.M | re.S)[0]
