@@ -370,7 +370,7 @@ def _short(n: int) -> str:
     return str(n)
 
 
-def _panels(record: dict[str, Any], kind: str) -> dict[str, dict[str, tuple[str, list]]]:
+def _panels(record: dict[str, Any], kind: str) -> dict[str, dict[str, tuple[str, list[Any]]]]:
     """Of every data set with measurements: contestant -> label and (N, median, low, high)."""
     panels = {}
     for dataset, cases in by_dataset(record).items():

@@ -17,14 +17,14 @@ LEAST_ROWS = 256
 MOST_BLOCKS = 64
 
 
-def compiled(**options: Any) -> Callable[[Callable], Callable]:
+def compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorate a loop for compilation at first use, without the interpreter lock.
 
     The machine code is cached beside the source, or in the user's cache folder where the
     installation is read-only; where neither can be written it is compiled again in each process.
     """
 
-    def decorate(function: Callable) -> Callable:
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return numba.njit(nogil=True, cache=True, **options)(function)
         except RuntimeError:  # numba: no place for the cache
@@ -62,7 +62,9 @@ def check_rows(name: str, start: np.ndarray, entries: int) -> None:
         raise ValueError(f"{name}: the beginnings of the rows must rise from 0 to {entries}")
 
 
-def over_rows(work: Callable[[int, int], Any], n: int, threads: int, block: int = 1024) -> list:
+def over_rows(
+    work: Callable[[int, int], Any], n: int, threads: int, block: int = 1024
+) -> list[Any]:
     """Call work(start, stop) over blocks of 0..n-1 on some threads; results in block order.
 
     Compiled loops hold no lock, so threads share the arrays and nothing is copied. A free
@@ -78,7 +80,7 @@ def over_rows(work: Callable[[int, int], Any], n: int, threads: int, block: int 
 class Executor(Protocol):
     """Works on blocks of rows."""
 
-    def map(self, work: Callable, shared: Sequence[Any], n: int) -> list:
+    def map(self, work: Callable[..., Any], shared: Sequence[Any], n: int) -> list[Any]:
         """Call `work(*shared, begin, end)` over blocks of 0 .. n-1.
 
         Args:
@@ -101,7 +103,7 @@ class Threads:
     def __init__(self, count: int | None = None) -> None:
         self.count = count or torch.get_num_threads()
 
-    def map(self, work: Callable, shared: Sequence[Any], n: int) -> list:
+    def map(self, work: Callable[..., Any], shared: Sequence[Any], n: int) -> list[Any]:
         """See `Executor.map`."""
         return over_rows(lambda a, b: work(*shared, a, b), n, self.count, block_rows(n))
 

@@ -15,7 +15,7 @@ from simmc.data import store
 from simmc.data.experiment import inputs
 from simmc.data.experiment.load import load_stored
 from simmc.data.features import FRAMES, FeatureFiles, SplitFeatures, read_imported
-from simmc.data.manifest import spec_of
+from simmc.data.manifest import read_manifest, spec_of
 from simmc.data.specs import skeleton_of, splits_of
 from simmc.data.store import StoredSplit
 from simmc.engine.load import with_stored_names
@@ -263,7 +263,7 @@ def checksum(settings: ExportSettings) -> str | None:
     files = settings.files(settings.name)
     root = Path(settings.place.data_root)
     base = store.dataset_folder(root, files.spec, settings.place.length)
-    return store.read_manifest(base)[1]
+    return read_manifest(base)[1]
 
 
 def write_split(

@@ -16,6 +16,7 @@ from simmc import __version__, files
 from simmc.data import specs
 from simmc.data.manifest import NAME
 from simmc.data.raw import write as raw
+from simmc.data.recordings import Progress
 from simmc.data.synthetic import recording_plan as takes
 from simmc.data.synthetic import walkers
 from simmc.data.synthetic.walkers import Walk
@@ -111,7 +112,7 @@ def readme(name: str, persons: int, walks: Sequence[Walk], settings: GenerateSet
     )
 
 
-def _progress(name: str) -> walkers.Progress:
+def _progress(name: str) -> Progress:
     def show(items: Iterable[Any]) -> Iterable[Any]:
         return tqdm(
             items,

@@ -8,6 +8,7 @@ with k-reciprocal encoding", CVPR 2017.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -340,7 +341,7 @@ def _joined(parts: list[np.ndarray], nothing: tuple[int, int]) -> np.ndarray:
     return np.concatenate(parts) if parts else np.empty(nothing, np.int32)
 
 
-def _stack(parts: list, n: int) -> sparse.csr_array:
+def _stack(parts: list[Any], n: int) -> sparse.csr_array:
     """Blocks of (row lengths, columns, values) as one (n, n) sparse matrix."""
     if not parts:
         return sparse.csr_array((n, n), dtype=np.float32)

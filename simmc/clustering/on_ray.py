@@ -56,9 +56,9 @@ class RayExecutor:
         _connect(self._ray, address, cores)
         # Without a limit: a block can be lost through no fault of its own.
         self._task = self._ray.remote(num_cpus=1, max_retries=-1)(_block)
-        self._stored: dict[int, tuple[weakref.ref, bytes, Any]] = {}
+        self._stored: dict[int, tuple[weakref.ref[Any], bytes, Any]] = {}
 
-    def map(self, work: Callable, shared: Sequence[Any], n: int) -> list:
+    def map(self, work: Callable[..., Any], shared: Sequence[Any], n: int) -> list[Any]:
         """See `Executor.map`; machines that join during the call get blocks, too.
 
         Raises:
@@ -148,7 +148,7 @@ def _block(
         return _found(*where)(*shared, begin, end)
 
 
-def _name(work: Callable) -> tuple[str, str]:
+def _name(work: Callable[..., Any]) -> tuple[str, str]:
     """Module and name of a function: compiled code does not travel, every machine makes its own."""
     module, name = work.__module__, work.__qualname__
     try:
@@ -159,7 +159,7 @@ def _name(work: Callable) -> tuple[str, str]:
     raise ValueError(f"{module}.{name} cannot be found by its name: use a function of a module")
 
 
-def _found(module: str, name: str) -> Callable:
+def _found(module: str, name: str) -> Callable[..., Any]:
     """The function of this name."""
     found: Any = import_module(module)
     for part in name.split("."):

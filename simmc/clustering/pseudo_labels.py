@@ -17,7 +17,9 @@ from simmc.distances import host_array
 if TYPE_CHECKING:
     from simmc.clustering import gpu
 
-Timer = Callable[[str], AbstractContextManager]  # a context manager for each stage, by its name
+Timer = Callable[
+    [str], AbstractContextManager[Any]
+]  # a context manager for each stage, by its name
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ N windows of probe and gallery, Np probes, Ng gallery, d features.
 # Arguments of compiled loops are left without types where any floating type may come.
 # mypy: disable-error-code="no-untyped-def"
 
+from typing import Any
+
 import numpy as np
 import torch
 from scipy import sparse
@@ -64,7 +66,7 @@ class Reranking:
         weights = expand_weights(weights, neighbors, k2, executor=executor)
         self._rows, self._columns = self._sides(weights)
 
-    def _sides(self, weights: sparse.csr_array) -> tuple[tuple, tuple]:
+    def _sides(self, weights: sparse.csr_array) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Weights of the probes by row, and of the gallery by column, for `overlaps`.
 
         `overlaps` pairs a row with those that come after it. So the gallery's rows come after

@@ -52,7 +52,10 @@ def shuffles_graphs(settings: Any) -> bool:
 
 
 def graph_size_text(
-    title: str, settings: Any, size_of: Callable[..., tuple[int, int, int]], new_network: Callable
+    title: str,
+    settings: Any,
+    size_of: Callable[..., tuple[int, int, int]],
+    new_network: Callable[..., Any],
 ) -> str:
     """Parameters and operations of a training step."""
     place = settings.place

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -219,10 +219,11 @@ class HiMPC(Training[HiMPCSettings]):
         found = retrieve(
             self.network, self.settings, self.data, self.runtime, rule, single_levels=single
         )
-        record: EpochRecord = {**retrieval_record(found.pop(MSMR))}
-        if single:
-            record["levels"] = {name: retrieval_record(one) for name, one in found.items()}
-        return record
+        record = retrieval_record(found.pop(MSMR))
+        if not single:
+            return cast(EpochRecord, record)
+        levels = {name: retrieval_record(one) for name, one in found.items()}
+        return cast(EpochRecord, record | {"levels": levels})
 
     def state(self) -> dict[str, Any]:
         """Everything needed to continue bit for bit, as plain values."""

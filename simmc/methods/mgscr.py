@@ -34,8 +34,8 @@ from simmc.methods.pretext import (
     evaluated,
     preset_names,
 )
-from simmc.models.graph_layers import CHANNELS
 from simmc.models.graph_size import IDENTITIES, UNUSED, mgscr_flops, mgscr_head
+from simmc.models.kernels.structural import C as CHANNELS
 from simmc.models.mgscr import MGSCRNetwork
 from simmc.models.simmc import count_parameters
 from simmc.models.subsequences import (

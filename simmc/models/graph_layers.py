@@ -6,6 +6,7 @@ Shape letters: n and m nodes, E edges, P heads, F = frames of all windows of a b
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -152,7 +153,7 @@ class _Structural(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, slope: torch.Tensor) -> tuple:
+    def backward(ctx: FunctionCtx, slope: torch.Tensor) -> tuple[Any, ...]:
         positions, *weights = ctx.saved_tensors  # type: ignore[attr-defined]
         given = [
             _array(positions),
@@ -184,7 +185,7 @@ class _Collaborative(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, slope: torch.Tensor) -> tuple:
+    def backward(ctx: FunctionCtx, slope: torch.Tensor) -> tuple[Any, ...]:
         saved = ctx.saved_tensors  # type: ignore[attr-defined]
         made = [torch.empty_like(t, memory_format=torch.contiguous_format) for t in saved]
         given = [_array(t) for t in (*saved, slope, *made)]
@@ -200,5 +201,5 @@ def _array(tensor: torch.Tensor) -> np.ndarray:
     return tensor.detach().contiguous().numpy()
 
 
-def _over_frames(work: Callable[[int, int], object], tensor: torch.Tensor) -> list:
+def _over_frames(work: Callable[[int, int], object], tensor: torch.Tensor) -> list[Any]:
     return over_rows(work, tensor.shape[2], torch.get_num_threads(), BLOCK)

@@ -8,7 +8,8 @@ for MG-SCR (published: 6.60) and 22.40 for SM-SGE (22.61, which will include mor
 between products). Shape letters: B windows, f frames, J joints, n nodes, H units, C identities.
 """
 
-from simmc.models.graph_layers import CHANNELS, HEADS
+from simmc.models.graph_layers import HEADS
+from simmc.models.kernels.structural import C as CHANNELS
 
 PARTS = (10, 5)  # nodes of the two coarse levels
 UNUSED = CHANNELS * CHANNELS  # each public program owns one relation matrix that it never uses

@@ -13,7 +13,8 @@ from torch.nn.functional import relu
 
 from simmc.data.graph_levels import GraphLevel, skeleton_graph
 from simmc.data.skeletons import Skeleton
-from simmc.models.graph_layers import CHANNELS, StructuralRelations
+from simmc.models.graph_layers import StructuralRelations
+from simmc.models.kernels.structural import C as CHANNELS
 
 Levels = Mapping[GraphLevel, torch.Tensor]
 

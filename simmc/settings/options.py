@@ -287,7 +287,7 @@ def _groups(settings: type[Settings]) -> dict[str, type[Settings]]:
     return found
 
 
-def _option(entry: dataclasses.Field, owner: type[Settings], command: str) -> Option:
+def _option(entry: dataclasses.Field[Any], owner: type[Settings], command: str) -> Option:
     """The option of a field; a switch has the released value of its command as default."""
     default = entry.default
     if entry.metadata.get("is_switch"):

@@ -20,7 +20,7 @@ from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.experiment.sampling import class_sample
 from simmc.data.experiment.split_selection import Features
 from simmc.data.features import require_finite
-from simmc.data.manifest import NAME, RecordingEntry, has_checksums, spec_of
+from simmc.data.manifest import NAME, RecordingEntry, has_checksums, read_manifest, spec_of
 from simmc.data.recordings import recording_times
 from simmc.data.skeletons import KGBD_FILE, KINECT_V1, Skeleton, permutation
 from simmc.data.specs import DatasetSpec, reads_by_other_names, skeleton_of
@@ -109,7 +109,7 @@ def find(request: Request) -> Source:
     """The dataset and its manifest."""
     spec = spec_of(request.data_root, request.dataset, request.length, request.probe)
     base = store.dataset_folder(request.data_root, spec, request.length)
-    manifest, checksum = store.read_manifest(base)
+    manifest, checksum = read_manifest(base)
     recordings = manifest["recordings"] if manifest else []
     return Source(
         spec,
