@@ -78,10 +78,11 @@ def id_windows(root: Path) -> None:
         path.unlink()
 
 
-def load(root: Path, dataset: str = "KGBD", **how: Any) -> None:
+def load(root: Path, dataset: str = "KGBD", features: Features | None = None, **how: Any) -> None:
     """What a training reads; its windows are touched."""
     rng = np.random.default_rng(0)
-    data = load_experiment(Request(root, dataset, 6, "probe", **QUIET, **how), rng=rng)
+    request = Request(root, dataset, 6, "probe", **QUIET, **how)
+    data = load_experiment(request, rng, features)
     for split in (data.train, data.probe, data.gallery):
         assert np.isfinite(split.windows).all(), "coordinates that are not finite"
 
