@@ -1,11 +1,11 @@
 """Draws docs/pictures/overview.png from a trained run of SimMC and its features.
 
-simmc generate --dataset KS20 --raw_root /tmp/p/raw
-python Preprocess.py 6 --dataset KS20 --raw_root /tmp/p/raw --data_root /tmp/p/Datasets
-python SimMC.py --dataset KS20 --data_root /tmp/p/Datasets --model_root /tmp/p/Runs --epochs 20
-simmc embed --method simmc --dataset KS20 --data_root /tmp/p/Datasets --model_root /tmp/p/Runs \
-    --out /tmp/p/features
-python scripts/picture.py /tmp/p/Datasets /tmp/p/features docs/pictures/overview.png
+simmc generate --dataset KS20 --raw_root demo/raw
+python Preprocess.py 6 --dataset KS20 --raw_root demo/raw --data_root demo/Datasets
+python SimMC.py --dataset KS20 --data_root demo/Datasets --model_root demo/Runs --epochs 20
+simmc embed --method simmc --dataset KS20 --data_root demo/Datasets --model_root demo/Runs \
+    --out demo/features
+python scripts/picture.py demo/Datasets demo/features docs/pictures/overview.png
 """
 
 import sys
