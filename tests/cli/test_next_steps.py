@@ -49,7 +49,7 @@ def test_a_continued_run_has_its_epochs_behind_it(command, prepared, refused, tm
     words = [*words_for(prepared, tmp_path), *SMALL, "--label_free_run", "off"]
     assert run(command, *words, "--epochs", 2, "--run", "mine") == 0
     before = contents(tmp_path)
-    said = ["--epochs 1", "last.pt has 2 epochs", "--mode Eval"]
+    said = ["--epochs 1", "last.pt has run 2 epochs", "--mode Eval"]
     refused(command, *words, "--epochs", 1, "--run", "mine", "--resume", said=said)
     assert contents(tmp_path) == before
 

@@ -90,7 +90,7 @@ def test_own_data_with_faults(tmp_path, refused):
     content = json.loads(manifest.read_text())
     content["recordings"] = content["recordings"][1:4]
     manifest.write_text(json.dumps(content))
-    refused("trackmc", *words, *where, said=["beyond the 3 that the manifest lists"])
+    refused("trackmc", *words, *where, said=["refers to recording 3, but there are at most 3"])
 
 
 def test_a_dataset_has_its_length():

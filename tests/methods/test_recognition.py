@@ -73,7 +73,7 @@ def test_a_step_moves_by_the_gradient_of_that_loss(how):
     for one in (made, other):
         with torch.no_grad():
             one.network.first.weight *= 0.1
-    made.batches = lambda separate, batches=made.batches: iter(list(batches(separate))[:1])
+    made.batches = lambda batches=made.batches: iter(list(batches())[:1])
     made.learn()
     loss = losses_by_hand(other, how)[0]
     trained = [p for p in other.network.parameters() if p.requires_grad]
@@ -99,7 +99,7 @@ def test_frozen_and_trained_learn_the_same_of_the_head_in_the_first_step():
     found = []
     for train in ("head", "all"):
         made = training(train=train, views="ap")
-        made.batches = lambda separate, batches=made.batches: iter(list(batches(separate))[:1])
+        made.batches = lambda batches=made.batches: iter(list(batches())[:1])
         made.learn()
         found.append(made.network.first.weight.detach().clone())
     assert torch.allclose(*found, atol=1e-6)
@@ -108,10 +108,10 @@ def test_frozen_and_trained_learn_the_same_of_the_head_in_the_first_step():
 @pytest.mark.parametrize("train", ["head", "all"])
 def test_decay_is_half_the_sum_of_squares_of_what_is_trained(train):
     made, other = (training(train=train, views="prefix", decay=0.5) for _ in range(2))
-    made.batches = lambda separate, batches=made.batches: iter(list(batches(separate))[:1])
+    made.batches = lambda batches=made.batches: iter(list(batches())[:1])
     made.learn()
     network = other.network
-    rows, _ = next(other.batches(separate=False))
+    rows, _ = next(other.batches())
     loss = cross_entropy(
         network.judge(network.views(other.windows[rows])).sum(1), other.identity[rows]
     )
@@ -134,25 +134,23 @@ def test_it_learns_to_name_persons():
 
 
 def test_stored_and_shuffled_order():
-    stored, shuffled = training(), training(order="shuffled")
-    orders = [
-        [rows.tolist() for rows, _ in made.batches(separate=False)] for made in (stored, shuffled)
-    ]
+    stored, shuffled = training(views="prefix"), training(views="prefix", order="shuffled")
+    orders = [[rows.tolist() for rows, _ in made.batches()] for made in (stored, shuffled)]
     flat = [list(chain.from_iterable(order)) for order in orders]
     assert flat[0] == list(range(len(flat[0])))
     assert sorted(flat[1]) != flat[1]
-    again = [rows.tolist() for rows, _ in shuffled.batches(separate=False)]
+    again = [rows.tolist() for rows, _ in shuffled.batches()]
     assert again != orders[1]
 
 
 def test_batches_count_views():
     made = training(views="ap")
-    parts = list(made.batches(separate=True))
+    parts = list(made.batches())
     total = sum(part.stop - part.start for _, part in parts)
     n = len(made.windows) * make.LENGTH
     assert total == n // BATCH * BATCH
     assert all(part.stop - part.start == BATCH for _, part in parts)
-    kept = list(training(views="ap", part_batches="keep").batches(separate=True))
+    kept = list(training(views="ap", part_batches="keep").batches())
     assert sum(part.stop - part.start for _, part in kept) == n
     seen = np.concatenate(
         [

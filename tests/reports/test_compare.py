@@ -223,7 +223,7 @@ def test_other_things_that_cannot_be(scored, capsys):
         ([one, "--with"], "--with"),
         ([], "RUN"),
         ([lonely], "one person only"),
-        ([classifier], "matches nothing"),
+        ([classifier], "matches none"),
         ([one.parent / "nowhere"], "nowhere"),
     ):
         assert said in compared(capsys, *words, code=2)
