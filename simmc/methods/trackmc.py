@@ -262,7 +262,7 @@ class TrackMC(Training[TrackMCSettings]):
         kept = torch.nonzero(targets.known[tracklet]).flatten()
         kept = kept[torch.from_numpy(self.seeds.masks.permutation(len(kept))).to(kept.device)]
         weights = self.draw_weights()
-        batches = kept.split(s.windows.batch_size)
+        batches = kept.split(s.windows.batch_size) if len(kept) else ()
         total = torch.zeros((), device=kept.device)
         with few_threads(2):
             for i, rows in enumerate(self.bar(batches)):  # nothing in here may wait for a GPU

@@ -120,6 +120,16 @@ def test_an_epoch_is_the_steps_written_out(recordings):
             torch.testing.assert_close(value, twin.network.state_dict()[name], rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize("recordings", ["off", "positives"])
+def test_an_epoch_without_a_cluster_takes_no_steps(recordings):
+    made = training(recordings=recordings, eps=1e-3, min_samples=100)
+    before = copy.deepcopy(made.network.state_dict())
+    record, _ = made.run_epoch()
+    assert record["kept"] == record["steps"] == record["loss_mpc"] == 0
+    for name, value in made.network.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
 def test_clusters_that_may_be_one_person_do_not_repel():
     """The only difference that doubt makes, and none where it is off."""
     kept, off = training(doubt=0.95), training(doubt=None)
