@@ -7,13 +7,14 @@ import time
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 import numpy as np
 import torch
 
-from simmc.data.experiment.experiment import Experiment, Split
+from simmc.data.experiment.experiment import Experiment
 from simmc.engine.selection import Selector
 from simmc.errors import UserError
 from simmc.models.optimizer import FlatAdam
@@ -185,11 +186,18 @@ class Training(ABC, Generic[S]):
         """
         return not self.is_last(protocol) or self.done or checkpoint_due
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """A checksum of the training windows (N, f, J, 3) and their order."""
+        windows = self.data.train.windows
+        shape = "x".join(map(str, windows.shape))
+        return f"{shape}:{zlib.crc32(np.ascontiguousarray(windows).data):08x}"
+
     def state(self) -> dict[str, Any]:
         """Everything needed to continue bit for bit, as plain values."""
         return {
             "epoch": self.epoch,
-            "data": fingerprint(self.data.train),
+            "data": self.fingerprint,
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "seeds": self.seeds.state(),
@@ -207,8 +215,7 @@ class Training(ABC, Generic[S]):
 
     def restore(self, state: dict[str, Any], path: Path) -> None:
         """Continue from the state that `path` held; UserError if it belongs to other settings."""
-        present = fingerprint(self.data.train)
-        if str(state.get("data", present)) != str(present):
+        if str(state.get("data", self.fingerprint)) != self.fingerprint:
             raise UserError(
                 f"{path} comes from other training windows than those of --data_root now. Point "
                 "--data_root to the data that the run was started with, or start a new run "
@@ -290,12 +297,6 @@ def load_weights(network: torch.nn.Module, path: Path, flags: str, part: str = "
             f"{path} has a network of another shape ({first_line(error)}). Use the {flags} that "
             "it was trained with, or train again."
         ) from error
-
-
-def fingerprint(split: Split) -> str:
-    """A checksum of the windows and their order."""
-    shape = "x".join(map(str, split.windows.shape))
-    return f"{shape}:{zlib.crc32(np.ascontiguousarray(split.windows).data):08x}"
 
 
 def first_line(error: Exception) -> str:
