@@ -1,6 +1,6 @@
 """The training loop of all methods: epochs, the choice of the best one, checkpoints.
 
-A method derives from `Training` and defines `look`, `learn` or `steps`, and `evaluate`.
+A method derives from `Training` and defines `evaluate`, `steps` and, where it needs one, `look`.
 """
 
 import time
@@ -116,13 +116,13 @@ class Training(ABC, Generic[S]):
         """Figures of the probe with the present weights, `top1` among them."""
 
     def learn(self) -> EpochRecord:
-        """Train for one epoch: the number of `steps` and the mean of each `loss_<name>`."""
+        """Train for one epoch; not called after the last one, which is only evaluated."""
         with self.clock("steps"):
             return self.steps()
 
+    @abstractmethod
     def steps(self) -> EpochRecord:
-        """The gradient steps of an epoch, where `learn` does nothing else."""
-        raise NotImplementedError
+        """The gradient steps of an epoch: their number and the mean of each `loss_<name>`."""
 
     @property
     def done(self) -> bool:

@@ -163,10 +163,9 @@ class HiMPC(Training[HiMPCSettings]):
         self.pseudo_labels = self.pseudo.of(list(self.instances.values()), list(self.instances))
         return self.pseudo.record(self.pseudo_labels, self.data.train.identity)
 
-    def learn(self) -> EpochRecord:
+    def steps(self) -> EpochRecord:
         """The steps of an epoch."""
-        with self.clock("steps"):
-            return self.contrast(self.instances, self.pseudo_labels)
+        return self.contrast(self.instances, self.pseudo_labels)
 
     def contrast(self, instances: Levels, labels: torch.Tensor) -> EpochRecord:
         """Prototypes (Eq. 2), then one step a batch on the mean of the levels' losses (Eq. 9)."""

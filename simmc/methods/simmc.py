@@ -159,10 +159,10 @@ class SimMC(Training[Any]):
         self.pseudo_labels = self.pseudo.of(self.views.unbind(1))  # (q, N)
         return record | self.pseudo.record(self.pseudo_labels, self.data.train.identity)
 
-    def learn(self) -> EpochRecord:
+    def steps(self) -> EpochRecord:
         """The steps of an epoch."""
         # A step of KGBD takes 21 ms on one thread and 13 to 14 ms on two; more do not help.
-        with self.clock("steps"), few_threads(2):
+        with few_threads(2):
             return self.contrast(self.views, self.masks, self.pseudo_labels)
 
     def draw_masks(self) -> torch.Tensor:

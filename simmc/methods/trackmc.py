@@ -203,9 +203,7 @@ class TrackMC(Training[TrackMCSettings]):
 
     def learn(self) -> EpochRecord:
         """The clusters of an epoch, then its steps."""
-        record = self.find_clusters()
-        with self.clock("steps"):
-            return record | self.contrast()
+        return self.find_clusters() | super().learn()
 
     def find_clusters(self) -> EpochRecord:
         """The clusters of an epoch, in `targets`, and their numbers."""
@@ -255,7 +253,7 @@ class TrackMC(Training[TrackMCSettings]):
             )
         return replace(found, labels=torch.from_numpy(labels).to(found.labels.device), graph=graph)
 
-    def contrast(self) -> EpochRecord:
+    def steps(self) -> EpochRecord:
         """One step a batch, over all windows whose tracklet has a cluster, in a new order."""
         s, targets = self.settings, self.targets
         tracklet = torch.from_numpy(self.tracklet).to(self.windows.device)

@@ -38,7 +38,7 @@ class Scripted(Training[Any]):
         self.called.append(("evaluate", self.epoch))
         return {"top1": SCORES[self.epoch]}
 
-    def learn(self):
+    def steps(self):
         self.called.append(("learn", self.epoch))
         with torch.no_grad():
             self.network.weight += 1
