@@ -84,7 +84,11 @@ class Training(ABC, Generic[S]):
         self.clock = Clock()
         self.bar: Callable[[Iterable[Any]], Iterable[Any]] = lambda items: items
         self.saved_at = time.monotonic()  # of the last checkpoint
-        self.optimizer = FlatAdam(network, settings.training.lr)
+        self.optimizer = self.new_optimizer()
+
+    def new_optimizer(self) -> FlatAdam:
+        """The optimizer of the network."""
+        return FlatAdam(self.network, self.settings.training.lr)
 
     def run_epoch(self) -> tuple[EpochRecord, list[str]]:
         """One epoch.

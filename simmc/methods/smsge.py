@@ -105,9 +105,11 @@ class SMSGETraining(Training[SMSGESettings]):
         self.windows = tensor_of(data.train, runtime.device)
         once = settings.sampled_frames == "once"
         self.positions = Positions(seeds.masks, settings.place.length, once=once)
-        self.optimizer = SharedAdam(
-            self.network, self.network.shared_parameters(), len(GRAPH_LEVELS), settings.training.lr
-        )
+
+    def new_optimizer(self) -> SharedAdam:
+        """One Adam for the loss of each level."""
+        shared, rate = self.network.shared_parameters(), self.settings.training.lr
+        return SharedAdam(self.network, shared, len(GRAPH_LEVELS), rate)
 
     def evaluate(self) -> Figures:
         """Figures of matching."""
