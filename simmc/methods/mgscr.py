@@ -35,7 +35,7 @@ from simmc.methods.pretext import (
     preset_names,
 )
 from simmc.models.graph_size import IDENTITIES, UNUSED, mgscr_flops, mgscr_head
-from simmc.models.kernels.structural import C as CHANNELS
+from simmc.models.kernels.lanes import CHANNELS
 from simmc.models.mgscr import MGSCRNetwork
 from simmc.models.simmc import count_parameters
 from simmc.models.subsequences import (

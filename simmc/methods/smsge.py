@@ -33,7 +33,7 @@ from simmc.methods.pretext import (
     preset_names,
 )
 from simmc.models.graph_size import IDENTITIES, UNUSED, smsge_flops, smsge_head
-from simmc.models.kernels.structural import C as CHANNELS
+from simmc.models.kernels.lanes import CHANNELS
 from simmc.models.optimizer import SharedAdam
 from simmc.models.simmc import count_parameters
 from simmc.models.skeleton_graphs import Levels, by_frame

@@ -16,9 +16,8 @@ from torch.nn.functional import elu, leaky_relu
 
 from simmc.compiled import over_rows
 from simmc.models.kernels.collaborative import collaborative, collaborative_back
-from simmc.models.kernels.lanes import LANES
+from simmc.models.kernels.lanes import CHANNELS, LANES
 from simmc.models.kernels.structural import SLOPE, structural, structural_back
-from simmc.models.kernels.structural import C as CHANNELS
 
 HEADS = 8
 BLOCK = 4 * LANES  # frames that a thread takes at a time

@@ -9,7 +9,7 @@ between products). Shape letters: B windows, f frames, J joints, n nodes, H unit
 """
 
 from simmc.models.graph_layers import HEADS
-from simmc.models.kernels.structural import C as CHANNELS
+from simmc.models.kernels.lanes import CHANNELS
 
 PARTS = (10, 5)  # nodes of the two coarse levels
 UNUSED = CHANNELS * CHANNELS  # each public program owns one relation matrix that it never uses

@@ -8,7 +8,7 @@ import torch
 from simmc.data.graph_levels import GraphLevel, containing
 from simmc.data.skeletons import Skeleton
 from simmc.models.graph_layers import collaborative_relation
-from simmc.models.kernels.structural import C as CHANNELS
+from simmc.models.kernels.lanes import CHANNELS
 from simmc.models.lstm import StackedLSTM
 from simmc.models.skeleton_graphs import (
     Levels,

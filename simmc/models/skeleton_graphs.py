@@ -14,7 +14,7 @@ from torch.nn.functional import relu
 from simmc.data.graph_levels import GraphLevel, skeleton_graph
 from simmc.data.skeletons import Skeleton
 from simmc.models.graph_layers import StructuralRelations
-from simmc.models.kernels.structural import C as CHANNELS
+from simmc.models.kernels.lanes import CHANNELS
 
 Levels = Mapping[GraphLevel, torch.Tensor]
 

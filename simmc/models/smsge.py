@@ -9,7 +9,7 @@ from torch import nn
 from simmc.data.graph_levels import GRAPH_LEVELS, GraphLevel
 from simmc.data.skeletons import Skeleton
 from simmc.models.graph_layers import collaborative_relation
-from simmc.models.kernels.structural import C as CHANNELS
+from simmc.models.kernels.lanes import CHANNELS
 from simmc.models.lstm import StackedLSTM
 from simmc.models.skeleton_graphs import (
     Levels,

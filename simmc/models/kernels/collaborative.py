@@ -9,9 +9,8 @@ The backward pass stores nothing from the forward pass: it computes the weights 
 
 import numpy as np
 
+from simmc.models.kernels.lanes import CHANNELS as C
 from simmc.models.kernels.lanes import LANES, ONE, ZERO, exponential, lanes_compiled, put, take
-
-C = 8  # channels of a node
 
 
 @lanes_compiled

@@ -12,6 +12,7 @@ import numpy as np
 
 from simmc.compiled import compiled
 
+CHANNELS = 8  # of a node
 LANES = 64  # fewer do not fill the vector units, more leave the cache
 ONE, ZERO = np.float32(1), np.float32(0)
 # Sums in any order, so that lanes can be added up. The check of a division by zero would keep a

@@ -10,6 +10,7 @@ pass stores nothing from the forward pass: it computes all values again, head by
 
 import numpy as np
 
+from simmc.models.kernels.lanes import CHANNELS as C
 from simmc.models.kernels.lanes import (
     LANES,
     ONE,
@@ -22,7 +23,6 @@ from simmc.models.kernels.lanes import (
     take,
 )
 
-C = 8  # channels of a node
 SLOPE = np.float32(0.2)  # of the leaky relu
 
 
