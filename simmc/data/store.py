@@ -139,7 +139,11 @@ def read_split(
     base = dataset_folder(data_root, spec, length)
     folder = split_folder(base, spec, split)
     target = partial(file_path, folder, spec, length, split)
-    if not folder.is_dir():
+    try:
+        exists = folder.is_dir()
+    except OSError as error:  # such as a name that is too long for the disk
+        raise UserError(f"{folder}: cannot be read ({error.strerror}); {arrays.AGAIN}") from error
+    if not exists:
         raise _no_folder(folder, spec, length)
     x, y, z = (arrays.read_plane(target(axis), length, spec.n_joints) for axis in "xyz")
     if len(x) == 0:
