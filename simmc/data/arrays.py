@@ -27,6 +27,7 @@ import numpy as np
 
 from simmc import files
 from simmc.errors import UserError
+from simmc.schema import INT64
 
 AGAIN = "the set is damaged: run Preprocess.py again"
 # what numpy, its header parser and the unpickler raise for a damaged file
@@ -36,7 +37,6 @@ FAULTS = (
     *(SyntaxError, tokenize.TokenError),
 )
 _NOT_PLAIN = "holds more than integers, lists and dicts of them"
-INT64 = range(-(2**63), 2**63)
 # what pickles of integers, lists, dicts, arrays and their scalars consist of, in every protocol
 _OPERATIONS = (
     *("MARK", "STOP", "POP", "POP_MARK", "PROTO", "FRAME", "NONE", "NEWTRUE", "NEWFALSE"),
@@ -86,7 +86,7 @@ def read_integers(path: Path, count: int) -> np.ndarray:
     """One integer a window, (N,) int64; public files may hold them as objects or as floats."""
     try:
         with path.open("rb") as file:
-            pickled = read_header(file)[1].hasobject
+            pickled = read_header(file)[2].hasobject
         array = np.asarray(read_object_array(path) if pickled else _open(path))
     except (OSError, *FAULTS) as error:
         raise UserError(f"{path}: cannot be read ({error}); {AGAIN}") from error
@@ -122,7 +122,7 @@ def read_object_array(path: Path) -> Any:
     """
     try:
         with path.open("rb") as file:
-            shape, dtype = read_header(file)
+            shape, _, dtype = read_header(file)
             if not dtype.hasobject:
                 raise ValueError("no object array")
             found = _Restricted(file.read())
@@ -139,13 +139,16 @@ def read_object_array(path: Path) -> Any:
     raise UserError(f"{path}: {_NOT_PLAIN}; make it again with Preprocess.py")
 
 
-def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and dtype of an open ``.npy``; ValueError if it is none."""
+def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether it is in Fortran order, and dtype of an open ``.npy``.
+
+    ValueError, or another of `FAULTS`, if the file is none.
+    """
     first = np.lib.format.read_magic(file) == (1, 0)
     formats = np.lib.format
     read = formats.read_array_header_1_0 if first else formats.read_array_header_2_0
-    shape, _, dtype = read(file)
-    return shape, dtype
+    shape, by_column, dtype = read(file)
+    return shape, by_column, dtype
 
 
 class _Dtype:
