@@ -29,7 +29,8 @@ from simmc import files
 from simmc.errors import UserError
 from simmc.schema import INT64
 
-AGAIN = "the set is damaged: run Preprocess.py again"
+REWRITE = "run Preprocess.py again, or write a custom set again with write_dataset"
+AGAIN = f"the set is damaged: {REWRITE}"
 # what numpy, its header parser and the unpickler raise for a damaged file
 FAULTS = (
     *(pickle.UnpicklingError, ValueError, TypeError, AttributeError, LookupError, EOFError),
@@ -56,16 +57,19 @@ def save(path: Path, array: np.ndarray) -> None:
         np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
 
 
-def _open(path: Path) -> np.ndarray:
-    """An array mapped from disk, so that a header cannot ask for more memory than the file has."""
+def _open(path: Path, advice: str = AGAIN) -> np.ndarray:
+    """An array mapped from disk, so that a header cannot ask for more memory than the file has.
+
+    UserError, which ends with `advice`, if it cannot be read.
+    """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
-        raise UserError(f"{path}: the file is missing; {AGAIN}") from None
+        raise UserError(f"{path}: the file is missing; {advice}") from None
     except (OSError, *FAULTS) as error:
-        raise UserError(f"{path}: cannot be read ({error}); {AGAIN}") from error
+        raise UserError(f"{path}: cannot be read ({error}); {advice}") from error
     if not isinstance(array, np.ndarray):
-        raise UserError(f"{path}: an archive, not an array; {AGAIN}")
+        raise UserError(f"{path}: an archive, not an array; {advice}")
     return array
 
 
@@ -105,13 +109,11 @@ def _are_integers(array: np.ndarray) -> bool:
     return array.dtype.kind == "i" or not array.size or int(array.max()) < 2**63
 
 
-def read_floats(path: Path) -> np.ndarray:
-    """Floats of any shape, mapped from disk."""
-    array = _open(path)
+def read_floats(path: Path, advice: str) -> np.ndarray:
+    """Floats of any shape, mapped from disk; UserError, which ends with `advice`, otherwise."""
+    array = _open(path, advice)
     if array.dtype.kind != "f" or array.size == 0:
-        raise UserError(
-            f"{path}: {array.dtype} of shape {array.shape}, expected floats; export them again"
-        )
+        raise UserError(f"{path}: {array.dtype} of shape {array.shape}, expected floats; {advice}")
     return array
 
 
@@ -132,11 +134,11 @@ def read_object_array(path: Path) -> Any:
     except FAULTS as error:
         raise UserError(
             f"{path}: damaged, or not a list of window indices by identity ({str(error)[:100]}); "
-            "make it again with Preprocess.py and do not trust where it came from"
+            f"{REWRITE}, and do not trust where it came from"
         ) from error
     if shape == () or isinstance(content, list):
         return content
-    raise UserError(f"{path}: {_NOT_PLAIN}; make it again with Preprocess.py")
+    raise UserError(f"{path}: {_NOT_PLAIN}; {REWRITE}")
 
 
 def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

@@ -173,6 +173,8 @@ def _no_folder(folder: Path, spec: DatasetSpec, length: int) -> UserError:
             f"{folder}: does not exist, and {spec.name} is not cut into windows of --length "
             f"{length}; choose one of {', '.join(map(str, spec.lengths))}"
         )
+    if not specs.known(spec.name):
+        return UserError(f"{folder}: does not exist; write the set again with write_dataset")
     cve = " --protocol CVE" if spec.by_view else ""
     return UserError(
         f"{folder}: does not exist; run `python Preprocess.py {length} --dataset {spec.name}{cve}` "
