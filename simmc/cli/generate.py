@@ -16,7 +16,7 @@ from simmc import __version__, files
 from simmc.data import specs
 from simmc.data.manifest import NAME
 from simmc.data.raw import write as raw
-from simmc.data.recordings import Progress
+from simmc.data.recordings import Progress, is_generated
 from simmc.data.synthetic import recording_plan as takes
 from simmc.data.synthetic import walkers
 from simmc.data.synthetic.walkers import Walk
@@ -87,7 +87,7 @@ def refuse_real_data(folder: Path) -> None:
             f"{prepared[0].parent}: holds windows that Preprocess.py made, which would be lost "
             f"with {folder}; choose another place with --raw_root"
         )
-    if not folder.exists() or raw.is_generated(folder):
+    if not folder.exists() or is_generated(folder):
         return
     if folder.is_dir() and not any(folder.iterdir()):
         return

@@ -27,8 +27,10 @@ import numpy as np
 
 from simmc import files
 from simmc.errors import UserError
+from simmc.schema import INT64
 
-AGAIN = "the set is damaged: run Preprocess.py again"
+REWRITE = "run Preprocess.py again, or write a custom set again with write_dataset"
+AGAIN = f"the set is damaged: {REWRITE}"
 # what numpy, its header parser and the unpickler raise for a damaged file
 FAULTS = (
     *(pickle.UnpicklingError, ValueError, TypeError, AttributeError, LookupError, EOFError),
@@ -36,7 +38,6 @@ FAULTS = (
     *(SyntaxError, tokenize.TokenError),
 )
 _NOT_PLAIN = "holds more than integers, lists and dicts of them"
-INT64 = range(-(2**63), 2**63)
 # what pickles of integers, lists, dicts, arrays and their scalars consist of, in every protocol
 _OPERATIONS = (
     *("MARK", "STOP", "POP", "POP_MARK", "PROTO", "FRAME", "NONE", "NEWTRUE", "NEWFALSE"),
@@ -56,16 +57,19 @@ def save(path: Path, array: np.ndarray) -> None:
         np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
 
 
-def _open(path: Path) -> np.ndarray:
-    """An array mapped from disk, so that a header cannot ask for more memory than the file has."""
+def _open(path: Path, advice: str = AGAIN) -> np.ndarray:
+    """An array mapped from disk, so that a header cannot ask for more memory than the file has.
+
+    UserError, which ends with `advice`, if it cannot be read.
+    """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
-        raise UserError(f"{path}: the file is missing; {AGAIN}") from None
+        raise UserError(f"{path}: the file is missing; {advice}") from None
     except (OSError, *FAULTS) as error:
-        raise UserError(f"{path}: cannot be read ({error}); {AGAIN}") from error
+        raise UserError(f"{path}: cannot be read ({error}); {advice}") from error
     if not isinstance(array, np.ndarray):
-        raise UserError(f"{path}: an archive, not an array; {AGAIN}")
+        raise UserError(f"{path}: an archive, not an array; {advice}")
     return array
 
 
@@ -86,7 +90,7 @@ def read_integers(path: Path, count: int) -> np.ndarray:
     """One integer a window, (N,) int64; public files may hold them as objects or as floats."""
     try:
         with path.open("rb") as file:
-            pickled = read_header(file)[1].hasobject
+            pickled = read_header(file)[2].hasobject
         array = np.asarray(read_object_array(path) if pickled else _open(path))
     except (OSError, *FAULTS) as error:
         raise UserError(f"{path}: cannot be read ({error}); {AGAIN}") from error
@@ -105,13 +109,11 @@ def _are_integers(array: np.ndarray) -> bool:
     return array.dtype.kind == "i" or not array.size or int(array.max()) < 2**63
 
 
-def read_floats(path: Path) -> np.ndarray:
-    """Floats of any shape, mapped from disk."""
-    array = _open(path)
+def read_floats(path: Path, advice: str) -> np.ndarray:
+    """Floats of any shape, mapped from disk; UserError, which ends with `advice`, otherwise."""
+    array = _open(path, advice)
     if array.dtype.kind != "f" or array.size == 0:
-        raise UserError(
-            f"{path}: {array.dtype} of shape {array.shape}, expected floats; export them again"
-        )
+        raise UserError(f"{path}: {array.dtype} of shape {array.shape}, expected floats; {advice}")
     return array
 
 
@@ -122,7 +124,7 @@ def read_object_array(path: Path) -> Any:
     """
     try:
         with path.open("rb") as file:
-            shape, dtype = read_header(file)
+            shape, _, dtype = read_header(file)
             if not dtype.hasobject:
                 raise ValueError("no object array")
             found = _Restricted(file.read())
@@ -132,20 +134,23 @@ def read_object_array(path: Path) -> Any:
     except FAULTS as error:
         raise UserError(
             f"{path}: damaged, or not a list of window indices by identity ({str(error)[:100]}); "
-            "make it again with Preprocess.py and do not trust where it came from"
+            f"{REWRITE}, and do not trust where it came from"
         ) from error
     if shape == () or isinstance(content, list):
         return content
-    raise UserError(f"{path}: {_NOT_PLAIN}; make it again with Preprocess.py")
+    raise UserError(f"{path}: {_NOT_PLAIN}; {REWRITE}")
 
 
-def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and dtype of an open ``.npy``; ValueError if it is none."""
+def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether it is in Fortran order, and dtype of an open ``.npy``.
+
+    ValueError, or another of `FAULTS`, if the file is none.
+    """
     first = np.lib.format.read_magic(file) == (1, 0)
     formats = np.lib.format
     read = formats.read_array_header_1_0 if first else formats.read_array_header_2_0
-    shape, _, dtype = read(file)
-    return shape, dtype
+    shape, by_column, dtype = read(file)
+    return shape, by_column, dtype
 
 
 class _Dtype:

@@ -9,17 +9,21 @@ from simmc.errors import UserError
 LIMIT_METRES = 1000.0  # no body sensor reaches so far; pixels of a small image stay below it
 
 
+def within_limit(values: np.ndarray, *, allow_nan: bool) -> bool:
+    """Whether no coordinate is beyond `LIMIT_METRES` or, unless allowed, NaN."""
+    # without a temporary array; fmin and fmax skip NaN, the others return it
+    low, high = (np.fmin, np.fmax) if allow_nan else (np.minimum, np.maximum)
+    least = low.reduce(values, axis=None, initial=0)
+    most = high.reduce(values, axis=None, initial=0)
+    return bool(least >= -LIMIT_METRES and most <= LIMIT_METRES)
+
+
 def check_coordinates(values: np.ndarray, where: str, *, allow_nan: bool = False) -> None:
     """UserError, which begins with `where`, if a coordinate cannot be a position in metres.
 
     NaN marks a joint that was not seen and may be allowed. Infinity never is.
     """
-    if values.size == 0:
-        return
-    low, high = (np.fmin, np.fmax) if allow_nan else (np.minimum, np.maximum)
-    # no temporary array; NaN fails the comparison unless all values are NaN
-    least, most = low.reduce(values, axis=None), high.reduce(values, axis=None)
-    if (least >= -LIMIT_METRES and most <= LIMIT_METRES) or (allow_nan and np.isnan(least)):
+    if within_limit(values, allow_nan=allow_nan):
         return
     wrong = ~(np.abs(values) <= LIMIT_METRES)
     if allow_nan:

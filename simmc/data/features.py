@@ -152,7 +152,7 @@ class FeatureFiles:
                 f"{path}: was made from other windows than those in {stored.path}, or from the "
                 f"same in another order; {again}"
             )
-        features = arrays.read_floats(path)
+        features = arrays.read_floats(path, again)
         if list(features.shape) != [len(stored), *entry["shape"]] or features.ndim != 3:
             raise UserError(
                 f"{path}: shape {features.shape}, expected {len(stored)} windows of "
@@ -207,7 +207,7 @@ def read_imported(folder: Path, names: FeatureFiles, split: str, stored: StoredS
             f"{path}: does not exist. Point --from to the folder that holds "
             f"{spec.folder}/{length} with the features, or name the files with --kind and --name"
         )
-    features = arrays.read_floats(path)
+    features = arrays.read_floats(path, "export them again")
     each = length if names.kind == FRAMES else 1
     if features.ndim == 2 and len(features) == len(stored) * each:
         features = features.reshape(len(stored), each, -1)  # rows = frames, like coordinates

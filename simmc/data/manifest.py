@@ -15,13 +15,13 @@ from typing import Any, TypedDict
 from simmc import files as atomic
 from simmc import schema
 from simmc.data import specs
+from simmc.data.arrays import REWRITE
 from simmc.data.skeletons import SKELETONS, Skeleton, with_parts
 from simmc.data.specs import DatasetSpec
 from simmc.errors import UserError
 
 NAME = "manifest.json"
 SCHEMA = 1
-_AGAIN = "run Preprocess.py again, or write a custom set again with write_dataset"
 
 
 class RecordingEntry(TypedDict, total=False):
@@ -103,7 +103,7 @@ def read_manifest(folder: Path) -> tuple[Manifest | None, str | None]:
 @lru_cache(maxsize=4)  # every split of a set asks for it
 def _parsed(data: bytes, where: str) -> Manifest:
     found: Manifest = {"recordings": [], "counts": {}, "files": {}}
-    content: Manifest = schema.parse_json(data, _FORM, where, _AGAIN)
+    content: Manifest = schema.parse_json(data, _FORM, where, REWRITE)
     return {**found, **content}
 
 
@@ -134,7 +134,7 @@ def check_files(
     if expected != count:
         raise UserError(
             f"{base / NAME}: counts {expected} windows in {split}, but its files hold {count}: "
-            f"windows were lost or added; {_AGAIN}"
+            f"windows were lost or added; {REWRITE}"
         )
     if not has_checksums(manifest):
         return
@@ -142,7 +142,7 @@ def check_files(
         if manifest["files"].get(path.relative_to(base).as_posix()) != found:
             raise UserError(
                 f"{path}: is not the file that {NAME} describes: values were changed, moved or "
-                f"exchanged since the set was written; {_AGAIN}"
+                f"exchanged since the set was written; {REWRITE}"
             )
 
 
@@ -197,17 +197,11 @@ def find_spec(data_root: Path, dataset: str, length: int) -> DatasetSpec:
     try:
         gallery_of = {str(probe): str(split) for probe, split in content["gallery_of"].items()}
         skeleton = read_skeleton(content["skeleton"])
-        test_splits = tuple({**gallery_of, **{s: s for s in gallery_of.values()}})
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
             f"{path}: lacks skeleton or gallery_of ({error!r}); "
             "write the set with simmc.data.store.write_dataset"
         ) from error
-    if long := [split for split in test_splits if len(split.encode(errors="replace")) > 64]:
-        raise UserError(
-            f"{path}: the name of the split {long[0][:20]!r}... is longer than 64 bytes; "
-            "write the set again with other names"
-        )
     if dotted := [split for split in gallery_of if "." in split]:
         raise UserError(
             f"{path}: the split {dotted[0]!r} has a '.', which separates probe and gallery; "
@@ -216,7 +210,7 @@ def find_spec(data_root: Path, dataset: str, length: int) -> DatasetSpec:
     return DatasetSpec(
         name=dataset,
         skeleton=skeleton,
-        test_splits=test_splits,
+        test_splits=tuple({**gallery_of, **{s: s for s in gallery_of.values()}}),
         gallery_of=gallery_of,
         default_length=length,
         lengths=(length,),

@@ -16,7 +16,7 @@ from simmc.data import left_out, specs, splits, store, windows
 from simmc.data.copies import same_recordings
 from simmc.data.manifest import Manifest, describe_skeleton, write_manifest
 from simmc.data.raw import biwi, casia_b, ias, kgbd, ks20
-from simmc.data.recordings import MARKER, Progress, ReadOptions, Recording, silent
+from simmc.data.recordings import Progress, ReadOptions, Recording, is_generated, silent
 from simmc.data.specs import DATASETS, DatasetSpec
 from simmc.errors import UserError
 
@@ -115,7 +115,7 @@ def preprocess(
             raise UserError(f"{root}: holds no recording; see docs/data.md")
         found, counts = left_out.fill_unseen(read, options.zero_joints == "missing")
         rest = {"counts": counts, "unused_files": left_out.unused(root, files, read)}
-        generated = (root / MARKER).is_file()
+        generated = is_generated(root)
         job = _Job(spec, found, length, seed, options, protocol, generated, rest)
         done.append(_write(job, data_root, began))
     return Outcome(done, skipped)

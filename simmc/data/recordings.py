@@ -23,6 +23,11 @@ def silent(items: Iterable[Any]) -> Iterable[Any]:
     return items
 
 
+def is_generated(root: Path) -> bool:
+    """Whether a raw dataset's folder holds synthetic walkers."""
+    return (root / MARKER).is_file()
+
+
 @dataclass(frozen=True, eq=False)
 class Recording:
     """One walk of one person in front of one camera."""

@@ -139,7 +139,11 @@ def read_split(
     base = dataset_folder(data_root, spec, length)
     folder = split_folder(base, spec, split)
     target = partial(file_path, folder, spec, length, split)
-    if not folder.is_dir():
+    try:
+        exists = folder.is_dir()
+    except OSError as error:  # such as a name that is too long for the disk
+        raise UserError(f"{folder}: cannot be read ({error.strerror}); {arrays.AGAIN}") from error
+    if not exists:
         raise _no_folder(folder, spec, length)
     x, y, z = (arrays.read_plane(target(axis), length, spec.n_joints) for axis in "xyz")
     if len(x) == 0:
@@ -169,6 +173,8 @@ def _no_folder(folder: Path, spec: DatasetSpec, length: int) -> UserError:
             f"{folder}: does not exist, and {spec.name} is not cut into windows of --length "
             f"{length}; choose one of {', '.join(map(str, spec.lengths))}"
         )
+    if not specs.known(spec.name):
+        return UserError(f"{folder}: does not exist; write the set again with write_dataset")
     cve = " --protocol CVE" if spec.by_view else ""
     return UserError(
         f"{folder}: does not exist; run `python Preprocess.py {length} --dataset {spec.name}{cve}` "

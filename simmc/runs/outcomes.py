@@ -127,7 +127,7 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 def _array(file: IO[bytes], size: int, kind: np.dtype) -> np.ndarray:
     """The content of a .npy file of so many bytes with one axis, whose header is not trusted."""
-    shape, dtype = read_header(file)
+    shape, _, dtype = read_header(file)
     rest = size - file.tell()
     if len(shape) != 1 or dtype.kind != kind.kind or shape[0] * dtype.itemsize != rest:
         raise ValueError(f"{dtype} of shape {shape} in {rest} bytes")

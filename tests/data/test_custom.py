@@ -224,6 +224,18 @@ def test_usual_names_are_taken(tmp_path: Path) -> None:
     assert len(store.read_split(tmp_path, "Größe 2", 8, "cam-2_b")) == 4
 
 
+def test_a_stored_split_may_have_any_name_that_the_disk_takes(tmp_path: Path) -> None:
+    path = store.write_dataset(tmp_path, "mine", own(), TRIPOD) / "manifest.json"
+    content = manifest(tmp_path)
+    for length in (100, 300):  # earlier versions wrote the first
+        name = length * "a"
+        content["gallery_of"] = {"probe": name}
+        path.write_text(json.dumps(content))
+        assert store.find_spec(tmp_path, "mine", 8).test_splits == ("probe", name)
+        with pytest.raises(UserError, match=r"aaa: (does not exist|cannot be read).*write_dataset"):
+            stored(tmp_path, name)
+
+
 def test_a_stored_split_with_a_dot_is_named(tmp_path: Path) -> None:
     path = store.write_dataset(tmp_path, "mine", own(), TRIPOD) / "manifest.json"
     content = json.loads(path.read_text()) | {"gallery_of": {"cam.1": "gallery"}}

@@ -129,7 +129,7 @@ def test_missing_features_name_the_command(root: Path, tmp_path: Path) -> None:
         files.read_manifest("make them with simmc")
     written(root, tmp_path)
     files.path("train").unlink()
-    with pytest.raises(UserError, match="the file is missing"):
+    with pytest.raises(UserError, match="the file is missing; make them"):
         read_all(root, files)
     files.manifest.write_text("{")
     with pytest.raises(UserError, match=files.manifest.name):

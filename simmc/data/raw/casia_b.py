@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from simmc.data.arrays import read_header
 from simmc.data.coordinates import check_coordinates
 from simmc.data.raw import files, text
 from simmc.data.recordings import Progress, ReadOptions, Recording, silent
@@ -97,10 +98,7 @@ def _read_video(root: Path, key: _Key, path: Path) -> Recording:
 
 def _parse_npy(data: bytes) -> np.ndarray:
     file = io.BytesIO(data)
-    formats = np.lib.format
-    first = formats.read_magic(file) == (1, 0)
-    header = formats.read_array_header_1_0 if first else formats.read_array_header_2_0
-    shape, by_column, dtype = header(file)
+    shape, by_column, dtype = read_header(file)
     # before any memory is allocated for the numbers that a damaged header claims
     if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(data) - file.tell():
         raise ValueError("not a plain array, or its header and size disagree")

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
+from simmc.data.coordinates import within_limit
 from simmc.data.raw import files, text
 from simmc.data.recordings import Progress, ReadOptions, Recording, silent
 from simmc.errors import UserError
@@ -108,7 +109,7 @@ def _parse(path: Path, data: bytes) -> np.ndarray:
     frames = np.empty((rows // _J, _J, 3))
     for axis, column in enumerate("xyz"):
         frames[..., axis] = table[column].to_numpy().reshape(-1, _J)
-    if not text.plausible(frames):
+    if not within_limit(frames, allow_nan=True):
         raise UserError(_fault(path, data))
     return frames
 

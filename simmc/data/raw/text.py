@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from simmc.data.coordinates import LIMIT_METRES
+from simmc.data.coordinates import LIMIT_METRES, within_limit
 from simmc.data.raw.files import read_bytes
 from simmc.errors import UserError
 
@@ -93,13 +93,6 @@ def fault_of(text: str) -> str:
     return ""
 
 
-def plausible(frames: np.ndarray) -> bool:
-    """Whether all coordinates but NaN are within `LIMIT_METRES`."""
-    low = np.fmin.reduce(frames, axis=None, initial=0)
-    high = np.fmax.reduce(frames, axis=None, initial=0)
-    return bool(low >= -LIMIT_METRES and high <= LIMIT_METRES)
-
-
 def _first_bodies(blobs: Sequence[bytes], layout: Layout) -> tuple[list[bytes], int]:
     """The lines of each file that are read, and how many files have more lines."""
     if not layout.more_lines:
@@ -137,7 +130,7 @@ def _fast(bodies: Sequence[bytes], layout: Layout) -> np.ndarray | None:
     values = values.reshape(-1, n, len(read))
     if not np.isfinite(values[..., layout.columns.index(layout.state or 0)]).all():
         return None
-    if not plausible(values[..., 1:4]):
+    if not within_limit(values[..., 1:4], allow_nan=True):
         return None
     return values if _ordered(values[..., 0], layout).all() else None
 

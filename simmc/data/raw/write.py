@@ -118,11 +118,6 @@ def mark_generated(root: Path, details: Mapping[str, Any]) -> None:
     write_json(root / MARKER, {"generated": True, **details})
 
 
-def is_generated(root: Path) -> bool:
-    """Whether a raw dataset's folder holds synthetic walkers."""
-    return (root / MARKER).is_file()
-
-
 def _project(frames: np.ndarray) -> np.ndarray:
     """Image coordinates (T, J, 2) in pixels; y points up in space and down in the image."""
     depth = np.maximum(frames[..., 2:], 0.1)
