@@ -4,6 +4,7 @@ A file or folder is written under a temporary name beside its target and swapped
 A crash, a kill or a full disk leaves the previous version untouched.
 """
 
+import glob
 import json
 import math
 import os
@@ -78,7 +79,7 @@ def json_text(value: Any, indent: int | None = None) -> str:
 def remove_leftovers(path: str | Path) -> None:
     """Delete what killed writers of `path` left; only for files with one writer at a time."""
     path = Path(path)
-    for part in path.parent.glob(f".{_glob_escaped(path.name)}.*{_SUFFIX}"):
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*{_SUFFIX}"):
         with suppress(OSError):
             part.unlink()
 
@@ -153,10 +154,6 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def _glob_escaped(name: str) -> str:
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
-
-
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
@@ -186,9 +183,10 @@ def _keep_others(folder: Path, stage: Path, replaces: Callable[[str], bool]) -> 
 
 def _tidy(target: Path) -> None:
     """Restore what a kill between the two renames left; remove what killed writers left."""
-    for old in target.parent.glob(f".{target.name}.*.old"):
+    name = glob.escape(target.name)
+    for old in target.parent.glob(f".{name}.*.old"):
         if not target.exists():
             old.replace(target)
-    for part in target.parent.glob(f".{target.name}.*.part"):
+    for part in target.parent.glob(f".{name}.*.part"):
         if time.time() - part.stat().st_mtime > _LEFTOVER_SECONDS:  # not another writer at work
             shutil.rmtree(part, ignore_errors=True)

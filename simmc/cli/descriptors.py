@@ -165,7 +165,7 @@ def refuse(settings: DescriptorSettings, data: Experiment) -> None:
     if settings.classifier == "none":
         return
     what = f"--classifier {settings.classifier} --train_on {settings.train_on}"
-    data.require_labels(what, "leave --classifier out")
+    data.require_identities(what, "leave --classifier out")
     if settings.train_on == "train_gallery" and (data.gallery.identity < 0).any():
         raise UserError(
             f"{what}: gallery windows with a label below 0 show no identity that could be "

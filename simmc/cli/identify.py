@@ -17,8 +17,7 @@ from simmc.data.experiment.experiment import Experiment, labels_of
 from simmc.engine.tracklets import OFF
 from simmc.engine.training import load_weights
 from simmc.errors import UserError
-from simmc.evaluation.counting import has_match
-from simmc.evaluation.ranking import why_no_rates
+from simmc.evaluation.ranking import evaluate
 from simmc.methods.trackmc import SHAPE_FLAGS, TrackMC, TrackMCSettings
 from simmc.runs.records import EpochRecord
 from simmc.runs.runtime import generators
@@ -163,25 +162,30 @@ def write_matches(chosen: Chosen, count: int, out: Path) -> None:
         f"\n{len(places)} probe recordings, the {places.shape[1]} nearest of "
         f"{len(gallery.recording)} gallery recordings each\n{path}"
     )
-    print_check(probe, gallery, places, same=data.same_windows)
+    print_check(probe, gallery, same=data.same_windows)
 
 
-def print_check(probe: Sides, gallery: Sides, places: np.ndarray, *, same: bool) -> None:
+def print_check(probe: Sides, gallery: Sides, *, same: bool) -> None:
     """Print how often the nearest recording has the label of the probe."""
-    scored = probe.identity >= 0
-    matched = has_match(probe.identity, gallery.identity, same=same)
+    found = evaluate(
+        probe.features,
+        probe.identity,
+        gallery.features,
+        gallery.identity,
+        self_index=np.arange(len(probe.identity)) if same else None,
+        same_condition="remove_self" if same else None,
+    )
     head = "check against the identity labels of the data, whole recordings:"
-    why = why_no_rates(probe.identity, gallery.identity, any_match=bool(matched.any()))
-    if why:
-        CONSOLE.say(f"{head} no rate: {why}")
+    if found.no_rates:
+        CONSOLE.say(f"{head} no rate: {found.no_rates}")
         return
-    right = gallery.identity[places[scored, 0]] == probe.identity[scored]
-    parts = [f"{right.sum()} of {len(right)} probe recordings"]
-    if missing := int((scored & ~matched).sum()):
-        parts.append(f"{missing} of them have no match in the gallery: misses")
-    if junk := int((~scored).sum()):
+    right = int((found.first_match_rank == 1).sum())
+    parts = [f"{right} of {found.probes} probe recordings"]
+    if found.unmatched:
+        parts.append(f"{found.unmatched} of them have no match in the gallery: misses")
+    if junk := len(probe.identity) - found.probes:
         parts.append(f"{junk} with a label below 0 are not scored")
-    CONSOLE.say(f"{head} top-1 {100 * right.mean():.2f} ({'; '.join(parts)})")
+    CONSOLE.say(f"{head} top-1 {100 * found.top(1):.2f} ({'; '.join(parts)})")
 
 
 def name_of(data: Experiment, place: int) -> str:

@@ -29,7 +29,7 @@ import numba
 import numpy as np
 import torch
 
-from simmc import compiled
+from simmc import compiled, distances
 from simmc.compiled import block_rows
 from simmc.errors import UserError
 
@@ -171,7 +171,8 @@ def _found(module: str, name: str) -> Callable[..., Any]:
 def _code() -> str:
     """What the bits of a result depend on: the clustering's source and what compiles it."""
     digest = hashlib.sha256()
-    for path in (Path(compiled.__file__), *sorted(Path(__file__).parent.glob("*.py"))):
+    shared = [Path(module.__file__ or "") for module in (compiled, distances)]
+    for path in (*shared, *sorted(Path(__file__).parent.glob("*.py"))):
         digest.update(path.read_bytes())
     return f"simmc {digest.hexdigest()[:8]}, numba {numba.__version__}, numpy {np.__version__}"
 

@@ -148,7 +148,7 @@ def train_run(
     """Train a new run, or continue `run`; its folder is locked meanwhile."""
     settings = resolved.settings
     if run is not None:
-        with run.lock():  # before the data are read, which takes time
+        with locked(run, reporter):  # before the data are read, which takes time
             data = method.load(settings)
             refuse_other_data(run, data)
             return train_locked(method, resolved, run, data, runtime, reporter)
@@ -162,8 +162,19 @@ def train_run(
         pointer=pointer(method, settings),
     )
     run.write_config(resolved.to_dict() | {"data": described_data(data)})
-    with run.lock():
+    with locked(run, reporter):
         return train_locked(method, resolved, run, data, runtime, reporter)
+
+
+@contextmanager
+def locked(run: RunDirectory, reporter: Reporter) -> Iterator[None]:
+    """Lock a run for training; a note where that is not possible."""
+    with run.lock() as reason:
+        if reason:
+            reporter.notes(
+                [f"{run.path} cannot be locked ({reason}): train it in one process at a time"]
+            )
+        yield
 
 
 def train_locked(

@@ -131,17 +131,10 @@ class Supervised(Training[SupervisedSettings]):
         runtime: Runtime,
         protocols: tuple[str, ...],
     ) -> None:
-        data.require_labels(f"--model {settings.model}")
-        classes = len(data.identities)
-        if classes < 2:
-            raise UserError(
-                f"--dataset {settings.place.dataset}: its training windows name fewer than two "
-                "identities. A supervised training needs the labels of the persons; SimMC.py and "
-                "Hi-MPC.py need none."
-            )
+        data.require_identities(f"--model {settings.model}")
         self.inputs = inputs_of(data.train, data.skeleton, settings, runtime)
         self.identity = torch.from_numpy(data.train.identity).to(runtime.device)
-        network = new_network(settings, self.inputs.shape[2], classes, seeds.weights)
+        network = new_network(settings, self.inputs.shape[2], len(data.identities), seeds.weights)
         super().__init__(settings, data, seeds, runtime, protocols, network)
 
     def evaluate(self) -> Figures:

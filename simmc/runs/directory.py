@@ -190,16 +190,19 @@ class RunDirectory:
         return file
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> Iterator[str]:
         """Keep every other process from training this run meanwhile; reading it stays possible.
 
-        The system releases the lock when the process ends, however it ends. On a disk without
-        locks, as some shared ones are, nothing is locked.
+        The system releases the lock when the process ends, however it ends.
+
+        Yields:
+            Why nothing is locked, as on a shared disk without locks; empty where it is.
 
         Raises:
             UserError: another process trains it.
         """
         lock = FileLock(self.path / ".lock", blocking=False)
+        reason = ""
         try:
             lock.acquire()
         except Timeout as error:
@@ -207,10 +210,10 @@ class RunDirectory:
                 f"the run {self.path} is being trained by another process. Wait for it or stop "
                 "it, choose another run with --run, or leave --resume out to begin a new one."
             ) from error
-        except (OSError, NotImplementedError):
-            pass
+        except (OSError, NotImplementedError) as error:  # no locks, or a file of another user
+            reason = str(error) or type(error).__name__
         try:
-            yield
+            yield reason
         finally:
             lock.release()
 

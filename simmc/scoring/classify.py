@@ -22,12 +22,7 @@ SEPARATE = ("ap", "sc")  # views that are trained one by one, and whose scores a
 
 def require_known(data: Experiment, place: Place, what: str, *, named: bool) -> None:
     """UserError where no head can learn the persons or, if it is to name them, the probe's."""
-    data.require_labels(what)
-    if len(data.identities) < 2:
-        raise UserError(
-            f"--dataset {place.dataset}: its training windows name fewer than two identities, "
-            "so there is nothing to tell apart."
-        )
+    data.require_identities(what)
     if named and data.test_identities != data.identities:
         raise UserError(
             f"--probe {place.probe}: its persons are not those of the training windows of "

@@ -291,6 +291,13 @@ def test_incomplete_batches_are_counted(words, tmp_path, capsys):
     assert "incomplete batches" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("classifier", ["knn", "svm", "adaboost"])
+def test_a_classifier_needs_two_identities(classifier, words, refused):
+    flags = ["--descriptor", "raw_mean", "--classifier", classifier, "--batch_size", 16]
+    said = [f"--classifier {classifier}", "fewer than two identities", "leave --classifier out"]
+    refused("descriptors", *words("one"), *flags, said=said)
+
+
 def test_there_is_nobody_to_name(words, tmp_path, refused):
     given = words("junk_probe")
     assert run("age", *given, *COMMANDS["age"], "--batch_size", 16) == 0

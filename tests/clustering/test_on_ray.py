@@ -269,3 +269,11 @@ print([name for name in sys.modules if name.split(".")[0] == "ray"])
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"
+
+
+def test_machines_compare_the_definition_of_the_distance_too(tmp_path, monkeypatch):
+    code = on_ray._code.__wrapped__
+    before = code()
+    (tmp_path / "distances.py").write_text("LANES = 16\n")
+    monkeypatch.setattr(on_ray.distances, "__file__", str(tmp_path / "distances.py"))
+    assert code() != before

@@ -174,13 +174,14 @@ def test_killed_writer_leaves_the_previous_set(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["set"]
 
 
-def test_kill_between_the_renames_is_mended(tmp_path: Path) -> None:
-    old = tmp_path / ".set.0123.old"
+@pytest.mark.parametrize("name", ["set", "set[1]"])
+def test_kill_between_the_renames_is_repaired(name: str, tmp_path: Path) -> None:
+    old = tmp_path / f".{name}.0123.old"
     old.mkdir()
     (old / "file").write_text("good")
-    with pytest.raises(ValueError, match="stop"), files.staged_folder(tmp_path / "set"):
+    with pytest.raises(ValueError, match="stop"), files.staged_folder(tmp_path / name):
         raise ValueError("stop")
-    assert (tmp_path / "set" / "file").read_text() == "good"
+    assert (tmp_path / name / "file").read_text() == "good"
 
 
 def test_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

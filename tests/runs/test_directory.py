@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from simmc.engine.reporter import Reporter
+from simmc.engine.run import locked
 from simmc.errors import UserError
 from simmc.runs.directory import RunDirectory
 
@@ -73,9 +75,27 @@ def test_a_disk_without_locks(tmp_path, monkeypatch):
     monkeypatch.setattr("fcntl.flock", unsupported)
     run = make(tmp_path)
     entered = []
-    with run.lock(), run.lock():
+    with run.lock() as reason, run.lock():
         entered.append(True)
     assert entered == [True]
+    assert "No locks available" in reason
+
+
+def test_a_run_that_cannot_be_locked_is_noted(tmp_path, monkeypatch):
+    noted = []
+    reporter = Reporter()
+    reporter.notes = noted.extend
+    run = make(tmp_path)
+    with locked(run, reporter):
+        assert not noted
+
+    def unsupported(handle, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", unsupported)
+    with locked(run, reporter):
+        assert len(noted) == 1
+    assert str(run.path) in noted[0] and "cannot be locked" in noted[0]
 
 
 def test_no_run_says_what_to_do(tmp_path):

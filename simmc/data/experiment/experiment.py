@@ -60,6 +60,17 @@ class Experiment:
                 f"or {remedy}."
             )
 
+    def require_identities(
+        self, what: str, remedy: str = "use SimMC.py, which needs no labels"
+    ) -> None:
+        """UserError if the training windows have no two identities that could be told apart."""
+        self.require_labels(what, remedy)
+        if len(self.identities) < 2:
+            raise UserError(
+                f"{what}: the training windows name fewer than two identities, so there is "
+                f"nothing to tell apart. Label them, or {remedy}."
+            )
+
 
 def labels_of(identity: np.ndarray, identities: Sequence[int]) -> np.ndarray:
     """(N,) int64 labels as in the files, from the identities of a split's windows."""
