@@ -17,7 +17,7 @@ class UserError(Exception):
         return text if len(text) <= _LONGEST else f"{text[:1500]} [...] {text[-500:]}"
 
 
-def numbered(text: str, count: int) -> str:
+def numbered(text: str, count: float) -> str:
     """A sentence with its count in the place of `{}`; of every `[one|many]` the part that fits.
 
     `numbered("{} [file is|files are] not used", 1)` is "1 file is not used".

@@ -16,7 +16,7 @@ from simmc.clustering import Targets
 from simmc.data.experiment.experiment import Experiment, labels_of
 from simmc.engine.tracklets import OFF
 from simmc.engine.training import load_weights
-from simmc.errors import UserError
+from simmc.errors import UserError, numbered
 from simmc.evaluation.counting import has_match
 from simmc.evaluation.ranking import why_no_rates
 from simmc.methods.trackmc import SHAPE_FLAGS, TrackMC, TrackMCSettings
@@ -90,8 +90,9 @@ def write_people(chosen: Chosen, out: Path) -> None:
     head = ("recording", "windows", "person", "share", "sure", "may_also_be")
     path = write_csv(out / PEOPLE, head, rows)
     CONSOLE.say(
-        f"\n{len(rows)} recordings of at least {record['people_at_least']}, likely "
-        f"{record['people']} people; unsure of {record['unsure']}\n{path}"
+        f"\n{numbered('{} [recording|recordings]', len(rows))} of at least "
+        f"{record['people_at_least']}, likely {numbered('{} [person|people]', record['people'])}; "
+        f"unsure of {record['unsure']}\n{path}"
     )
 
 
@@ -160,8 +161,9 @@ def write_matches(chosen: Chosen, count: int, out: Path) -> None:
     ]
     path = write_csv(out / MATCHES, head, rows)
     CONSOLE.say(
-        f"\n{len(places)} probe recordings, the {places.shape[1]} nearest of "
-        f"{len(gallery.recording)} gallery recordings each\n{path}"
+        f"\n{numbered('{} probe [recording|recordings]', len(places))}, the {places.shape[1]} "
+        f"nearest of {numbered('{} gallery [recording|recordings]', len(gallery.recording))} "
+        f"each\n{path}"
     )
     print_check(probe, gallery, places, same=data.same_windows)
 
@@ -178,9 +180,9 @@ def print_check(probe: Sides, gallery: Sides, places: np.ndarray, *, same: bool)
     right = gallery.identity[places[scored, 0]] == probe.identity[scored]
     parts = [f"{right.sum()} of {len(right)} probe recordings"]
     if missing := int((scored & ~matched).sum()):
-        parts.append(f"{missing} of them have no match in the gallery: misses")
+        parts.append(numbered("{} of them [has|have] no match in the gallery: misses", missing))
     if junk := int((~scored).sum()):
-        parts.append(f"{junk} with a label below 0 are not scored")
+        parts.append(numbered("{} with a label below 0 [is|are] not scored", junk))
     CONSOLE.say(f"{head} top-1 {100 * right.mean():.2f} ({'; '.join(parts)})")
 
 
