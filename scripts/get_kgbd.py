@@ -92,8 +92,8 @@ def get(target: Path, archive: Path | None) -> None:
         persons, walks = count(made)
         if (persons, walks) != (PERSONS, WALKS):
             raise GetError(
-                f"{archive or SOURCE}: holds {persons} persons and {walks} walks where {PERSONS} "
-                f"and {WALKS} are due; the source is incomplete, fetch it again"
+                f"{archive or SOURCE}: persons: {persons}, expected {PERSONS}; walks: {walks}, "
+                f"expected {WALKS}. The source is incomplete: fetch it again"
             )
         if target.exists():
             target.replace(work / "previous")

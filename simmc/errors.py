@@ -1,4 +1,6 @@
-"""The one exception for faults that the user can mend."""
+"""Messages: the one exception for what the user can fix, and counts in sentences."""
+
+import re
 
 _LONGEST = 4000  # letters of a message
 
@@ -13,3 +15,12 @@ class UserError(Exception):
         """The message, its middle left out where a quoted file would fill the screen."""
         text = super().__str__()
         return text if len(text) <= _LONGEST else f"{text[:1500]} [...] {text[-500:]}"
+
+
+def numbered(text: str, count: float) -> str:
+    """A sentence with its count in the place of `{}`; of every `[one|many]` the part that fits.
+
+    `numbered("{} [file is|files are] not used", 1)` is "1 file is not used".
+    """
+    fitting = re.sub(r"\[([^|\]]*)\|([^\]]*)\]", r"\1" if count == 1 else r"\2", text)
+    return fitting.replace("{}", f"{count:,}")

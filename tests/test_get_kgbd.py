@@ -99,7 +99,7 @@ def test_incomplete_archive_keeps_what_is_there(script, tmp_path, capsys):
     old.write_bytes(b"old")
     archive = packed(tmp_path / "a.tar.gz", dict(list(WALKS.items())[:1]))
     assert get(script, tmp_path, archive) == 2
-    assert "holds 1 persons and 1 walks where 2 and 2 are due" in capsys.readouterr().err
+    assert "persons: 1, expected 2; walks: 1, expected 2." in capsys.readouterr().err
     assert made(tmp_path) == {"Person001/1.txt": b"old"}
     assert get(script, tmp_path, packed(tmp_path / "b.tar.gz", WALKS)) == 0
     assert made(tmp_path) == BOTH
@@ -224,7 +224,7 @@ def test_script_runs_alone_from_any_directory(tmp_path):
     words = [sys.executable, "-I", str(SCRIPT), "--archive", str(archive), "--raw_root", "."]
     done = subprocess.run(words, cwd=work, capture_output=True, text=True, check=False)
     assert done.returncode == 2  # two walks are not the dataset
-    assert "where 164 and 822 are due" in done.stderr
+    assert "expected 164; walks: 2, expected 822" in done.stderr
 
 
 @pytest.mark.realdata

@@ -7,7 +7,7 @@ import torch
 from simmc.cli import trained
 from simmc.engine.stored_run import weights_of
 from simmc.engine.training import load_weights
-from simmc.errors import UserError
+from simmc.errors import UserError, numbered
 from simmc.losses import locality_mask
 from simmc.methods import sgela
 from simmc.methods.sgela import TASK_TITLES, GaitSettings
@@ -72,7 +72,9 @@ def chosen_windows(windows: torch.Tensor, window: int | None) -> torch.Tensor:
 
 def caption(settings: GaitSettings, window: int | None, count: int, epoch: int) -> str:
     """The caption of the picture."""
-    over = f"mean over {count:,} probe windows" if window is None else f"probe window {window}"
+    over = f"probe window {window}"
+    if window is None:
+        over = numbered("mean over {} probe [window|windows]", count)
     if "rev_rec" not in settings.tasks:
         return f"Basic attention, {over}, weights of epoch {epoch}."
     return (

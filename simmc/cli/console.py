@@ -11,7 +11,7 @@ from tqdm import tqdm
 from simmc.data.experiment.experiment import Experiment
 from simmc.engine.reporter import Reporter
 from simmc.engine.training import Training
-from simmc.errors import UserError
+from simmc.errors import UserError, numbered
 from simmc.settings.groups import Training as TrainingGroup
 from simmc.settings.layers import Resolved
 
@@ -42,7 +42,7 @@ def remark(record: Mapping[str, Any]) -> str:
     if record.get("steps") == 0 and record["kept"] == 0:
         return "no step: every window is an outlier in some view"
     if record.get("steps") == 0:
-        return f"no step: {record['kept']} windows kept, fewer than a batch"
+        return numbered("no step: {} [window|windows] kept, fewer than a batch", record["kept"])
     if record["clusters_1"] == 1:
         return "one cluster: MPC has no negatives"
     return ""
@@ -67,16 +67,19 @@ def counted(figures: Mapping[str, Any], available: int) -> list[str]:
     if figures.get("no_rates") or "probes" not in figures:
         return found
     if figures["unmatched"]:
-        head = f"{figures['unmatched']:,} of {figures['probes']:,} probe windows "
-        found.append(
-            f"{head}show a person without training windows"
+        head = f"{{}} of {figures['probes']:,} probe windows "
+        averaged = numbered("{} probe [window|windows]", figures["averaged"])
+        text = (
+            f"{head}[shows|show] a person without training windows"
             if classified
-            else f"{head}have no match in the gallery: misses in top-k; mAP and mINP are means "
-            f"over {figures['averaged']:,} probe windows"
+            else f"{head}[has|have] no match in the gallery: misses in top-k; mAP and mINP are "
+            f"means over {averaged}"
         )
+        found.append(numbered(text, figures["unmatched"]))
     if left := available - figures["probes"]:
         why = "label below 0, or --test_batches" if classified else "label below 0"
-        found.append(f"{left:,} of {available:,} probe windows are not scored ({why})")
+        text = f"{{}} of {available:,} probe windows [is|are] not scored ({why})"
+        found.append(numbered(text, left))
     return found
 
 

@@ -16,7 +16,7 @@ from simmc.clustering import Targets
 from simmc.data.experiment.experiment import Experiment, labels_of
 from simmc.engine.tracklets import OFF
 from simmc.engine.training import load_weights
-from simmc.errors import UserError
+from simmc.errors import UserError, numbered
 from simmc.evaluation.ranking import evaluate
 from simmc.methods.trackmc import SHAPE_FLAGS, TrackMC, TrackMCSettings
 from simmc.runs.records import EpochRecord
@@ -89,8 +89,9 @@ def write_people(chosen: Chosen, out: Path) -> None:
     head = ("recording", "windows", "person", "share", "sure", "may_also_be")
     path = write_csv(out / PEOPLE, head, rows)
     CONSOLE.say(
-        f"\n{len(rows)} recordings of at least {record['people_at_least']}, likely "
-        f"{record['people']} people; unsure of {record['unsure']}\n{path}"
+        f"\n{numbered('{} [recording|recordings]', len(rows))} of at least "
+        f"{record['people_at_least']}, likely {numbered('{} [person|people]', record['people'])}; "
+        f"unsure of {record['unsure']}\n{path}"
     )
 
 
@@ -159,8 +160,9 @@ def write_matches(chosen: Chosen, count: int, out: Path) -> None:
     ]
     path = write_csv(out / MATCHES, head, rows)
     CONSOLE.say(
-        f"\n{len(places)} probe recordings, the {places.shape[1]} nearest of "
-        f"{len(gallery.recording)} gallery recordings each\n{path}"
+        f"\n{numbered('{} probe [recording|recordings]', len(places))}, the {places.shape[1]} "
+        f"nearest of {numbered('{} gallery [recording|recordings]', len(gallery.recording))} "
+        f"each\n{path}"
     )
     print_check(probe, gallery, same=data.same_windows)
 
@@ -182,9 +184,10 @@ def print_check(probe: Sides, gallery: Sides, *, same: bool) -> None:
     right = int((found.first_match_rank == 1).sum())
     parts = [f"{right} of {found.probes} probe recordings"]
     if found.unmatched:
-        parts.append(f"{found.unmatched} of them have no match in the gallery: misses")
+        text = "{} of them [has|have] no match in the gallery: misses"
+        parts.append(numbered(text, found.unmatched))
     if junk := len(probe.identity) - found.probes:
-        parts.append(f"{junk} with a label below 0 are not scored")
+        parts.append(numbered("{} with a label below 0 [is|are] not scored", junk))
     CONSOLE.say(f"{head} top-1 {100 * found.top(1):.2f} ({'; '.join(parts)})")
 
 

@@ -15,7 +15,7 @@ from simmc.data.body_levels import body_levels
 from simmc.data.experiment.experiment import Experiment, labels_of
 from simmc.data.skeletons import KGBD_FILE, Skeleton
 from simmc.engine.stored_run import weights_of
-from simmc.errors import UserError
+from simmc.errors import UserError, numbered
 from simmc.losses import frame_importance
 from simmc.methods.himpc import FOCUS, METHOD, HiMPC, HiMPCSettings, encode, load_network
 from simmc.models.himpc import HierarchicalNetwork
@@ -176,7 +176,8 @@ def drawn_windows(count: int, seed: int, found: Clustered, data: Experiment) -> 
             "--windows to see the levels at which they are clustered."
         )
     if len(chosen) < count:
-        CONSOLE.note(f"--count {count}: only {len(chosen)} windows are clustered at all levels")
+        text = f"--count {count}: only {{}} [window is|windows are] clustered at all levels"
+        CONSOLE.note(numbered(text, len(chosen)))
     return chosen
 
 

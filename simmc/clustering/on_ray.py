@@ -31,7 +31,7 @@ import torch
 
 from simmc import compiled, distances
 from simmc.compiled import block_rows
-from simmc.errors import UserError
+from simmc.errors import UserError, numbered
 
 LOCAL = ("", "local")
 _PATIENCE = 5.0  # seconds for the head of a cluster to take a connection
@@ -94,7 +94,9 @@ class RayExecutor:
     def __str__(self) -> str:
         """The size of the cluster now."""
         machines = sum(node["Alive"] for node in self._ray.nodes())
-        return f"{self._ray.cluster_resources().get('CPU', 0):g} cores on {machines} machine(s)"
+        cores = self._ray.cluster_resources().get("CPU", 0)
+        where = numbered("{} [machine|machines]", machines)
+        return f"{numbered(f'{cores:g} [core|cores]', cores)} on {where}"
 
     def _sent(self, value: Any) -> Any:
         """A number as it is; anything else as a reference into the object store.

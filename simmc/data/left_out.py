@@ -13,6 +13,7 @@ import numpy as np
 from simmc.data.coordinates import fill_recording
 from simmc.data.raw import files
 from simmc.data.recordings import MARKER, Recording
+from simmc.errors import numbered
 
 TALL, SMALL = 5.0, 0.2  # metres; no body spans more or less
 _NAMED = 5  # names in a line; the manifest holds all
@@ -89,7 +90,7 @@ def unmatched(
 def lines(found: Found, zeros: bool) -> list[str]:
     """The same as text, one line for each kind."""
     counts: Mapping[str, int] = found["counts"]
-    texts = [text.format(count) for name, text in _COUNTS.items() if (count := counts.get(name, 0))]
+    texts = [numbered(text, counts[name]) for name, text in _COUNTS.items() if counts.get(name)]
     if kinds := found["unused_files"]:
         total = sum(entry["files"] for entry in kinds.values())
         shown = sorted(kinds.items(), key=lambda item: -item[1]["files"])[:_NAMED]
@@ -97,38 +98,43 @@ def lines(found: Found, zeros: bool) -> list[str]:
             f"{entry['files']:,} {kind or 'without ending'}, such as {entry['first']}"
             for kind, entry in shown
         )
-        texts.append(f"{total:,} files are not used: {listed}")
+        texts.append(f"{numbered('{} [file is|files are] not used', total)}: {listed}")
     if counts.get("zero_joints"):
         texts.append(_zeros(counts, zeros))
     if names := found["recordings_without_split"]:
-        texts.append(f"{len(names)} recordings belong to no split: {_some(names)}")
+        without = numbered("{} [recording belongs|recordings belong] to no split", len(names))
+        texts.append(f"{without}: {_some(names)}")
     for split, entry in found["without_windows"].items():
         persons = entry["persons"]
         gone = f"; persons without any window there: {_some(persons)}" if persons else ""
         names = entry["recordings"]
-        texts.append(f"{split}: {len(names)} recordings give no window: {_some(names)}{gone}")
+        short = numbered("{} [recording gives|recordings give] no window", len(names))
+        texts.append(f"{split}: {short}: {_some(names)}{gone}")
     for probe, persons in found["unmatched_probes"].items():
-        texts.append(
-            f"probe {probe}: {len(persons)} persons have no window in the gallery, so their "
-            f"probes have no match: {_some(persons)}"
+        text = (
+            "{} [person has|persons have] no window in the gallery, so their probes have no match"
         )
+        texts.append(f"probe {probe}: {numbered(text, len(persons))}: {_some(persons)}")
     return texts
 
 
 _COUNTS = {
-    "lost_frames": "{:,} frames with a lost joint (tracking state 0) are dropped",
-    "more_bodies": "{:,} files hold more than one body; only the first is read",
-    "unordered_frames": "{:,} frames have the same number in the first field of all lines (a "
-    "person's), so the order of their joints cannot be checked",
-    "flat_arrays": "{:,} arrays (T, 75) are read as x, y, z of the first joint, then of the "
-    "second, and so on",
-    "nan_joints": "{:,} joints are NaN, which means not seen",
-    "filled_joints": "{:,} joints that were not seen are filled by the last observation",
-    "unseen_frames": "{:,} frames without any joint seen are dropped",
-    "never_seen_joints": "{:,} times a joint is never seen in a recording and gets the mean of its "
-    "frame's joints (if coordinates are relative to that joint, use --zero_joints keep)",
-    "tall_frames": f"{{:,}} frames show a body of more than {TALL:g} m: are coordinates metres?",
-    "small_frames": f"{{:,}} frames show a body of less than {SMALL:g} m: are coordinates metres?",
+    "lost_frames": "{} [frame|frames] with a lost joint (tracking state 0) [is|are] dropped",
+    "more_bodies": "{} [file holds|files hold] more than one body; only the first is read",
+    "unordered_frames": "{} [frame has|frames have] the same number in the first field of all "
+    "lines (a person's), so the order of their joints cannot be checked",
+    "flat_arrays": "{} [array (T, 75) is|arrays (T, 75) are] read as x, y, z of the first joint, "
+    "then of the second, and so on",
+    "nan_joints": "{} [joint is|joints are] NaN, which means not seen",
+    "filled_joints": "{} [joint that was not seen is|joints that were not seen are] filled by "
+    "the last observation",
+    "unseen_frames": "{} [frame|frames] without any joint seen [is|are] dropped",
+    "never_seen_joints": "{} [time|times] a joint is never seen in a recording and gets the mean "
+    "of its frame's joints (if coordinates are relative to that joint, use --zero_joints keep)",
+    "tall_frames": f"{{}} [frame shows|frames show] a body of more than {TALL:g} m: are "
+    "coordinates metres?",
+    "small_frames": f"{{}} [frame shows|frames show] a body of less than {SMALL:g} m: are "
+    "coordinates metres?",
 }
 
 
@@ -138,9 +144,11 @@ def _zeros(counts: Mapping[str, int], zeros: bool) -> str:
         if zeros
         else "kept as positions (--zero_joints missing takes them as not seen)"
     )
-    return (
-        f"{counts['zero_joints']:,} joints ({counts.get('zero_frames', 0):,} whole frames) "
-        f"are at exactly (0, 0, 0), which many sensors write for joints not seen; {done}"
+    whole = numbered("{} whole [frame|frames]", counts.get("zero_frames", 0))
+    return numbered(
+        f"{{}} [joint|joints] ({whole}) [is|are] at exactly (0, 0, 0), which many sensors write "
+        f"for joints not seen; {done}",
+        counts["zero_joints"],
     )
 
 

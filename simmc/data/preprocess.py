@@ -18,7 +18,7 @@ from simmc.data.manifest import Manifest, describe_skeleton, write_manifest
 from simmc.data.raw import biwi, casia_b, ias, kgbd, ks20
 from simmc.data.recordings import Progress, ReadOptions, Recording, is_generated, silent
 from simmc.data.specs import DATASETS, DatasetSpec
-from simmc.errors import UserError
+from simmc.errors import UserError, numbered
 
 Protocol = Literal["RVE", "CVE"]
 READERS: dict[str, Callable[[Path, ReadOptions, Progress], list[Recording]]] = {
@@ -139,9 +139,10 @@ def _choose(
     }
     if not present:
         looked = ", ".join(str(raw_root / spec.name) for spec in wanted)
+        folders = numbered("[folder|folders]", len(wanted))
         raise UserError(
-            f"no raw dataset found; looked for the folders {looked}: put a dataset there "
-            "(KGBD: python scripts/get_kgbd.py) or point --raw_root to its parent folder"
+            f"no raw dataset found; looked for the {folders} {looked}. Put a dataset there "
+            "(KGBD: python scripts/get_kgbd.py), or point --raw_root to its parent folder"
         )
     fitting = [spec for spec in present if length in spec.lengths]
     lengths = {spec.name: ", ".join(map(str, spec.lengths)) for spec in present}
@@ -211,9 +212,10 @@ def _write_part(job: _Job, part: _Part, stage: Path, kept: dict[int, int]) -> di
     n_frames = [len(f) for f in frames]
     plan = windows.plan(n_frames, job.length, part.mode)
     if not len(plan):
+        short = numbered("{} [recording gives|recordings give] no window", len(frames))
         raise UserError(
-            f"{job.spec.name}, {part.split}: {len(frames)} recordings give no window of "
-            f"{job.length} frames; choose a shorter length or add recordings"
+            f"{job.spec.name}, {part.split}: {short} of {job.length} frames; choose a shorter "
+            "length or add recordings"
         )
     recording = np.array(part.places, dtype=np.int64)[plan.recording]
     labels = np.array([r.identity for r in job.recordings], dtype=np.int64)[recording]

@@ -9,7 +9,7 @@ import numpy as np
 
 from simmc.data.recordings import ReadOptions, Recording
 from simmc.data.specs import CASIA_CONDITIONS, KS20_VIEWS, TRAIN, DatasetSpec
-from simmc.errors import UserError
+from simmc.errors import UserError, numbered
 
 Assignment = dict[str, list[int]]  # split -> indices of its recordings, in reading order
 
@@ -71,8 +71,9 @@ def _kgbd(recordings: Sequence[Recording], rng: np.random.Generator) -> Assignme
     found: Assignment = {TRAIN: [], "gallery": [], "probe": []}
     for identity, places in _by_identity(recordings).items():
         if len(places) < 3:
+            walks = numbered("{} [walk|walks]", len(places))
             raise UserError(
-                f"KGBD person {identity} has {len(places)} walks; a split needs at least 3: "
+                f"KGBD person {identity} has {walks}; a split needs at least 3: "
                 "add the missing files or remove the person's folder"
             )
         drawn = [places[i] for i in rng.choice(len(places), min(3, len(places) - 1), replace=False)]

@@ -15,6 +15,7 @@ import torch
 
 from simmc.compiled import over_rows
 from simmc.distances import host_array
+from simmc.errors import numbered
 from simmc.evaluation.counting import (
     GivenDistances,
     ReleasedSquares,
@@ -118,9 +119,10 @@ def why_no_rates(probe_ids: np.ndarray, gallery_ids: np.ndarray, *, any_match: b
     """
     persons = len(np.unique(gallery_ids[~is_junk(gallery_ids)]))
     if persons < 2:
-        return (
-            f"the gallery has {persons} {'identity' if persons == 1 else 'identities'} (labels "
-            "below 0 do not count), and rates need two or more"
+        return numbered(
+            "the gallery has {} [identity|identities] (labels below 0 do not count), and rates "
+            "need two or more",
+            persons,
         )
     if is_junk(probe_ids).all():
         return "every probe window has a label below 0, so none is scored"

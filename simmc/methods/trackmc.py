@@ -43,7 +43,7 @@ from simmc.engine.tracklets import (
     tracklets_of,
 )
 from simmc.engine.training import LAST, Training, load_weights
-from simmc.errors import UserError
+from simmc.errors import UserError, numbered
 from simmc.evaluation import diagnostics
 from simmc.evaluation.ranking import Retrieval
 from simmc.losses import shared_prototype_contrast
@@ -409,9 +409,9 @@ def remarks(resolved: Resolved[TrackMCSettings], data: Experiment) -> list[str]:
     if count >= few:
         return []
     return [
-        f"only {count} training recordings: with fewer than about {few} (--k1 {k1}), "
-        "merge may join different persons; --recordings positives is the safe choice "
-        "(docs/trackmc.md)"
+        f"only {numbered('{} training [recording|recordings]', count)}: with fewer than about "
+        f"{few} (--k1 {k1}), merge may join different persons; --recordings positives is the "
+        "safe choice (docs/trackmc.md)"
     ]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from simmc.data import specs
-from simmc.errors import UserError
+from simmc.errors import UserError, numbered
 from simmc.reports import published
 from simmc.reports.results import PROTOCOLS, Run
 
@@ -190,8 +190,8 @@ def _copies(run: Run) -> list[str]:
     counts = counts if isinstance(counts, dict) else {}
     where = f"{run.text('dataset')}, probe {run.text('probe')}, f = {run.text('length')}"
     return [
-        f"Exact copies in {where}: {count:,} of {counts.get('probe', 0):,} probe windows are also "
-        f"in the {side} set."
+        f"Exact copies in {where}: {count:,} of {counts.get('probe', 0):,} probe windows "
+        f"{numbered('[is|are]', count)} also in the {side} set."
         for side in ("gallery", "train")
         if _is_number(count := counts.get(f"probe_copies_in_{side}")) and count
     ]

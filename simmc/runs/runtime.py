@@ -20,7 +20,7 @@ import torch
 
 import simmc
 from simmc.clustering import Executor
-from simmc.errors import UserError
+from simmc.errors import UserError, numbered
 from simmc.runs.checkpoints import MISFIT
 
 MOST_THREADS = 16  # beyond this the short operations of a training step lose more than k-NN gains
@@ -220,7 +220,8 @@ def _device(device: str, gpu: str | None, notes: list[str]) -> torch.device:
         return torch.device("cpu")
     number, count = int(gpu or 0), torch.cuda.device_count()
     if number >= count:
-        raise UserError(f"--gpu {number}: this machine has {count} GPU(s), numbered from 0.")
+        has = numbered("{} [GPU|GPUs]", count)
+        raise UserError(f"--gpu {number}: this machine has {has}, numbered from 0.")
     return torch.device("cuda", number)
 
 

@@ -14,7 +14,7 @@ def test_a_run_on_ray_is_the_run_without(train, capsys):
     here = train(*flags, root="here")
     assert "ray:" not in capsys.readouterr().out
     there = train(*flags, "--executor", "ray", root="there")
-    assert "ray: 1 cores on 1 machine(s)" in capsys.readouterr().out
+    assert "ray: 1 core on 1 machine" in capsys.readouterr().out
     assert not ray.is_initialized()
     assert metrics_of(here) == metrics_of(there)
     one, other = results_of(here), results_of(there)

@@ -161,7 +161,7 @@ class TestTwoNodes:
         x = features()
         expected = pseudo_labels(x, HOW, executor=Threads(2))
         with RayExecutor(nodes[0].address) as executor:
-            assert str(executor) == "2 cores on 2 machine(s)"
+            assert str(executor) == "2 cores on 2 machines"
             watched = Watched(executor, tmp_path)
             assert_same_clustering(pseudo_labels(x, HOW, executor=watched), expected)
             begun = watched.traces("begun")
@@ -218,7 +218,7 @@ class TestTwoNodes:
             killer = pool.submit(kill)
             found = pseudo_labels(x, HOW, executor=watched)
             killer.result()
-            assert str(executor) == "1 cores on 1 machine(s)"
+            assert str(executor) == "1 core on 1 machine"
         assert_same_clustering(found, expected)
 
         begun, finished = watched.traces("begun"), watched.traces("finished")

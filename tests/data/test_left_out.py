@@ -45,7 +45,7 @@ def test_probes_whose_person_has_no_gallery_window_are_named(
     }
     assert left["unmatched_probes"] == {"Walking": [2]}
     assert "Testing/Still/002" in out
-    assert "probe Walking: 1 persons" in out
+    assert "probe Walking: 1 person has no window in the gallery" in out
 
 
 def test_recordings_without_a_window_or_a_split_are_named(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from simmc.data.manifest import RecordingEntry
 from simmc.data.skeletons import Skeleton
-from simmc.errors import UserError
+from simmc.errors import UserError, numbered
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +54,9 @@ class Experiment:
         """UserError if training windows have labels below 0, which no method can learn."""
         junk = int((self.train.identity < 0).sum())
         if junk:
+            have = numbered("[has|have] a label below 0", junk)
             raise UserError(
-                f"{what}: {junk} of {len(self.train)} training windows have a label below 0, "
+                f"{what}: {junk} of {len(self.train)} training windows {have}, "
                 "which is no identity that could be learned. Leave these windows out of the set, "
                 f"or {remedy}."
             )

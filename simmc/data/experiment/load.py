@@ -26,7 +26,7 @@ from simmc.data.skeletons import KGBD_FILE, KINECT_V1, Skeleton, permutation
 from simmc.data.specs import DatasetSpec, reads_by_other_names, skeleton_of
 from simmc.data.store import StoredSplit
 from simmc.data.synthetic.perturbations import Sets, perturbed
-from simmc.errors import UserError
+from simmc.errors import UserError, numbered
 
 _CHUNK = 4096  # windows converted from float64 at a time
 
@@ -247,8 +247,8 @@ def _whole_batches(count: int, batch_size: int, what: str) -> int:
     whole = count - count % batch_size
     if whole == 0:
         raise UserError(
-            f"the {what} has {count} windows, fewer than one batch of --batch_size {batch_size}; "
-            "use --part_batches keep or a smaller --batch_size"
+            f"the {what} has {numbered('{} [window|windows]', count)}, fewer than one batch of "
+            f"--batch_size {batch_size}; use --part_batches keep or a smaller --batch_size"
         )
     return whole
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from simmc.errors import UserError
+from simmc.errors import UserError, numbered
 
 
 def class_sample(labels: np.ndarray, batch_size: int, rng: np.random.Generator) -> np.ndarray:
@@ -14,18 +14,18 @@ def class_sample(labels: np.ndarray, batch_size: int, rng: np.random.Generator) 
     order or, if fewer than b are left, b draws with replacement from all of its windows.
     """
     if junk := int((labels < 0).sum()):
+        below = numbered("{} training [window has|windows have] a label below 0", junk)
         raise UserError(
-            f"{junk} training windows have a label below 0, which is no identity that can be "
-            "balanced; use --class_sampling off"
+            f"{below}, which is no identity that can be balanced; use --class_sampling off"
         )
     classes, members = np.unique(labels, return_inverse=True)
     share = batch_size // len(classes)
     n_batches = 2 * (len(labels) // batch_size)
     if share == 0 or n_batches == 0:
         raise UserError(
-            f"--batch_size {batch_size}: {len(labels)} training windows of {len(classes)} "
-            "identities cannot be balanced in batches of that size; use --class_sampling off or "
-            "another size"
+            f"--batch_size {batch_size}: {len(labels)} training windows of "
+            f"{numbered('{} [identity|identities]', len(classes))} cannot be balanced in batches "
+            "of that size; use --class_sampling off or another size"
         )
     order = np.argsort(members, kind="stable")
     sizes = np.bincount(members)

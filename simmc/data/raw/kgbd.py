@@ -20,7 +20,7 @@ from pyarrow import csv
 from simmc.data.coordinates import within_limit
 from simmc.data.raw import files, text
 from simmc.data.recordings import Progress, ReadOptions, Recording, silent
-from simmc.errors import UserError
+from simmc.errors import UserError, numbered
 
 FOLDER = "kinect gait raw dataset"
 # The names in the files, in the order of skeletons.KGBD_FILE.
@@ -125,7 +125,8 @@ def _fault(path: Path, data: bytes) -> str:
         expected = JOINT_NAMES[count % _J]
         count += 1
         if len(fields) != len(_COLUMNS):
-            return f"{path}, line {number}: {len(fields)} fields, expected name;x;y;z; {advice}"
+            found = numbered("{} [field|fields]", len(fields))
+            return f"{path}, line {number}: {found}, expected name;x;y;z; {advice}"
         if fields[0] != expected:
             return f"{path}, line {number}: joint {fields[0]!r}, expected {expected!r}; {advice}"
         for fault in filter(None, map(text.fault_of, fields[1:])):
@@ -133,5 +134,6 @@ def _fault(path: Path, data: bytes) -> str:
     if count == 0:
         return f"{path}: the file is empty; {advice}"
     if count % _J:
-        return f"{path}: ends inside a frame ({count} lines, no multiple of {_J}); {advice}"
+        lines = numbered("{} [line|lines]", count)
+        return f"{path}: ends inside a frame ({lines}, no multiple of {_J}); {advice}"
     return f"{path}: cannot be read as lines of name;x;y;z; {advice}"

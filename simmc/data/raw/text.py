@@ -19,7 +19,7 @@ from pyarrow import csv
 
 from simmc.data.coordinates import LIMIT_METRES, within_limit
 from simmc.data.raw.files import read_bytes
-from simmc.errors import UserError
+from simmc.errors import UserError, numbered
 
 _PARSE = csv.ParseOptions(delimiter=",", quote_char=False)
 _NAN = re.compile(r"[+-]?nan(\(\w*\))?", re.IGNORECASE)  # C libraries write "-nan(ind)"
@@ -164,7 +164,8 @@ def _frame(path: Path, blob: bytes, layout: Layout) -> list[list[float]]:
     ]
     if len(lines) < layout.lines or (len(lines) > layout.lines and not layout.more_lines):
         raise UserError(
-            f"{path}: {len(lines)} lines, expected {layout.lines} (one for each joint); {_ADVICE}"
+            f"{path}: {numbered('{} [line|lines]', len(lines))}, expected {layout.lines} (one for "
+            f"each joint); {_ADVICE}"
         )
     lines = lines[: layout.lines]
     values = [_line(f"{path}, line {place}", line, layout) for place, line in lines]
@@ -185,9 +186,10 @@ def _line(where: str, line: str, layout: Layout) -> list[float]:
         fields.pop()  # a comma at the end of the line
     if len(fields) not in layout.fields:
         expected = " or ".join(map(str, layout.fields))
+        found = numbered("{} [field|fields]", len(fields))
         raise UserError(
-            f"{where}: {len(fields)} fields, expected {expected}, separated by commas, with "
-            f"decimal points; {_ADVICE}"
+            f"{where}: {found}, expected {expected}, separated by commas, with decimal points; "
+            f"{_ADVICE}"
         )
     for place in layout.columns:
         text = fields[place]
