@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +135,12 @@ def test_the_readme_is_short_and_leads_to_every_loss_in_two_clicks():
 def test_every_page_is_on_the_website():
     listed = re.findall(r": ([\w-]+\.md)$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.M)
     assert sorted(listed) == sorted(DOCS)
+
+
+def test_the_modules_of_the_reference_exist():
+    named = re.findall(r"^::: (\S+)$", DOCS["reference.md"], re.M)
+    assert named
+    assert [name for name in named if find_spec(name) is None] == []
 
 
 def test_pages_that_the_code_names_exist():

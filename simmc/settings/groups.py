@@ -232,7 +232,7 @@ class Training(Settings):
         "Train", "Train, or score a trained run.", choices=("Train", "Eval"), group=MAIN
     )
     lr: float = option(3.5e-4, "Learning rate of Adam.", limits=POSITIVE)
-    epochs: int = option(15000, "Epochs; nothing ends a run earlier.", limits=Range(0))
+    epochs: int = option(15000, "Maximum number of epochs.", limits=Range(0))
     eval_every: int = option(1, "Epochs between two evaluations.", limits=COUNT, group=EVALUATION)
     model_size: bool = option(
         False, "Print parameters and operations of the model.", group=EVALUATION
