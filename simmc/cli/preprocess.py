@@ -43,6 +43,10 @@ class PreprocessSettings(Settings):
     raw_root: str = option(".", "Folder that holds the folders of the raw datasets.")
     data_root: str = option("Datasets", "Folder of the results.")
     seed: int = option(0, "Seed of the random split.", limits=Range(0))
+    split: str = option(
+        "", "JSON file that assigns each recording to a split, in place of a random split."
+    )
+    write_split: str = option("", "JSON file to write: the split of each recording.")
     protocol: str = option(
         "RVE",
         "The usual split (RVE: KS20 at random over the repetitions), or KS20 and CASIA_B by view "
@@ -78,6 +82,8 @@ def main(argv: list[str]) -> int:
         ReadOptions(**switches),
         cast(Protocol, settings.protocol),
         _progress,
+        Path(settings.split) if settings.split else None,
+        Path(settings.write_split) if settings.write_split else None,
     )
     print(table(outcome))
     return 0
@@ -85,7 +91,7 @@ def main(argv: list[str]) -> int:
 
 def flags(argv: Sequence[str]) -> list[str]:
     """The public program's arguments, ``6 --dataset A B``, as flags with one value each."""
-    words = list(argv)
+    words = ["--write_split" if word == "--write-split" else word for word in argv]
     if words and not words[0].startswith("-"):
         words.insert(0, "--length")
     result: list[str] = []

@@ -44,6 +44,7 @@ class Manifest(TypedDict, total=False):
     length: int
     protocol: str
     seed: int
+    given_split: str  # sha256 of the file of --split, in place of the seed
     options: dict[str, str]  # the preprocess switches
     code_version: str
     generated: bool  # synthetic walkers

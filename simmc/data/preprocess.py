@@ -14,7 +14,7 @@ from simmc import __version__
 from simmc import files as atomic
 from simmc.data import left_out, specs, splits, store, windows
 from simmc.data.copies import same_recordings
-from simmc.data.manifest import Manifest, describe_skeleton, write_manifest
+from simmc.data.manifest import Manifest, checksums, describe_skeleton, write_manifest
 from simmc.data.raw import biwi, casia_b, ias, kgbd, ks20
 from simmc.data.recordings import Progress, ReadOptions, Recording, is_generated, silent
 from simmc.data.specs import DATASETS, DatasetSpec
@@ -68,6 +68,8 @@ class _Job:
     protocol: Protocol
     generated: bool
     left_out: dict[str, Any]  # filled while the splits are written
+    split: Path | None = None  # a given assignment of recordings
+    write_split: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +91,8 @@ def preprocess(
     options: ReadOptions | None = None,
     protocol: Protocol = "RVE",
     progress: Callable[[str], Progress] = lambda _: silent,
+    split: Path | None = None,
+    write_split: Path | None = None,
 ) -> Outcome:
     """Cut raw datasets below `raw_root` into windows of `length` frames below `data_root`.
 
@@ -102,9 +106,13 @@ def preprocess(
         options: the preprocess switches.
         protocol: "CVE" makes cross-view windows instead of the random split.
         progress: the progress display for a dataset by name.
+        split: a file that assigns recordings to splits (`splits.read_given`), in place of `seed`.
+        write_split: such a file, to write.
     """
     options = options or ReadOptions()
     chosen, skipped = _choose(raw_root, datasets, length, protocol)
+    if (split or write_split) and (len(chosen) != 1 or protocol == "CVE"):
+        raise UserError("--split and --write-split need one --dataset, and protocol RVE")
     done = []
     for spec in chosen:
         began = time.perf_counter()
@@ -116,7 +124,9 @@ def preprocess(
         found, counts = left_out.fill_unseen(read, options.zero_joints == "missing")
         rest = {"counts": counts, "unused_files": left_out.unused(root, files, read)}
         generated = is_generated(root)
-        job = _Job(spec, found, length, seed, options, protocol, generated, rest)
+        job = _Job(
+            spec, found, length, seed, options, protocol, generated, rest, split, write_split
+        )
         done.append(_write(job, data_root, began))
     return Outcome(done, skipped)
 
@@ -166,9 +176,13 @@ def _parts(job: _Job) -> list[_Part]:
     if job.protocol == "CVE":
         views = splits.views(spec, job.recordings)
         found = {**{specs.train_view(view): places for view, places in views.items()}, **views}
+    elif job.split:
+        found = splits.read_given(job.split, job.recordings, (specs.TRAIN, *spec.test_splits))
     else:
         rng = np.random.default_rng(job.seed)
         found = splits.assign(spec.name, job.recordings, rng, options)
+    if job.write_split:
+        atomic.write_json(job.write_split, splits.given_form(job.recordings, found))
     return [
         _Part(split, places, spec.cut(True, options.ias_cut), cast(windows.Mode, mode))
         if specs.is_training(split)
@@ -252,7 +266,8 @@ def _note_recordings(job: _Job, parts: Sequence[_Part], kept: Mapping[int, int])
 
 def _manifest(job: _Job, parts: Sequence[_Part], counts: dict[str, dict[str, int]]) -> Manifest:
     split_of = {place: part.split for part in parts for place in part.places}
-    return {
+    given: Manifest = {"given_split": checksums([job.split])[0]} if job.split else {}
+    return given | {
         "dataset": job.spec.name,
         "length": job.length,
         "protocol": job.protocol,

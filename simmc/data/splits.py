@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from simmc.data.recordings import ReadOptions, Recording
 from simmc.data.specs import CASIA_CONDITIONS, KS20_VIEWS, TRAIN, DatasetSpec
 from simmc.errors import UserError, numbered
+from simmc.schema import read_json
 
 Assignment = dict[str, list[int]]  # split -> indices of its recordings, in reading order
 
@@ -125,3 +128,57 @@ def _casia(recordings: Sequence[Recording], rng: np.random.Generator) -> Assignm
         split = TRAIN if recording.identity in training else recording.role
         found[split].append(place)
     return found
+
+
+def read_given(path: Path, recordings: Sequence[Recording], splits: Collection[str]) -> Assignment:
+    """The assignment that a file gives: `{folder: {name: split}}`, null for a recording left out.
+
+    Every recording is named once, below the folder that all have in common.
+
+    Args:
+        path: a JSON file, as `given_form` makes it.
+        recordings: those of the dataset.
+        splits: the names of its splits.
+    """
+    advice = "--write-split FILE writes a file of this form"
+    content = read_json(path, {str: {str: (None, str)}}, advice)
+    told = {f"{folder}/{name}": split for folder, d in content.items() for name, split in d.items()}
+    place_of = {name: place for place, name in enumerate(_short_names(recordings))}
+    found: Assignment = {split: [] for split in splits}
+    for fault, names in (
+        ("names recordings that are not in the raw data", told.keys() - place_of.keys()),
+        ("does not name every recording (null leaves one out)", place_of.keys() - told.keys()),
+        (
+            f"names other splits than {', '.join(splits)}",
+            {name for name, split in told.items() if split not in (None, *splits)},
+        ),
+    ):
+        if names:
+            some = ", ".join(sorted(names)[:3])
+            raise UserError(f"--split {path}: {fault}: {some} ({len(names)} in all); {advice}")
+    for name, place in place_of.items():
+        if (split := told[name]) is not None:
+            found[split].append(place)
+    if empty := [split for split, places in found.items() if not places]:
+        raise UserError(f"--split {path}: no recording is in {', '.join(empty)}; add some")
+    return found
+
+
+def given_form(
+    recordings: Sequence[Recording], assignment: Assignment
+) -> Mapping[str, Mapping[str, str | None]]:
+    """The content of a file that `read_given` reads."""
+    split_of = {place: split for split, places in assignment.items() for place in places}
+    content: dict[str, dict[str, str | None]] = {}
+    for place, name in enumerate(_short_names(recordings)):
+        folder, _, last = name.rpartition("/")
+        content.setdefault(folder, {})[last] = split_of.get(place)
+    return content
+
+
+def _short_names(recordings: Sequence[Recording]) -> list[str]:
+    """Names of recordings below the folder that all have in common."""
+    names = [recording.name for recording in recordings]
+    folders = [name.rpartition("/")[0].rpartition("/")[0] for name in names]
+    common = os.path.commonpath(folders) if all(folders) else ""
+    return [name[len(common) + 1 :] if common else name for name in names]
