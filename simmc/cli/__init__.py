@@ -26,6 +26,7 @@ OTHERS = {
     "identify": "list who is who by a trained run: people, and nearest gallery recordings",
     "generate": "write raw data of synthetic walkers for tests",
     "report": "tables and figures of finished runs against the papers",
+    "reproduce": "make the cells of a published table again, and record them",
     "benchmark": "measure time and memory of the clustering and of the published routine",
     "doctor": "check this machine, its packages and its data",
 }
@@ -48,6 +49,8 @@ def find(command: str) -> Command:
             from simmc.cli.generate import main as command_main
         case "report":
             from simmc.cli.report import main as command_main
+        case "reproduce":
+            from simmc.cli.reproduce import main as command_main
         case "benchmark":
             from simmc.cli.benchmark import main as command_main
         case "doctor":

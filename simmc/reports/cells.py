@@ -1,0 +1,355 @@
+"""The papers' tables, and the records of the runs that make their cells again.
+
+A table is a file of `configs/tables`: rows, what the paper printed, and the commands that make a
+row. A record is a file of `results/records`: one run of such a command, or numbers that an older
+version of this project measured ("carried over"). Rates are fractions of 1 in records, and percent
+in tables.
+"""
+
+import ast
+import base64
+import hashlib
+import json
+import shlex
+import statistics
+import tomllib
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+
+from simmc import files
+from simmc.errors import UserError
+from simmc.evaluation.significance import bootstrap_means, interval
+from simmc.schema import read_json
+from simmc.settings.layers import preset_root
+
+RECORDS = Path("results/records")
+RATES = ("top1", "top5", "top10", "mAP", "nauc_roc")
+MATCHED = RATES[:4]  # in the order of `persons`
+SEED, SET = "seed", "set"  # splits: drawn from the seed; as a folder of sets holds it
+# Parts of the package that make a method; the others are held to equal numbers by tests/golden.
+_PARTS = ("methods", "models", "losses", "clustering", "scoring")
+_RESAMPLES = 2000
+
+
+class Record(TypedDict, total=False):
+    """One run of a cell, or of several seeds where an older page kept no more than their mean."""
+
+    run: list[str]  # the commands, without data, seed and places
+    dataset: str
+    probe: str
+    split: str  # "seed", "set", or the name that a given split was called by
+    seed: int
+    seeds: list[int]  # of a mean
+    key: str  # of the settings, the data and the code; equal keys are the same run
+    settings: str  # checksum of the resolved settings
+    code: str  # checksum of the method's code
+    data: str  # checksum of the data's manifest
+    carried: str  # where numbers of an older version stand
+    protocols: dict[str, dict[str, Any]]  # figures, and the epoch they come from
+    deviation: dict[str, dict[str, float]]  # of a mean
+    persons: dict[str, str]  # outcomes by person, packed (`pack_persons`)
+    epochs: list[dict[str, float]]  # epoch, top1, mAP
+    counts: dict[str, Any]
+    seconds: float
+    peak_rss_bytes: int
+    machine: str
+    versions: dict[str, str]
+    commit: str
+    made: str  # date
+
+
+_NUMBER = (None, float, int)
+_SCHEMA = {
+    "run": [str],
+    "dataset": str,
+    "probe": str,
+    "split": str,
+    "seed?": int,
+    "seeds?": [int],
+    "protocols": {str: (None, {str: object})},
+    "deviation?": {str: {str: _NUMBER}},
+    "persons?": {str: str},
+    "epochs?": [{str: _NUMBER}],
+    "seconds?": _NUMBER,
+    "peak_rss_bytes?": _NUMBER,
+    "made?": str,
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method of a table.
+
+    Attributes:
+        name: as the paper calls it.
+        run: commands that make it, the last of which is scored; none: published only.
+        more: further flags of the last command, by dataset.
+        printed: "KGBD/probe" -> figure -> percent.
+        labels: what the method knows beside windows: "none", "recordings" or "identities".
+        split: kind of split that its records have.
+        protocol: of ours that the printed numbers compare with.
+        figure_of: "" or the part of a run's results that the row is, such as "levels.limb".
+    """
+
+    name: str
+    run: tuple[str, ...] = ()
+    more: Mapping[str, str] = field(default_factory=dict)
+    printed: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    labels: str = "none"
+    split: str = SEED
+    protocol: str = "paper"
+    figure_of: str = ""
+    note: str = ""
+
+    def commands(self, dataset: str) -> tuple[str, ...]:
+        """What is run on a dataset."""
+        if not self.run:
+            return ()
+        return (*self.run[:-1], " ".join([self.run[-1], self.more.get(dataset, "")]).strip())
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a paper, or one of ours."""
+
+    name: str
+    title: str
+    paper: str
+    number: int | None
+    figures: tuple[str, ...]
+    columns: tuple[str, ...]  # "dataset/probe"
+    seeds: tuple[int, ...]
+    rows: tuple[Row, ...]
+    claims: tuple[Mapping[str, Any], ...] = ()
+
+    def row(self, name: str) -> Row:
+        """The row of this name."""
+        return next(row for row in self.rows if row.name == name)
+
+
+@dataclass(frozen=True)
+class Ours:
+    """What the records of a row say under one protocol; percent."""
+
+    records: tuple[Record, ...]
+    mean: Mapping[str, float]
+    deviation: Mapping[str, float]  # sample standard deviation over seeds
+    ends: Mapping[str, tuple[float, float]]  # 95 % over persons; where every run kept them
+    n: int
+    carried: int  # how many of them are carried over
+
+
+@cache
+def tables() -> dict[str, Table]:
+    """Every table by name: the papers' in the order of their years, then ours."""
+    folder = preset_root() / "tables"
+    found = [_read_table(path) for path in sorted(folder.glob("*.toml"))]
+    order = ["simmc", "himpc", "sgela"]
+    place = {table.name: table.name.split("-")[0] for table in found}
+    found.sort(
+        key=lambda t: (
+            order.index(place[t.name]) if place[t.name] in order else len(order),
+            t.number or 100,
+            t.name,
+        )
+    )
+    return {table.name: table for table in found}
+
+
+def _read_table(path: Path) -> Table:
+    content = tomllib.loads(path.read_text(encoding="utf-8"))
+    figures, columns = tuple(content["figures"]), tuple(content["columns"])
+    shared = {key: content[key] for key in ("protocol", "labels", "more") if key in content}
+    rows = []
+    for entry in content["row"]:
+        values = {**shared, **entry}
+        run = values.pop("run", ())
+        cells = values.pop("printed", [])
+        printed = {}
+        for column, cell in zip(columns, cells, strict=False):
+            numbers = zip(figures, cell.split(), strict=True)
+            if got := {name: float(text) for name, text in numbers if text != "-"}:
+                printed[column] = got
+        rows.append(
+            Row(run=(run,) if isinstance(run, str) else tuple(run), printed=printed, **values)
+        )
+    return Table(
+        path.stem,
+        content["title"],
+        content.get("paper", ""),
+        content.get("number"),
+        figures,
+        columns,
+        tuple(content.get("seeds", [0])),
+        tuple(rows),
+        tuple(content.get("claim", ())),
+    )
+
+
+def read_records(folder: Path) -> list[Record]:
+    """Every record of a folder, in the order of their names."""
+    advice = "move the file away, or take it from the repository again"
+    return [read_json(path, _SCHEMA, advice) for path in sorted(folder.glob("*.json"))]
+
+
+def write_record(folder: Path, record: Record) -> Path:
+    """Store a record under a name that says what it is; equal keys replace each other."""
+    command = shlex.split(record["run"][-1])[0]
+    parts = [command, record["dataset"], record["probe"], record["split"], record["key"]]
+    path = folder / ("_".join(parts).replace("/", "-") + ".json")
+    files.write_text(path, files.json_text(record, indent=1) + "\n")
+    return path
+
+
+def pack_persons(rows: np.ndarray) -> str:
+    """Outcomes by person as text.
+
+    Args:
+        rows: (P, 7) integers: person, scored windows, hits at 1, 5 and 10, windows that mAP
+            averages, and a million times the sum of their average precisions.
+    """
+    return base64.b85encode(zlib.compress(rows.astype("<i4").tobytes(), 9)).decode()
+
+
+def unpack_persons(text: str) -> np.ndarray:
+    """The (P, 7) int32 array of `pack_persons`."""
+    try:
+        return np.frombuffer(zlib.decompress(base64.b85decode(text)), "<i4").reshape(-1, 7)
+    except (ValueError, zlib.error) as error:
+        raise UserError(f"a record's outcomes by person are damaged ({error})") from error
+
+
+def sums_of(records: Sequence[Record], protocol: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """(R, P, 4) sums and counts of top-1, 5, 10 and mAP by person; None where a run kept none."""
+    if not records or not all(protocol in record.get("persons", {}) for record in records):
+        return None
+    packed = [unpack_persons(record["persons"][protocol]) for record in records]
+    persons = np.unique(np.concatenate([rows[:, 0] for rows in packed]))
+    sums = np.zeros((len(packed), len(persons), 4))
+    counts = np.zeros(sums.shape, np.int64)
+    for run, rows in enumerate(packed):
+        place = np.searchsorted(persons, rows[:, 0])
+        sums[run, place] = np.column_stack([rows[:, 2:5], rows[:, 6] / 1e6])
+        counts[run, place] = rows[:, [1, 1, 1, 5]]
+    return sums, counts
+
+
+def records_of(records: Iterable[Record], row: Row, column: str) -> list[Record]:
+    """Those of a row, newest settings and code only, the newest of each seed.
+
+    Numbers of several seeds that were carried over as a mean stand aside where single runs exist.
+    """
+    dataset, _, probe = column.partition("/")
+    wanted = list(row.commands(dataset))
+    if not wanted:
+        return []
+    found = [
+        record
+        for record in records
+        if record["run"] == wanted
+        and (record["dataset"], record["probe"], record["split"]) == (dataset, probe, row.split)
+    ]
+    found.sort(key=lambda record: (record.get("made", ""), "carried" not in record))
+    if found:
+        recipe = _recipe(found[-1])
+        found = [record for record in found if _recipe(record) == recipe]
+    single = {record["seed"]: record for record in found if "seed" in record}
+    return [single[seed] for seed in sorted(single)] or found[-1:]
+
+
+def _recipe(record: Record) -> tuple[Any, ...]:
+    return record.get("settings"), record.get("code")
+
+
+def figures_of(record: Record, protocol: str, part: str = "") -> Mapping[str, Any]:
+    """The figures of a protocol, or of a part of it such as "levels.limb"; empty without any."""
+    found: Any = record["protocols"].get(protocol) or {}
+    for name in filter(None, part.split(".")):
+        found = found.get(name) or {}
+    return {name: found[name] for name in (*RATES, "epoch") if found.get(name) is not None}
+
+
+def summary(records: Sequence[Record], protocol: str, part: str = "") -> Ours | None:
+    """Mean, deviation and interval of runs; None where a protocol has no figures."""
+    having = [record for record in records if figures_of(record, protocol, part)]
+    if not having:
+        return None
+    values = [figures_of(record, protocol, part) for record in having]
+    names = [name for name in RATES if all(name in one for one in values)]
+    mean = {name: 100 * statistics.fmean(one[name] for one in values) for name in names}
+    if "seeds" in having[0]:
+        kept = having[0].get("deviation", {}).get(protocol, {})
+        deviation = {name: 100 * kept[name] for name in names if name in kept}
+        count = len(having[0]["seeds"])
+        return Ours(tuple(having), mean, deviation, {}, count, count)
+    deviation = {}
+    if len(values) > 1:
+        deviation = {n: 100 * statistics.stdev(one[n] for one in values) for n in names}
+    ends: dict[str, tuple[float, float]] = {}
+    if not part and (kept_sums := sums_of(having, protocol)):
+        drawn = bootstrap_means(*kept_sums, _RESAMPLES, np.random.default_rng(0)).mean(1)
+        low, high = 100 * interval(drawn)
+        ends = {name: (float(low[i]), float(high[i])) for i, name in enumerate(MATCHED)}
+    carried = sum("carried" in record for record in having)
+    return Ours(tuple(having), mean, deviation, ends, len(having), carried)
+
+
+def code_version(command: str) -> str:
+    """A checksum of the source that makes a method: its file and what that imports.
+
+    Only methods, models, losses, clustering and scoring count, without comments and docstrings.
+    """
+    package = Path(str(resources.files("simmc")))
+    named = f'COMMAND: ClassVar[str] = "{command}"'
+    todo = [
+        path
+        for folder in ("methods", "cli")
+        for path in (package / folder).glob("*.py")
+        if named in path.read_text(encoding="utf-8")
+    ]
+    seen: dict[str, str] = {}
+    while todo:
+        path = todo.pop()
+        name = path.relative_to(package).as_posix()
+        if name in seen:
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        seen[name] = _without_words(tree)
+        todo += [file for file in _imported(tree, package) if file.is_file()]
+    text = "".join(f"{name}\n{seen[name]}\n" for name in sorted(seen))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _imported(tree: ast.AST, package: Path) -> Iterable[Path]:
+    """Files of the counted parts that a module imports."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            words = node.module.split(".")
+            if words[0] == "simmc" and len(words) > 1 and words[1] in _PARTS:
+                base = package.joinpath(*words[1:])
+                yield base.with_suffix(".py")
+                yield base / "__init__.py"
+                yield from (base / f"{name.name}.py" for name in node.names)
+
+
+def _without_words(tree: ast.Module) -> str:
+    """The code of a module without docstrings; comments are no part of the tree."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and node.body:
+            first = node.body[0]
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                node.body[0] = ast.Pass()
+    return ast.unparse(tree)
+
+
+def key_of(parts: Mapping[str, Any]) -> str:
+    """What equal runs share: 16 hexadecimal digits."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,161 @@
+"""Which claims of a paper the records confirm.
+
+A claim stands in its table's file: a row that reaches its printed figures (`within` points), a row
+that is above another (`above`), rows in an order (`order`), or a row that has about its printed
+top-1 (`around`).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from simmc.evaluation.significance import bootstrap_means, interval, paired
+from simmc.reports.cells import (
+    MATCHED,
+    Ours,
+    Record,
+    Row,
+    Table,
+    figures_of,
+    records_of,
+    summary,
+    sums_of,
+)
+
+HOLDS, FAILS, OPEN, MISSING = "holds", "does not hold", "undecided", "not measured"
+MARKS = {HOLDS: "✓", FAILS: "✗", OPEN: "?", MISSING: "–"}
+NAMES = {"top1": "top-1", "top5": "top-5", "top10": "top-10", "mAP": "mAP", "nauc_roc": "nAUC"}
+# Points that count as undecided where no interval is known: about half the width of the interval
+# of one run over the 164 persons of KGBD.
+_UNSURE = 3.0
+_RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a claim."""
+
+    table: str
+    text: str
+    mark: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One row minus another in one figure, percent; the ends are NaN where they are not known."""
+
+    mean: float
+    low: float
+    high: float
+    how: str
+
+    @property
+    def mark(self) -> str:
+        """Whether the first row is above the other."""
+        if math.isnan(self.low):
+            return OPEN if abs(self.mean) <= _UNSURE else HOLDS if self.mean > 0 else FAILS
+        return HOLDS if self.low > 0 else FAILS if self.high < 0 else OPEN
+
+    def __str__(self) -> str:
+        ends = "" if math.isnan(self.low) else f" ({self.low:+.1f} to {self.high:+.1f})"
+        return f"{self.mean:+.1f}{ends}"
+
+
+def verdicts(table: Table, records: Sequence[Record]) -> list[Verdict]:
+    """Every claim of a table."""
+    found = []
+    for claim in table.claims:
+        mark, detail = _judged(table, claim, records)
+        found.append(Verdict(table.name, claim["text"], mark, detail))
+    return found
+
+
+def _judged(table: Table, claim: Mapping[str, Any], records: Sequence[Record]) -> tuple[str, str]:
+    column = claim["column"]
+    figures = claim.get("figures", table.figures)
+    if "row" in claim:
+        row = table.row(claim["row"])
+        ours = _ours(row, column, records)
+        printed = row.printed.get(column, {})
+        if ours is None or not printed:
+            return MISSING, ""
+        names = [name for name in figures if name in printed and name in ours.mean]
+        away = [ours.mean[name] - printed[name] for name in names]
+        shown = f"{_joined(ours.mean, names)} against {_joined(printed, names)}, {_seeds(ours)}"
+        if "around" in claim:
+            return (HOLDS if abs(away[0]) <= claim["around"] else FAILS), shown
+        return (HOLDS if min(away) >= -claim["within"] - 1e-9 else FAILS), shown
+    order = claim.get("order", claim.get("above", []))
+    marks, parts = [], []
+    for better, worse in pairwise(order):
+        for name in figures:
+            found = difference(table.row(better), table.row(worse), column, records, name)
+            if found is None:
+                return MISSING, ""
+            marks.append(found.mark)
+            parts.append(f"{NAMES[name]} {found}, {found.how}")
+    mark = FAILS if FAILS in marks else OPEN if OPEN in marks else HOLDS
+    return mark, "; ".join(parts)
+
+
+def difference(
+    row: Row, other: Row, column: str, records: Sequence[Record], figure: str
+) -> Difference | None:
+    """One row minus another: paired over persons on common seeds where the runs kept persons."""
+    sides = [records_of(records, one, column) for one in (row, other)]
+    by_seed: list[dict[int, Record]] = [
+        {record["seed"]: record for record in side if "seed" in record} for side in sides
+    ]
+    common = sorted(by_seed[0].keys() & by_seed[1].keys())
+    common = [s for s in common if by_seed[0][s].get("data") == by_seed[1][s].get("data")]
+    if common and figure in MATCHED and not row.figure_of and not other.figure_of:
+        kept = [
+            sums_of([side[seed] for seed in common], one.protocol)
+            for side, one in zip(by_seed, (row, other), strict=True)
+        ]
+        if kept[0] is not None and kept[1] is not None and kept[0][0].shape == kept[1][0].shape:
+            sums, counts = paired(*kept[0], *kept[1])
+            drawn = bootstrap_means(sums, counts, _RESAMPLES, np.random.default_rng(0)).mean(1)
+            place = MATCHED.index(figure)
+            mean = 100 * float(np.mean(sums.sum(1)[:, place] / counts.sum(1)[:, place]))
+            low, high = 100 * interval(drawn)[:, place]
+            return Difference(mean, float(low), float(high), f"paired over persons, {_of(common)}")
+    if common:
+        values = [
+            [figures_of(side[seed], one.protocol, one.figure_of).get(figure) for seed in common]
+            for side, one in zip(by_seed, (row, other), strict=True)
+        ]
+        if all(value is not None for side in values for value in side):
+            each = [100 * (a - b) for a, b in zip(*values, strict=True)]
+            return Difference(float(np.mean(each)), math.nan, math.nan, f"the same {_of(common)}")
+    ours = [_ours(one, column, records) for one in (row, other)]
+    if any(one is None or figure not in one.mean for one in ours):
+        return None
+    a, b = (one for one in ours if one is not None)
+    mean = a.mean[figure] - b.mean[figure]
+    if figure in a.deviation and figure in b.deviation:
+        spread = 2 * math.hypot(a.deviation[figure], b.deviation[figure])
+        return Difference(mean, mean - spread, mean + spread, "twice the deviation over seeds")
+    return Difference(mean, math.nan, math.nan, "means of different seeds")
+
+
+def _ours(row: Row, column: str, records: Sequence[Record]) -> Ours | None:
+    return summary(records_of(records, row, column), row.protocol, row.figure_of)
+
+
+def _joined(values: Mapping[str, float], names: Sequence[str]) -> str:
+    return " / ".join(f"{values[name]:.1f}" for name in names)
+
+
+def _seeds(ours: Ours) -> str:
+    marked = f", {ours.carried} carried over" if ours.carried else ""
+    return f"{ours.n} seed{'s' * (ours.n != 1)}{marked}"
+
+
+def _of(seeds: Sequence[int]) -> str:
+    return f"{len(seeds)} split{'s' * (len(seeds) != 1)}"

@@ -1,0 +1,236 @@
+"""The results as one page, drawn from records: HTML, Markdown, LaTeX, and parts for the docs."""
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from simmc.errors import UserError
+from simmc.reports.cells import Ours, Record, Row, Table, records_of, summary, tables
+from simmc.reports.claims import MARKS, NAMES, Verdict, verdicts
+from simmc.reports.render import page as plain_tables
+from simmc.schema import read_json
+
+PROTOCOLS = ("paper", "label_free", "supervised", "fixed_epochs")
+CARRIED = "†"
+NOTE = (
+    f"Percent. {CARRIED}: some or all of these seeds are carried over, measured by an older "
+    "version. ±: sample standard deviation over seeds, each with its own split and training. "
+    "95 %: interval over persons (bootstrap); empty where runs kept no outcomes by person."
+)
+_MARKER = re.compile(r"(<!-- (claims|table|mean) ?([^>]*?) -->\n)(.*?)(<!-- end -->)", re.S)
+_INLINE = re.compile(r"<!--mean ([^>]*?)-->(.*?)<!--/mean-->", re.S)
+_BLOCK = {"title": str, "section": str, "blocks": [{str: object}]}
+
+Line = tuple[Row, str, Ours | None]
+
+
+def lines_of(table: Table, column: str, records: Sequence[Record]) -> list[Line]:
+    """Rows of a column that are printed or measured, once for each protocol that has figures."""
+    found: list[Line] = []
+    for row in table.rows:
+        having = records_of(records, row, column)
+        shown = [
+            (row, name, ours)
+            for name in PROTOCOLS
+            if (ours := summary(having, name, row.figure_of)) is not None
+        ]
+        if not shown and column in row.printed:
+            shown = [(row, row.protocol, None)]
+        found += shown
+    return found
+
+
+def heads_of(table: Table) -> list[str]:
+    """Headings of `cells_of`."""
+    rates = " / ".join(NAMES[name] for name in table.figures)
+    heads = ["method", "labels", "protocol", f"published {rates}", f"ours {rates}", "±"]
+    return [*heads, "ours - published", "95 % of top-1", "seeds", "time"]
+
+
+def cells_of(table: Table, column: str, line: Line) -> list[str]:
+    """One line of a table as text."""
+    row, protocol, ours = line
+    printed = row.printed.get(column, {}) if protocol == row.protocol else {}
+    names = table.figures
+    cells = [row.name, row.labels, protocol, _joined(printed, names)]
+    if ours is None:
+        return [*cells, "not run" if row.run else "", "", "", "", "", ""]
+    away = {
+        name: ours.mean[name] - printed[name]
+        for name in names
+        if {name} <= ours.mean.keys() & printed.keys()
+    }
+    ends = "{:.1f} to {:.1f}".format(*ours.ends["top1"]) if "top1" in ours.ends else ""
+    return [
+        *cells,
+        _joined(ours.mean, names),
+        _joined(ours.deviation, names),
+        _joined(away, names, "+"),
+        ends,
+        f"{ours.n}{' ' + CARRIED if ours.carried else ''}",
+        cost_of(ours),
+    ]
+
+
+def cost_of(ours: Ours) -> str:
+    """Mean minutes of the runs that were timed, and their largest memory."""
+    seconds = [record["seconds"] for record in ours.records if record.get("seconds")]
+    peaks = [record["peak_rss_bytes"] for record in ours.records if record.get("peak_rss_bytes")]
+    parts = [f"{sum(seconds) / len(seconds) / 60:.0f} min"] if seconds else []
+    return ", ".join(parts + ([f"{max(peaks) / 1e9:.1f} GB"] if peaks else []))
+
+
+def _joined(values: Any, names: Iterable[str], sign: str = "") -> str:
+    names = list(names)
+    if not any(name in values for name in names):
+        return ""
+    return " / ".join(f"{values[name]:{sign}.1f}" if name in values else "-" for name in names)
+
+
+def columns_with(table: Table, records: Sequence[Record]) -> list[str]:
+    """Columns of a table that have a record; of a table without commands, all."""
+    known = list(table.columns)
+    if "*/probe" in known:
+        names = {f"{r['dataset']}/{r['probe']}" for r in records if r["split"] == "set"}
+        known = sorted(names)
+    if not any(row.run for row in table.rows):
+        return known
+    return [c for c in known if any(records_of(records, row, c) for row in table.rows)]
+
+
+def title_of(table: Table) -> str:
+    """Paper, number and title of a table."""
+    number = f", Table {table.number}" if table.number else ""
+    return f"{table.paper}{number}: {table.title}" if table.paper else table.title
+
+
+def text_of(table: Table, records: Sequence[Record], protocol: str = "") -> str:
+    """A table on the screen, of one protocol or all."""
+    blocks = []
+    for column in columns_with(table, records):
+        lines = lines_of(table, column, records)
+        kept = [line for line in lines if protocol in ("", line[1]) or line[1] not in PROTOCOLS[:2]]
+        cells = [[column, *cells_of(table, column, line)] for line in kept]
+        blocks.append((["data", *heads_of(table)], cells))
+    if not blocks:
+        return f"{title_of(table)}: no record yet\n"
+    return f"{title_of(table)}\n\n" + plain_tables(blocks, [NOTE], "text")
+
+
+def markdown_of(table: Table, records: Sequence[Record], columns: Sequence[str]) -> str:
+    """Markdown of some columns of a table."""
+    blocks = [
+        (
+            heads_of(table),
+            [cells_of(table, column, line) for line in lines_of(table, column, records)],
+        )
+        for column in columns
+    ]
+    return plain_tables(blocks, [], "md")
+
+
+def claims_of(records: Sequence[Record]) -> list[Verdict]:
+    """Every claim of every table."""
+    return [verdict for table in tables().values() for verdict in verdicts(table, records)]
+
+
+def claims_markdown(records: Sequence[Record]) -> str:
+    """The claims as a Markdown table."""
+    cells = [[f"{MARKS[v.mark]} {v.mark}", v.text, v.table, v.detail] for v in claims_of(records)]
+    return plain_tables([(["", "claim", "table", "measured"], cells)], [], "md")
+
+
+def markdown_page(records: Sequence[Record]) -> str:
+    """The whole page as Markdown."""
+    parts = ["# Results", NOTE, "## Which published claims hold on KGBD", claims_markdown(records)]
+    for table in tables().values():
+        if columns := columns_with(table, records):
+            parts += [f"## {title_of(table)}"]
+            for column in columns:
+                parts += [f"### {column}", markdown_of(table, records, [column])]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def latex_page(records: Sequence[Record]) -> str:
+    r"""Every table for a paper; it needs \usepackage{booktabs}."""
+    parts = ["% \\usepackage{booktabs}"]
+    for table in tables().values():
+        for column in columns_with(table, records):
+            heads = heads_of(table)
+            body = [cells_of(table, column, line) for line in lines_of(table, column, records)]
+            lines = [" & ".join(map(_tex, row)) + r" \\" for row in [heads, *body]]
+            parts.append(
+                "\n".join(
+                    [
+                        rf"\begin{{table}}\caption{{{_tex(f'{title_of(table)}, {column}')}}}",
+                        rf"\begin{{tabular}}{{{'l' * 3}{'r' * (len(heads) - 3)}}}",
+                        r"\toprule",
+                        lines[0],
+                        r"\midrule",
+                        *lines[1:],
+                        r"\bottomrule",
+                        r"\end{tabular}\end{table}",
+                    ]
+                )
+            )
+    return "\n\n".join(parts) + "\n"
+
+
+def _tex(text: str) -> str:
+    for sign in "&%_#{}":
+        text = text.replace(sign, "\\" + sign)
+    return text.replace("±", r"$\pm$").replace(CARRIED, r"$\dagger$").replace("λ", r"$\lambda$")
+
+
+def fill(text: str, records: Sequence[Record]) -> str:
+    """A page of the docs with what stands between its markers drawn again.
+
+    `<!-- claims -->`, `<!-- table NAME DATASET/PROBE row; row -->` and, inside a sentence,
+    `<!--mean TABLE DATASET/PROBE PROTOCOL FIGURE row-->`.
+    """
+
+    def block(match: re.Match[str]) -> str:
+        kind, words = match[2], match[3]
+        if kind == "claims":
+            return f"{match[1]}\n{claims_markdown(records)}\n{match[5]}"
+        name, column, *rest = words.split(" ", 2)
+        table = _named(name)
+        wanted = [word.strip() for word in rest[0].split(";")] if rest else []
+        lines = [
+            line
+            for line in lines_of(table, column, records)
+            if (not wanted or line[0].name in wanted) and (line[2] is not None or not line[0].run)
+        ]
+        cells = [cells_of(table, column, line) for line in lines]
+        made = plain_tables([_without_empty(heads_of(table), cells)], [], "md")
+        return f"{match[1]}\n{made}\n{match[5]}"
+
+    def number(match: re.Match[str]) -> str:
+        name, column, protocol, figure, row_name = match[1].strip().split(" ", 4)
+        row = _named(name).row(row_name)
+        ours = summary(records_of(records, row, column), protocol, row.figure_of)
+        shown = "not measured" if ours is None else f"{ours.mean[figure]:.1f}"
+        if ours and figure in ours.deviation:
+            shown += f" ± {ours.deviation[figure]:.1f}"
+        return f"<!--mean {match[1]}-->{shown}<!--/mean-->"
+
+    return _INLINE.sub(number, _MARKER.sub(block, text))
+
+
+def _without_empty(heads: list[str], cells: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """Headings and cells without the columns that are empty in every row."""
+    kept = [place for place in range(len(heads)) if any(row[place] for row in cells)]
+    return [heads[place] for place in kept], [[row[place] for place in kept] for row in cells]
+
+
+def _named(name: str) -> Table:
+    if name not in tables():
+        raise UserError(f"a marker names the table {name!r}; tables: {', '.join(tables())}")
+    return tables()[name]
+
+
+def read_carried(folder: Path) -> list[dict[str, Any]]:
+    """Sections of the results page of version 0.2.0, as it stood."""
+    advice = "take the file from the repository again"
+    return [read_json(path, _BLOCK, advice) for path in sorted(folder.glob("*.json"))]

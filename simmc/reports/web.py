@@ -1,0 +1,251 @@
+"""The HTML of the results page: one file, no script, no network.
+
+A measured cell is a `details` element, so it opens by mouse and keyboard and prints as it stands.
+"""
+
+import re
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+from simmc.reports.cells import Ours, Record, Row, Table, figures_of, tables
+from simmc.reports.claims import FAILS, HOLDS, MARKS, MISSING, OPEN, Verdict
+from simmc.reports.page import (
+    NOTE,
+    cells_of,
+    claims_of,
+    columns_with,
+    heads_of,
+    lines_of,
+    title_of,
+)
+
+_CLASS = {HOLDS: "yes", FAILS: "no", OPEN: "open", MISSING: "none"}
+# blue and orange are told apart by colour-blind readers; the marks and words say the same
+_STYLE = """
+:root{color-scheme:light dark;--ink:#1b1f24;--dim:#57606a;--line:#d0d7de;--back:#fff;
+--soft:#f4f6f8;
+--yes:#0067a5;--no:#a84300;--open:#5f5a00;--link:#0b57a4}
+@media(prefers-color-scheme:dark){:root{--ink:#e6edf3;--dim:#9aa7b3;--line:#3a444e;--back:#11161c;
+--soft:#1a2129;--yes:#6cb8f0;--no:#ffa657;--open:#d9d26a;--link:#79b8ff}}
+*{box-sizing:border-box}
+body{margin:0;font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--back)}
+main,header,nav{max-width:78rem;margin:0 auto;padding:0 1.2rem}
+header{padding-top:1.5rem}h1{margin:0 0 .4rem}h2{margin:2.6rem 0 .3rem;padding-top:.4rem}
+h3{margin:1.4rem 0 .4rem;font-size:1rem}
+a{color:var(--link)}.skip{position:absolute;left:-99rem}.skip:focus{left:1rem;top:1rem}
+nav ul{list-style:none;padding:0;display:flex;flex-wrap:wrap;gap:.15rem .9rem;font-size:.9rem}
+p.note,caption,.dim{color:var(--dim);font-size:.9rem}caption{text-align:left;padding:.3rem 0}
+.wide{overflow-x:auto}
+table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}
+th,td{border-bottom:1px solid var(--line);padding:.3rem .6rem;text-align:left;vertical-align:top}
+thead th{border-bottom:2px solid var(--ink)}
+td:nth-child(n+4),th:nth-child(n+4){white-space:nowrap}
+tr.ours th{font-weight:600}tbody th{font-weight:400}
+summary{cursor:pointer;color:var(--link)}
+summary:focus-visible,a:focus-visible{outline:3px solid var(--no);outline-offset:2px}
+details[open]>summary{font-weight:600}details>div{white-space:normal;padding:.4rem 0}
+pre,code{background:var(--soft);border-radius:4px;font:.82rem/1.45 ui-monospace,monospace}
+code{padding:.05rem .25rem}
+pre{padding:.5rem .7rem;overflow-x:auto;max-width:60rem;white-space:pre-wrap}pre code{padding:0}
+ul.claims{list-style:none;padding:0}
+ul.claims li{display:grid;grid-template-columns:9.5rem 1fr;gap:.2rem 1rem;padding:.45rem 0;
+border-bottom:1px solid var(--line)}
+.mark{font-weight:700}.yes{color:var(--yes)}.no{color:var(--no)}.open{color:var(--open)}
+.none{color:var(--dim)}
+.claims .dim{grid-column:2}svg{display:block;margin:.4rem 0;max-width:100%}
+svg text{fill:currentColor;font:12px system-ui,sans-serif}
+.counts{display:flex;gap:1.6rem;flex-wrap:wrap;font-size:1.1rem;margin:.4rem 0}
+@media(max-width:40rem){ul.claims li{grid-template-columns:1fr}.claims .dim{grid-column:1}}
+@media print{nav,.skip{display:none}body{font-size:10pt}.wide{overflow:visible}
+table{font-size:7.5pt}h2{break-after:avoid}tr,li{break-inside:avoid}a{color:inherit}}
+"""
+
+
+def html_page(records: Sequence[Record], carried: Sequence[dict[str, Any]]) -> str:
+    """The whole page as one HTML file that needs nothing else.
+
+    Args:
+        records: every record.
+        carried: sections of an older page (`page.read_carried`).
+    """
+    found = [(t, columns) for t in tables().values() if (columns := columns_with(t, records))]
+    sections = [_section_of_claims(claims_of(records))]
+    sections += [_section_of_table(table, columns, records) for table, columns in found]
+    sections.append(_section_of_carried(carried))
+    links = [("claims", "Claims"), *((t.name, t.name) for t, _ in found)]
+    return _document(sections, [*links, ("carried", "Carried over")], len(records))
+
+
+def _document(sections: Sequence[str], links: Sequence[tuple[str, str]], count: int) -> str:
+    """The page around its sections."""
+    menu = "".join(f'<li><a href="#{escape(to)}">{escape(name)}</a></li>' for to, name in links)
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>simmc: results</title><style>{_STYLE}</style></head>\n<body>"
+        '<a class="skip" href="#claims">Skip to the results</a>'
+        "<header><h1>Results of simmc</h1>"
+        f'<p class="note">Drawn from {count} records by <code>simmc report page</code>. '
+        f"{escape(NOTE)} A value of ours opens: commands, seeds, curves.</p></header>"
+        f'<nav aria-label="Tables"><ul>{menu}</ul></nav>\n<main>\n'
+        + "\n".join(sections)
+        + "\n</main></body></html>\n"
+    )
+
+
+def _section_of_claims(found: Sequence[Verdict]) -> str:
+    """The first screen: every claim with its mark."""
+    counts = "".join(
+        f'<span class="{_CLASS[mark]}">{MARKS[mark]} {sum(v.mark == mark for v in found)} {mark}'
+        "</span>"
+        for mark in (HOLDS, FAILS, OPEN, MISSING)
+    )
+    items = "".join(
+        f'<li><span class="mark {_CLASS[v.mark]}">{MARKS[v.mark]} {v.mark}</span>'
+        f'<span>{escape(v.text)} (<a href="#{v.table}">{v.table}</a>)</span>'
+        + (f'<span class="dim">{escape(v.detail)}</span>' if v.detail else "")
+        + "</li>"
+        for v in found
+    )
+    return (
+        '<section id="claims"><h2>Which published claims hold on KGBD</h2>'
+        f'<p class="counts">{counts}</p><ul class="claims">{items}</ul></section>'
+    )
+
+
+def _section_of_table(table: Table, columns: Sequence[str], records: Sequence[Record]) -> str:
+    """A table, one block for each dataset that has records."""
+    heads = "".join(f'<th scope="col">{escape(head)}</th>' for head in heads_of(table))
+    parts = [f'<section id="{table.name}"><h2>{escape(title_of(table))}</h2>']
+    parts.append(f'<p class="note"><code>simmc reproduce {table.name}</code></p>')
+    for column in columns:
+        body = ""
+        for line in lines_of(table, column, records):
+            row, _, ours = line
+            name, *cells = cells_of(table, column, line)
+            if ours is not None:
+                cells[3] = _opened(cells[3], row, column, line[1], ours)
+            shown = [
+                cell if place == 3 and ours else escape(cell) for place, cell in enumerate(cells)
+            ]
+            note = f'<br><span class="dim">{escape(row.note)}</span>' if row.note else ""
+            body += (
+                f'<tr{" class=ours" * (ours is not None)}><th scope="row">{escape(name)}{note}</th>'
+            )
+            body += "".join(f"<td>{cell}</td>" for cell in shown) + "</tr>"
+        parts.append(
+            f'<div class="wide"><table><caption>{escape(column)}</caption>'
+            f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
+        )
+    return "".join(parts) + "</section>"
+
+
+def _opened(shown: str, row: Row, column: str, protocol: str, ours: Ours) -> str:
+    """A value with what lies behind it."""
+    seed = "S" if len(ours.records) > 1 or "seeds" in ours.records[0] else ours.records[0]["seed"]
+    dataset, _, probe = column.partition("/")
+    commands = "\n".join(
+        f"simmc {one} --dataset {dataset} --probe {probe} --seed {seed}"
+        for one in row.commands(dataset)
+    )
+    lines = "".join(f"<li>{_of_record(record, row, protocol)}</li>" for record in ours.records)
+    curves = [record for record in ours.records if len(record.get("epochs", ())) > 2]
+    chart = chart_of(curves) if curves else ""
+    return (
+        f"<details><summary>{escape(shown)}</summary><div><pre><code>{escape(commands)}</code></pre>"
+        f"<ul>{lines}</ul>{chart}</div></details>"
+    )
+
+
+def _of_record(record: Record, row: Row, protocol: str) -> str:
+    found = figures_of(record, protocol, row.figure_of)
+    rates = [f"{name} {100 * value:.2f}" for name, value in found.items() if name != "epoch"]
+    seeds = f"seeds {', '.join(map(str, record['seeds']))}" if "seeds" in record else ""
+    parts = [seeds or f"seed {record.get('seed', '?')}", ", ".join(rates)]
+    if found.get("epoch") is not None:
+        parts.append(f"epoch {found['epoch']}")
+    if record.get("seconds"):
+        parts.append(f"{record['seconds'] / 60:.1f} min")
+    parts += [str(record[key]) for key in ("machine", "commit", "made", "key") if record.get(key)]  # type: ignore[literal-required]
+    if "carried" in record:
+        parts.append(f"carried over: {record['carried']}")
+    return escape("; ".join(parts))
+
+
+def chart_of(records: Sequence[Record]) -> str:
+    """Top-1 and mAP by epoch as a small drawing, one line a seed."""
+    wide, high, left, top = 460, 190, 44, 12
+    last = max(one["epochs"][-1]["epoch"] for one in records) or 1
+    most = max(100 * line["top1"] for one in records for line in one["epochs"])
+    most = 10 * (int(most / 10) + 1)
+
+    def at(epoch: float, rate: float) -> str:
+        x = left + (wide - left - 60) * epoch / last
+        y = top + (high - top - 34) * (1 - 100 * rate / most)
+        return f"{x:.1f},{y:.1f}"
+
+    parts = []
+    for rate in range(0, most + 1, 10 if most <= 40 else 20):
+        y = at(0, rate / 100).split(",")[1]
+        parts.append(
+            f'<line x1="{left}" x2="{wide - 60}" y1="{y}" y2="{y}" stroke="currentColor" '
+            'opacity=".15"/>'
+            f'<text x="{left - 6}" y="{float(y) + 4}" text-anchor="end">{rate}</text>'
+        )
+    for name, label, dash in (("top1", "top-1", ""), ("mAP", "mAP", "5 3")):
+        end = ""
+        for one in records:
+            points = [at(x["epoch"], x[name]) for x in one["epochs"] if x.get(name) is not None]
+            end = points[-1] if points else end
+            parts.append(
+                f'<polyline points="{" ".join(points)}" fill="none" stroke="var(--yes)" '
+                f'stroke-width="1.6" stroke-dasharray="{dash}"/>'
+            )
+        if end:
+            x, y = end.split(",")
+            parts.append(f'<text x="{float(x) + 5}" y="{float(y) + 4}">{label}</text>')
+    parts.append(f'<text x="{left}" y="{high - 4}">epoch 0</text>')
+    parts.append(f'<text x="{wide - 60}" y="{high - 4}" text-anchor="end">{last}</text>')
+    return (
+        f'<svg width="{wide}" height="{high}" viewBox="0 0 {wide} {high}" role="img" '
+        f'aria-label="top-1 and mAP by epoch, percent">{"".join(parts)}</svg>'
+    )
+
+
+def _section_of_carried(sections: Sequence[dict[str, Any]]) -> str:
+    """What an older page of results said, section by section."""
+    parts = [
+        '<section id="carried"><h2>Carried over: measurements of version 0.2.0</h2>'
+        '<p class="note">Typed by hand then, and kept as it stood: text, commands, tables. Numbers '
+        "of cells that the tables above have are there as well.</p>"
+    ]
+    for section in sections:
+        name = f"{section['section']} {section['title']}".strip()
+        body = "".join(_block(block) for block in section["blocks"])
+        parts.append(f"<details><summary>{escape(name)}</summary><div>{body}</div></details>")
+    return "".join(parts) + "</section>"
+
+
+def _block(block: dict[str, Any]) -> str:
+    if "code" in block:
+        return f"<pre><code>{escape(block['code'])}</code></pre>"
+    if "text" in block:
+        return f"<p>{_inline(block['text'])}</p>"
+    if "items" in block:
+        return "<ul>" + "".join(f"<li>{_inline(item)}</li>" for item in block["items"]) + "</ul>"
+    heads = "".join(f'<th scope="col">{_inline(head)}</th>' for head in block["heads"])
+    rows = "".join(
+        "<tr>" + "".join(f"<td>{_inline(cell)}</td>" for cell in row) + "</tr>"
+        for row in block["rows"]
+    )
+    table = f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+    return f'<div class="wide">{table}</div>'
+
+
+def _inline(text: str) -> str:
+    """Code, bold text and links of Markdown; links keep their words alone."""
+    made = escape(text, quote=False)
+    made = re.sub(r"`([^`]+)`", r"<code>\1</code>", made)
+    made = re.sub(r"\*\*([^*]+)\*\*", r"<b>\1</b>", made)
+    return re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", made)
