@@ -139,10 +139,10 @@ def run_all(jobs: Sequence[Job], shop: Workshop, known: list[Record]) -> list[Ce
             cell = waiting[done].cell
             try:
                 path = cells.write_record(shop.records, done.result())
-                print(f"{'done':<13} {cell}: {path}", flush=True)
+                print(f"{'done':<20} {cell}: {path}", flush=True)
             except UserError as error:
                 failed.append(cell)
-                print(f"{'failed':<13} {cell}: {error}", flush=True)
+                print(f"{'failed':<20} {cell}: {error}", flush=True)
     return failed
 
 

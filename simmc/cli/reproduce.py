@@ -25,7 +25,7 @@ from simmc.reports.tables import INCIDENTAL
 from simmc.settings import Range, Settings, option, resolve
 from simmc.settings.options import MACHINE, MAIN
 
-DONE, CARRIED, RUN, NO_DATA = "done", "carried over", "to run", "no data"
+DONE, CARRIED, RUN, NO_DATA = "done", "carried over, to run", "to run", "no data"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ def main(argv: list[str]) -> int:
         found = prepared(cell, settings)
         state = found if isinstance(found, str) else state_of(found, known)
         if settings.dry_run or state not in (RUN, CARRIED):
-            print(f"{state:<13} {cell}  {expected(cell, known)}".rstrip())
+            print(f"{state:<20} {cell}  {expected(cell, known)}".rstrip())
         if isinstance(found, Job) and state in (RUN, CARRIED):
             jobs.append(found)
         if not state.startswith((DONE, NO_DATA)):
@@ -133,7 +133,7 @@ def columns_of(table: Table, settings: ReproduceSettings) -> list[str]:
     if "*/probe" not in table.columns:
         return list(table.columns)
     if not settings.sets:
-        print(f"{NO_DATA:<13} {table.name}: name a folder of sets with --sets DIR")
+        print(f"{NO_DATA:<20} {table.name}: name a folder of sets with --sets DIR")
         return []
     folder = Path(settings.sets)
     names = sorted(path.name for path in folder.glob("*") if any(path.glob("*/manifest.json")))
@@ -211,10 +211,22 @@ def resolved(command: str, cell: Cell) -> tuple[str, dict[str, Any]]:
 
 def state_of(job: Job, known: Sequence[Record]) -> str:
     """Whether a cell is finished."""
-    having = [record for record in known if record.get("key") == job.key]
-    if any("carried" not in record for record in having):
+    cell = job.cell
+    if any(record.get("key") == job.key for record in known):
         return DONE
-    return CARRIED if having else RUN
+    older = (
+        record
+        for record in known
+        if "carried" in record
+        and (record["run"], record["split"]) == (list(cell.commands), cell.row.split)
+        and (record["dataset"], record["probe"]) == (cell.dataset, cell.probe)
+    )
+    return CARRIED if any(cell.seed in seeds_in(record) for record in older) else RUN
+
+
+def seeds_in(record: Record) -> list[int]:
+    """The seeds of a record."""
+    return record["seeds"] if "seeds" in record else [record["seed"]]
 
 
 def expected(cell: Cell, known: Sequence[Record]) -> str:

@@ -204,8 +204,14 @@ def write_record(folder: Path, record: Record) -> Path:
     command = shlex.split(record["run"][-1])[0]
     parts = [command, record["dataset"], record["probe"], record["split"], record["key"]]
     path = folder / ("_".join(parts).replace("/", "-") + ".json")
-    files.write_text(path, files.json_text(record, indent=1) + "\n")
+    files.write_text(path, text_of_record(record))
     return path
+
+
+def text_of_record(record: Record) -> str:
+    """A record as JSON with one line an entry."""
+    lines = [f"{json.dumps(name)}: {files.json_text(value)}" for name, value in record.items()]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def pack_persons(rows: np.ndarray) -> str:
@@ -242,10 +248,7 @@ def sums_of(records: Sequence[Record], protocol: str) -> tuple[np.ndarray, np.nd
 
 
 def records_of(records: Iterable[Record], row: Row, column: str) -> list[Record]:
-    """Those of a row, newest settings and code only, the newest of each seed.
-
-    Numbers of several seeds that were carried over as a mean stand aside where single runs exist.
-    """
+    """Those of a row with its newest settings and code: single runs, the newest of a seed; means."""
     dataset, _, probe = column.partition("/")
     wanted = list(row.commands(dataset))
     if not wanted:
@@ -261,7 +264,8 @@ def records_of(records: Iterable[Record], row: Row, column: str) -> list[Record]
         recipe = _recipe(found[-1])
         found = [record for record in found if _recipe(record) == recipe]
     single = {record["seed"]: record for record in found if "seed" in record}
-    return [single[seed] for seed in sorted(single)] or found[-1:]
+    means = [record for record in found if "seeds" in record]
+    return [*(single[seed] for seed in sorted(single)), *means]
 
 
 def _recipe(record: Record) -> tuple[Any, ...]:
@@ -277,8 +281,14 @@ def figures_of(record: Record, protocol: str, part: str = "") -> Mapping[str, An
 
 
 def summary(records: Sequence[Record], protocol: str, part: str = "") -> Ours | None:
-    """Mean, deviation and interval of runs; None where a protocol has no figures."""
-    having = [record for record in records if figures_of(record, protocol, part)]
+    """Mean, deviation and interval of runs; None where a protocol has no figures.
+
+    A mean that was carried over counts only where it has more seeds than there are single runs.
+    """
+    found = [record for record in records if figures_of(record, protocol, part)]
+    having = [record for record in found if "seeds" not in record]
+    means = [record for record in found if len(record.get("seeds", ())) > len(having)]
+    having = means[-1:] or having
     if not having:
         return None
     values = [figures_of(record, protocol, part) for record in having]
@@ -301,6 +311,7 @@ def summary(records: Sequence[Record], protocol: str, part: str = "") -> Ours | 
     return Ours(tuple(having), mean, deviation, ends, len(having), carried)
 
 
+@cache
 def code_version(command: str) -> str:
     """A checksum of the source that makes a method: its file and what that imports.
 
