@@ -147,6 +147,38 @@ def attention(words: Any) -> int:
     return command.main(words)
 
 
+def page(words: Any) -> int:
+    """Writes the page of all records, or fills the tables of Markdown files from them."""
+    from simmc.reports import cells, web
+    from simmc.reports import page as drawn
+
+    if not words.records.is_dir():
+        raise UserError(
+            f"--records {words.records}: there is no such folder. simmc reproduce TABLE writes it."
+        )
+    found = cells.read_records(words.records)
+    if words.fill:
+        for file in words.fill:
+            try:
+                text = file.read_text(encoding="utf-8")
+            except OSError as error:
+                raise UserError(f"--fill {file}: cannot be read ({error.strerror})") from error
+            files.write_text(file, drawn.fill(text, found))
+            print(file)
+        return 0
+    out = words.out or Path("results.html")
+    match out.suffix:
+        case ".html":
+            text = web.html_page(found, drawn.read_carried(words.records.parent / "carried"))
+        case ".md":
+            text = drawn.markdown_page(found)
+        case ".tex":
+            text = drawn.latex_page(found)
+        case _:
+            raise UserError(f"--out {out}: the name must end in .html, .md or .tex.")
+    return deliver(text, out)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="simmc report",
@@ -155,7 +187,7 @@ def _parser() -> argparse.ArgumentParser:
         "dataset and probe (such as ReID_Models/KS20/probe) for its newest run.",
     )
     actions = parser.add_subparsers(
-        metavar="table|cmc|curves|compare|importance|attention|confusion", required=True
+        metavar="table|page|cmc|curves|compare|importance|attention|confusion", required=True
     )
     _table_actions(actions)
     _picture_actions(actions)
@@ -179,6 +211,19 @@ def _table_actions(actions: Any) -> None:
     add("--format", **_FORMAT)
     add("--without_published", action="store_true", help="leave the papers' rows out")
     add("--out", **_TABLE_FILE)
+    one = _action(
+        actions,
+        "page",
+        page,
+        "one page of all recorded results: which published claims hold, every table",
+        "Draws the records of simmc reproduce as one page: a self-contained .html, or .md, or .tex "
+        "with booktabs. --fill draws the marked tables of Markdown files again.",
+    )
+    add = one.add_argument
+    where = "folder of the records (default: results/records)"
+    add("--records", type=Path, default=Path("results/records"), metavar="DIR", help=where)
+    add("--out", type=Path, metavar="FILE", help="default: results.html")
+    add("--fill", type=Path, nargs="+", metavar="FILE", help="Markdown files with markers")
     one = _action(
         actions,
         "compare",

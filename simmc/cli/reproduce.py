@@ -41,7 +41,7 @@ class ReproduceSettings(Settings):
 
     table: str = option("", "Name of a table, given first and without a flag; or all.")
     dataset: str = option("", "Datasets, joined by commas; all with data if left out.")
-    rows: str = option("", "Rows, joined by commas; all if left out.")
+    rows: str = option("", "Rows, joined by semicolons; all if left out.")
     seeds: str = option(
         "", "Seeds of split and training, such as 0-4 or 0,2; default: the table's."
     )
@@ -100,7 +100,7 @@ def chosen(settings: ReproduceSettings) -> list[Cell]:
         raise UserError(f"there is no table {settings.table!r}; tables: {', '.join(known)}, all.")
     names = list(known) if settings.table == "all" else [settings.table]
     datasets = {specs.get(word).name for word in listed(settings.dataset) if not settings.sets}
-    rows = set(listed(settings.rows))
+    rows = set(listed(settings.rows, ";"))
     found: dict[tuple[Any, ...], Cell] = {}
     for table in (known[name] for name in names):
         if unknown := rows - {row.name for row in table.rows} if settings.table != "all" else set():
@@ -142,9 +142,9 @@ def columns_of(table: Table, settings: ReproduceSettings) -> list[str]:
     return [f"{name}/probe" for name in names]
 
 
-def listed(text: str) -> list[str]:
-    """Words between commas."""
-    return [word.strip() for word in text.split(",") if word.strip()]
+def listed(text: str, sign: str = ",") -> list[str]:
+    """The parts of a text between signs."""
+    return [word.strip() for word in text.split(sign) if word.strip()]
 
 
 def seeds_of(text: str, default: Sequence[int]) -> list[int]:

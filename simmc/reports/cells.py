@@ -248,7 +248,7 @@ def sums_of(records: Sequence[Record], protocol: str) -> tuple[np.ndarray, np.nd
 
 
 def records_of(records: Iterable[Record], row: Row, column: str) -> list[Record]:
-    """Those of a row with its newest settings and code: single runs, the newest of a seed; means."""
+    """Those of a row with its newest settings and code: the newest run of each seed; means."""
     dataset, _, probe = column.partition("/")
     wanted = list(row.commands(dataset))
     if not wanted:

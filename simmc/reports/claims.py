@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from scipy.stats import t
 
 from simmc.evaluation.significance import bootstrap_means, interval, paired
 from simmc.reports.cells import (
@@ -29,9 +30,11 @@ from simmc.reports.cells import (
 HOLDS, FAILS, OPEN, MISSING = "holds", "does not hold", "undecided", "not measured"
 MARKS = {HOLDS: "✓", FAILS: "✗", OPEN: "?", MISSING: "–"}
 NAMES = {"top1": "top-1", "top5": "top-5", "top10": "top-10", "mAP": "mAP", "nauc_roc": "nAUC"}
-# Points that count as undecided where no interval is known: about half the width of the interval
-# of one run over the 164 persons of KGBD.
-_UNSURE = 3.0
+# Points that count as undecided where no interval is known: a little more than half the width of
+# the paired interval of one run over the 164 persons of KGBD.
+_UNSURE = {"mAP": 1.5}
+_UNSURE_OTHER = 3.0
+_FEWEST = 3  # splits for an interval over splits
 _RESAMPLES = 2000
 
 
@@ -53,12 +56,13 @@ class Difference:
     low: float
     high: float
     how: str
+    unsure: float
 
     @property
     def mark(self) -> str:
         """Whether the first row is above the other."""
         if math.isnan(self.low):
-            return OPEN if abs(self.mean) <= _UNSURE else HOLDS if self.mean > 0 else FAILS
+            return OPEN if abs(self.mean) <= self.unsure else HOLDS if self.mean > 0 else FAILS
         return HOLDS if self.low > 0 else FAILS if self.high < 0 else OPEN
 
     def __str__(self) -> str:
@@ -107,9 +111,14 @@ def difference(
     row: Row, other: Row, column: str, records: Sequence[Record], figure: str
 ) -> Difference | None:
     """One row minus another: paired over persons on common seeds where the runs kept persons."""
-    sides = [records_of(records, one, column) for one in (row, other)]
+    unsure = _UNSURE.get(figure, _UNSURE_OTHER)
     by_seed: list[dict[int, Record]] = [
-        {record["seed"]: record for record in side if "seed" in record} for side in sides
+        {
+            record["seed"]: record
+            for record in records_of(records, one, column)
+            if "seed" in record and figure in figures_of(record, one.protocol, one.figure_of)
+        }
+        for one in (row, other)
     ]
     common = sorted(by_seed[0].keys() & by_seed[1].keys())
     common = [s for s in common if by_seed[0][s].get("data") == by_seed[1][s].get("data")]
@@ -124,24 +133,36 @@ def difference(
             place = MATCHED.index(figure)
             mean = 100 * float(np.mean(sums.sum(1)[:, place] / counts.sum(1)[:, place]))
             low, high = 100 * interval(drawn)[:, place]
-            return Difference(mean, float(low), float(high), f"paired over persons, {_of(common)}")
+            how = f"paired over persons, {_of(common)}"
+            return Difference(mean, float(low), float(high), how, unsure)
     if common:
-        values = [
-            [figures_of(side[seed], one.protocol, one.figure_of).get(figure) for seed in common]
-            for side, one in zip(by_seed, (row, other), strict=True)
+        each = [
+            100
+            * (
+                figures_of(by_seed[0][seed], row.protocol, row.figure_of)[figure]
+                - figures_of(by_seed[1][seed], other.protocol, other.figure_of)[figure]
+            )
+            for seed in common
         ]
-        if all(value is not None for side in values for value in side):
-            each = [100 * (a - b) for a, b in zip(*values, strict=True)]
-            return Difference(float(np.mean(each)), math.nan, math.nan, f"the same {_of(common)}")
+        mean = float(np.mean(each))
+        reach = _reach(len(each), float(np.std(each, ddof=1)) if len(each) > 1 else math.nan)
+        return Difference(mean, mean - reach, mean + reach, f"the same {_of(common)}", unsure)
     ours = [_ours(one, column, records) for one in (row, other)]
     if any(one is None or figure not in one.mean for one in ours):
         return None
     a, b = (one for one in ours if one is not None)
     mean = a.mean[figure] - b.mean[figure]
     if figure in a.deviation and figure in b.deviation:
-        spread = 2 * math.hypot(a.deviation[figure], b.deviation[figure])
-        return Difference(mean, mean - spread, mean + spread, "twice the deviation over seeds")
-    return Difference(mean, math.nan, math.nan, "means of different seeds")
+        reach = math.hypot(_reach(a.n, a.deviation[figure]), _reach(b.n, b.deviation[figure]))
+        return Difference(mean, mean - reach, mean + reach, f"{a.n} and {b.n} seeds", unsure)
+    return Difference(mean, math.nan, math.nan, "means of different seeds", unsure)
+
+
+def _reach(count: int, deviation: float) -> float:
+    """Half of the 95 % interval of a mean by Student's t; NaN for too few values."""
+    if count < _FEWEST:
+        return math.nan
+    return float(t.ppf(0.975, count - 1)) * deviation / math.sqrt(count)
 
 
 def _ours(row: Row, column: str, records: Sequence[Record]) -> Ours | None:
@@ -153,7 +174,8 @@ def _joined(values: Mapping[str, float], names: Sequence[str]) -> str:
 
 
 def _seeds(ours: Ours) -> str:
-    marked = f", {ours.carried} carried over" if ours.carried else ""
+    some = "" if ours.carried == ours.n else f"{ours.carried} "
+    marked = f", {some}carried over" if ours.carried else ""
     return f"{ours.n} seed{'s' * (ours.n != 1)}{marked}"
 
 

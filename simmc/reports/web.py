@@ -12,6 +12,7 @@ from simmc.reports.cells import Ours, Record, Row, Table, figures_of, tables
 from simmc.reports.claims import FAILS, HOLDS, MARKS, MISSING, OPEN, Verdict
 from simmc.reports.page import (
     NOTE,
+    PROTOCOLS,
     cells_of,
     claims_of,
     columns_with,
@@ -122,17 +123,14 @@ def _section_of_table(table: Table, columns: Sequence[str], records: Sequence[Re
     for column in columns:
         body = ""
         for line in lines_of(table, column, records):
-            row, _, ours = line
-            name, *cells = cells_of(table, column, line)
-            if ours is not None:
-                cells[3] = _opened(cells[3], row, column, line[1], ours)
-            shown = [
-                cell if place == 3 and ours else escape(cell) for place, cell in enumerate(cells)
-            ]
+            row, *both = line
+            name, *cells = (escape(cell) for cell in cells_of(table, column, line))
+            for place, ours, protocols in zip((2, 4), both, PROTOCOLS, strict=True):
+                if ours is not None:
+                    cells[place] = _opened(cells[place], row, column, protocols, ours)
+            shown = cells
             note = f'<br><span class="dim">{escape(row.note)}</span>' if row.note else ""
-            body += (
-                f'<tr{" class=ours" * (ours is not None)}><th scope="row">{escape(name)}{note}</th>'
-            )
+            body += f'<tr{" class=ours" * any(both)}><th scope="row">{name}{note}</th>'
             body += "".join(f"<td>{cell}</td>" for cell in shown) + "</tr>"
         parts.append(
             f'<div class="wide"><table><caption>{escape(column)}</caption>'
@@ -141,7 +139,7 @@ def _section_of_table(table: Table, columns: Sequence[str], records: Sequence[Re
     return "".join(parts) + "</section>"
 
 
-def _opened(shown: str, row: Row, column: str, protocol: str, ours: Ours) -> str:
+def _opened(shown: str, row: Row, column: str, protocols: Sequence[str], ours: Ours) -> str:
     """A value with what lies behind it."""
     seed = "S" if len(ours.records) > 1 or "seeds" in ours.records[0] else ours.records[0]["seed"]
     dataset, _, probe = column.partition("/")
@@ -149,17 +147,19 @@ def _opened(shown: str, row: Row, column: str, protocol: str, ours: Ours) -> str
         f"simmc {one} --dataset {dataset} --probe {probe} --seed {seed}"
         for one in row.commands(dataset)
     )
-    lines = "".join(f"<li>{_of_record(record, row, protocol)}</li>" for record in ours.records)
+    lines = "".join(f"<li>{_of_record(record, row, protocols)}</li>" for record in ours.records)
     curves = [record for record in ours.records if len(record.get("epochs", ())) > 2]
     chart = chart_of(curves) if curves else ""
     return (
-        f"<details><summary>{escape(shown)}</summary><div><pre><code>{escape(commands)}</code></pre>"
+        f"<details><summary>{shown}</summary><div><pre><code>{escape(commands)}</code></pre>"
         f"<ul>{lines}</ul>{chart}</div></details>"
     )
 
 
-def _of_record(record: Record, row: Row, protocol: str) -> str:
-    found = figures_of(record, protocol, row.figure_of)
+def _of_record(record: Record, row: Row, protocols: Sequence[str]) -> str:
+    """One run in words, under the first of the protocols that it has."""
+    each = (figures_of(record, protocol, row.figure_of) for protocol in protocols)
+    found = next(filter(None, each), {})
     rates = [f"{name} {100 * value:.2f}" for name, value in found.items() if name != "epoch"]
     seeds = f"seeds {', '.join(map(str, record['seeds']))}" if "seeds" in record else ""
     parts = [seeds or f"seed {record.get('seed', '?')}", ", ".join(rates)]
