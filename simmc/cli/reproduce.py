@@ -46,7 +46,7 @@ class ReproduceSettings(Settings):
         "", "Seeds of split and training, such as 0-4 or 0,2; default: the table's."
     )
     protocol: str = option(
-        "paper", "Protocol of the printed table.", choices=("paper", "label_free")
+        "both", "Protocol of the printed table.", choices=("both", "paper", "label_free")
     )
     dry_run: bool = option(False, "List the cells and the time they will take; run nothing.")
     cells: str = option("", "I/N: every N-th cell from the I-th, to share them among machines.")
@@ -89,7 +89,9 @@ def main(argv: list[str]) -> int:
     failed = run_all(jobs, shop, known)
     again = cells.read_records(records)
     for table in dict.fromkeys(cell.table for cell in wanted):
-        print(f"\n{text_of(table, again, settings.protocol)}")
+        print(
+            f"\n{text_of(table, again, '' if settings.protocol == 'both' else settings.protocol)}"
+        )
     return 1 if failed else 0
 
 
