@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 import numpy as np
@@ -144,3 +145,36 @@ def test_casia_of_124_subjects_splits_62_to_62() -> None:
     recordings = [Recording(f"{p}", p, EMPTY, "nm") for p in range(1, 125)]
     found = splits.assign("CASIA_B", recordings, np.random.default_rng(0))
     assert (len(found["train"]), len(found["nm"])) == (62, 62)
+
+
+class TestGivenSplits:
+    def recordings(self):
+        names = ["a/P1/1.txt", "a/P1/2.txt", "a/P1/3.txt", "a/P2/1.txt", "a/P2/2.txt", "a/P2/3.txt"]
+        frames = np.zeros((1, 20, 3))
+        return [Recording(n, int(n[3]), frames) for n in names]
+
+    def test_a_written_split_is_read_again(self, tmp_path):
+        found = {"train": [0, 3], "gallery": [1, 5], "probe": [4]}
+        content = splits.given_form(self.recordings(), found)
+        assert content["P1"] == {"1.txt": "train", "2.txt": "gallery", "3.txt": None}
+        path = tmp_path / "split.json"
+        path.write_text(json.dumps(content))
+        assert splits.read_given(path, self.recordings(), list(found)) == found
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda c: c["P1"].pop("1.txt"), "every recording.*P1/1.txt"),
+            (lambda c: c["P1"].update({"9.txt": "train"}), "not in the raw data: P1/9.txt"),
+            (lambda c: c["P1"].update({"1.txt": "best"}), "other splits.*best"),
+            (lambda c: c["P2"].update({"2.txt": None}), "no recording is in probe"),
+        ],
+    )
+    def test_a_split_that_does_not_fit_is_refused(self, tmp_path, change, message):
+        found = {"train": [0, 3], "gallery": [1, 5], "probe": [4]}
+        content = splits.given_form(self.recordings(), found)
+        change(content)
+        path = tmp_path / "split.json"
+        path.write_text(json.dumps(content))
+        with pytest.raises(UserError, match=message):
+            splits.read_given(path, self.recordings(), list(found))

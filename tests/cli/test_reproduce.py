@@ -1,0 +1,167 @@
+"""`simmc reproduce`: cells are run once, failures are reported, a kill changes no record."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from simmc import cli
+from simmc.cli import reproduce
+from simmc.data.skeletons import KINECT_V1
+from simmc.data.store import write_dataset
+from simmc.errors import UserError
+from simmc.reports import cells
+from simmc.reports.cells import Row, Table
+from tests.conftest import ROOT
+
+SIMMC = "simmc --epochs 2 --batch_size 16 --k1 6 --k2 2 --H 8 --part_batches keep --device cpu"
+TIMES = ("seconds", "peak_rss_bytes", "made", "commit", "machine", "versions")
+
+
+def table(*rows, columns=("*/probe",)):
+    return Table("tiny", "T", "", None, ("top1", "mAP"), columns, (0, 1), rows)
+
+
+ROWS = (
+    Row("raw", ("descriptors --descriptor raw_mean --root sensor --device cpu",)),
+    Row("SimMC", (SIMMC,)),
+)
+
+
+@pytest.fixture
+def sets(tmp_path):
+    rng = np.random.default_rng(0)
+    identity = np.arange(60) % 6
+    windows = rng.normal(size=(6, 1, 20, 3))[identity] + 0.1 * rng.normal(size=(60, 6, 20, 3))
+    splits = dict.fromkeys(("train", "probe", "gallery"), (windows, identity))
+    write_dataset(tmp_path / "sets", "Mine", splits, KINECT_V1)
+    return tmp_path
+
+
+def words(home: Path, *more: str) -> list[str]:
+    places = ["--sets", home / "sets", "--records", home / "records", "--model_root", home / "runs"]
+    return ["tiny", *map(str, places), "--processes", "2", *more]
+
+
+def kept(home: Path) -> dict:
+    """Records without what differs between two calls."""
+    found = {}
+    for path in sorted((home / "records").glob("*.json")):
+        content = json.loads(path.read_text())
+        found[path.name] = {k: v for k, v in content.items() if k not in TIMES}
+    return found
+
+
+def use(monkeypatch, made: Table) -> None:
+    monkeypatch.setattr(cells, "tables", lambda: {"tiny": made})
+    monkeypatch.setattr("simmc.reports.page.tables", lambda: {"tiny": made})
+
+
+def test_cells_are_run_once_and_failures_are_reported(sets, monkeypatch, capsys):
+    broken = Row("broken", ("simmc --epochs 1 --batch_size 100000 --part_batches drop",))
+    use(monkeypatch, table(*ROWS, broken))
+    assert cli.run("reproduce", words(sets, "--seeds", "0")) == 1
+    printed = capsys.readouterr().out
+    assert printed.count("failed ") == 1 and "log.txt" in printed
+    first = kept(sets)
+    assert len(first) == 2
+    for one in first.values():
+        assert one["protocols"]["paper"]["top1"] is not None
+        sums, counts = cells.sums_of([one], "paper")
+        assert sums[0, :, 0].sum() / counts[0, :, 0].sum() == pytest.approx(
+            one["protocols"]["paper"]["top1"], abs=1e-6
+        )
+    use(monkeypatch, table(*ROWS))
+    assert cli.run("reproduce", words(sets, "--seeds", "0")) == 0
+    assert "every cell that has data is finished" in capsys.readouterr().out
+    assert cli.run("reproduce", words(sets, "--dry-run")) == 0
+    assert "2 cells to run" in capsys.readouterr().out  # seed 1
+    assert kept(sets) == first
+
+
+def test_a_changed_default_or_code_is_run_again(sets, monkeypatch):
+    use(monkeypatch, table(ROWS[0]))
+    settings = reproduce.resolve(reproduce.ReproduceSettings, ["--table", *words(sets)]).settings
+    (cell, _) = reproduce.chosen(settings)
+    job = reproduce.prepared(cell, settings)
+    records = [{"key": job.key, "run": list(cell.commands)}]
+    assert reproduce.state_of(job, records) == reproduce.DONE
+    monkeypatch.setattr(cells, "code_version", lambda command: "other")
+    assert reproduce.state_of(reproduce.prepared(cell, settings), records) == reproduce.RUN
+    monkeypatch.undo()
+    use(monkeypatch, table(ROWS[0]))
+    write_dataset(
+        sets / "sets", "Mine",
+        dict.fromkeys(("train", "probe", "gallery"), (np.ones((12, 6, 20, 3)), np.arange(12) % 2)),
+        KINECT_V1,
+    )  # fmt: skip
+    assert reproduce.prepared(cell, settings).key != job.key
+
+
+def test_cells_without_data_say_so(tmp_path, monkeypatch, capsys):
+    public = Row("public", (SIMMC,), split="public")
+    use(monkeypatch, table(ROWS[0], public, columns=("KGBD/probe",)))
+    places = ["--data_root", str(tmp_path), "--raw_root", str(tmp_path), "--records", str(tmp_path)]
+    assert cli.run("reproduce", ["tiny", "--seeds", "0", *places]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("no data") == 2 and "--split public=FILE" in printed
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--seeds", "a"], "--seeds a"),
+        (["--cells", "3/2"], "--cells 3/2"),
+        (["--rows", "no such row"], "no such row"),
+    ],
+)
+def test_bad_choices_name_the_flag(sets, monkeypatch, more, message):
+    use(monkeypatch, table(*ROWS))
+    with pytest.raises(UserError, match=message):
+        reproduce.main(words(sets, *more))
+
+
+def test_parts_of_the_cells_are_disjoint_and_complete(sets, monkeypatch):
+    use(monkeypatch, table(*ROWS))
+
+    def part(*more):
+        resolved = reproduce.resolve(reproduce.ReproduceSettings, ["--table", *words(sets, *more)])
+        return [str(cell) for cell in reproduce.chosen(resolved.settings)]
+
+    parts = [part("--cells", f"{i}/3") for i in (1, 2, 3)]
+    assert sorted(name for one in parts for name in one) == sorted(part())
+
+
+SCRIPT = """
+import sys
+sys.path.insert(0, {root!r})
+from tests.cli import test_reproduce as t
+from simmc.reports import cells, page
+from simmc import cli
+cells.tables = page.tables = lambda: {{"tiny": t.table(*t.ROWS)}}
+sys.exit(cli.run("reproduce", {words!r}))
+"""
+
+
+def test_a_kill_at_any_moment_changes_no_record(sets, tmp_path_factory, monkeypatch):
+    use(monkeypatch, table(*ROWS))
+    other = tmp_path_factory.mktemp("whole")
+    (other / "sets").symlink_to(sets / "sets")
+    assert cli.run("reproduce", words(other, "--seeds", "0")) == 0
+    script = SCRIPT.format(root=str(ROOT), words=words(sets, "--seeds", "0"))
+    for _ in range(2):
+        run = subprocess.Popen(
+            [sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        time.sleep(random.uniform(2, 10))
+        os.kill(run.pid, signal.SIGKILL)  # the trainings that it started live on
+        run.wait()
+    assert cli.run("reproduce", words(sets, "--seeds", "0")) == 0
+    assert kept(sets) == kept(other)

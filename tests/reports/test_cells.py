@@ -1,0 +1,278 @@
+"""Tables, records and what is drawn from them."""
+
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from simmc.data import specs
+from simmc.errors import UserError
+from simmc.evaluation.significance import means
+from simmc.methods.registry import METHODS
+from simmc.reports import cells, claims, page, web
+from simmc.reports.cells import Row, Table
+from tests.conftest import ROOT
+
+K = "KGBD/probe"
+RECORDS = cells.read_records(ROOT / "results" / "records")
+
+
+def record(seed=0, top1=0.5, *, run="simmc --x 1", protocol="paper", **more):
+    figures = {"top1": top1, "top5": top1 + 0.1, "top10": top1 + 0.2, "mAP": top1 / 5, "epoch": 3}
+    made = {"run": [run], "dataset": "KGBD", "probe": "probe", "split": "seed", "seed": seed}
+    return {**made, "key": f"{seed:016x}", "protocols": {protocol: figures}, **more}
+
+
+def table(*rows, claim=()):
+    return Table("t", "T", "P", 1, ("top1", "mAP"), (K,), (0,), rows, tuple(claim))
+
+
+A, B = (
+    Row("A", ("simmc --x 1",), printed={K: {"top1": 51.0, "mAP": 9.0}}),
+    Row("B", ("simmc --x 2",)),
+)
+
+
+def persons(hits, windows=10):
+    """Packed outcomes: of each person so many of its windows have their match first."""
+    hits = np.asarray(hits)
+    count = np.full(len(hits), windows)
+    rows = [np.arange(len(hits)), count, hits, hits, hits, count, 1_000_000 * hits]
+    return cells.pack_persons(np.column_stack(rows))
+
+
+class TestTables:
+    def test_rows_are_complete(self):
+        for name, one in cells.tables().items():
+            names = [row.name for row in one.rows]
+            assert len(set(names)) == len(names), name
+            for row in one.rows:
+                assert set(row.printed) <= set(one.columns)
+                assert row.labels in ("none", "recordings", "identities")
+                for command in row.run:
+                    known = command.split()[0] in {*METHODS, "descriptors", "export-features"}
+                    assert known, (name, command)
+
+    def test_columns_are_probes_of_datasets(self):
+        for one in cells.tables().values():
+            for column in one.columns:
+                dataset, _, probe = column.partition("/")
+                if dataset != "*":
+                    by_view = specs.BY_VIEW.get(dataset)
+                    known = specs.DATASETS[dataset].probes + (by_view.probes if by_view else ())
+                    assert probe in known
+
+    def test_every_table_of_the_issue_is_there(self):
+        wanted = {f"simmc-{n}" for n in range(1, 5)} | {f"himpc-{n}" for n in range(2, 12)}
+        wanted |= {f"sgela-{n}" for n in range(2, 10)} | {"simmc-fig4", "himpc-fig6", "uf"}
+        assert wanted | {"trackmc", "generality"} <= set(cells.tables())
+
+    def test_the_order_of_a_number_in_a_row_is_that_of_the_figures(self):
+        row = cells.tables()["simmc-1"].row("SimMC")
+        assert row.printed[K] == {"top1": 54.9, "top5": 66.2, "top10": 70.6, "mAP": 11.7}
+        assert row.commands("KGBD") == ("simmc --epochs 60 --eval_every 5",)
+        assert row.commands("KS20") == ("simmc",)
+
+
+class TestRecords:
+    def test_a_record_is_read_as_it_was_written(self, tmp_path):
+        made = record(epochs=[{"epoch": 1, "top1": 0.4, "mAP": 0.1}])
+        path = cells.write_record(tmp_path, made)
+        assert cells.read_records(tmp_path) == [made]
+        path.write_text(path.read_text()[:-30])
+        with pytest.raises(UserError, match=re.escape(path.name)):
+            cells.read_records(tmp_path)
+
+    def test_outcomes_by_person_give_the_figures(self):
+        made = record(persons={"paper": persons([10, 5, 0])})
+        sums, counts = cells.sums_of([made], "paper")
+        assert means(sums, counts)[0] == pytest.approx([0.5] * 4)
+        with pytest.raises(UserError, match="damaged"):
+            cells.unpack_persons("not packed")
+
+    def test_mean_and_deviation_are_over_seeds(self):
+        found = cells.summary([record(0, 0.5), record(1, 0.6)], "paper")
+        assert (found.n, found.carried, found.ends) == (2, 0, {})
+        assert found.mean["top1"] == pytest.approx(55)
+        assert found.deviation["top1"] == pytest.approx(10 / 2**0.5)
+        assert cells.summary([record()], "label_free") is None
+
+    def test_only_the_newest_code_and_the_newest_run_of_a_seed_count(self):
+        old = [record(seed, 0.1, code="old", made="2026-01-01") for seed in (0, 1, 2)]
+        new = [record(0, 0.2, code="new", made="2026-02-01")]
+        again = [record(0, 0.3, code="new", made="2026-03-01")]
+        found = cells.records_of([*old, *again, *new], A, K)
+        assert [one["protocols"]["paper"]["top1"] for one in found] == [0.3]
+        assert len(cells.records_of(old, A, K)) == 3
+
+    def test_other_commands_splits_and_probes_are_no_part_of_a_row(self):
+        others = [record(run="simmc"), record(split="public"), record(probe="nm.nm")]
+        assert not cells.records_of(others, A, K)
+
+    def test_a_mean_that_was_carried_over_yields_to_as_many_single_runs(self):
+        mean = record(0, 0.9, carried="page", deviation={"paper": {"top1": 0.02}})
+        del mean["seed"]
+        mean["seeds"] = [0, 1]
+        assert cells.summary([record(0, 0.5), mean], "paper").mean["top1"] == pytest.approx(90)
+        found = cells.summary([record(0, 0.5), record(1, 0.5), mean], "paper")
+        assert (found.mean["top1"], found.carried) == (pytest.approx(50), 0)
+
+    def test_the_interval_is_over_persons(self):
+        alike = [record(s, persons={"paper": persons([5] * 20)}) for s in (0, 1)]
+        low, high = cells.summary(alike, "paper").ends["top1"]
+        assert low == high == pytest.approx(50)
+        mixed = [record(persons={"paper": persons([0, 10] * 10)})]
+        low, high = cells.summary(mixed, "paper").ends["top1"]
+        assert low < 35 and high > 65
+
+    def test_the_version_of_the_code_ignores_words_and_sees_values(self, tmp_path, monkeypatch):
+        shutil.copytree(ROOT / "simmc", tmp_path / "simmc")
+        monkeypatch.setattr(cells.resources, "files", lambda name: tmp_path / name)
+        version = cells.code_version.__wrapped__
+        before, other = version("trackmc"), version("sgela")
+        path = tmp_path / "simmc" / "methods" / "trackmc.py"
+        text = path.read_text()
+        path.write_text("# a comment\n" + text)
+        assert version("trackmc") == before
+        path.write_text(text.replace("ClassVar[str] = ", "ClassVar[str] = 'x' + ", 1))
+        assert version("trackmc") != before
+        assert version("sgela") == other
+
+    def test_the_version_of_the_code_sees_the_losses(self, tmp_path, monkeypatch):
+        shutil.copytree(ROOT / "simmc", tmp_path / "simmc")
+        monkeypatch.setattr(cells.resources, "files", lambda name: tmp_path / name)
+        version = cells.code_version.__wrapped__
+        before = version("simmc")
+        with (tmp_path / "simmc" / "losses" / "mpc.py").open("a") as file:
+            file.write("\nEXTRA = 1\n")
+        assert version("simmc") != before
+
+
+class TestClaims:
+    def judged(self, claim, *records):
+        (found,) = claims.verdicts(
+            table(A, B, claim=[{"text": "x", "column": K, **claim}]), records
+        )
+        return found.mark
+
+    def test_a_row_reaches_its_printed_figures(self):
+        claim = {"row": "A", "within": 1.0}
+        assert self.judged(claim, record(0, 0.505)) == claims.HOLDS
+        assert self.judged(claim, record(0, 0.495)) == claims.FAILS
+        assert self.judged(claim) == claims.MISSING
+
+    @pytest.mark.parametrize(
+        ("better", "mark"),
+        [([9] * 30, claims.HOLDS), ([1] * 30, claims.FAILS), ([4, 6] * 15, claims.OPEN)],
+    )
+    def test_rows_are_paired_over_persons(self, better, mark):
+        claim = {"above": ["A", "B"], "figures": ["top1"]}
+        one = record(persons={"paper": persons(better)})
+        other = record(run="simmc --x 2", persons={"paper": persons([5] * 30)})
+        assert self.judged(claim, one, other) == mark
+
+    def test_other_data_are_not_paired(self):
+        one = record(persons={"paper": persons([9] * 30)}, data="a")
+        other = record(run="simmc --x 2", persons={"paper": persons([5] * 30)}, data="b")
+        found = claims.difference(A, B, K, [one, other], "top1")
+        assert np.isnan(found.low) and found.how == "means of different seeds"
+
+    def test_a_small_difference_without_an_interval_decides_nothing(self):
+        claim = {"above": ["A", "B"], "figures": ["top1"]}
+        assert self.judged(claim, record(0, 0.52), record(0, 0.5, run="simmc --x 2")) == claims.OPEN
+        assert (
+            self.judged(claim, record(0, 0.56), record(0, 0.5, run="simmc --x 2")) == claims.HOLDS
+        )
+
+
+class TestDocs:
+    @pytest.mark.parametrize("path", sorted([ROOT / "README.md", *ROOT.glob("docs/*.md")]), ids=str)
+    def test_tables_are_those_of_the_records(self, path):
+        text = path.read_text(encoding="utf-8")
+        hint = "python -m simmc report page --fill README.md docs/*.md"
+        assert page.fill(text, RECORDS) == text, hint
+
+    def test_results_are_short_and_hold_no_number_of_their_own(self):
+        text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+        assert len(text.splitlines()) <= 150
+        own = page._INLINE.sub("", page._MARKER.sub("", text))
+        assert not re.search(r"\d\d\.\d", own)
+
+
+class Reader(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.open, self.ids, self.links, self.outside = [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        if tag not in ("meta", "br", "line", "polyline"):
+            self.open.append(tag)
+        self.ids += [attrs["id"]] if "id" in attrs else []
+        for name in ("href", "src"):
+            if name in attrs:
+                (self.links if attrs[name].startswith("#") else self.outside).append(attrs[name])
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def html(tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "results.html"
+    sections = page.read_carried(ROOT / "results" / "carried")
+    path.write_text(web.html_page(RECORDS, sections), encoding="utf-8")
+    return path
+
+
+class TestPage:
+    def test_it_is_well_formed_and_needs_nothing_from_elsewhere(self, html):
+        reader = Reader()
+        text = html.read_text(encoding="utf-8")
+        reader.feed(text)
+        assert not reader.open and not reader.outside
+        assert {link[1:] for link in reader.links} <= set(reader.ids)
+        assert len(reader.ids) == len(set(reader.ids))
+        assert "<script" not in text and "@import" not in text and "url(" not in text
+
+    def test_names_and_numbers_cannot_become_markup(self):
+        row = Row("<b>", ("simmc --x 1",))
+        text = web._section_of_table(table(row), [K], [record(machine="<script>")])
+        assert "<b>" not in text and "<script>" not in text
+
+    def test_a_browser_shows_every_table(self, html):
+        browser = shutil.which("chromium") or shutil.which("google-chrome")
+        if browser is None:
+            pytest.skip("there is no browser on this machine")
+        flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={html.parent}/b"]
+        done = subprocess.run(
+            [browser, *flags, "--dump-dom", html.as_uri()],
+            capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-500:]
+        known = [one for one in cells.tables().values() if page.columns_with(one, RECORDS)]
+        assert len(known) > 8
+        for one in known:
+            assert f'<section id="{one.name}">' in done.stdout
+        assert done.stdout.count("<details>") > 100
+
+    def test_latex_has_as_many_cells_in_every_line(self):
+        text = page.latex_page(RECORDS)
+        for block in re.findall(r"\\toprule\n(.*?)\\bottomrule", text, re.S):
+            lines = [line for line in block.splitlines() if line.endswith(r"\\")]
+            assert len({len(re.findall(r"(?<!\\)&", line)) for line in lines}) == 1
+
+    def test_markdown_has_every_claim(self):
+        text = page.markdown_page(RECORDS)
+        for one in cells.tables().values():
+            for claim in one.claims:
+                assert claim["text"] in text
+
+
+def test_nothing_of_the_older_page_is_lost():
+    sections = page.read_carried(ROOT / "results" / "carried")
+    rows = [row for one in sections for block in one["blocks"] for row in block.get("rows", ())]
+    assert len(sections) == 21 and len(rows) > 300
