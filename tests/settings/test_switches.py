@@ -10,7 +10,12 @@ from simmc.settings import options_of, resolve
 from simmc.settings import switches as fidelity
 
 PAGE = (Path(__file__).parents[2] / "docs" / "fidelity.md").read_text(encoding="utf-8")
-RESULTS = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+# the page of results, and the sections of its older form that the whole page shows
+RESULTS = "".join(
+    path.read_text(encoding="utf-8")
+    for path in (ROOT / "docs" / "results.md", *ROOT.glob("results/carried/*.json"))
+)
 ROWS = {
     cells[1].strip(): [cell.strip() for cell in cells[2:-1]]
     for cells in (line.split("|") for line in PAGE.splitlines())
