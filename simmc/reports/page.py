@@ -82,7 +82,8 @@ def _joined(values: Any, names: Iterable[str], sign: str = "") -> str:
     names = list(names)
     if not any(name in values for name in names):
         return ""
-    return " / ".join(f"{values[name]:{sign}.1f}" if name in values else "-" for name in names)
+    rounded = {name: round(values[name], 1) + 0.0 for name in names if name in values}  # no -0.0
+    return " / ".join(f"{rounded[n]:{sign}.1f}" if n in rounded else "-" for n in names)
 
 
 def columns_with(table: Table, records: Sequence[Record]) -> list[str]:

@@ -9,20 +9,22 @@ from html import escape
 from typing import Any
 
 from simmc.reports.cells import Ours, Record, Row, Table, figures_of, tables
-from simmc.reports.claims import FAILS, HOLDS, MARKS, MISSING, OPEN, Verdict
+from simmc.reports.claims import FAILS, HOLDS, MARKS, MISSING, NAMES, OPEN, Verdict
 from simmc.reports.page import (
     NOTE,
     PROTOCOLS,
+    Line,
     cells_of,
     claims_of,
     columns_with,
-    heads_of,
     lines_of,
     title_of,
 )
 
 _CLASS = {HOLDS: "yes", FAILS: "no", OPEN: "open", MISSING: "none"}
 # blue and orange are told apart by colour-blind readers; the marks and words say the same
+_HEADS = ("method", "labels", "published", "ours, best epoch by the test", "ours, test not used")
+_HEADS += ("ours - published", "95 % of top-1", "seeds", "cost")
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1b1f24;--dim:#57606a;--line:#d0d7de;--back:#fff;
 --soft:#f4f6f8;
@@ -41,11 +43,12 @@ p.note,caption,.dim{color:var(--dim);font-size:.9rem}caption{text-align:left;pad
 table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}
 th,td{border-bottom:1px solid var(--line);padding:.3rem .6rem;text-align:left;vertical-align:top}
 thead th{border-bottom:2px solid var(--ink)}
-td:nth-child(n+4),th:nth-child(n+4){white-space:nowrap}
+td{white-space:nowrap}tbody th{min-width:12rem}th .dim{font-weight:400}
 tr.ours th{font-weight:600}tbody th{font-weight:400}
 summary{cursor:pointer;color:var(--link)}
 summary:focus-visible,a:focus-visible{outline:3px solid var(--no);outline-offset:2px}
 details[open]>summary{font-weight:600}details>div{white-space:normal;padding:.4rem 0}
+td details>div{width:34rem;max-width:75vw}
 pre,code{background:var(--soft);border-radius:4px;font:.82rem/1.45 ui-monospace,monospace}
 code{padding:.05rem .25rem}
 pre{padding:.5rem .7rem;overflow-x:auto;max-width:60rem;white-space:pre-wrap}pre code{padding:0}
@@ -56,6 +59,7 @@ border-bottom:1px solid var(--line)}
 .none{color:var(--dim)}
 .claims .dim{grid-column:2}svg{display:block;margin:.4rem 0;max-width:100%}
 svg text{fill:currentColor;font:12px system-ui,sans-serif}
+#carried td{white-space:normal}
 .counts{display:flex;gap:1.6rem;flex-wrap:wrap;font-size:1.1rem;margin:.4rem 0}
 @media(max-width:40rem){ul.claims li{grid-template-columns:1fr}.claims .dim{grid-column:1}}
 @media print{nav,.skip{display:none}body{font-size:10pt}.wide{overflow:visible}
@@ -117,26 +121,35 @@ def _section_of_claims(found: Sequence[Verdict]) -> str:
 
 def _section_of_table(table: Table, columns: Sequence[str], records: Sequence[Record]) -> str:
     """A table, one block for each dataset that has records."""
-    heads = "".join(f'<th scope="col">{escape(head)}</th>' for head in heads_of(table))
+    heads = "".join(f'<th scope="col">{escape(head)}</th>' for head in _HEADS)
+    rates = " / ".join(NAMES[name] for name in table.figures)
     parts = [f'<section id="{table.name}"><h2>{escape(title_of(table))}</h2>']
     parts.append(f'<p class="note"><code>simmc reproduce {table.name}</code></p>')
     for column in columns:
-        body = ""
-        for line in lines_of(table, column, records):
-            row, *both = line
-            name, *cells = (escape(cell) for cell in cells_of(table, column, line))
-            for place, ours, protocols in zip((2, 4), both, PROTOCOLS, strict=True):
-                if ours is not None:
-                    cells[place] = _opened(cells[place], row, column, protocols, ours)
-            shown = cells
-            note = f'<br><span class="dim">{escape(row.note)}</span>' if row.note else ""
-            body += f'<tr{" class=ours" * any(both)}><th scope="row">{name}{note}</th>'
-            body += "".join(f"<td>{cell}</td>" for cell in shown) + "</tr>"
+        lines = lines_of(table, column, records)
+        body = "".join(_row(table, column, line) for line in lines)
         parts.append(
-            f'<div class="wide"><table><caption>{escape(column)}</caption>'
+            f'<div class="wide"><table><caption>{escape(column)}: {rates}</caption>'
             f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
         )
     return "".join(parts) + "</section>"
+
+
+def _row(table: Table, column: str, line: Line) -> str:
+    """A line of a table; deviations stand below their means."""
+    row, *both = line
+    cells = [escape(cell) for cell in cells_of(table, column, line)]
+    for place, ours, protocols in zip((3, 5), both, PROTOCOLS, strict=True):
+        if ours is not None:
+            spread = f'<div class="dim">± {cells[place + 1]}</div>' if cells[place + 1] else ""
+            cells[place] = _opened(cells[place], row, column, protocols, ours) + spread
+    name, labels, printed, chosen, _, blind, _, *rest = cells
+    note = f'<br><span class="dim">{escape(row.note)}</span>' if row.note else ""
+    return (
+        f'<tr{" class=ours" * any(both)}><th scope="row">{name}{note}</th>'
+        + "".join(f"<td>{cell}</td>" for cell in (labels, printed, chosen, blind, *rest))
+        + "</tr>"
+    )
 
 
 def _opened(shown: str, row: Row, column: str, protocols: Sequence[str], ours: Ours) -> str:

@@ -65,7 +65,7 @@ def use(monkeypatch, made: Table) -> None:
 
 
 def test_cells_are_run_once_and_failures_are_reported(sets, monkeypatch, capsys):
-    broken = Row("broken", ("simmc --epochs 1 --batch_size 100000 --part_batches drop",))
+    broken = Row("broken", ("recognition --source SGELA --epochs 1",))  # there is no such run
     use(monkeypatch, table(*ROWS, broken))
     assert cli.run("reproduce", words(sets, "--seeds", "0")) == 1
     printed = capsys.readouterr().out
