@@ -88,7 +88,7 @@ def main(argv: list[str]) -> int:
     shop = Workshop(Path(settings.model_root), records, settings.processes, settings.threads)
     failed = run_all(jobs, shop, known)
     again = cells.read_records(records)
-    for table in dict.fromkeys(cell.table for cell in wanted):
+    for table in {cell.table.name: cell.table for cell in wanted}.values():
         print(
             f"\n{text_of(table, again, '' if settings.protocol == 'both' else settings.protocol)}"
         )

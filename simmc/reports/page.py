@@ -19,7 +19,7 @@ NOTE = (
     "95 %: interval over persons (bootstrap); empty where runs kept no outcomes by person."
 )
 _MARKER = re.compile(r"(<!-- (claims|table|mean) ?([^>]*?) -->\n)(.*?)(<!-- end -->)", re.S)
-_INLINE = re.compile(r"<!--mean ([^>]*?)-->(.*?)<!--/mean-->", re.S)
+_INLINE = re.compile(r"<!-- mean ([^>]*?)-->(.*?)<!-- /mean -->", re.S)
 _BLOCK = {"title": str, "section": str, "blocks": [{str: object}]}
 
 Line = tuple[Row, Ours | None, Ours | None]  # by the test's best epoch; without the test
@@ -193,7 +193,7 @@ def fill(text: str, records: Sequence[Record]) -> str:
     """A page of the docs with what stands between its markers drawn again.
 
     `<!-- claims -->`, `<!-- table NAME DATASET/PROBE row; row -->` and, inside a sentence,
-    `<!--mean TABLE DATASET/PROBE PROTOCOL FIGURE row-->`.
+    `<!-- mean TABLE DATASET/PROBE PROTOCOL FIGURE row-->`.
     """
 
     def block(match: re.Match[str]) -> str:
@@ -220,7 +220,7 @@ def fill(text: str, records: Sequence[Record]) -> str:
         shown = "not measured" if ours is None else f"{ours.mean[figure]:.1f}"
         if ours and figure in ours.deviation:
             shown += f" ± {ours.deviation[figure]:.1f}"
-        return f"<!--mean {match[1]}-->{shown}<!--/mean-->"
+        return f"<!-- mean {match[1]}-->{shown}<!-- /mean -->"
 
     return _INLINE.sub(number, _MARKER.sub(block, text))
 

@@ -49,14 +49,20 @@ class PublishedRow:
 @cache
 def rows() -> tuple[PublishedRow, ...]:
     """Every printed row of the papers' tables, in their order."""
-    return tuple(
-        PublishedRow(table.number, row.name, *column.split("/"), **rates, paper=table.paper)
-        for table in cells.tables().values()
-        if table.paper
-        for row in table.rows
-        for column, rates in row.printed.items()
-        if rates.get("top1") is not None
-    )
+    found = []
+    for table in (table for table in cells.tables().values() if table.paper):
+        for row in table.rows:
+            for column, rates in row.printed.items():
+                dataset, _, probe = column.partition("/")
+                if "top1" in rates:
+                    rest = {name: rates.get(name) for name in cells.RATES[1:]}
+                    found.append(
+                        PublishedRow(
+                            table.number, row.name, dataset, probe, rates["top1"],
+                            rest["top5"], rest["top10"], rest["mAP"], rest["nauc_roc"], table.paper,
+                        )
+                    )  # fmt: skip
+    return tuple(found)
 
 
 def find(method: str, dataset: str, probe: str) -> PublishedRow | None:

@@ -180,7 +180,7 @@ def _of_record(record: Record, row: Row, protocols: Sequence[str]) -> str:
         parts.append(f"epoch {found['epoch']}")
     if record.get("seconds"):
         parts.append(f"{record['seconds'] / 60:.1f} min")
-    parts += [str(record[key]) for key in ("machine", "commit", "made", "key") if record.get(key)]  # type: ignore[literal-required]
+    parts += [str(record[key]) for key in ("machine", "commit", "made", "key") if record.get(key)]
     if "carried" in record:
         parts.append(f"carried over: {record['carried']}")
     return escape("; ".join(parts))

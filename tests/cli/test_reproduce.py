@@ -30,7 +30,7 @@ def table(*rows, columns=("*/probe",)):
 
 
 ROWS = (
-    Row("raw", ("descriptors --descriptor raw_mean --root sensor --device cpu",)),
+    Row("raw", ("descriptors --descriptor raw_mean --batch_size 16 --device cpu",)),
     Row("SimMC", (SIMMC,)),
 )
 
