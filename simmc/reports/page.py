@@ -18,7 +18,7 @@ NOTE = (
     "version. ±: sample standard deviation over seeds, each with its own split and training. "
     "95 %: interval over persons (bootstrap); empty where runs kept no outcomes by person."
 )
-_MARKER = re.compile(r"(<!-- (claims|table|mean) ?([^>]*?) -->\n)(.*?)(<!-- end -->)", re.S)
+_MARKER = re.compile(r"(<!-- (claims|table) ?([^>]*?) -->\n)(.*?)(<!-- end -->)", re.S)
 _INLINE = re.compile(r"<!-- mean ([^>]*?)-->(.*?)<!-- /mean -->", re.S)
 _BLOCK = {"title": str, "section": str, "blocks": [{str: object}]}
 
