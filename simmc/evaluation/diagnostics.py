@@ -35,6 +35,15 @@ def cluster_summary(labels: np.ndarray) -> ClusterSummary:
     )
 
 
+def largest_share(labels: np.ndarray) -> float:
+    """Share of the clustered windows that are in the largest cluster, in (0, 1].
+
+    `labels` (N,) are pseudo labels, -1 for outliers; one window at least is in a cluster.
+    """
+    summary = cluster_summary(labels)
+    return summary.largest / (len(labels) - summary.outliers)
+
+
 def mutual_information(truth: np.ndarray, pseudo: np.ndarray) -> float:
     """Mutual information of two labellings of the same windows, in nats.
 
