@@ -16,6 +16,7 @@ from simmc.engine.body_check import PartnerRanks
 from simmc.errors import numbered
 from simmc.runs.records import EpochRecord, Health, Verdict
 
+HEALTHY: Verdict = "healthy"
 LARGEST = 0.8  # share of the clustered windows in one cluster: 0.94 to 0.99 where it collapses
 OUTLIERS = 0.5  # share of the windows that no cluster holds
 FEWEST = 3  # windows of a cluster, on average
@@ -48,10 +49,10 @@ def health_of(records: Sequence[EpochRecord], about: Trained) -> Health:
     for sign in _SIGNS:
         if found := sign(learned, about):
             return found
-    return {"verdict": "healthy", "reason": "no sign of failure", "next_step": ""}
+    return _health(HEALTHY, "no sign of failure", "")
 
 
-def in_words(health: Health) -> str:
+def in_words(health: Health | Mapping[str, str]) -> str:
     """One line for the console and for notes of tables."""
     rest = f"; {health['next_step']}" if health["next_step"] else ""
     return f"{health['verdict']} ({health['reason']}){rest}"

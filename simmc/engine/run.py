@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from simmc.clustering import Executor
 from simmc.data.experiment.experiment import Experiment
 from simmc.data.specs import skeleton_of
@@ -343,16 +341,17 @@ def partners_of(
 ) -> PartnerRanks | None:
     """The check by body measurements; None where the features or the joints are not known."""
     settings, data, joints = training.settings, training.data, training.data
-    last = training.protocols[-1]
-    path = weights_path(run, last)
-    if method.embedder is None or not path.is_file() or data.train.recording is None:
+    recording, path = data.train.recording, weights_path(run, training.protocols[-1])
+    if method.embedder is None or not path.is_file() or recording is None:
         return None
+    if getattr(settings, "clustering", None) is None:
+        return None  # other methods learn a task that need not bring a person's recordings together
     if data.train.windows.ndim == 3:  # measurements in place of joints
         joints = load_joints(
             settings.place, settings.windows, settings.joints, settings.common.seed
         )
-    if not np.array_equal(joints.train.recording, data.train.recording):
-        return None  # other windows, such as those of a gallery that is learned too
+    if joints.train.recording is None or (joints.train.recording != recording).any():
+        return None
     features = method.embedder(path, settings, data, training.runtime).features(data.train)
     return partner_ranks(joints.train, features.cpu().numpy(), data.skeleton)
 
