@@ -79,6 +79,7 @@ def test_nothing_was_trained():
     [
         (50, 1.5, 3.0, "healthy"),
         (50, 3.5, 3.0, "nothing learned"),
+        (50, 2.7, 3.0, "nothing learned"),
         (3, 3.5, 3.0, "healthy"),  # too few
     ],
 )
