@@ -103,7 +103,7 @@ def run_method(
     settings = resolved.settings
     machine = settings.machine
     runtime = start(machine.device, machine.gpu or None, machine.threads)
-    reporter.notes(runtime.notes)
+    reporter.notes(runtime.notes + unused_on_gpu(settings, runtime))
     if settings.training.mode == "Eval":
         assert run is not None
         return evaluate_run(method, settings, run, runtime, reporter)
@@ -122,13 +122,26 @@ def refuse_further_matching(settings: MethodSettings) -> None:
         )
 
 
+def unused_on_gpu(settings: MethodSettings, runtime: Runtime) -> list[str]:
+    """What a GPU does in another way than the settings of the clustering say."""
+    clustering: Clustering | None = getattr(settings, "clustering", None)
+    if clustering is None or runtime.device.type == "cpu":
+        return []
+    found = []
+    if clustering.neighbors == "approximate":
+        found.append("--neighbors approximate: not used, a GPU compares all rows (recall 1)")
+    if clustering.executor != "local":
+        found.append(f"--executor {clustering.executor}: not used, the GPU clusters")
+    return found
+
+
 @contextmanager
 def workers(
     settings: MethodSettings, runtime: Runtime, reporter: Reporter
 ) -> Iterator[Executor | None]:
     """What clusters for a run: None for this process, or the connection to a Ray cluster."""
     clustering: Clustering | None = getattr(settings, "clustering", None)
-    if clustering is None or clustering.executor == "local":
+    if clustering is None or clustering.executor == "local" or runtime.device.type != "cpu":
         yield None
         return
     from simmc.clustering.on_ray import RayExecutor

@@ -169,7 +169,6 @@ class HiMPC(Training[HiMPCSettings]):
 
     def contrast(self, instances: Levels, labels: torch.Tensor) -> EpochRecord:
         """Prototypes (Eq. 2), then one step a batch on the mean of the levels' losses (Eq. 9)."""
-        s = self.settings
         prototypes = [cluster_means(v, y) for v, y in zip(instances.values(), labels, strict=True)]
         sums = torch.zeros(len(labels), device=labels.device)
         steps = 0

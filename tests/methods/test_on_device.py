@@ -1,8 +1,8 @@
 """Every method on a device: the CPU's numbers, and no step that waits for the device.
 
 SIMMC_TEST_DEVICE=cuda runs it on a GPU, where torch itself reports every wait. Without one, the
-tensor operations that a GPU would run take the place of the compiled loops on the CPU, and the calls
-for which a GPU would be waited for are counted.
+tensor operations that a GPU would run take the place of the compiled loops on the CPU, and the
+calls for which a GPU would be waited for are counted.
 """
 
 import os
@@ -18,6 +18,7 @@ from simmc.clustering import Clustering, gpu
 from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.skeletons import KINECT_V1
 from simmc.engine import pseudo_labels
+from simmc.engine.run import unused_on_gpu
 from simmc.evaluation import ranking
 from simmc.methods import himpc, mgscr, recognition, sgela, simmc, simmc_uf, smsge, supervised
 from simmc.methods import trackmc as track
@@ -141,8 +142,8 @@ class Reads(TorchDispatchMode):
     """Counts the operations whose result the CPU has to know before it goes on."""
 
     NAMES = frozenset(
-        "_local_scalar_dense is_nonzero equal nonzero masked_select bincount _unique2 unique_dim "
-        "unique_consecutive repeat_interleave".split()
+        {"_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "bincount"}
+        | {"_unique2", "unique_dim", "unique_consecutive", "repeat_interleave"}
     )
 
     def __init__(self) -> None:
@@ -210,3 +211,13 @@ def test_no_step_waits_for_the_device(name, monkeypatch):
     few, in_few = waits(name, 24, monkeypatch)
     assert many > few >= 1
     assert in_many == in_few > 0
+
+
+def test_what_a_gpu_does_in_another_way_is_said():
+    def notes(device, **changes):
+        chosen = simmc.SimMCSettings.of(**SMALL | changes)
+        return unused_on_gpu(chosen, Runtime(torch.device(device), 1))
+
+    other = {"neighbors": "approximate", "executor": "ray"}
+    assert len(notes("cuda", **other)) == 2
+    assert notes("cuda") == notes("cpu", **other) == []
