@@ -46,10 +46,9 @@ def heading(record: dict[str, Any]) -> str:
         memory = found["card_bytes"] / GIB
         card = f"{found['card']}, {memory:.0f} GiB, CUDA {found['cuda']}, driver {found['driver']}"
     size = "; small sizes, which try the script" if record["small"] else ""
-    return (
-        f"{card}; torch {machine.get('torch', 'unknown')}, "
-        f"simmc {machine.get('simmc', 'unknown')}, {record['date']}. Data of the trainings: {record['kgbd']}{size}."
-    )
+    versions = (f"{name} {machine.get(name, 'unknown')}" for name in ("torch", "simmc"))
+    data = f"Data of the trainings: {record['kgbd']}{size}"
+    return f"{card}; {', '.join(versions)}, {record['date']}. {data}."
 
 
 def tests(parts: dict[str, Any]) -> str:
