@@ -14,7 +14,7 @@ from simmc.clustering import Executor
 from simmc.data.experiment.experiment import Experiment
 from simmc.data.specs import skeleton_of
 from simmc.data.synthetic.perturbations import by_identity
-from simmc.engine.evaluate import evaluate_run, fill, rule_of, unscored_by
+from simmc.engine.evaluate import evaluate_run
 from simmc.engine.load import with_stored_names
 from simmc.engine.method import LABEL_FREE, Method, MethodSettings
 from simmc.engine.reporter import Reporter
@@ -22,11 +22,14 @@ from simmc.engine.stored_run import (
     continued,
     default_name,
     described_data,
+    fill,
     frame,
     keep_probes,
     pointer,
     refuse_changes,
     refuse_other_data,
+    rule_of,
+    unscored_by,
 )
 from simmc.engine.training import Training, train, weights_path
 from simmc.errors import UserError
@@ -237,7 +240,8 @@ def train_locked(
 
 def perturbed_by_identity(settings: MethodSettings) -> list[str]:
     """A remark where --stress uses identities."""
-    words = by_identity(settings.windows.stress)
+    stress = settings.windows.stress
+    words = by_identity(stress) if stress else []
     if not words:
         return []
     return [
