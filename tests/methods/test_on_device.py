@@ -24,7 +24,7 @@ from simmc.methods import himpc, mgscr, recognition, sgela, simmc, simmc_uf, sms
 from simmc.methods import trackmc as track
 from simmc.methods.registry import METHODS
 from simmc.models import graph_layers
-from simmc.runs.runtime import Runtime, generators
+from simmc.runs.runtime import Runtime, generators, start
 from tests.methods import make
 
 DEVICE = torch.device(os.environ.get("SIMMC_TEST_DEVICE", "cpu"))
@@ -84,7 +84,7 @@ def training(name, device, **changes):
     protocols = tuple(recipe.CHOSEN_BY)[-1:]
     if "paper" in recipe.CHOSEN_BY:
         protocols = ("paper", *protocols)
-    return recipe(chosen, data, generators(0), Runtime(device, 1), protocols, **more)
+    return recipe(chosen, data, generators(0), start(device.type, None, 1), protocols, **more)
 
 
 def test_every_method_is_here():
