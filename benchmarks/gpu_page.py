@@ -30,7 +30,8 @@ def section(record: dict[str, Any] | None) -> str:
     if record["format"] != FORMAT:
         raise ValueError(f"format {record['format']}, not {FORMAT}")
     parts = record["parts"]
-    blocks = [heading(record), tests(parts), targets(parts), trainings(parts), sizes(parts)]
+    aims = "" if record["small"] else targets(parts)  # they are for KGBD's size
+    blocks = [heading(record), tests(parts), aims, trainings(parts), sizes(parts)]
     cut = [f"- `{name}`: {part['end']}" for name, part in parts.items() if part["end"] != "done"]
     if cut:
         blocks.append("Not finished:\n\n" + "\n".join(cut))
