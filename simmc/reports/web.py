@@ -23,8 +23,10 @@ from simmc.reports.page import (
 
 _CLASS = {HOLDS: "yes", FAILS: "no", OPEN: "open", MISSING: "none"}
 # blue and orange are told apart by colour-blind readers; the marks and words say the same
-_HEADS = ("method", "labels", "published", "ours, best epoch by the test", "ours, test not used")
-_HEADS += ("ours - published", "95 % of top-1", "seeds", "cost")
+_HEADS = (
+    *("method", "labels", "published", "ours, best epoch by the test", "ours, test not used"),
+    *("ours - published", "95 % of top-1", "seeds", "cost"),
+)
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1b1f24;--dim:#57606a;--line:#d0d7de;--back:#fff;
 --soft:#f4f6f8;

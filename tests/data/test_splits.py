@@ -166,7 +166,10 @@ class TestGivenSplits:
         [
             (lambda c: c["P1"].pop("1.txt"), "every recording.*P1/1.txt"),
             (lambda c: c["P1"].update({"9.txt": "train"}), "not in the raw data: P1/9.txt"),
-            (lambda c: c["P1"].update({"1.txt": "best"}), "other splits than train, gallery, probe: P1/1.txt"),
+            (
+                lambda c: c["P1"].update({"1.txt": "best"}),
+                "other splits than train, gallery, probe: P1/1.txt",
+            ),
             (lambda c: c["P2"].update({"2.txt": None}), "no recording is in probe"),
         ],
     )
