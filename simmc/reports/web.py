@@ -45,7 +45,7 @@ p.note,caption,.dim{color:var(--dim);font-size:.9rem}caption{text-align:left;pad
 table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}
 th,td{border-bottom:1px solid var(--line);padding:.3rem .6rem;text-align:left;vertical-align:top}
 thead th{border-bottom:2px solid var(--ink)}
-td{white-space:nowrap}tbody th{min-width:12rem}th .dim{font-weight:400}
+td,thead th{white-space:nowrap}tbody th{min-width:12rem}th .dim{font-weight:400}
 tr.ours th{font-weight:600}tbody th{font-weight:400}
 summary{cursor:pointer;color:var(--link)}
 summary:focus-visible,a:focus-visible{outline:3px solid var(--no);outline-offset:2px}
@@ -210,7 +210,7 @@ def chart_of(records: Sequence[Record]) -> str:
         )
     for name, label, dash in (("top1", "top-1", ""), ("mAP", "mAP", "5 3")):
         end = ""
-        for one in records:
+        for one in sorted(records, key=lambda one: one["epochs"][-1]["epoch"]):
             points = [at(x["epoch"], x[name]) for x in one["epochs"] if x.get(name) is not None]
             end = points[-1] if points else end
             parts.append(
