@@ -104,7 +104,7 @@ def clusters_of(chosen: Chosen, data: Experiment) -> tuple[Targets, EpochRecord]
     seeds = generators(settings.common.seed)
     training = TrackMC(settings, data, seeds, chosen.runtime, ("label_free",))
     load_weights(training.network, chosen.weights, SHAPE_FLAGS)
-    record = training.find_clusters()
+    record = training.find_clusters(training.stages[-1])
     return training.targets, record
 
 

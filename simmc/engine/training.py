@@ -50,6 +50,7 @@ class Training(ABC, Generic[S]):
         selectors: the best epoch under each protocol.
         best_weights: those of the epoch just run, if they are the best for some protocol.
         clock: seconds of the epoch by stage.
+        ended: why the method ended the training with the epoch just run; empty: it did not.
         bar: wraps the batches of an epoch; the command may show them.
         CHOSEN_BY: protocol -> the number of the record by which its epoch is chosen, or `LAST`.
         OTHER_REMEDY: what else than --lr may help a training that diverges.
@@ -80,6 +81,7 @@ class Training(ABC, Generic[S]):
             for name in protocols
         }
         self.epoch = 0
+        self.ended = ""
         self.best_weights: dict[str, torch.Tensor] | None = None
         self.clock = Clock()
         self.bar: Callable[[Iterable[Any]], Iterable[Any]] = lambda items: items
@@ -105,7 +107,9 @@ class Training(ABC, Generic[S]):
         best = self.choose(record)
         weights = self.network.state_dict()
         self.best_weights = {k: v.clone() for k, v in weights.items()} if best else None
-        if self.epoch < self.settings.training.epochs:
+        if self.ended:
+            record["ended"] = self.ended
+        elif self.epoch < self.settings.training.epochs:
             record |= self.learn()
         record["seconds"] = self.clock.take()
         self.epoch += 1
@@ -131,7 +135,7 @@ class Training(ABC, Generic[S]):
     @property
     def done(self) -> bool:
         """Whether the last epoch has been run, or the patience has ended."""
-        if self.epoch > self.settings.training.epochs:
+        if self.ended or self.epoch > self.settings.training.epochs:
             return True
         if self.stopping is None:
             return False
@@ -148,7 +152,7 @@ class Training(ABC, Generic[S]):
 
     def is_evaluated(self) -> bool:
         """Whether this epoch is evaluated on probe and gallery; never in a label-free run."""
-        last = self.epoch == self.settings.training.epochs
+        last = bool(self.ended) or self.epoch == self.settings.training.epochs
         due = last or self.epoch % self.settings.training.eval_every == 0
         return due and self.protocols != ("label_free",)
 
@@ -206,6 +210,7 @@ class Training(ABC, Generic[S]):
             "optimizer": self.optimizer.state_dict(),
             "seeds": self.seeds.state(),
             "selectors": {name: s.state() for name, s in self.selectors.items()},
+            "ended": self.ended,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -215,6 +220,7 @@ class Training(ABC, Generic[S]):
         for name, selector in self.selectors.items():
             selector.restore(state["selectors"][name])
         self.epoch = checkpoints.epoch_of(state)
+        self.ended = str(state.get("ended", ""))
         self.seeds.restore(state["seeds"])
 
     def restore(self, state: dict[str, Any], path: Path) -> None:

@@ -3,8 +3,10 @@
 Each epoch: encode every window; divide every tracklet (recording) at random into parts and average
 their features; cluster the parts by density; a tracklet shares the clusters of its parts; draw each
 of its windows to their prototypes, away from those of all other clusters but the ones that may be
-the same person. Without recordings every window is a tracklet of one part. docs/trackmc.md says
-why. Shape letters: N windows, f frames, K values a frame, H features, T tracklets, P parts.
+the same person. The first stage, which is short, clusters single windows. If recordings as wholes
+are clear-cut after it, the second stage clusters them; if not, the training ends, because more of
+it would separate recordings of one person. docs/trackmc.md says why. Shape letters: N windows,
+f frames, K values a frame, H features, T tracklets, P parts.
 """
 
 import math
@@ -35,6 +37,7 @@ from simmc.engine.method import Embedder, Method
 from simmc.engine.pseudo_labels import clustered
 from simmc.engine.tracklets import (
     APART,
+    AUTO,
     IGNORE,
     MERGE,
     OFF,
@@ -43,7 +46,7 @@ from simmc.engine.tracklets import (
     tracklets_of,
 )
 from simmc.engine.training import LAST, Training, load_weights
-from simmc.errors import UserError, numbered
+from simmc.errors import UserError
 from simmc.evaluation import diagnostics
 from simmc.evaluation.ranking import Retrieval
 from simmc.losses import shared_prototype_contrast
@@ -61,12 +64,11 @@ from simmc.scoring.match import (
     tensor_of,
 )
 from simmc.settings import groups
-from simmc.settings.groups import COUNT, INSIDE, POSITIVE
-from simmc.settings.layers import Resolved
+from simmc.settings.groups import COUNT, FRACTION, INSIDE, POSITIVE
 from simmc.settings.options import EVALUATION, MAIN, Range, Settings, group_of, option
 
 SHAPE_FLAGS = "--dataset, --input, --H, --D and --pooling"
-FEWEST = 5  # training recordings for each of the k1 neighbours; with fewer, merging is not safe
+FIRST_EPOCHS = (3, 10)  # fewest and most epochs of the first stage
 EXPLAINED = {
     "paper": "paper protocol: the epoch with the best probe top-1 (it has seen the test)",
     "label_free": "label-free protocol: the last epoch, no identity, probe or gallery decides",
@@ -111,10 +113,11 @@ class TrackMCSettings(Settings):
     rematch: groups.Rematch
     H: int = option(256, "Width of the encoder.", aliases=("hidden",), limits=COUNT)
     recordings: str = option(
-        MERGE,
+        AUTO,
         "Use of the fact that a recording shows one person: none (off); its windows share their "
-        "clusters (positives); it is clustered as a whole (merge).",
-        choices=(OFF, POSITIVES, MERGE),
+        "clusters (positives); it is clustered as a whole (merge); first positives, then merge if "
+        "most recordings are clear-cut (auto).",
+        choices=(AUTO, OFF, POSITIVES, MERGE),
         group=MAIN,
     )
     overlap: str = option(
@@ -123,8 +126,21 @@ class TrackMCSettings(Settings):
         "and are never in one cluster (apart), or the times are not used (ignore).",
         choices=(APART, IGNORE),
     )
-    parts: int = option(12, "merge: most parts of a recording.", limits=COUNT)
-    part_size: int = option(4, "merge: fewest windows of a part.", limits=COUNT)
+    first_steps: int = option(
+        200,
+        "auto: gradient steps of the first stage, in whole epochs, 3 to 10 of them.",
+        limits=COUNT,
+    )
+    first_lr: float = option(
+        3e-4, "auto: learning rate of the first stage; falls to 0.", limits=POSITIVE
+    )
+    unsure: float = option(
+        0.5,
+        "auto: share of unsure recordings after the first stage above which training ends.",
+        limits=FRACTION,
+    )
+    parts: int = option(12, "auto, merge: most parts of a recording.", limits=COUNT)
+    part_size: int = option(4, "auto, merge: fewest windows of a part.", limits=COUNT)
     doubt: float | None = option(
         0.95,
         "Ambiguity radius: clusters with parts within this distance may be one person and are not "
@@ -169,6 +185,37 @@ class TrackMCSettings(Settings):
             )
 
 
+@dataclass(frozen=True)
+class Stage:
+    """A part of the training: what is clustered, how, and the epochs `begin` to `end` - 1."""
+
+    whole: bool  # tracklets as wholes, in parts; else single windows
+    clustering: groups.Clustering
+    doubt: float | None
+    lr: float
+    begin: int
+    end: int
+
+    def rate(self, epoch: float) -> float:
+        """The learning rate at an epoch; falls from `lr` to 0 along a cosine."""
+        share = (epoch - self.begin) / (self.end - self.begin)
+        return self.lr * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def stages_of(settings: TrackMCSettings, count: int) -> tuple[Stage, ...]:
+    """The stages of a training with `count` windows: two for `auto`, else one."""
+    s, epochs = settings, settings.training.epochs
+    whole = s.recordings in (AUTO, MERGE)
+    only = Stage(whole, s.clustering, s.doubt, s.training.lr, 0, epochs)
+    if s.recordings != AUTO:
+        return (only,)
+    steps = math.ceil(count / s.windows.batch_size)
+    fewest, most = FIRST_EPOCHS
+    length = min(max(math.ceil(s.first_steps / max(steps, 1)), fewest), most, epochs)
+    windows = replace(s.clustering, eps=0.6, min_samples=4)
+    return Stage(False, windows, 0.8, s.first_lr, 0, length), replace(only, begin=length)
+
+
 class TrackMC(Training[TrackMCSettings]):
     """A training in progress; the arguments are those of `Training`, less the network.
 
@@ -192,6 +239,7 @@ class TrackMC(Training[TrackMCSettings]):
         used = settings.recordings != OFF and settings.overlap == APART
         self.cannot_link = cannot_link_of(data.train) if used else None
         self.guess: np.ndarray | None = None  # saves time, decides nothing
+        self.stages = stages_of(settings, len(self.windows))
         network = new_network(settings, self.windows.shape[2], seeds.weights)
         super().__init__(settings, data, seeds, runtime, protocols, network)
 
@@ -201,61 +249,74 @@ class TrackMC(Training[TrackMCSettings]):
         rule = MatchRule(s.windows.same_condition_map)
         return retrieval_record(retrieve(self.network, s, self.data, self.runtime, rule))
 
-    def learn(self) -> EpochRecord:
-        """The clusters of an epoch, then its steps."""
-        return self.find_clusters() | super().learn()
+    @property
+    def stage(self) -> Stage:
+        """The stage of the present epoch."""
+        return next((stage for stage in self.stages if self.epoch < stage.end), self.stages[-1])
 
-    def find_clusters(self) -> EpochRecord:
+    def look(self) -> EpochRecord:
+        """The clusters of an epoch; where the second stage would begin, whether it does."""
+        if self.epoch >= self.settings.training.epochs:
+            return {}
+        record = self.find_clusters(self.stage)
+        if self.epoch and self.epoch == self.stage.begin and self.unsure() > self.settings.unsure:
+            self.ended = f"{100 * self.unsure():.0f} % of the recordings are unsure"
+        return record
+
+    def unsure(self) -> float:
+        """The share of tracklets without a clear-cut cluster."""
+        return float((~self.targets.sure).float().mean())
+
+    def find_clusters(self, stage: Stage) -> EpochRecord:
         """The clusters of an epoch, in `targets`, and their numbers."""
         with self.clock("features"):
             features = encode(self.network, self.windows)
             self.require_finite(features)
-        self.targets = self.share(features)
+        self.targets = self.share(features, stage)
         return self.cluster_record()
 
-    def share(self, features: torch.Tensor) -> Targets:
+    def share(self, features: torch.Tensor, stage: Stage) -> Targets:
         """Clusters of the parts of tracklets, shared by each tracklet, from (N, H) features."""
-        s, n = self.settings, len(features)
-        whole = s.recordings == MERGE
-        part = np.arange(n)
-        if whole:
+        s, part = self.settings, np.arange(len(features))
+        if stage.whole:
             part = draw_parts(self.tracklet, s.parts, self.seeds.masks, size=s.part_size)
         tracklet_of_part = np.empty(part.max(initial=-1) + 1, dtype=np.int64)
         tracklet_of_part[part] = self.tracklet
         means = part_means(features, torch.from_numpy(part).to(features.device))
         found = clustered(
             means,
-            s.clustering,
+            stage.clustering,
             self.runtime,
             self.clock,
             normalise=True,
-            guess=None if whole else self.guess,  # parts are new ones in every epoch
-            reach=s.doubt,
+            guess=None if stage.whole else self.guess,  # parts are new ones in every epoch
+            reach=stage.doubt,
         )
         self.guess = found.candidates
         if self.cannot_link is not None:
-            found = self.constrained(found, tracklet_of_part, self.cannot_link)
-        rows = torch.from_numpy(tracklet_of_part).to(features.device)
-        near = None if s.doubt is None else found.graph
+            found = self.constrained(found, stage, tracklet_of_part, self.cannot_link)
         return shared_targets(
-            means, found.labels, rows, singletons=whole, near=near, cannot_link=self.cannot_link
+            means,
+            found.labels,
+            torch.from_numpy(tracklet_of_part).to(features.device),
+            singletons=stage.whole,
+            near=None if stage.doubt is None else found.graph,
+            cannot_link=self.cannot_link,
         )
 
     def constrained(
-        self, found: Clustering, tracklet: np.ndarray, cannot_link: CannotLink
+        self, found: Clustering, stage: Stage, tracklet: np.ndarray, cannot_link: CannotLink
     ) -> Clustering:
         """The clusters of parts anew, under cannot-links of their tracklets (P,)."""
         with self.clock("dbscan"):
             graph = as_arrays(found.graph).whole()
-            near = graph.within(self.settings.clustering.eps)
-            labels = dbscan_cannot_link(
-                near, self.settings.clustering.min_samples, tracklet, cannot_link
-            )
+            near = graph.within(stage.clustering.eps)
+            labels = dbscan_cannot_link(near, stage.clustering.min_samples, tracklet, cannot_link)
         return replace(found, labels=torch.from_numpy(labels).to(found.labels.device), graph=graph)
 
     def steps(self) -> EpochRecord:
         """One step a batch, over all windows whose tracklet has a cluster, in a new order."""
-        s, targets = self.settings, self.targets
+        s, stage, targets = self.settings, self.stage, self.targets
         tracklet = torch.from_numpy(self.tracklet).to(self.windows.device)
         kept = torch.nonzero(targets.known[tracklet]).flatten()
         kept = kept[torch.from_numpy(self.seeds.masks.permutation(len(kept))).to(kept.device)]
@@ -264,8 +325,7 @@ class TrackMC(Training[TrackMCSettings]):
         total = torch.zeros((), device=kept.device)
         with few_threads(2):
             for i, rows in enumerate(self.bar(batches)):  # nothing in here may wait for a GPU
-                progress = (self.epoch + i / len(batches)) / s.training.epochs
-                self.optimizer.lr = s.training.lr * 0.5 * (1 + math.cos(math.pi * progress))
+                self.optimizer.lr = stage.rate(self.epoch + i / len(batches))
                 features = self.network(
                     self.windows[rows], None if weights is None else weights[rows]
                 )
@@ -399,22 +459,6 @@ def model_size(settings: TrackMCSettings) -> str:
     return f"TrackMC on {place.dataset}: {parameters:,} parameters ({parameters / 1e6:.2f}M)"
 
 
-def remarks(resolved: Resolved[TrackMCSettings], data: Experiment) -> list[str]:
-    """Where there are too few recordings to tell one person's from another's by density."""
-    settings, k1 = resolved.settings, resolved.settings.clustering.k1
-    if settings.recordings != MERGE:
-        return []
-    count = int(tracklets_of(data.train, settings.recordings, settings.place).max(initial=-1)) + 1
-    few = FEWEST * k1
-    if count >= few:
-        return []
-    return [
-        f"only {numbered('{} training [recording|recordings]', count)}: with fewer than about "
-        f"{few} (--k1 {k1}), merge may join different persons; --recordings positives is the "
-        "safe choice (docs/trackmc.md)"
-    ]
-
-
 METHOD = Method(
     TrackMCSettings,
     "train TrackMC, our own method, without labels, or score a trained run",
@@ -425,6 +469,5 @@ METHOD = Method(
     explained=EXPLAINED,
     recipe=lambda settings: f"trackmc_{settings.recordings}",
     unit=is_unit,
-    remarks=remarks,
     embedder=embedder,
 )

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from simmc.clustering import Threads
 from simmc.errors import UserError
 from simmc.losses import shared_prototype_contrast
-from simmc.methods.trackmc import TrackMC, TrackMCSettings, encode, retrieve
+from simmc.methods.trackmc import TrackMC, TrackMCSettings, encode, retrieve, stages_of
 from simmc.models.optimizer import FlatAdam
 from simmc.runs.runtime import generators
 from simmc.scoring.match import MatchRule
@@ -18,7 +19,15 @@ from tests.methods import make
 from tests.methods.make import CPU
 
 RULE = MatchRule()
-SMALL = {"dataset": "KGBD", "H": 16, "batch_size": 16, "epochs": 4, "k1": 10, "k2": 4}
+SMALL = {
+    "dataset": "KGBD",
+    "H": 16,
+    "batch_size": 16,
+    "epochs": 4,
+    "k1": 10,
+    "k2": 4,
+    "recordings": "merge",
+}
 SINGLE = {"k1": 20, "k2": 6, "part_size": 1, "eps": 0.6}
 BOTH = ("paper", "label_free")
 
@@ -55,6 +64,52 @@ def test_a_single_recording_of_a_person_is_a_person():
     assert rows[3]["tracks"] == rows[3]["people"] == 8
 
 
+def test_second_stage_begins_where_recordings_are_clear_cut():
+    auto = {**SINGLE, "recordings": "auto", "unsure": 0.99}
+    rows = make.run_all(training(**auto, epochs=6))
+    assert [row["epoch"] for row in rows] == list(range(7))
+    assert not any("ended" in row for row in rows)
+    assert rows[5]["people"] == 8 and rows[5]["unsure"] == 0
+
+
+def test_training_ends_where_recordings_are_unsure():
+    """The weights are those of the first stage alone, and a resumed run stays ended."""
+    auto = {**SINGLE, "recordings": "auto", "first_steps": 1, "eps": 0.05}
+    made = training(**auto, epochs=9, unsure=0.0)
+    rows = make.run_all(made)
+    assert [row["epoch"] for row in rows] == [0, 1, 2, 3]
+    assert rows[3]["ended"] and rows[3]["unsure"] > 0 and "steps" not in rows[3]
+    assert made.selectors["label_free"].best_epoch == 3
+    first = training(**auto, epochs=3)
+    make.run_all(first)
+    for one, other in zip(made.network.parameters(), first.network.parameters(), strict=True):
+        assert torch.equal(one, other)
+    resumed = training(**auto, epochs=9, unsure=0.0)
+    resumed.restore(made.state(), Path("last.pt"))
+    assert resumed.done
+
+
+def test_first_stage_lasts_a_number_of_steps_in_whole_epochs():
+    def lengths(count, **changes):
+        chosen = TrackMCSettings.of(**SMALL | {"recordings": "auto", "epochs": 18} | changes)
+        return [(stage.begin, stage.end) for stage in stages_of(chosen, count)]
+
+    assert lengths(16 * 50) == [(0, 4), (4, 18)]  # 50 steps an epoch
+    assert lengths(16 * 51, first_steps=205) == [(0, 5), (5, 18)]
+    assert lengths(16 * 1000) == [(0, 3), (3, 18)]
+    assert lengths(16) == [(0, 10), (10, 18)]
+    assert lengths(16, epochs=2) == [(0, 2), (2, 2)]
+    assert lengths(16, recordings="merge") == [(0, 18)]
+
+
+def test_rate_of_a_stage_falls_to_zero():
+    chosen = TrackMCSettings.of(**SMALL | {"recordings": "auto", "epochs": 9, "lr": 2.0})
+    first, second = stages_of(chosen, 16 * 100)
+    assert first.rate(0) == chosen.first_lr and first.rate(3) == pytest.approx(0)
+    assert second.rate(3) == 2 and second.rate(6) == pytest.approx(1)
+    assert second.rate(9) == pytest.approx(0)
+
+
 def test_windows_alone_know_of_no_recording():
     a = training(experiment(known=False), recordings="off")
     b = training(experiment(each=5), recordings="off")
@@ -66,7 +121,7 @@ def test_windows_alone_know_of_no_recording():
 
 def test_every_window_of_a_recording_has_its_targets():
     made = training(recordings="positives")
-    made.targets = made.share(encode(made.network, made.windows))
+    made.targets = made.share(encode(made.network, made.windows), made.stage)
     assert len(made.targets.known) == 24
     # clusters of single windows: some recording is divided between several
     assert made.targets.share.shape[1] > 1
@@ -88,7 +143,7 @@ def test_an_epoch_is_the_steps_written_out(recordings):
     optimizer = FlatAdam(twin.network, s.training.lr)
     for epoch in range(2):
         made.run_epoch()
-        targets = twin.share(twin.network(x).detach())
+        targets = twin.share(twin.network(x).detach(), twin.stage)
         tracklet = twin.tracklet
         kept = np.array([i for i in range(len(x)) if targets.share[tracklet[i]].sum() > 0])
         kept = kept[twin.seeds.masks.permutation(len(kept))]
@@ -134,7 +189,7 @@ def test_clusters_that_may_be_one_person_do_not_repel():
     """The only difference that doubt makes, and none where it is off."""
     kept, off = training(doubt=0.95), training(doubt=None)
     for made in (kept, off):
-        made.find_clusters()
+        made.find_clusters(made.stage)
     rows = torch.arange(len(kept.windows))
     tracklet = torch.from_numpy(kept.tracklet)
     assert kept.targets.is_ambiguous.any() and not off.targets.is_ambiguous.any()
@@ -198,7 +253,9 @@ def test_people_seen_at_once_share_no_cluster_and_repel(recordings):
         return together, ambiguous
 
     for training_ in (made, free):
-        training_.targets = training_.share(encode(training_.network, training_.windows))
+        training_.targets = training_.share(
+            encode(training_.network, training_.windows), training_.stage
+        )
     assert met(made.targets) == (0, 0)
     assert met(free.targets)[0] > 0
     assert made.cluster_record()["seen_at_once"] == 12
