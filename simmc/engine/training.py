@@ -146,9 +146,13 @@ class Training(ABC, Generic[S]):
         ]
         return all(selector.done for selector in counting or self.selectors.values())
 
+    def chosen_by(self, protocol: str) -> str:
+        """The number of the record by which the epoch of a protocol is chosen, or `LAST`."""
+        return self.CHOSEN_BY[protocol]
+
     def is_last(self, protocol: str) -> bool:
         """Whether a protocol always uses the last epoch."""
-        return self.CHOSEN_BY[protocol] == LAST
+        return self.chosen_by(protocol) == LAST
 
     def is_evaluated(self) -> bool:
         """Whether this epoch is evaluated on probe and gallery; never in a label-free run."""
@@ -162,7 +166,7 @@ class Training(ABC, Generic[S]):
         return [
             name
             for name, selector in self.selectors.items()
-            if selector.update(self.epoch, numbers.get(self.CHOSEN_BY[name]))
+            if selector.update(self.epoch, numbers.get(self.chosen_by(name)))
         ]
 
     def require_finite(self, numbers: torch.Tensor) -> None:

@@ -3,10 +3,11 @@
 Each epoch: encode every window; divide every tracklet (recording) at random into parts and average
 their features; cluster the parts by density; a tracklet shares the clusters of its parts; draw each
 of its windows to their prototypes, away from those of all other clusters but the ones that may be
-the same person. The first stage, which is short, clusters single windows. If recordings as wholes
-are clear-cut after it, the second stage clusters them; if not, the training ends, because more of
-it would separate recordings of one person. docs/trackmc.md says why. Shape letters: N windows,
-f frames, K values a frame, H features, T tracklets, P parts.
+the same person. The first stage clusters single windows. As soon as most recordings as wholes are
+clear-cut, the second stage clusters them; if they never are, it does not begin, because it would
+drive recordings of one person apart. The weights are those of the epoch with the largest reach.
+docs/trackmc.md says why. Shape letters: N windows, f frames, K values a frame, H features,
+T tracklets, P parts.
 """
 
 import math
@@ -25,8 +26,10 @@ from simmc.clustering import (
     Targets,
     as_arrays,
     dbscan_cannot_link,
+    descriptions,
     draw_parts,
     part_means,
+    reach,
     shared_targets,
 )
 from simmc.data.experiment import inputs
@@ -68,10 +71,11 @@ from simmc.settings.groups import COUNT, FRACTION, INSIDE, POSITIVE
 from simmc.settings.options import EVALUATION, MAIN, Range, Settings, group_of, option
 
 SHAPE_FLAGS = "--dataset, --input, --H, --D and --pooling"
-FIRST_EPOCHS = (3, 10)  # fewest and most epochs of the first stage
+FEWEST = 3  # epochs of the first stage
 EXPLAINED = {
     "paper": "paper protocol: the epoch with the best probe top-1 (it has seen the test)",
-    "label_free": "label-free protocol: the last epoch, no identity, probe or gallery decides",
+    "label_free": "label-free protocol: the last epoch, with --recordings auto that of the largest "
+    "reach; no identity, probe or gallery decides",
 }
 
 
@@ -126,17 +130,13 @@ class TrackMCSettings(Settings):
         "and are never in one cluster (apart), or the times are not used (ignore).",
         choices=(APART, IGNORE),
     )
-    first_steps: int = option(
-        200,
-        "auto: gradient steps of the first stage, in whole epochs, 3 to 10 of them.",
-        limits=COUNT,
-    )
+    first_epochs: int = option(10, "auto: most epochs of the first stage.", limits=COUNT)
     first_lr: float = option(
-        3e-4, "auto: learning rate of the first stage; falls to 0.", limits=POSITIVE
+        1e-3, "auto: learning rate of the first stage; falls to 0.", limits=POSITIVE
     )
     unsure: float = option(
         0.5,
-        "auto: share of unsure recordings after the first stage above which training ends.",
+        "auto: largest share of unsure recordings with which the second stage begins.",
         limits=FRACTION,
     )
     parts: int = option(12, "auto, merge: most parts of a recording.", limits=COUNT)
@@ -202,18 +202,14 @@ class Stage:
         return self.lr * 0.5 * (1 + math.cos(math.pi * share))
 
 
-def stages_of(settings: TrackMCSettings, count: int) -> tuple[Stage, ...]:
-    """The stages of a training with `count` windows: two for `auto`, else one."""
-    s, epochs = settings, settings.training.epochs
-    whole = s.recordings in (AUTO, MERGE)
-    only = Stage(whole, s.clustering, s.doubt, s.training.lr, 0, epochs)
-    if s.recordings != AUTO:
-        return (only,)
-    steps = math.ceil(count / s.windows.batch_size)
-    fewest, most = FIRST_EPOCHS
-    length = min(max(math.ceil(s.first_steps / max(steps, 1)), fewest), most, epochs)
+def stage_of(settings: TrackMCSettings, begin: int | None) -> Stage:
+    """The stage of a training whose second one began at an epoch; None: it has not begun."""
+    s = settings
+    if begin is not None or s.recordings != AUTO:
+        whole = s.recordings in (AUTO, MERGE)
+        return Stage(whole, s.clustering, s.doubt, s.training.lr, begin or 0, s.training.epochs)
     windows = replace(s.clustering, eps=0.6, min_samples=4)
-    return Stage(False, windows, 0.8, s.first_lr, 0, length), replace(only, begin=length)
+    return Stage(False, windows, 0.8, s.first_lr, 0, s.first_epochs)
 
 
 class TrackMC(Training[TrackMCSettings]):
@@ -239,7 +235,10 @@ class TrackMC(Training[TrackMCSettings]):
         used = settings.recordings != OFF and settings.overlap == APART
         self.cannot_link = cannot_link_of(data.train) if used else None
         self.guess: np.ndarray | None = None  # saves time, decides nothing
-        self.stages = stages_of(settings, len(self.windows))
+        self.second: int | None = None  # epoch at which the second stage began
+        self.described: np.ndarray | None = None
+        if settings.recordings == AUTO:
+            self.described = descriptions(self.windows, self.tracklet)
         network = new_network(settings, self.windows.shape[2], seeds.weights)
         super().__init__(settings, data, seeds, runtime, protocols, network)
 
@@ -249,31 +248,63 @@ class TrackMC(Training[TrackMCSettings]):
         rule = MatchRule(s.windows.same_condition_map)
         return retrieval_record(retrieve(self.network, s, self.data, self.runtime, rule))
 
+    def chosen_by(self, protocol: str) -> str:
+        """The number of the record by which the epoch of a protocol is chosen."""
+        auto = self.described is not None and protocol == "label_free"
+        return "reach" if auto else super().chosen_by(protocol)
+
     @property
     def stage(self) -> Stage:
         """The stage of the present epoch."""
-        return next((stage for stage in self.stages if self.epoch < stage.end), self.stages[-1])
+        return stage_of(self.settings, self.second)
 
     def look(self) -> EpochRecord:
-        """The clusters of an epoch; where the second stage would begin, whether it does."""
-        if self.epoch >= self.settings.training.epochs:
+        """The clusters of an epoch, in `targets`; whether the second stage begins."""
+        last = self.epoch >= self.settings.training.epochs
+        if last and self.described is None:
             return {}
-        record = self.find_clusters(self.stage)
-        if self.epoch and self.epoch == self.stage.begin and self.unsure() > self.settings.unsure:
-            self.ended = f"{100 * self.unsure():.0f} % of the recordings are unsure"
-        return record
-
-    def unsure(self) -> float:
-        """The share of tracklets without a clear-cut cluster."""
-        return float((~self.targets.sure).float().mean())
-
-    def find_clusters(self, stage: Stage) -> EpochRecord:
-        """The clusters of an epoch, in `targets`, and their numbers."""
         with self.clock("features"):
             features = encode(self.network, self.windows)
             self.require_finite(features)
-        self.targets = self.share(features, stage)
-        return self.cluster_record()
+        record: EpochRecord = {}
+        if self.described is not None:
+            record["reach"] = self.reach_of(features)
+        if last:
+            return record
+        if not self.begin_second(features):
+            self.targets = self.share(features, self.stage)
+        return record | self.cluster_record()
+
+    def reach_of(self, features: torch.Tensor) -> float:
+        """`reach` of the mean features of recordings."""
+        assert self.described is not None
+        rows = torch.from_numpy(self.tracklet).to(features.device)
+        means = part_means(features, rows).cpu().numpy()
+        return reach(means, self.described, self.runtime.threads)
+
+    def begin_second(self, features: torch.Tensor) -> bool:
+        """Begin the second stage where most recordings as wholes are clear-cut.
+
+        Where they are not after the last epoch of the first stage, end the training. True in both
+        cases: `targets` are then the clusters of recordings as wholes.
+        """
+        s = self.settings
+        waits = self.epoch < min(FEWEST, s.first_epochs)
+        if s.recordings != AUTO or self.second is not None or waits:
+            return False
+        targets = self.share(features, stage_of(s, self.epoch))
+        unsure = float((~targets.sure).float().mean())
+        if unsure <= s.unsure:
+            self.second = self.epoch
+        elif self.epoch >= s.first_epochs:
+            self.ended = (
+                f"{100 * unsure:.0f} % of the recordings are unsure; clustering them as wholes "
+                "would drive those of one person apart"
+            )
+        else:
+            return False
+        self.targets = targets
+        return True
 
     def share(self, features: torch.Tensor, stage: Stage) -> Targets:
         """Clusters of the parts of tracklets, shared by each tracklet, from (N, H) features."""
@@ -289,10 +320,11 @@ class TrackMC(Training[TrackMCSettings]):
             self.runtime,
             self.clock,
             normalise=True,
-            guess=None if stage.whole else self.guess,  # parts are new ones in every epoch
+            guess=None if stage.whole else self.guess,  # every epoch draws new parts
             reach=stage.doubt,
         )
-        self.guess = found.candidates
+        if not stage.whole:
+            self.guess = found.candidates
         if self.cannot_link is not None:
             found = self.constrained(found, stage, tracklet_of_part, self.cannot_link)
         return shared_targets(
@@ -374,6 +406,16 @@ class TrackMC(Training[TrackMCSettings]):
                 self.data.train.identity[of_window], first[self.tracklet][of_window]
             )
         return record
+
+    def state(self) -> dict[str, Any]:
+        """Everything needed to continue bit for bit, as plain values."""
+        return super().state() | {"second": self.second}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Continue from a state."""
+        super().load_state(state)
+        second = state.get("second")
+        self.second = None if second is None else int(second)
 
 
 def new_network(settings: TrackMCSettings, width: int, generator: torch.Generator) -> TrackEncoder:

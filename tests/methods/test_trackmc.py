@@ -11,7 +11,7 @@ import torch
 from simmc.clustering import Threads
 from simmc.errors import UserError
 from simmc.losses import shared_prototype_contrast
-from simmc.methods.trackmc import TrackMC, TrackMCSettings, encode, retrieve, stages_of
+from simmc.methods.trackmc import TrackMC, TrackMCSettings, encode, retrieve, stage_of
 from simmc.models.optimizer import FlatAdam
 from simmc.runs.runtime import generators
 from simmc.scoring.match import MatchRule
@@ -64,48 +64,64 @@ def test_a_single_recording_of_a_person_is_a_person():
     assert rows[3]["tracks"] == rows[3]["people"] == 8
 
 
+AUTO = {**SINGLE, "recordings": "auto"}
+
+
 def test_second_stage_begins_where_recordings_are_clear_cut():
-    auto = {**SINGLE, "recordings": "auto", "unsure": 0.99}
-    rows = make.run_all(training(**auto, epochs=6))
+    rows = make.run_all(training(**AUTO, epochs=6))
     assert [row["epoch"] for row in rows] == list(range(7))
     assert not any("ended" in row for row in rows)
     assert rows[5]["people"] == 8 and rows[5]["unsure"] == 0
 
 
+def unclear(**changes):
+    """A training whose recordings stay unsure: nearly all clusters are single and ambiguous."""
+    return training(**AUTO | {"eps": 0.05, "unsure": 0.0, "epochs": 9} | changes)
+
+
 def test_training_ends_where_recordings_are_unsure():
-    """The weights are those of the first stage alone, and a resumed run stays ended."""
-    auto = {**SINGLE, "recordings": "auto", "first_steps": 1, "eps": 0.05}
-    made = training(**auto, epochs=9, unsure=0.0)
+    made = unclear(first_epochs=4)
     rows = make.run_all(made)
-    assert [row["epoch"] for row in rows] == [0, 1, 2, 3]
-    assert rows[3]["ended"] and rows[3]["unsure"] > 0 and "steps" not in rows[3]
-    assert made.selectors["label_free"].best_epoch == 3
-    first = training(**auto, epochs=3)
-    make.run_all(first)
-    for one, other in zip(made.network.parameters(), first.network.parameters(), strict=True):
-        assert torch.equal(one, other)
-    resumed = training(**auto, epochs=9, unsure=0.0)
+    assert [row["epoch"] for row in rows] == [0, 1, 2, 3, 4]
+    assert rows[4]["ended"] and rows[4]["unsure"] > 0 and "steps" not in rows[4]
+    resumed = unclear(first_epochs=4)
     resumed.restore(made.state(), Path("last.pt"))
     assert resumed.done
 
 
-def test_first_stage_lasts_a_number_of_steps_in_whole_epochs():
-    def lengths(count, **changes):
-        chosen = TrackMCSettings.of(**SMALL | {"recordings": "auto", "epochs": 18} | changes)
-        return [(stage.begin, stage.end) for stage in stages_of(chosen, count)]
+def test_first_stage_learns_as_positives_do():
+    """Up to the second stage: the same steps as `positives`, but for the parts that are drawn."""
+    made = unclear(first_epochs=3)
+    plain = training(recordings="positives", eps=0.6, min_samples=4, doubt=0.8, k1=20, k2=6)
+    assert stage_of(made.settings, None).rate(1) == pytest.approx(
+        1e-3 * 0.5 * (1 + np.cos(np.pi / 3))
+    )
+    for one in (made, plain):
+        one.optimizer.lr = 1e-3
+        one.look()
+    assert torch.equal(made.targets.share, plain.targets.share)
+    assert torch.equal(made.targets.prototypes, plain.targets.prototypes)
+    assert torch.equal(made.targets.ambiguous, plain.targets.ambiguous)
 
-    assert lengths(16 * 50) == [(0, 4), (4, 18)]  # 50 steps an epoch
-    assert lengths(16 * 51, first_steps=205) == [(0, 5), (5, 18)]
-    assert lengths(16 * 1000) == [(0, 3), (3, 18)]
-    assert lengths(16) == [(0, 10), (10, 18)]
-    assert lengths(16, epochs=2) == [(0, 2), (2, 2)]
-    assert lengths(16, recordings="merge") == [(0, 18)]
+
+def test_the_epoch_of_the_largest_reach_is_chosen():
+    made = unclear(first_epochs=6)
+    rows = make.run_all(made)
+    best = max(rows[1:], key=lambda row: row["reach"])
+    assert made.selectors["label_free"].best_epoch == best["epoch"]
+    assert made.chosen_by("paper") == "top1"
+
+
+def test_second_stage_goes_on_after_a_resume(tmp_path):
+    begun = lambda: training(**AUTO, epochs=6)  # noqa: E731
+    make.assert_continues(begun, tmp_path, at=5)
 
 
 def test_rate_of_a_stage_falls_to_zero():
-    chosen = TrackMCSettings.of(**SMALL | {"recordings": "auto", "epochs": 9, "lr": 2.0})
-    first, second = stages_of(chosen, 16 * 100)
-    assert first.rate(0) == chosen.first_lr and first.rate(3) == pytest.approx(0)
+    chosen = TrackMCSettings.of(**SMALL | AUTO | {"epochs": 9, "lr": 2.0})
+    first, second = stage_of(chosen, None), stage_of(chosen, 3)
+    assert not first.whole and second.whole
+    assert first.rate(0) == chosen.first_lr and first.rate(10) == pytest.approx(0)
     assert second.rate(3) == 2 and second.rate(6) == pytest.approx(1)
     assert second.rate(9) == pytest.approx(0)
 
@@ -189,7 +205,7 @@ def test_clusters_that_may_be_one_person_do_not_repel():
     """The only difference that doubt makes, and none where it is off."""
     kept, off = training(doubt=0.95), training(doubt=None)
     for made in (kept, off):
-        made.find_clusters(made.stage)
+        made.look()
     rows = torch.arange(len(kept.windows))
     tracklet = torch.from_numpy(kept.tracklet)
     assert kept.targets.is_ambiguous.any() and not off.targets.is_ambiguous.any()
