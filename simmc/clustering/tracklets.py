@@ -23,7 +23,7 @@ from simmc.clustering.pseudo_labels import cluster_means
 if TYPE_CHECKING:
     from simmc.clustering import gpu
 
-NEAREST = 10  # recordings whose variety `reach` measures
+NEAREST = 10  # most recordings whose variety `reach` measures; a quarter of all where few
 SURE = 0.75  # the least share of a tracklet's parts in its first cluster, where that is sure
 
 
@@ -132,7 +132,8 @@ def descriptions(windows: torch.Tensor, tracklet: np.ndarray) -> np.ndarray:
 def reach(features: np.ndarray, described: np.ndarray, threads: int | None = None) -> float:
     """How far in their inputs the recordings reach that are nearest by their features.
 
-    The ten nearest of every recording by its features, and by its description: the mean squared
+    The ten nearest (at most a quarter of all) of every recording by its features, and by its
+    description: the mean squared
     difference of their descriptions from its own, the median over recordings, one divided by the
     other. It grows while the features learn to ignore what a person does, and falls when they
     begin to sort recordings by it.
@@ -149,8 +150,10 @@ def reach(features: np.ndarray, described: np.ndarray, threads: int | None = Non
     if len(features) < 3:
         return 0.0
 
+    count = min(NEAREST, max(len(features) // 4, 1))
+
     def unlike(rows: np.ndarray) -> float:
-        near = k_nearest_others(rows, NEAREST, threads=threads).indices
+        near = k_nearest_others(rows, count, threads=threads).indices
         unlike = [np.square(described[column] - described).mean(1) for column in near.T]
         return float(np.median(np.mean(unlike, 0)))
 
