@@ -133,9 +133,8 @@ def reach(features: np.ndarray, described: np.ndarray, threads: int | None = Non
     """How far in their inputs the recordings reach that are nearest by their features.
 
     The ten nearest (at most a quarter of all) of every recording by its features, and by its
-    description: the mean squared
-    difference of their descriptions from its own, the median over recordings, one divided by the
-    other. It grows while the features learn to ignore what a person does, and falls when they
+    description: the mean squared difference of their descriptions from its own, the median over
+    recordings, one divided by the other. It grows while the features learn to ignore what a person does, and falls when they
     begin to sort recordings by it.
 
     Args:
@@ -149,7 +148,6 @@ def reach(features: np.ndarray, described: np.ndarray, threads: int | None = Non
     """
     if len(features) < 3:
         return 0.0
-
     count = min(NEAREST, max(len(features) // 4, 1))
 
     def unlike(rows: np.ndarray) -> float:
