@@ -134,8 +134,8 @@ def reach(features: np.ndarray, described: np.ndarray, threads: int | None = Non
 
     The ten nearest (at most a quarter of all) of every recording by its features, and by its
     description: the mean squared difference of their descriptions from its own, the median over
-    recordings, one divided by the other. It grows while the features learn to ignore what a person does, and falls when they
-    begin to sort recordings by it.
+    recordings, one divided by the other. It grows while the features learn to ignore what a person
+    does, and falls when they begin to sort recordings by it.
 
     Args:
         features: (T, H) float, a row a recording.

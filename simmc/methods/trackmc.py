@@ -5,7 +5,8 @@ their features; cluster the parts by density; a tracklet shares the clusters of 
 of its windows to their prototypes, away from those of all other clusters but the ones that may be
 the same person. The first stage clusters single windows. As soon as most recordings as wholes are
 clear-cut, the second stage clusters them; if they never are, it does not begin, because it would
-drive recordings of one person apart. The weights are those of the epoch with the largest reach.
+drive recordings of one person apart; the weights are then those of the epoch of the first stage
+after which its reach hardly grew.
 docs/trackmc.md says why. Shape letters: N windows, f frames, K values a frame, H features,
 T tracklets, P parts.
 """
@@ -72,10 +73,12 @@ from simmc.settings.options import EVALUATION, MAIN, Range, Settings, group_of, 
 
 SHAPE_FLAGS = "--dataset, --input, --H, --D and --pooling"
 FEWEST = 3  # epochs of the first stage
+GROWTH = 1.03  # an epoch is better than the best so far if its reach is larger by this factor
+PATIENCE = 4  # epochs without a better one that end the first stage
 EXPLAINED = {
     "paper": "paper protocol: the epoch with the best probe top-1 (it has seen the test)",
-    "label_free": "label-free protocol: the last epoch, with --recordings auto that of the largest "
-    "reach; no identity, probe or gallery decides",
+    "label_free": "label-free protocol: the last epoch, or the one after which the reach hardly "
+    "grew (--recordings auto); no identity, probe or gallery decides",
 }
 
 
@@ -236,6 +239,7 @@ class TrackMC(Training[TrackMCSettings]):
         self.cannot_link = cannot_link_of(data.train) if used else None
         self.guess: np.ndarray | None = None  # saves time, decides nothing
         self.second: int | None = None  # epoch at which the second stage began
+        self.farthest, self.best = 0.0, 0  # reach of the best epoch so far, and that epoch
         self.described: np.ndarray | None = None
         if settings.recordings == AUTO:
             self.described = descriptions(self.windows, self.tracklet)
@@ -251,7 +255,7 @@ class TrackMC(Training[TrackMCSettings]):
     def chosen_by(self, protocol: str) -> str:
         """The number of the record by which the epoch of a protocol is chosen."""
         auto = self.described is not None and protocol == "label_free"
-        return "reach" if auto else super().chosen_by(protocol)
+        return "label_free_score" if auto else super().chosen_by(protocol)
 
     @property
     def stage(self) -> Stage:
@@ -267,11 +271,13 @@ class TrackMC(Training[TrackMCSettings]):
             features = encode(self.network, self.windows)
             self.require_finite(features)
         record: EpochRecord = {}
+        clustered = not last and self.begin_second(features)
         if self.described is not None:
             record["reach"] = self.reach_of(features)
+            record["label_free_score"] = self.score_of(record["reach"])
         if last:
             return record
-        if not self.begin_second(features):
+        if not clustered:
             self.targets = self.share(features, self.stage)
         return record | self.cluster_record()
 
@@ -282,11 +288,21 @@ class TrackMC(Training[TrackMCSettings]):
         means = part_means(features, rows).cpu().numpy()
         return reach(means, self.described, self.runtime.threads)
 
+    def score_of(self, reach: float) -> float | None:
+        """The later a better epoch, the higher; None where an epoch is not better.
+
+        In the first stage an epoch is better if its reach has grown, in the second one always.
+        """
+        if self.second is None and reach <= GROWTH * self.farthest:
+            return None
+        self.farthest, self.best = reach, self.epoch
+        return float(self.epoch)
+
     def begin_second(self, features: torch.Tensor) -> bool:
         """Begin the second stage where most recordings as wholes are clear-cut.
 
-        Where they are not after the last epoch of the first stage, end the training. True in both
-        cases: `targets` are then the clusters of recordings as wholes.
+        Where they are not at the end of the first stage, end the training. True in both cases:
+        `targets` are then the clusters of recordings as wholes.
         """
         s = self.settings
         waits = self.epoch < min(FEWEST, s.first_epochs)
@@ -296,7 +312,7 @@ class TrackMC(Training[TrackMCSettings]):
         unsure = float((~targets.sure).float().mean())
         if unsure <= s.unsure:
             self.second = self.epoch
-        elif self.epoch >= s.first_epochs:
+        elif self.epoch >= s.first_epochs or self.epoch - self.best >= PATIENCE:
             self.ended = (
                 f"{100 * unsure:.0f} % of the recordings are unsure; clustering them as wholes "
                 "would drive those of one person apart"
@@ -409,13 +425,14 @@ class TrackMC(Training[TrackMCSettings]):
 
     def state(self) -> dict[str, Any]:
         """Everything needed to continue bit for bit, as plain values."""
-        return super().state() | {"second": self.second}
+        return super().state() | {"second": self.second, "best": [self.best, self.farthest]}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue from a state."""
         super().load_state(state)
-        second = state.get("second")
+        second, (best, farthest) = state.get("second"), state.get("best", (0, 0.0))
         self.second = None if second is None else int(second)
+        self.best, self.farthest = int(best), float(farthest)
 
 
 def new_network(settings: TrackMCSettings, width: int, generator: torch.Generator) -> TrackEncoder:

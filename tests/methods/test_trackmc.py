@@ -104,12 +104,23 @@ def test_first_stage_learns_as_positives_do():
     assert torch.equal(made.targets.ambiguous, plain.targets.ambiguous)
 
 
-def test_the_epoch_of_the_largest_reach_is_chosen():
-    made = unclear(first_epochs=6)
+def test_an_epoch_is_chosen_while_the_reach_grows(monkeypatch):
+    """By 3 % at least; four epochs without growth end the stage."""
+    values = [1, 1.2, 1.23, 1.25, 1.26, 1.2, 1.28, 1.1, 3, 3, 3]
+    monkeypatch.setattr("simmc.methods.trackmc.reach", lambda *given: values[made.epoch])
+    made = unclear(first_epochs=9)
     rows = make.run_all(made)
-    best = max(rows[1:], key=lambda row: row["reach"])
-    assert made.selectors["label_free"].best_epoch == best["epoch"]
+    scores = [row["label_free_score"] for row in rows]
+    assert scores == [0, 1, None, 3, None, None, None, None]
+    assert rows[7]["ended"]
+    assert made.selectors["label_free"].best_epoch == 3
     assert made.chosen_by("paper") == "top1"
+
+
+def test_the_last_epoch_of_the_second_stage_is_chosen():
+    made = training(**AUTO, epochs=6)
+    make.run_all(made)
+    assert made.second == 3 and made.selectors["label_free"].best_epoch == 6
 
 
 def test_second_stage_goes_on_after_a_resume(tmp_path):
