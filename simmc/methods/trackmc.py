@@ -50,7 +50,7 @@ from simmc.engine.tracklets import (
     tracklets_of,
 )
 from simmc.engine.training import LAST, Training, load_weights
-from simmc.errors import UserError
+from simmc.errors import UserError, numbered
 from simmc.evaluation import diagnostics
 from simmc.evaluation.ranking import Retrieval
 from simmc.losses import shared_prototype_contrast
@@ -75,6 +75,7 @@ SHAPE_FLAGS = "--dataset, --input, --H, --D and --pooling"
 FEWEST = 3  # epochs of the first stage
 GROWTH = 1.03  # an epoch is better than the best so far if its reach is larger by this factor
 PATIENCE = 4  # epochs without a better one that end the first stage
+MANY = 5  # recordings for each of the k1 neighbours that the second stage needs
 EXPLAINED = {
     "paper": "paper protocol: the epoch with the best probe top-1 (it has seen the test)",
     "label_free": "label-free protocol: the last epoch, or the one after which the reach hardly "
@@ -305,18 +306,19 @@ class TrackMC(Training[TrackMCSettings]):
         `targets` are then the clusters of recordings as wholes.
         """
         s = self.settings
-        waits = self.epoch < min(FEWEST, s.first_epochs)
-        if s.recordings != AUTO or self.second is not None or waits:
+        if s.recordings != AUTO or self.second is not None or self.epoch < FEWEST:
             return False
         targets = self.share(features, stage_of(s, self.epoch))
+        few = len(targets.known) < MANY * s.clustering.k1
         unsure = float((~targets.sure).float().mean())
-        if unsure <= s.unsure:
+        if unsure <= s.unsure and not few:
             self.second = self.epoch
         elif self.epoch >= s.first_epochs or self.epoch - self.best >= PATIENCE:
             self.ended = (
-                f"{100 * unsure:.0f} % of the recordings are unsure; clustering them as wholes "
-                "would drive those of one person apart"
-            )
+                numbered("only {} [recording|recordings], too few to tell", len(targets.known))
+                if few
+                else f"{100 * unsure:.0f} % of the recordings are unsure: too many to tell"
+            ) + " which show the same person"
         else:
             return False
         self.targets = targets

@@ -67,6 +67,12 @@ def test_a_single_recording_of_a_person_is_a_person():
 AUTO = {**SINGLE, "recordings": "auto"}
 
 
+@pytest.fixture(autouse=True)
+def _few_recordings_are_enough(monkeypatch):
+    """The walkers here have 24 recordings and lists of 20 neighbours."""
+    monkeypatch.setattr("simmc.methods.trackmc.MANY", 1)
+
+
 def test_second_stage_begins_where_recordings_are_clear_cut():
     rows = make.run_all(training(**AUTO, epochs=6))
     assert [row["epoch"] for row in rows] == list(range(7))
@@ -77,6 +83,15 @@ def test_second_stage_begins_where_recordings_are_clear_cut():
 def unclear(**changes):
     """A training whose recordings stay unsure: nearly all clusters are single and ambiguous."""
     return training(**AUTO | {"eps": 0.05, "unsure": 0.0, "epochs": 9} | changes)
+
+
+@pytest.mark.parametrize(("needed", "ends"), [(1.2, False), (1.25, True)])
+def test_second_stage_needs_recordings_for_its_neighbours(monkeypatch, needed, ends):
+    """24 recordings for lists of 20 neighbours."""
+    monkeypatch.setattr("simmc.methods.trackmc.MANY", needed)
+    rows = make.run_all(training(**AUTO, epochs=6, first_epochs=4))
+    assert ("ended" in rows[-1]) == ends
+    assert len(rows) == (5 if ends else 7)
 
 
 def test_training_ends_where_recordings_are_unsure():
