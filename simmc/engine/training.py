@@ -38,10 +38,12 @@ class Selector:
     Attributes:
         patience: epochs without a better score after which the run may end.
         margin: a better score exceeds the best by more than this.
+        first: the first epoch that may be the best.
     """
 
     patience: int
     margin: float = 0.0
+    first: int = 1
     best_score: float = float("-inf")
     best_epoch: int = -1
     waited: int = 0
@@ -54,13 +56,14 @@ class Selector:
     def update(self, epoch: int, score: float | None) -> bool:
         """Compare an epoch's score (None: it has none) with the best; True where it is better.
 
-        Patience counts all epochs, also those that were not scored. The untrained epoch 0 never
-        counts as best but is counted, as in the public program. After the patience has ended no
-        epoch is the best any more, even if the run goes on for another protocol.
+        Patience counts all epochs, also those that were not scored. The untrained epoch 0 does not
+        count as best (unless `first` is 0) but is counted, as in the public program. After the
+        patience has ended no epoch is the best any more, even if the run goes on for another
+        protocol.
         """
         if self.done:
             return False
-        better = epoch >= 1 and score is not None and score > self.best_score + self.margin
+        better = epoch >= self.first and score is not None and score > self.best_score + self.margin
         if better and score is not None:
             self.best_score, self.best_epoch, self.waited = score, epoch, 0
         self.waited += 1

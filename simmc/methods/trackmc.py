@@ -69,6 +69,7 @@ from simmc.scoring.match import (
 )
 from simmc.settings import groups
 from simmc.settings.groups import COUNT, FRACTION, INSIDE, POSITIVE
+from simmc.settings.layers import Resolved
 from simmc.settings.options import EVALUATION, MAIN, Range, Settings, group_of, option
 
 SHAPE_FLAGS = "--dataset, --input, --H, --D and --pooling"
@@ -246,6 +247,8 @@ class TrackMC(Training[TrackMCSettings]):
             self.described = descriptions(self.windows, self.tracklet)
         network = new_network(settings, self.windows.shape[2], seeds.weights)
         super().__init__(settings, data, seeds, runtime, protocols, network)
+        if self.described is not None and "label_free" in self.selectors:
+            self.selectors["label_free"].first = 0  # the untrained network counts, too
 
     def evaluate(self) -> Figures:
         """Figures of matching with the present weights."""
@@ -256,7 +259,7 @@ class TrackMC(Training[TrackMCSettings]):
     def chosen_by(self, protocol: str) -> str:
         """The number of the record by which the epoch of a protocol is chosen."""
         auto = self.described is not None and protocol == "label_free"
-        return "label_free_score" if auto else super().chosen_by(protocol)
+        return "reach_score" if auto else super().chosen_by(protocol)
 
     @property
     def stage(self) -> Stage:
@@ -275,7 +278,7 @@ class TrackMC(Training[TrackMCSettings]):
         clustered = not last and self.begin_second(features)
         if self.described is not None:
             record["reach"] = self.reach_of(features)
-            record["label_free_score"] = self.score_of(record["reach"])
+            record["reach_score"] = self.score_of(record["reach"])
         if last:
             return record
         if not clustered:
@@ -520,6 +523,21 @@ def model_size(settings: TrackMCSettings) -> str:
     return f"TrackMC on {place.dataset}: {parameters:,} parameters ({parameters / 1e6:.2f}M)"
 
 
+def remarks(resolved: Resolved[TrackMCSettings], data: Experiment) -> list[str]:
+    """Where `merge` has too few recordings to tell one person's from another's by density."""
+    settings, k1 = resolved.settings, resolved.settings.clustering.k1
+    if settings.recordings != MERGE:
+        return []
+    count = int(tracklets_of(data.train, settings.recordings, settings.place).max(initial=-1)) + 1
+    if count >= MANY * k1:
+        return []
+    return [
+        f"only {numbered('{} training [recording|recordings]', count)}: with fewer than about "
+        f"{MANY * k1} (--k1 {k1}), merge may join different persons; --recordings auto is the "
+        "safe choice (docs/trackmc.md)"
+    ]
+
+
 METHOD = Method(
     TrackMCSettings,
     "train TrackMC, our own method, without labels, or score a trained run",
@@ -530,5 +548,6 @@ METHOD = Method(
     explained=EXPLAINED,
     recipe=lambda settings: f"trackmc_{settings.recordings}",
     unit=is_unit,
+    remarks=remarks,
     embedder=embedder,
 )

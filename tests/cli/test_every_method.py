@@ -35,7 +35,7 @@ class Case(NamedTuple):
 
 CASES = {
     "himpc": Case("himpc", "Hi-MPC", ("--H", 32, "--threads", 1, "--M", 2, *ONCE), 2, LEVELS),
-    "trackmc": Case("trackmc_merge", "TrackMC (recordings: merge)", ("--threads", 1), 2),
+    "trackmc": Case("trackmc_auto", "TrackMC (recordings: auto)", ("--threads", 1), 2),
     "age": Case("age", "AGE", SMALL, 1, GAIT),
     "sgela": Case("sgela", "SGELA", SMALL, 1, GAIT),
     "mgscr": Case("mgscr", "MG-SCR (SSP)", (*SMALL, *ONCE), 1, GRAPHS),
@@ -119,7 +119,7 @@ def interrupted_after(epoch: int) -> Any:
     "case",
     [
         *(case for case in CASES if case != "trackmc"),
-        *(f"trackmc --recordings {tier}" for tier in ("off", "positives", "merge")),
+        *(f"trackmc --recordings {tier}" for tier in ("auto", "off", "positives", "merge")),
     ],
 )
 def test_continued_and_scored_again(case, prepared, tmp_path, capsys, monkeypatch):

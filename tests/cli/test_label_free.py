@@ -44,7 +44,9 @@ DIAGNOSTICS = (*RATES, *COUNTS, "mi", "ami", "seconds", "levels")
 LEARNS: dict[str, list[tuple[object, ...]]] = {
     "simmc": [CLUSTERING],
     "himpc": [(*CLUSTERING, "--M", 2)],
-    "trackmc": [(*TWO, *NEIGHBORS, "--recordings", tier) for tier in ("off", "positives", "merge")],
+    "trackmc": [
+        (*TWO, *NEIGHBORS, "--recordings", tier) for tier in ("auto", "off", "positives", "merge")
+    ],
     "age": [TWO],
     "sgela": [
         (*TWO, "--lcl_batches", "person"),

@@ -125,7 +125,7 @@ def test_an_epoch_is_chosen_while_the_reach_grows(monkeypatch):
     monkeypatch.setattr("simmc.methods.trackmc.reach", lambda *given: values[made.epoch])
     made = unclear(first_epochs=9)
     rows = make.run_all(made)
-    scores = [row["label_free_score"] for row in rows]
+    scores = [row["reach_score"] for row in rows]
     assert scores == [0, 1, None, 3, None, None, None, None]
     assert rows[7]["ended"]
     assert made.selectors["label_free"].best_epoch == 3
