@@ -86,14 +86,15 @@ def test_every_dataset_and_probe(case, dataset, probe, prepared, tmp_path, capsy
     shown = [figures for figures in found["protocols"].values() if figures]
     assert shown
     for figures in shown:
-        assert 1 <= figures["epoch"] <= epochs
+        assert (0 if case == "trackmc" else 1) <= figures["epoch"] <= epochs
         assert 0 <= figures["top1"] <= figures["top5"] <= figures["cmc"][-1] <= 1
         assert {name: set(figures[name]) for name in further} == further
     assert any(record.get("steps") for record in made.read_metrics())
     assert not (made.path.parent / "latest").exists()  # that names the newest run of SimMC
     assert ("supervised" in found) == case.startswith("supervised")
     if case == "trackmc":
-        assert found["protocols"]["label_free"]["epoch"] == 2
+        better = [row["epoch"] for row in made.read_metrics() if row["reach_score"] is not None]
+        assert found["protocols"]["label_free"]["epoch"] == better[-1]
         assert 0 < found["counts"]["people"] <= found["counts"]["tracks"]
     if further == GAIT:  # one training, so one set of weights
         assert found["protocols"]["paper"] == found["protocols"]["label_free"]
