@@ -74,7 +74,7 @@ from simmc.settings.options import EVALUATION, MAIN, Range, Settings, group_of, 
 
 SHAPE_FLAGS = "--dataset, --input, --H, --D and --pooling"
 FEWEST = 3  # epochs of the first stage
-GROWTH = 1.03  # an epoch is better than the best so far if its reach is larger by this factor
+GROWTH = 1.01  # an epoch is better than the best so far if its reach is larger by this factor
 PATIENCE = 4  # epochs without a better one that end the first stage
 MANY = 5  # recordings for each of the k1 neighbours that the second stage needs
 EXPLAINED = {
@@ -195,6 +195,7 @@ class Stage:
     """A part of the training: what is clustered, how, and the epochs `begin` to `end` - 1."""
 
     whole: bool  # tracklets as wholes, in parts; else single windows
+    averaged: bool  # the weights after an epoch are the mean of those after its steps
     clustering: groups.Clustering
     doubt: float | None
     lr: float
@@ -212,9 +213,11 @@ def stage_of(settings: TrackMCSettings, begin: int | None) -> Stage:
     s = settings
     if begin is not None or s.recordings != AUTO:
         whole = s.recordings in (AUTO, MERGE)
-        return Stage(whole, s.clustering, s.doubt, s.training.lr, begin or 0, s.training.epochs)
+        return Stage(
+            whole, False, s.clustering, s.doubt, s.training.lr, begin or 0, s.training.epochs
+        )
     windows = replace(s.clustering, eps=0.6, min_samples=4)
-    return Stage(False, windows, 0.8, s.first_lr, 0, s.first_epochs)
+    return Stage(False, True, windows, 0.8, s.first_lr, 0, s.first_epochs)
 
 
 class TrackMC(Training[TrackMCSettings]):
@@ -247,6 +250,7 @@ class TrackMC(Training[TrackMCSettings]):
             self.described = descriptions(self.windows, self.tracklet)
         network = new_network(settings, self.windows.shape[2], seeds.weights)
         super().__init__(settings, data, seeds, runtime, protocols, network)
+        self.untrained = self.optimizer.vector.clone()
         if self.described is not None and "label_free" in self.selectors:
             self.selectors["label_free"].first = 0  # the untrained network counts, too
 
@@ -271,19 +275,26 @@ class TrackMC(Training[TrackMCSettings]):
         last = self.epoch >= self.settings.training.epochs
         if last and self.described is None:
             return {}
-        with self.clock("features"):
-            features = encode(self.network, self.windows)
-            self.require_finite(features)
+        features = self.encoded()
         record: EpochRecord = {}
-        clustered = not last and self.begin_second(features)
         if self.described is not None:
             record["reach"] = self.reach_of(features)
             record["reach_score"] = self.score_of(record["reach"])
         if last:
             return record
-        if not clustered:
+        if self.begin_second(features):
+            self.restart()
+            features, record["reach_score"] = self.encoded(), None
+        if not self.ended:
             self.targets = self.share(features, self.stage)
         return record | self.cluster_record()
+
+    def encoded(self) -> torch.Tensor:
+        """(N, H) features of the training windows."""
+        with self.clock("features"):
+            features = encode(self.network, self.windows)
+            self.require_finite(features)
+        return features
 
     def reach_of(self, features: torch.Tensor) -> float:
         """`reach` of the mean features of recordings."""
@@ -295,37 +306,40 @@ class TrackMC(Training[TrackMCSettings]):
     def score_of(self, reach: float) -> float | None:
         """The later a better epoch, the higher; None where an epoch is not better.
 
-        In the first stage an epoch is better if its reach has grown, in the second one always.
+        In the first stage an epoch is better if it is not one of the first few and its reach has
+        grown, in the second one always.
         """
-        if self.second is None and reach <= GROWTH * self.farthest:
+        early = 0 < self.epoch < FEWEST
+        if self.second is None and (early or reach <= GROWTH * self.farthest):
             return None
         self.farthest, self.best = reach, self.epoch
         return float(self.epoch)
 
     def begin_second(self, features: torch.Tensor) -> bool:
-        """Begin the second stage where most recordings as wholes are clear-cut.
+        """Whether the second stage begins: most recordings as wholes are clear-cut.
 
-        Where they are not at the end of the first stage, end the training. True in both cases:
-        `targets` are then the clusters of recordings as wholes.
+        Where they are not at the end of the first stage, the training ends.
         """
         s = self.settings
         if s.recordings != AUTO or self.second is not None or self.epoch < FEWEST:
             return False
-        targets = self.share(features, stage_of(s, self.epoch))
-        few = len(targets.known) < MANY * s.clustering.k1
-        unsure = float((~targets.sure).float().mean())
+        self.targets = self.share(features, stage_of(s, self.epoch))
+        count, few = len(self.targets.known), len(self.targets.known) < MANY * s.clustering.k1
+        unsure = float((~self.targets.sure).float().mean())
         if unsure <= s.unsure and not few:
             self.second = self.epoch
         elif self.epoch >= s.first_epochs or self.epoch - self.best >= PATIENCE:
             self.ended = (
-                numbered("only {} [recording|recordings], too few to tell", len(targets.known))
+                numbered("only {} [recording|recordings], too few to tell", count)
                 if few
                 else f"{100 * unsure:.0f} % of the recordings are unsure: too many to tell"
             ) + " which show the same person"
-        else:
-            return False
-        self.targets = targets
-        return True
+        return self.second is not None
+
+    def restart(self) -> None:
+        """The untrained network again: what separates windows is a worse start than none."""
+        self.optimizer = self.new_optimizer()
+        self.optimizer.vector.copy_(self.untrained)
 
     def share(self, features: torch.Tensor, stage: Stage) -> Targets:
         """Clusters of the parts of tracklets, shared by each tracklet, from (N, H) features."""
@@ -376,6 +390,7 @@ class TrackMC(Training[TrackMCSettings]):
         weights = self.draw_weights()
         batches = kept.split(s.windows.batch_size) if len(kept) else ()
         total = torch.zeros((), device=kept.device)
+        mean = torch.zeros_like(self.optimizer.vector)
         with few_threads(2):
             for i, rows in enumerate(self.bar(batches)):  # nothing in here may wait for a GPU
                 self.optimizer.lr = stage.rate(self.epoch + i / len(batches))
@@ -395,7 +410,10 @@ class TrackMC(Training[TrackMCSettings]):
                 loss.backward()
                 self.optimizer.step()
                 total += loss.detach()
+                mean += self.optimizer.vector
         self.require_finite(total)
+        if stage.averaged and batches:
+            self.optimizer.vector.copy_(mean / len(batches))
         return {"steps": len(batches), "loss_mpc": float(total) / max(len(batches), 1)}
 
     def draw_weights(self) -> torch.Tensor | None:

@@ -120,16 +120,56 @@ def test_first_stage_learns_as_positives_do():
 
 
 def test_an_epoch_is_chosen_while_the_reach_grows(monkeypatch):
-    """By 3 % at least; four epochs without growth end the stage."""
-    values = [1, 1.2, 1.23, 1.25, 1.26, 1.2, 1.28, 1.1, 3, 3, 3]
+    """By 1 % at least, from the third epoch on; four epochs without growth end the stage."""
+    values = [1, 1.3, 1.3, 1.2, 1.211, 1.22, 1.23, 1.2322, 1.1, 3]
     monkeypatch.setattr("simmc.methods.trackmc.reach", lambda *given: values[made.epoch])
-    made = unclear(first_epochs=9)
+    made = unclear(first_epochs=9, epochs=12)
     rows = make.run_all(made)
     scores = [row["reach_score"] for row in rows]
-    assert scores == [0, 1, None, 3, None, None, None, None]
-    assert rows[7]["ended"]
-    assert made.selectors["label_free"].best_epoch == 3
+    assert scores == [0, None, None, 3, None, 5, None, None, None, 9]
+    assert rows[9]["ended"]
+    assert made.selectors["label_free"].best_epoch == 9
     assert made.chosen_by("paper") == "top1"
+
+
+def test_an_untrained_network_is_kept_where_the_reach_never_grows(monkeypatch):
+    monkeypatch.setattr("simmc.methods.trackmc.reach", lambda *given: 1.0)
+    made = unclear(first_epochs=9)
+    rows = make.run_all(made)
+    assert [row["epoch"] for row in rows] == [0, 1, 2, 3, 4]
+    assert made.selectors["label_free"].best_epoch == 0
+
+
+def test_the_second_stage_is_merge_from_the_untrained_network(monkeypatch):
+    """Its first epoch, but for the parts that are drawn: here each recording is one part."""
+    made = training(**AUTO | {"parts": 1}, epochs=9)
+    plain = training(**SINGLE | {"parts": 1}, epochs=9)
+    start = copy.deepcopy(plain.network.state_dict())
+    while made.second is None:
+        made.run_epoch()
+    again = training(**AUTO | {"parts": 1}, epochs=9)
+    while again.epoch < made.second:
+        again.run_epoch()
+    again.look()
+    for name, value in again.network.state_dict().items():
+        assert torch.equal(value, start[name])
+    plain.look()
+    assert torch.equal(again.targets.cluster, plain.targets.cluster)
+    assert again.optimizer.steps == 0
+
+
+def test_weights_of_the_first_stage_are_means_over_the_steps():
+    made, seen = unclear(first_epochs=3), []
+    step = made.optimizer.step
+
+    def noted():
+        step()
+        seen.append(made.optimizer.vector.clone())
+
+    made.optimizer.step = noted
+    made.run_epoch()
+    assert len(seen) > 1
+    torch.testing.assert_close(made.optimizer.vector, torch.stack(seen).mean(0))
 
 
 def test_the_last_epoch_of_the_second_stage_is_chosen():
