@@ -19,7 +19,8 @@ from simmc.errors import numbered
 
 BODY = (0.5, 2.6)  # metres: the longest side of the box around a body
 UNITS = {1000.0: "millimetres", 100.0: "centimetres", 0.01: "hundreds of metres", 0.001: "km"}
-_CLIP, _SWITCH, _OTHER, _FITS = 4.0, 3.0, 1.6, 1.5
+OTHER = 1.6  # distance above which a body may be another one
+_CLIP, _SWITCH, _FITS = 4.0, 3.0, 1.5
 _LEAST = 0.005  # relative: bones of rigid bodies do not vary at all
 _SIDE = 4  # windows on each side of a change
 _LOST, _LOST_IN_ONE = 0.15, 0.5  # share of frames
@@ -79,9 +80,9 @@ class Summary:
 def findings(summary: Summary) -> list[Finding]:
     """Everything to check in a set, the gravest first."""
     found: list[Finding] = []
-    for rule in (_unit, _axes, _order, _mirror, _copies, _other_body, _switches, _lost, _repeated):
+    for rule in (_unit, _axes, _order, _mirror, _copies, _other_body, _switches, _lost, _repeated, _gaps):
         found += rule(summary)
-    return found + _gaps(summary)
+    return found
 
 
 def not_checked(summary: Summary) -> list[str]:
@@ -260,7 +261,7 @@ def _other_body(summary: Summary) -> Iterable[Finding]:
     own, other = summary.distances
     change = _changes(summary.lengths, [e.person for e in bodies.entries])
     with np.errstate(all="ignore"):
-        fits = (own > _OTHER) & (own > _FITS * other) & (change > 0.02)
+        fits = (own > OTHER) & (own > _FITS * other) & (change > 0.02)
         far = (own > 2.0) & (change > 0.15)
     odd = np.flatnonzero(fits | far)
     if len(odd):
