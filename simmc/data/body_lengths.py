@@ -13,7 +13,10 @@ import numpy as np
 
 from simmc.data.bodies import Bodies, Entry
 
-_CLIP, _SWITCH, _SWITCH_LEAP = 4.0, 3.0, 1.9
+_CLIP = 4.0
+# A change is too large above this distance; or, with a leap of the body, above this; or beyond all
+# but 1 % of the recordings by this factor.
+_SWITCH, _SWITCH_LEAP, _SWITCH_RATIO = 3.0, 1.9, 1.3
 _LEAST = 0.005  # relative: bones of rigid bodies do not vary at all
 _SIDE = 4  # windows on each side of a change
 
@@ -79,19 +82,22 @@ def distances(lengths: np.ndarray, persons: Sequence[int | None]) -> tuple[np.nd
     """
     logs = _logs(lengths)
     own = _residuals(logs, persons)
-    unknown = np.full(len(logs), np.nan)
-    usable = ~np.isnan(own).any(1)
+    usable, unknown = ~np.isnan(own).any(1), np.full(len(logs), np.nan)
     if usable.sum() < 6 or not logs.shape[1]:
         return unknown, unknown
-    spread = Spread(own[usable])
     known = sorted({p for p in persons if p is not None})
     middles = np.stack([nanmedian(logs[[p == k for p in persons]].T) for k in known])
-    other = unknown.copy()
-    for i, person in enumerate(persons):
+    near, far = unknown.copy(), unknown.copy()
+    for person, of_person in zip(known, middles, strict=True):
+        mine = np.array([p == person for p in persons])
+        # what is usual is learned from the others: a body that differs would widen it
+        learned = own[usable & ~mine] if (usable & ~mine).sum() >= 6 else own[usable]
+        spread = Spread(learned)
+        near[mine & usable] = spread.distance(own[mine & usable])
         rest = middles[[k != person for k in known]]
-        if person is not None and len(rest):
-            other[i] = np.nanmin(spread.distance(logs[i] - rest), initial=np.inf)
-    return np.where(usable, spread.distance(own), np.nan), other
+        for i in np.flatnonzero(mine) if len(rest) else []:
+            far[i] = np.min(spread.distance(logs[i] - rest))
+    return near, far
 
 
 class Spread:
@@ -130,12 +136,16 @@ def switches(bodies: Bodies) -> dict[int, int]:
     if sum(map(len, known.values())) < 50:
         return {}
     spread = Spread(np.concatenate(list(known.values())))
+    far = {i: spread.distance(differences) for i, differences in known.items()}
+    most = np.array([distance.max() for distance in far.values()])
+    limit = _SWITCH
+    if len(most) >= 10:
+        limit = min(limit, _SWITCH_RATIO * max(1.3, float(np.quantile(most, 0.99, method="lower"))))
     found = {}
-    for i, differences in known.items():
-        distance = spread.distance(differences)
+    for i, distance in far.items():
         leap = steps(bodies.entries[i])[_SIDE - 1 : len(distance) + _SIDE - 1]
-        grave = (distance > _SWITCH) | ((distance > _SWITCH_LEAP) & (leap > 0.5))
-        grave &= np.median(np.abs(differences), axis=1) > 0.03
+        grave = (distance > limit) | ((distance > _SWITCH_LEAP) & (leap > 0.5))
+        grave &= np.median(np.abs(known[i]), axis=1) > 0.03
         if grave.any():
             worst = int(np.where(grave, distance, 0).argmax())
             found[i] = (worst + _SIDE) * bodies.entries[i].step

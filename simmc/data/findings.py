@@ -21,7 +21,7 @@ from simmc.errors import numbered
 
 BODY = (0.5, 2.6)  # metres: the longest side of the box around a body
 UNITS = {1000.0: "millimetres", 100.0: "centimetres", 0.01: "a hundredth", 0.001: "a thousandth"}
-OTHER = 1.6  # distance above which a body may be another one
+OTHER = 1.3  # distance above which a body may be another one
 _FITS = 1.5  # times that another person's body has to be nearer
 _LOST, _LOST_IN_ONE = 0.15, 0.5  # share of frames
 _NAMED = 3  # names in a line; the page lists all
@@ -318,7 +318,9 @@ def lost_shares(bodies: Bodies) -> np.ndarray:
 
 def _unseen(entry: Entry) -> np.ndarray:
     of = entry.measured
-    return (of.lost.sum(0) + of.still.sum(0)) / (len(of.lost) * of.hashes.shape[1])
+    still = of.still.sum(0)
+    still[still == len(of.still) * (of.hashes.shape[1] - 1)] = 0  # the middle of coordinates
+    return (of.lost.sum(0) + still) / of.hashes.size
 
 
 def _repeated(summary: Summary) -> Iterable[Finding]:
