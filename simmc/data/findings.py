@@ -65,6 +65,13 @@ class Summary:
         return medians([e.measured.extent[:, None] for e in self.bodies.entries])[:, 0]
 
     @cached_property
+    def other_unit(self) -> np.ndarray:
+        """(R,) bool: bodies that are far too large or small beside the others."""
+        with np.errstate(all="ignore"):
+            ratio = self.extents / np.nanmedian(self.extents)
+        return np.asarray((ratio > 5) | (ratio < 0.2))
+
+    @cached_property
     def size(self) -> np.ndarray:
         """(R,) float64: how large the bones are beside those of the whole set; 1: as usual."""
         with np.errstate(all="ignore"):
@@ -115,9 +122,7 @@ def _unit(summary: Summary) -> Iterable[Finding]:
         if fits:
             step = f"They look like {UNITS[fits[0]]}: divide by {fits[0]:g}, or state the unit."
         yield Finding("unit", f"A body measures {usual:,.3g} m in the median.", step)
-    with np.errstate(all="ignore"):
-        ratio = extents / usual
-    odd = np.flatnonzero((ratio > 5) | (ratio < 0.2))
+    odd = np.flatnonzero(summary.other_unit)
     if len(odd):
         yield _on(
             bodies, odd, "unit", "{} [recording has a body|recordings have bodies] over 5 times "
@@ -128,7 +133,7 @@ def _unit(summary: Summary) -> Iterable[Finding]:
 
 def _axes(summary: Summary) -> Iterable[Finding]:
     bodies = summary.bodies
-    up = np.stack([np.nanmedian(e.measured.up, axis=0) for e in bodies.entries]).astype(float)
+    up = medians([entry.measured.up for entry in bodies.entries])
     with np.errstate(all="ignore"):
         up /= np.linalg.norm(up, axis=1, keepdims=True)
     if not len(up := np.nan_to_num(up)) or not up.any():
@@ -262,7 +267,7 @@ def _other_body(summary: Summary) -> Iterable[Finding]:
     with np.errstate(all="ignore"):
         fits = (own > OTHER) & (own > _FITS * other) & (change > 0.02)
         far = (own > 2.0) & (change > 0.15)
-    odd = np.flatnonzero(fits | far)
+    odd = np.flatnonzero((fits | far) & ~summary.other_unit)
     if len(odd):
         yield _on(
             bodies, odd, "body", "In {} [recording|recordings] the body differs from the one in "
