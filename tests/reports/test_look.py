@@ -103,16 +103,13 @@ def test_a_browser_shows_it_without_a_request_or_an_error(folder, tmp_path):
     page = look.write_page(folder, tmp_path / "page.html")
     flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --enable-logging"
     flags += " --disable-background-networking --disable-component-update --disable-sync"
+    words = [
+        *(browser, *flags.split(), "--host-resolver-rules=MAP * ~NOTFOUND", "--log-level=0"),
+        *(f"--user-data-dir={tmp_path / 'profile'}", f"--log-net-log={tmp_path / 'net.json'}"),
+        *("--virtual-time-budget=3000", "--dump-dom", page.as_uri()),
+    ]
     done = subprocess.run(
-        [
-            browser,
-            *flags.split(),
-            "--host-resolver-rules=MAP * ~NOTFOUND",
-            "--log-level=0",
-            f"--user-data-dir={tmp_path / 'profile'}",
-        ]
-        + [f"--log-net-log={tmp_path / 'net.json'}", "--virtual-time-budget=3000", "--dump-dom"]
-        + [page.as_uri()],
+        words,
         capture_output=True,
         text=True,
         timeout=120,
