@@ -25,6 +25,7 @@ OTHER = 1.3  # distance above which a body may be another one
 _FITS = 1.5  # times that another person's body has to be nearer
 _LOST, _LOST_IN_ONE = 0.15, 0.5  # share of frames
 _NAMED = 3  # names in a line; the page lists all
+_PAIRS = 4  # of copies, each a finding of its own
 
 
 @dataclass(frozen=True)
@@ -226,17 +227,17 @@ def _copies(summary: Summary) -> Iterable[Finding]:
                 "A test on data that were trained on means nothing: remove the copies.",
             )  # fmt: skip
         return
-    for a, b, n in pairs[:10]:
+    for a, b, n in pairs[:_PAIRS]:
         one, other = bodies.entries[a], bodies.entries[b]
         text = f"{one.name} ({one.split}) and {other.name} ({other.split}) share "
         text += "all frames" if n >= min(one.frames, other.frames) else f"{n:,} frames"
         if one.person != other.person and None not in (one.person, other.person):
             text += f", as persons {bodies.who(one.person)} and {bodies.who(other.person)}"
         yield Finding("copies", f"{text}.", "Leave one of them out.", (one.name, other.name))
-    if len(pairs) > 10:
-        rest = tuple({bodies.entries[i].name: 0 for a, b, _ in pairs[10:] for i in (a, b)})
+    if len(pairs) > _PAIRS:
+        rest = tuple({bodies.entries[i].name: 0 for a, b, _ in pairs[_PAIRS:] for i in (a, b)})
         yield Finding(
-            "copies", numbered("{} more [pair shares|pairs share] frames.", len(pairs) - 10),
+            "copies", numbered("{} more [pair shares|pairs share] frames.", len(pairs) - _PAIRS),
             "Leave one of each out.", rest,
         )  # fmt: skip
 
