@@ -135,10 +135,7 @@ class TrackMCSettings(Settings):
         "and are never in one cluster (apart), or the times are not used (ignore).",
         choices=(APART, IGNORE),
     )
-    first_epochs: int = option(10, "auto: most epochs of the first stage.", limits=COUNT)
-    first_lr: float = option(
-        1e-3, "auto: learning rate of the first stage; falls to 0.", limits=POSITIVE
-    )
+    first_lr: float = option(5e-4, "auto: learning rate of the first stage.", limits=POSITIVE)
     unsure: float = option(
         0.5,
         "auto: largest share of unsure recordings with which the second stage begins.",
@@ -195,7 +192,7 @@ class Stage:
     """A part of the training: what is clustered, how, and the epochs `begin` to `end` - 1."""
 
     whole: bool  # tracklets as wholes, in parts; else single windows
-    averaged: bool  # the weights after an epoch are the mean of those after its steps
+    averaged: bool  # a constant rate; an epoch ends at the mean of the weights after its steps
     clustering: groups.Clustering
     doubt: float | None
     lr: float
@@ -203,7 +200,9 @@ class Stage:
     end: int
 
     def rate(self, epoch: float) -> float:
-        """The learning rate at an epoch; falls from `lr` to 0 along a cosine."""
+        """The learning rate at an epoch; falls from `lr` to 0 along a cosine, unless constant."""
+        if self.averaged:
+            return self.lr
         share = (epoch - self.begin) / (self.end - self.begin)
         return self.lr * 0.5 * (1 + math.cos(math.pi * share))
 
@@ -217,7 +216,7 @@ def stage_of(settings: TrackMCSettings, begin: int | None) -> Stage:
             whole, False, s.clustering, s.doubt, s.training.lr, begin or 0, s.training.epochs
         )
     windows = replace(s.clustering, eps=0.6, min_samples=4)
-    return Stage(False, True, windows, 0.8, s.first_lr, 0, s.first_epochs)
+    return Stage(False, True, windows, 0.8, s.first_lr, 0, s.training.epochs)
 
 
 class TrackMC(Training[TrackMCSettings]):
@@ -328,7 +327,7 @@ class TrackMC(Training[TrackMCSettings]):
         unsure = float((~self.targets.sure).float().mean())
         if unsure <= s.unsure and not few:
             self.second = self.epoch
-        elif self.epoch >= s.first_epochs or self.epoch - self.best >= PATIENCE:
+        elif self.epoch - self.best >= PATIENCE:
             self.ended = (
                 numbered("only {} [recording|recordings], too few to tell", count)
                 if few
