@@ -74,7 +74,7 @@ from simmc.settings.options import EVALUATION, MAIN, Range, Settings, group_of, 
 
 SHAPE_FLAGS = "--dataset, --input, --H, --D and --pooling"
 FEWEST = 3  # epochs of the first stage
-GROWTH = 1.01  # an epoch is better than the best so far if its reach is larger by this factor
+GROWTH = 1.03  # an epoch is better than the best so far if its reach is larger by this factor
 PATIENCE = 4  # epochs without a better one that end the first stage
 MANY = 5  # recordings for each of the k1 neighbours that the second stage needs
 EXPLAINED = {
