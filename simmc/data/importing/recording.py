@@ -1,0 +1,36 @@
+"""What every reader of `simmc import` returns.
+
+Shape letters: F frames, J joints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Body:
+    """One body of one source file, before windows are cut."""
+
+    name: str  # of the recording: the file's path in the source; '#2' is added for a second body
+    xyz: np.ndarray  # (F, J, 3) float64, NaN: joint not seen; metres, or the unit of `simmc import`
+    joints: tuple[str, ...]  # names; '0', '1', ... where the file has only numbers
+    times: np.ndarray | None = None  # (F,) float64 seconds, ascending; None if the file has none
+    person: str | None = None
+    session: str | None = None
+    camera: str | None = None
+    flat: bool = False  # 2D: z is 0
+    notes: tuple[str, ...] = ()  # what the reader dropped or guessed, one line each
+
+
+@dataclass(frozen=True)
+class Format:
+    """A file format: how its files are recognised and read."""
+
+    name: str
+    suffixes: tuple[str, ...]  # lower case, with the dot
+    matches: Callable[[bytes], bool]  # whether a file that begins with these bytes is one
+    read: Callable[[str, bytes], list[Body]]  # path in the source, content; UserError if invalid
