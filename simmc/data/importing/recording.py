@@ -5,8 +5,8 @@ Shape letters: F frames, J joints.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -24,6 +24,7 @@ class Body:
     camera: str | None = None
     flat: bool = False  # 2D: z is 0
     notes: tuple[str, ...] = ()  # what the reader dropped or guessed, one line each
+    fields: Mapping[str, str] = field(default_factory=dict)  # what else is known, such as the gait
 
 
 @dataclass(frozen=True)
