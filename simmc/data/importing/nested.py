@@ -172,13 +172,11 @@ def _of_arrays(path: str, found: Mapping[str, np.ndarray], told: Description) ->
 def _offsets(found: Mapping[str, np.ndarray], frames: int) -> np.ndarray | None:
     """The array of whole numbers that rises from 0 to the number of frames, if there is one."""
     for array in found.values():
-        if array.ndim == 1 and array.dtype.kind in "iu" and len(array) > 1:
-            if (
-                array[0] == 0
-                and array[-1] == frames
-                and (np.diff(array.astype(np.int64)) > 0).all()
-            ):
-                return array
+        if array.ndim != 1 or array.dtype.kind not in "iu" or len(array) < 2:
+            continue
+        ends = array.astype(np.int64)
+        if ends[0] == 0 and ends[-1] == frames and (np.diff(ends) > 0).all():
+            return array
     return None
 
 
@@ -190,7 +188,8 @@ def _divided(
     told: Description,
 ) -> list[Body]:
     """Recordings that lie one after another in an array."""
-    ends = offsets.astype(np.int64) if offsets.ndim == 1 and offsets.dtype.kind in "iu" else []
+    whole = offsets.ndim == 1 and offsets.dtype.kind in "iu"
+    ends = offsets.astype(np.int64) if whole else np.empty(0, np.int64)
     rises = len(ends) > 1 and ends[0] >= 0 and ends[-1] <= len(array) and np.all(np.diff(ends) >= 0)
     if not rises:
         raise UserError(
@@ -270,14 +269,12 @@ def _with_fields(body: Body, content: Any, key: str, told: Description) -> Body:
         return body
     by_role = {name: role for role, name in told.columns.items() if name != NOT_USED}
     found = {
-        by_role.get(name, name).lower(): str(value)
+        by_role.get(name, str(name)).lower(): str(value)
         for name, value in content.items()
         if isinstance(value, str | int) and (name in by_role or name not in told.columns)
     }
-    times = next(
-        (_numbers(content[n]) for n in (told.columns.get("time"), *_TIME_NAMES) if n in content),
-        None,
-    )
+    names = (told.columns.get("time", ""), *_TIME_NAMES)
+    times = next((_numbers(content[name]) for name in names if name in content), None)
     seconds = None if times is None or times.shape != body.xyz.shape[:1] else _seconds(times, told)
     return _named(body, found, seconds)
 

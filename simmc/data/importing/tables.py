@@ -301,6 +301,7 @@ def bodies(path: str, found: Table, columns: Columns, told: Description) -> list
     if "body" in columns.roles:
         keys["body"] = _text(table, columns.roles["body"])
     order = _order(table, columns, told, path)
+    joints, joint = columns.joints, np.empty(0, np.int64)
     if columns.long:
         joints, joint = _joint_ids(_text(table, columns.roles["joint"]))
     xyz = _coordinates(table, columns)
@@ -314,12 +315,12 @@ def bodies(path: str, found: Table, columns: Columns, told: Description) -> list
             one, when, more = _pivoted(path, xyz[rows, 0], joint[rows], when, len(joints))
             body_notes += more
         else:
-            one, joints = xyz[rows], columns.joints
+            one = xyz[rows]
             if when is not None and (np.diff(when) < 0).any():
                 sort = np.argsort(when, kind="stable")
                 one, when = one[sort], when[sort]
                 body_notes.append("frames sorted by their time or number")
-        times, more = _times(when, columns, told)
+        times, doubts = _times(when, columns, told)
         name = path if len(groups) == 1 else f"{path}#{values.get('recording', number)}"
         values.pop("body", None)
         made.append(
@@ -332,7 +333,7 @@ def bodies(path: str, found: Table, columns: Columns, told: Description) -> list
                 session=values.pop("session", None) or None,
                 camera=values.pop("camera", None) or None,
                 flat=columns.flat,
-                notes=(*body_notes, *more),
+                notes=(*body_notes, *doubts),
                 fields=values,
             )
         )
@@ -380,8 +381,10 @@ def _groups(keys: Mapping[str, np.ndarray], count: int) -> list[np.ndarray]:
     _, first, code = np.unique(code, return_index=True, return_inverse=True)
     rank = np.argsort(np.argsort(first))
     sort = np.argsort(rank[code], kind="stable")
-    ends = np.cumsum(np.bincount(rank[code]))[:-1] if count else []
-    return np.split(sort, ends) if count else []
+    if not count:
+        return []
+    ends = np.cumsum(np.bincount(rank[code]))[:-1]
+    return list(np.split(sort, ends))
 
 
 def _order(table: pa.Table, columns: Columns, told: Description, path: str) -> np.ndarray | None:
@@ -447,16 +450,15 @@ def _pivoted(
     """Frames (F, J, 3) of rows (n, 3) of one joint each; their times; notes."""
     notes = []
     if when is None or np.isnan(when).any():  # a frame begins where the joints begin again
-        frame = np.cumsum(np.diff(joint, prepend=-1) <= 0)
+        frame = np.cumsum(np.diff(joint, prepend=-1) <= 0).astype(np.int64)
         at = None
-        frame -= frame[0] if len(frame) else 0
     else:
         at, frame = np.unique(when, return_inverse=True)
     count = int(frame.max(initial=-1)) + 1
     if count * n_joints > 50 * len(joint):
         raise UserError(
-            f"{path}: {len(joint):,} rows for {count:,} frames of {n_joints:,} joints: which column "
-            "names the joint? Say so in [columns] of a dataset.toml"
+            f"{path}: {len(joint):,} rows for {count:,} frames of {n_joints:,} joints: say in "
+            "[columns] of a dataset.toml which column names the joint"
         )
     cell = frame * n_joints + joint
     if repeated := len(cell) - len(np.unique(cell)):
