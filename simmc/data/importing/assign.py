@@ -45,7 +45,8 @@ class Known:
     session: str | None
     camera: str | None
     fields: Mapping[str, str]
-    split: str | None = None  # of an earlier import
+    split: str | None = None  # of an earlier import; "none" if it was of none
+    copy_of: str = ""  # the first recording with the same frames, itself included
 
 
 def by_rules(recordings: Sequence[Known], told: Description) -> list[str]:
@@ -77,15 +78,17 @@ def by_rules(recordings: Sequence[Known], told: Description) -> list[str]:
 def by_chance(recordings: Sequence[Known], rule: Rule) -> list[str]:
     """The split of every recording; those that have one keep it.
 
-    Of each person's units, `hold_out` are tested and at least one is learned from. The larger half
-    of those tested is the gallery. Persons with too few units are only learned from.
+    Copies of the same frames are one recording. Of each person's units, `hold_out` are tested and
+    at least one is learned from. The larger half of those tested is the gallery. Persons with too
+    few units are only learned from.
     """
     if rule.unit == "none":
         return _nothing_held_out(recordings)
     units: defaultdict[str | None, dict[str, list[int]]] = defaultdict(dict)
     for place, recording in enumerate(recordings):
-        unit = getattr(recording, rule.unit) if rule.unit != "recording" else recording.name
-        units[recording.person].setdefault(unit or recording.name, []).append(place)
+        unit = None if rule.unit == "recording" else getattr(recording, rule.unit)
+        unit = unit or recording.copy_of or recording.name
+        units[recording.person].setdefault(unit, []).append(place)
     tested = _tested_persons(units, recordings, rule) if rule.person_disjoint else None
     found = [TRAIN] * len(recordings)
     for person, of_person in units.items():

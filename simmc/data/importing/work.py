@@ -57,9 +57,11 @@ class Work:
             return False
         if rest:  # a line that a kill cut short
             os.truncate(path, len(data) - len(rest))
-        with suppress(ValueError, KeyError, TypeError):
+        try:
             found = [json.loads(line) for line in lines[1:]]
             self.entries = {(e["path"], e["stamp"]): e for e in found}
+        except (ValueError, KeyError, TypeError):
+            return False
         return True
 
     def add(self, entry: Entry, frames: list[np.ndarray]) -> Entry:
@@ -111,13 +113,13 @@ def opened(folder: Path, key: Entry) -> Iterator[Work]:
             work = Work(folder, key)
             try:
                 yield work
-                work.close()
-                shutil.rmtree(folder, ignore_errors=True)
-            finally:
+            except BaseException:
                 with suppress(OSError):
                     work.sync()
-                with suppress(OSError, ValueError):
-                    work.close()
+                raise
+            finally:
+                work.close()
+            shutil.rmtree(folder, ignore_errors=True)
         with suppress(OSError):
             Path(lock.lock_file).unlink()
     except Timeout:
