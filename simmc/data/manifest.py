@@ -55,6 +55,7 @@ class Manifest(TypedDict, total=False):
     frame_rate: float | None  # frames a second, if known
     persons: dict[str, int]  # name -> identity, of an imported set
     imported: dict[str, Any]  # how an imported set was made, and from which files
+    seconds: float | None  # length of a window, if it was given in seconds
     counts: dict[str, dict[str, int]]  # by split
     left_out: dict[str, Any]
     copies: Sequence[Sequence[str]]  # names of recordings with the same frames
@@ -71,6 +72,14 @@ _FORM = {
     "gallery_of?": {str: str},
     "persons?": {str: int},
     "imported?": {"description": {str: object}, "files": {str: str}},
+    "given?": {
+        "unit": str,
+        "up": str,
+        "dimensions": schema.Within(2, 3, whole=True),
+        "scale": float,
+    },
+    "frame_rate?": (None, schema.Within(0, 10_000)),
+    "seconds?": (None, float),
     "counts?": {str: {"windows": int}},
     "files?": {str: str},
     "recordings?": [
