@@ -326,7 +326,7 @@ def _leaves(value: Any, name: str, depth: int) -> dict[str, Any]:
     return found
 
 
-def read_json_lines(path: str, data: bytes, told: Description) -> list[Body]:
-    """A ``.txt`` or ``.json`` file that may be JSON or a table."""
+def read_text_or_json(path: str, data: bytes, told: Description) -> list[Body]:
+    """A ``.txt`` file, which may be JSON or a table."""
     is_json = data.lstrip()[:1] in (b"[", b"{")
     return read_json(path, data, told) if is_json else read_text(path, data, told)

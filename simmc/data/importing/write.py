@@ -6,10 +6,11 @@ Shape letters: N windows, f frames, J joints.
 from __future__ import annotations
 
 import csv
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 
 from simmc import __version__, files
 from simmc.data import arrays, store
-from simmc.data.conventions import METRES, remarks, scale_of
+from simmc.data.conventions import METRES, Given, remarks, scale_of
 from simmc.data.coordinates import fill_missing
 from simmc.data.importing.assign import GALLERY, PROBE, Known, Rule, by_chance, by_rules
 from simmc.data.importing.description import NONE, SPLITS, Description
@@ -72,6 +73,21 @@ class _New:
     sha256: str
 
 
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """Every recording of the dataset, those that are there first, and what becomes of it."""
+
+    target: Path
+    spec: DatasetSpec
+    length: int
+    earlier: Manifest | None
+    old: list[RecordingEntry]
+    new: list[_New]
+    split: list[str]  # of the old ones, then of the new ones
+    labels: list[int]
+    scale: float  # of coordinates that are not metres yet
+
+
 def write(
     target: Path,
     length: int,
@@ -84,6 +100,8 @@ def write(
     """Write all splits and the manifest, and swap them in."""
     old = [] if earlier is None else earlier["recordings"]
     new = _named(entries, {entry["name"] for entry in old})
+    if earlier is not None and not new:
+        return Imported(target, earlier, entries, [], [], False)
     _check_zeros(new, told, entries)
     known = [_known_of(entry) for entry in old] + _known(new)
     split = _splits(known, told, rule)
@@ -91,51 +109,77 @@ def write(
     labels = [persons[r.person] if r.person is not None else -1 for r in known]
     skeleton, guessed = _skeleton(earlier, entries, told, target.parent.name)
     spec = DatasetSpec(target.parent.name, skeleton, SPLITS[1:], _GALLERY_OF)
-    scale = _scale(earlier, new, told)
-    listed = [
-        *old,
-        *(_entry(r, split[len(old) + i], labels[len(old) + i]) for i, r in enumerate(new)),
-    ]
-    windows = {len(old) + i: int(recording.about["windows"]) for i, recording in enumerate(new)}
+    plan = _Plan(target, spec, length, earlier, old, new, split, labels, _scale(earlier, new, told))
+    _check_windows(plan, known)
+    given: Given = {
+        "unit": told.unit,
+        "up": told.up,
+        "dimensions": 2 if _is_flat(earlier, entries) else 3,
+        "scale": METRES.get(told.unit, plan.scale),
+    }
     seen: list[np.ndarray] = []
-    before = {} if earlier is None else earlier["counts"]
-    counts = {}
     with files.staged_folder(target, store.is_written) as stage:
-        for name in SPLITS:
-            places = [place for place in windows if split[place] == name and windows[place]]
-            there = before.get(name, {}).get("windows", 0)
-            total = there + sum(windows[place] for place in places)
-            if not total:
-                raise _no_windows(name, length, known, split)
-            frames = (
-                _blocks(new[p - first], stored, length, skeleton.n_joints, scale, seen)
-                for p in places
-            )
-            copied = _copied(target, spec, length, name) if there else iter(())
-            index = np.repeat(np.array(places, np.int64), [windows[place] for place in places])
-            label = np.array(labels, np.int64)[index]
-            if there:
-                label = np.concatenate(
-                    [_earlier(target, spec, length, name, there, "frame_id"), label]
-                )
-                index = np.concatenate(
-                    [_earlier(target, spec, length, name, there, "recording"), index]
-                )
-            store.write_split(stage, spec, length, name, _chained(copied, frames), label, index)
-            counts[name] = _counts(before.get(name, {}), [new[p - first] for p in places], total)
-        content = _manifest(spec, length, told, rule, earlier, entries, known, split)
-        content |= {"counts": counts, "recordings": listed, "persons": persons}
-        content["given"] = {
-            "unit": told.unit,
-            "up": told.up,
-            "dimensions": 2 if _is_flat(earlier, entries) else 3,
-            "scale": METRES.get(told.unit, scale),
-        }
+        counts = {name: _write_split(plan, name, stage, stored, seen) for name in SPLITS}
+        content = _manifest(plan, told, rule, entries, known)
+        content |= {"counts": counts, "persons": persons, "given": given}
         content["frame_rate"] = _rate(earlier, new)
         write_manifest(stage, content)
-    sample = np.concatenate(seen) if seen else np.empty((0, length, skeleton.n_joints, 3))
-    found = remarks(spec.name, sample, skeleton, content["given"]) if len(sample) else []
+    found = remarks(spec.name, np.concatenate(seen), skeleton, given) if seen else []
     return Imported(target, content, entries, [r.name for r in new], found, guessed)
+
+
+def _write_split(
+    plan: _Plan, name: str, stage: Path, stored: Work, seen: list[np.ndarray]
+) -> dict[str, int]:
+    """Write one split, the windows that are there first; its counts."""
+    first, spec, length = len(plan.old), plan.spec, plan.length
+    added = [r for r, split in zip(plan.new, plan.split[first:], strict=True) if split == name]
+    place = {id(recording): first + at for at, recording in enumerate(plan.new)}
+    windows = [int(recording.about["windows"]) for recording in added]
+    index = np.repeat(np.array([place[id(r)] for r in added], np.int64), windows)
+    label = np.array(plan.labels, np.int64)[index]
+    before = {} if plan.earlier is None else plan.earlier["counts"].get(name, {})
+    blocks: list[Iterator[np.ndarray]] = [
+        (
+            _block(r, stored, length, spec.n_joints, plan.scale, seen)
+            for r in added
+            if r.about["windows"]
+        )
+    ]
+    if there := before.get("windows", 0):
+        folder = store.split_folder(plan.target, spec, name)
+        path = partial(store.file_path, folder, spec, length, name)
+        label = np.concatenate([arrays.read_integers(path("frame_id"), there), label])
+        index = np.concatenate([arrays.read_integers(path("recording"), there), index])
+        blocks.insert(0, _copied([path(axis) for axis in "xyz"]))
+    store.write_split(stage, spec, length, name, chain.from_iterable(blocks), label, index)
+    counts: Counter[str] = Counter(before)
+    counts["windows"] = len(label)
+    for recording in added:
+        for key in ("zero_joints", "unseen_joints"):
+            counts[key] += recording.about["counts"].get(key, 0)
+    return {key: count for key, count in counts.items() if count}
+
+
+def _check_windows(plan: _Plan, known: Sequence[Known]) -> None:
+    """UserError if a split has no window, with what can be done."""
+    first = len(plan.old)
+    persons = {recording.person for recording in known}
+    who = f" of {len(persons - {None})} persons" if persons - {None} else ""
+    for name in SPLITS:
+        added = [r for r, split in zip(plan.new, plan.split[first:], strict=True) if split == name]
+        there = 0 if plan.earlier is None else plan.earlier["counts"][name]["windows"]
+        if there or any(recording.about["windows"] for recording in added):
+            continue
+        if added:
+            short = numbered("its {} [recording gives|recordings give] no window", len(added))
+            raise UserError(f"{name}: {short} of {plan.length} frames; choose a shorter --length")
+        raise UserError(
+            f"{name}: holds none of the {len(known)} recordings{who}. Without [[split]] in "
+            "dataset.toml a person needs three recordings (or sessions, cameras) to be in all "
+            "splits; use --person-disjoint where persons have two, or --split none to learn from "
+            "everything"
+        )
 
 
 def _named(entries: Sequence[Entry], taken: set[str]) -> list[_New]:
@@ -295,7 +339,7 @@ def _is_flat(earlier: Manifest | None, entries: Sequence[Entry]) -> bool:
     return any(entry["flat"] for entry in entries)
 
 
-def _blocks(
+def _block(
     recording: _New, stored: Work, length: int, n_joints: int, scale: float, seen: list[np.ndarray]
 ) -> np.ndarray:
     """The windows of a recording as the files hold them, (3, N * f, J); some go to `seen`."""
@@ -316,42 +360,10 @@ def _blocks(
     return planes.reshape(3, -1, n_joints)
 
 
-def _copied(target: Path, spec: DatasetSpec, length: int, split: str) -> Iterator[np.ndarray]:
-    """The rows of an earlier import, block by block."""
-    folder = store.split_folder(target, spec, split)
-    paths = [store.file_path(folder, spec, length, split, axis) for axis in "xyz"]
+def _copied(paths: Sequence[Path]) -> Iterator[np.ndarray]:
+    """The x, y and z of an earlier import, block by block."""
     for planes in zip(*(arrays.read_rows(path, _ROWS) for path in paths), strict=True):
         yield np.stack(planes)
-
-
-def _chained(first: Iterator[np.ndarray], then: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    yield from first
-    yield from then
-
-
-def _earlier(
-    target: Path, spec: DatasetSpec, length: int, split: str, count: int, what: str
-) -> np.ndarray:
-    folder = store.split_folder(target, spec, split)
-    return arrays.read_integers(store.file_path(folder, spec, length, split, what), count)
-
-
-def _no_windows(
-    split: str, length: int, known: Sequence[Known], splits: Sequence[str]
-) -> UserError:
-    """The error for a split without windows, with what can be done."""
-    of_split = sum(found == split for found in splits)
-    if of_split:
-        short = numbered("its {} [recording gives|recordings give] no window", of_split)
-        return UserError(f"{split}: {short} of {length} frames; choose a shorter --length")
-    persons = {recording.person for recording in known}
-    several = len(persons) > 1 or None not in persons
-    who = f" of {len(persons)} persons" if several else ""
-    return UserError(
-        f"{split}: holds none of the {len(known)} recordings{who}. Without [[split]] in "
-        "dataset.toml a person needs three recordings (or sessions, cameras) to be in all splits; "
-        "use --person-disjoint where persons have two, or --split none to learn from everything"
-    )
 
 
 def _entry(recording: _New, split: str, label: int) -> RecordingEntry:
@@ -374,27 +386,15 @@ def _entry(recording: _New, split: str, label: int) -> RecordingEntry:
     }
 
 
-def _counts(before: Mapping[str, int], new: Sequence[_New], windows: int) -> dict[str, int]:
-    """Windows of a split, and joints that were zero or not seen in its recordings."""
-    found: defaultdict[str, int] = defaultdict(int, before)
-    found["windows"] = windows
-    for recording in new:
-        for key in ("zero_joints", "unseen_joints"):
-            found[key] += recording.about["counts"].get(key, 0)
-    return {key: count for key, count in found.items() if count}
-
-
 def _manifest(
-    spec: DatasetSpec,
-    length: int,
+    plan: _Plan,
     told: Description,
     rule: Rule,
-    earlier: Manifest | None,
     entries: Sequence[Entry],
     known: Sequence[Known],
-    split: Sequence[str],
 ) -> Manifest:
     """How the set was made; the checksums of its files are added when it is written."""
+    earlier, first = plan.earlier, len(plan.old)
     done = {} if earlier is None else dict(earlier["imported"]["files"])
     done |= {e["path"]: e["sha256"] for e in entries if e["bodies"]}
     copies: defaultdict[str, list[str]] = defaultdict(list)
@@ -403,10 +403,10 @@ def _manifest(
     groups = [names for names in copies.values() if len(names) > 1]
     groups += [] if earlier is None else [list(names) for names in earlier.get("copies", ())]
     content: Manifest = {
-        "dataset": spec.name,
-        "length": length,
+        "dataset": plan.spec.name,
+        "length": plan.length,
         "code_version": __version__,
-        "skeleton": describe_skeleton(spec.skeleton, bones=True),
+        "skeleton": describe_skeleton(plan.spec.skeleton, bones=True),
         "gallery_of": dict(_GALLERY_OF),
         "zeros": told.zeros,
         "seed": rule.seed,
@@ -416,6 +416,7 @@ def _manifest(
             "files": done,
             "left_out": {e["path"]: e["fault"] for e in entries if e["fault"]},
         },
+        "recordings": [*plan.old, *map(_entry, plan.new, plan.split[first:], plan.labels[first:])],
     }
     if groups:
         content["copies"] = groups
