@@ -5,7 +5,7 @@ Shape letters: F frames, J joints.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,9 @@ class Body:
     camera: str | None = None
     flat: bool = False  # 2D: z is 0
     notes: tuple[str, ...] = ()  # what the reader dropped or guessed, one line each
+    metres: bool = False  # the file or format states the unit, and xyz is in metres already
+    up: str = ""  # the axis that points up, such as "+y" or "-y", if the format fixes it
+    bones: tuple[tuple[str, str], ...] = ()  # pairs of joint names, if the file has bones
 
 
 @dataclass(frozen=True)
@@ -34,3 +37,7 @@ class Format:
     suffixes: tuple[str, ...]  # lower case, with the dot
     matches: Callable[[bytes], bool]  # whether a file that begins with these bytes is one
     read: Callable[[str, bytes], list[Body]]  # path in the source, content; UserError if invalid
+    # Only for formats with a file for each frame: the recording of a path and the frame's number,
+    # and how the frames of one recording (what `read` gave for each, in order) become its bodies.
+    frame_of: Callable[[str], tuple[str, int]] | None = None
+    join: Callable[[str, Sequence[list[Body]]], list[Body]] | None = None
