@@ -148,7 +148,7 @@ def read(path: str, data: bytes) -> list[Body]:
     notes = [f"the unit of the file is {unit[:20]}" if unit else "the file does not state its unit"]
     if analog:
         notes.append("analog channels are not read")
-    up = next(iter(file.texts("POINT:Y_SCREEN")), "").lower()  # the axis that is up on a screen
+    up = next(iter(file.texts("POINT:Y_SCREEN")), "").lower().removeprefix("+")  # up on a screen
     valid = math.isfinite(rate) and 0 < rate < 1e6
     if not valid:
         notes.append(f"a frame rate of {rate:g} is not valid: there are no times")
@@ -160,7 +160,7 @@ def read(path: str, data: bytes) -> list[Body]:
             times=np.arange(frames) / rate if valid else None,
             notes=tuple(notes),
             metres=factor is not None,
-            up=up if up in ("+x", "-x", "+y", "-y", "+z", "-z") else "",
+            up=up if up.removeprefix("-") in ("x", "y", "z") else "",
         )
     ]
 

@@ -5,8 +5,8 @@ Shape letters: F frames, J joints.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -24,8 +24,9 @@ class Body:
     camera: str | None = None
     flat: bool = False  # 2D: z is 0
     notes: tuple[str, ...] = ()  # what the reader dropped or guessed, one line each
+    fields: Mapping[str, str] = field(default_factory=dict)  # what else is known, such as the gait
     metres: bool = False  # the file or format states the unit, and xyz is in metres already
-    up: str = ""  # the axis that points up, such as "+y" or "-y", if the format fixes it
+    up: str = ""  # the axis that points up, "y", "-y", "z", ..., if the format fixes it
     bones: tuple[tuple[str, str], ...] = ()  # pairs of joint names, if the file has bones
 
 
