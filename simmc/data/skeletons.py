@@ -183,6 +183,7 @@ CASIA_14 = Skeleton(
     "CASIA-B 14", _CASIA_JOINTS, "nose", _CASIA_EDGES, _CASIA_COMPONENTS, _CASIA_LIMBS
 )
 
+
 def permutation(source: Skeleton, target: Skeleton, mirrored: bool = False) -> np.ndarray:
     """Source indices, (J,) int64, of the target's joints: ``frames[..., p, :]`` reorders frames.
 
@@ -317,6 +318,20 @@ BODY_25 = _estimated(
     ),
     *_FEET_EDGES,
 )
+HUMAN_17 = with_parts(
+    Skeleton(
+        "Human3.6M 17",  # what 2D poses are lifted to
+        (
+            *("hip_center", *_RIGHT_LEG, *_LEFT_LEG, "spine", "chest", "neck", "head"),
+            *_sides("shoulder", "elbow", "wrist"),
+        ),
+        "hip_center",
+        (
+            *_chain("hip_center", "spine", "chest", "neck", "head"),
+            *(*_both("chest", "shoulder", "elbow", "wrist"), *_both("hip_center", *_LEG)),
+        ),
+    )
+)
 MEDIAPIPE_33 = _estimated(
     "MediaPipe Pose 33",
     (
@@ -357,11 +372,6 @@ SKELETONS: dict[str, Skeleton] = {
     skeleton.name: skeleton
     for skeleton in (
         *(KINECT_V1, KINECT_V2, KGBD_FILE, CASIA_14, COCO_17, COCO_FEET, HALPE_26, OPENPOSE_18),
-        *(BODY_25, MEDIAPIPE_33, AZURE_KINECT),
+        *(BODY_25, HUMAN_17, MEDIAPIPE_33, AZURE_KINECT),
     )
 }
-
-
-def known_skeleton(joints: tuple[str, ...]) -> Skeleton | None:
-    """The known skeleton with these joints in this order; None if there is none."""
-    return next((one for one in SKELETONS.values() if one.joints == joints), None)

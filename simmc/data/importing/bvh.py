@@ -136,7 +136,9 @@ def _hierarchy(path: str, text: str) -> list[_Joint]:
             count = int(given[0]) if given and given[0] in map(str, range(1, 10)) else 0
             named = [_CHANNELS.get(name.lower(), "") for name in words[at + 2 : at + 2 + count]]
             if not count or len(named) != count or not all(named) or joint.channels:
-                raise wrong("CHANNELS needs their number and as many of " + ", ".join(_CHANNELS.values()))
+                raise wrong(
+                    "CHANNELS needs their number and as many of " + ", ".join(_CHANNELS.values())
+                )
             joint.channels, joint.first = tuple(named), width
             width, at = width + count, at + 2 + count
         else:
@@ -150,7 +152,9 @@ def _motion(path: str, text: str, width: int) -> tuple[int, float, np.ndarray]:
     """Number of frames, seconds from frame to frame, and the numbers, (frames * width,)."""
     words = text.split(None, 5)
     if [word.lower() for word in (*words[:1], *words[2:4])] != ["frames:", "frame", "time:"]:
-        raise UserError(f"{path}: 'Frames:' and 'Frame Time:' have to follow MOTION; export it again")
+        raise UserError(
+            f"{path}: 'Frames:' and 'Frame Time:' have to follow MOTION; export it again"
+        )
     count, seconds = _numbers(words[1:2]), _numbers(words[4:5])
     values = _numbers(words[5].split() if len(words) > 5 else [])
     if count is None or seconds is None or not len(seconds) or count[0] != int(count[0]):
@@ -246,5 +250,7 @@ def _names(joints: list[_Joint], notes: list[str]) -> list[str]:
     if len(set(names)) < len(names):
         names = [f"{place}_{name}" for place, name in enumerate(names)]
     if doubled:
-        notes.append(numbered("{} [joint has|joints have] a name twice; a number was added", doubled))
+        notes.append(
+            numbered("{} [joint has|joints have] a name twice; a number was added", doubled)
+        )
     return names

@@ -74,7 +74,9 @@ class _File:
                 kind, first = self._signed(start + 2), start + 4 + data[start + 3]
                 size = abs(kind) * math.prod(shape)
                 if kind not in (-1, 1, 2, 4) or first + size > len(data):
-                    raise UserError(f"{self.path}: the parameter {name[:20]!r} is damaged; {_ADVICE}")
+                    raise UserError(
+                        f"{self.path}: the parameter {name[:20]!r} is damaged; {_ADVICE}"
+                    )
                 found.append((group, name, _Parameter(kind, shape, data[first : first + size])))
             step = int(self.integers(data[start : start + 2], 1)[0])
             if not step:

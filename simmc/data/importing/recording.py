@@ -39,6 +39,6 @@ class Format:
     matches: Callable[[bytes], bool]  # whether a file that begins with these bytes is one
     read: Callable[[str, bytes], list[Body]]  # path in the source, content; UserError if invalid
     # Only for formats with a file for each frame: the recording of a path and the frame's number,
-    # and how the frames of one recording (what `read` gave for each, in order) become its bodies.
+    # and how the frames of one recording (number and what `read` gave, in order) become bodies.
     frame_of: Callable[[str], tuple[str, int]] | None = None
-    join: Callable[[str, Sequence[list[Body]]], list[Body]] | None = None
+    join: Callable[[str, Sequence[tuple[int, Sequence[Body]]]], list[Body]] | None = None
