@@ -5,7 +5,7 @@ Shape letters: F frames, J joints.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,6 +25,9 @@ class Body:
     flat: bool = False  # 2D: z is 0
     notes: tuple[str, ...] = ()  # what the reader dropped or guessed, one line each
     fields: Mapping[str, str] = field(default_factory=dict)  # what else is known, such as the gait
+    metres: bool = False  # the file or format states the unit, and xyz is in metres already
+    up: str = ""  # the axis that points up, "y", "-y", "z", ..., if the format fixes it
+    bones: tuple[tuple[str, str], ...] = ()  # pairs of joint names, if the file has bones
 
 
 @dataclass(frozen=True)
@@ -35,3 +38,7 @@ class Format:
     suffixes: tuple[str, ...]  # lower case, with the dot
     matches: Callable[[bytes], bool]  # whether a file that begins with these bytes is one
     read: Callable[[str, bytes], list[Body]]  # path in the source, content; UserError if invalid
+    # Only for formats with a file for each frame: the recording of a path and the frame's number,
+    # and how the frames of one recording (number and what `read` gave, in order) become bodies.
+    frame_of: Callable[[str], tuple[str, int]] | None = None
+    join: Callable[[str, Sequence[tuple[int, Sequence[Body]]]], list[Body]] | None = None
