@@ -32,8 +32,8 @@ class Description:
     bones: tuple[tuple[str, str], ...] = ()
     root: str = ""
     # coordinates and time
-    unit: str = "m"
-    up: str = "y"
+    unit: str = ""  # "": metres, or what the format says
+    up: str = ""  # "": y, or what the format says
     frame_rate: float = 0.0  # Hz; 0: from the times of the files
     time_unit: Literal["", "s", "ms", "us", "100ns", "ns"] = ""
     shared_clock: bool = False  # times of all recordings are on one clock
@@ -168,8 +168,8 @@ NONE = "none"  # of no split
 _ALLOWED = {
     key: ("", *values) if key == "time_unit" else values
     for key, values in {
-        "unit": ("m", "cm", "mm", "px"),
-        "up": ("y", "-y", "z", "-z", "x", "-x"),
+        "unit": ("", "m", "cm", "mm", "px"),
+        "up": ("", "y", "-y", "z", "-z", "x", "-x"),
         "time_unit": ("s", "ms", "us", "100ns", "ns"),
         "zeros": ("missing", "position"),
         "bad_rows": ("refuse", "drop"),

@@ -184,6 +184,7 @@ class _Reading:
             lacking = zero | np.isnan(fitted.xyz).any(2)
             extent = extents(xyz[None])
             entry["joints"], entry["flat"] = list(fitted.joints), flat
+            entry["up"], entry["bones"] = body.up, _bones(fitted)
             entry["bodies"].append(
                 {
                     "name": body.name,
@@ -261,14 +262,21 @@ def _with_joints(body: Body, joints: tuple[str, ...], told: Description) -> Body
     )
 
 
+def _bones(body: Body) -> list[tuple[str, str]]:
+    """The bones of a file between joints of the dataset, in its spelling."""
+    pairs = [spelled_joints(bone) for bone in body.bones]
+    return [(a, b) for a, b in pairs if a in body.joints and b in body.joints]
+
+
 def _in_metres(body: Body, told: Description) -> np.ndarray:
     """Coordinates (F, J, 3) in metres with y up; pixels stay pixels."""
-    xyz = y_up(body.xyz, told.up)
-    if told.unit not in METRES:
+    xyz = y_up(body.xyz, told.up or body.up or "y")
+    unit = "m" if body.metres else told.unit or "m"
+    if unit not in METRES:
         if np.isinf(xyz).any():
             raise UserError("an infinite coordinate")
         return xyz
-    xyz = xyz if told.unit == "m" else xyz / round(1 / METRES[told.unit])
+    xyz = xyz if unit == "m" else xyz / round(1 / METRES[unit])
     if not within_limit(xyz, allow_nan=True):
         worst = float(np.nanmax(np.abs(xyz)))
         raise UserError(

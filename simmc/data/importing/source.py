@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from simmc.data.importing.description import FILE, KNOWN, Description, path_pattern
+from simmc.data.importing.description import FILE, Description, path_pattern
 from simmc.data.importing.formats import FORMATS, format_of
 from simmc.data.importing.importer import Item
 from simmc.data.importing.members import Member, members
 from simmc.data.importing.nested import read_json, read_npy, read_npz, read_text_or_json
-from simmc.data.importing.recording import Body
+from simmc.data.importing.recording import Body, Format
 from simmc.data.importing.tables import read_parquet, read_text
 from simmc.errors import UserError
 
@@ -32,7 +33,7 @@ READERS: Mapping[str, Reader] = {
     ".jsonl": read_json,
     ".ndjson": read_json,
 }
-_HEAD = 4096  # bytes by which a format is recognised
+_HEAD = 2**16  # bytes by which a format is recognised
 NO_READER = "no reader for this ending"
 NOT_CHOSEN = "is not chosen by files in dataset.toml"
 NO_MATCH = "its path does not fit path in dataset.toml"
@@ -55,13 +56,72 @@ def is_known(path: str) -> bool:
     return path.lower().endswith(endings)
 
 
-def items(source: Path, told: Description) -> Sequence[Item] | Iterator[Item]:
+def items(source: Path, told: Description) -> Iterator[Item]:
     """The files of a source that an import reads, or says why it does not.
 
-    Of a folder a list, so that it is known how many there are.
+    Where a format has a file for each frame, the files of a recording that follow each other are
+    one item.
     """
-    found = filter(None, (_item(member, told) for member in members(source)))
-    return list(found) if source.is_dir() else found
+    waiting: list[tuple[int, Member, bytes]] = []
+    group: tuple[str, Format] | None = None
+    for member in members(source):
+        item = _item(member, told)
+        usable = item is not None and item.fault in ("", NO_MATCH)
+        found = _frame_of(member) if usable else None
+        if waiting and (found is None or found[:2] != group):
+            yield _joined(waiting, group, told)
+            waiting = []
+        if found is not None:
+            group = found[:2]
+            waiting.append((found[2], member, found[3]))
+        elif item is not None:
+            yield item
+    if waiting:
+        yield _joined(waiting, group, told)
+
+
+def _frame_of(member: Member) -> tuple[str, Format, int, bytes] | None:
+    """Recording, format, number and content of a file that holds one frame; None for others."""
+    for form in FORMATS:
+        if form.frame_of is None or not member.path.lower().endswith(form.suffixes):
+            continue
+        recording, number = form.frame_of(member.path)
+        if recording != member.path:
+            with suppress(UserError):  # said when it is read as a recording
+                data = member.read()
+                if format_of(member.path, data[:_HEAD]) == form:
+                    return recording, form, number, data
+    return None
+
+
+def _joined(
+    waiting: list[tuple[int, Member, bytes]], group: tuple[str, Format] | None, told: Description
+) -> Item:
+    """The frames of one recording as one item."""
+    assert group is not None
+    (name, form), frames = group, sorted(waiting, key=lambda frame: frame[0])
+    digest = hashlib.sha256()
+    for _, _, data in frames:
+        digest.update(data)
+    sha = digest.hexdigest()
+
+    def read(told: Description) -> tuple[str, list[Body]]:
+        assert form.join is not None
+        parts = [(number, form.read(member.path, data)) for number, member, data in frames]
+        fields, _ = _path_fields(name, told)
+        return sha, [with_fields(body, fields) for body in form.join(name, parts)]
+
+    return Item(name, sha, read, _path_fields(name, told)[1])
+
+
+def _path_fields(path: str, told: Description) -> tuple[dict[str, str], str]:
+    """What a path says, and what is wrong with it ("" if nothing is)."""
+    if not told.path:
+        return {}, ""
+    match = path_pattern(told.path, FILE).search(path)
+    if match is None:
+        return {}, NO_MATCH
+    return {name: text or "" for name, text in match.groupdict().items()}, ""
 
 
 def _item(member: Member, told: Description) -> Item | None:
@@ -74,10 +134,9 @@ def _item(member: Member, told: Description) -> Item | None:
         fault = fault or NOT_CHOSEN
     elif not is_known(member.path):
         fault = fault or NO_READER
-    elif told.path:
-        match = path_pattern(told.path, FILE).search(member.path)
-        fault = fault or ("" if match else NO_MATCH)
-        fields = {name: text or "" for name, text in (match.groupdict() if match else {}).items()}
+    else:
+        fields, wrong = _path_fields(member.path, told)
+        fault = fault or wrong
     read = partial(_read, member, fields)
     return Item(member.path, f"{member.stamp} {fault}", read, fault)
 
@@ -92,11 +151,16 @@ def with_fields(body: Body, fields: Mapping[str, str]) -> Body:
     """The body with what its path says; a recording's name there becomes its own."""
     if not fields:
         return body
-    who = {key: fields[key] for key in KNOWN if key in fields and key != "recording"}
-    rest = {key: text for key, text in fields.items() if key not in KNOWN or key == "recording"}
-    return replace(body, **who, fields={**body.fields, **rest})
+    rest = {key: text for key, text in fields.items() if key not in ("person", "session", "camera")}
+    return replace(
+        body,
+        person=fields.get("person", body.person),
+        session=fields.get("session", body.session),
+        camera=fields.get("camera", body.camera),
+        fields={**body.fields, **rest},
+    )
 
 
-def check_readable(fault: str) -> bool:
-    """Whether a fault is of the file, not of the choice of files."""
-    return fault not in (NO_READER, NOT_CHOSEN, NO_MATCH)
+def count(source: Path) -> int | None:
+    """How many files a folder holds; None for an archive, which would have to be read."""
+    return sum(1 for _ in members(source)) if source.is_dir() else None

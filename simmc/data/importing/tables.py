@@ -467,3 +467,17 @@ def _pivoted(
     found = np.full((count * n_joints, 3), np.nan)
     found[cell] = xyz
     return found.reshape(count, n_joints, 3), at, notes
+
+
+def columns_of(path: str, data: bytes, told: Description) -> tuple[list[str], Mapping[str, int]]:
+    """The names of a table's columns, and role -> column; nothing for what is no table."""
+    if path.lower().endswith(".parquet"):
+        try:
+            names = parquet.read_schema(pa.BufferReader(data)).names
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(f"{path}: no valid Parquet file ({str(error)[:200]})") from error
+    elif path.lower().endswith((".csv", ".tsv", ".tab")):
+        names = _layout(path, data, told).names
+    else:
+        return [], {}
+    return names, find_columns(names, told, path).roles

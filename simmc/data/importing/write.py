@@ -112,10 +112,10 @@ def write(
     plan = _Plan(target, spec, length, earlier, old, new, split, labels, _scale(earlier, new, told))
     _check_windows(plan, known)
     given: Given = {
-        "unit": told.unit,
-        "up": told.up,
+        "unit": told.unit or "m",
+        "up": told.up or next((e["up"] for e in entries if e["bodies"]), "") or "y",
         "dimensions": 2 if _is_flat(earlier, entries) else 3,
-        "scale": METRES.get(told.unit, plan.scale),
+        "scale": METRES.get(told.unit or "m", plan.scale),
     }
     seen: list[np.ndarray] = []
     with files.staged_folder(target, store.is_written) as stage:
@@ -291,12 +291,13 @@ def _skeleton(
     """The skeleton of the dataset, and whether its bones were guessed."""
     if earlier is not None:
         return read_skeleton(earlier["skeleton"]), False
-    joints = next(entry["joints"] for entry in entries if entry["bodies"])
-    skeleton, guessed = skeleton_of(joints, name)
-    if told.bones or told.root:
-        bones = told.bones or skeleton.edges
+    first = next(entry for entry in entries if entry["bodies"])
+    skeleton, guessed = skeleton_of(first["joints"], name)
+    bones = told.bones or tuple((one, other) for one, other in first["bones"])
+    if bones or told.root:
+        bones = bones or skeleton.edges
         skeleton = replace(skeleton, edges=bones, root=told.root or skeleton.root)
-        guessed = guessed and not told.bones
+        guessed = guessed and not (told.bones or first["bones"])
     skeleton.index(skeleton.root)
     skeleton.edge_indices()
     return with_parts(skeleton), guessed
@@ -317,7 +318,7 @@ def _check_zeros(new: Sequence[_New], told: Description, entries: Sequence[Entry
 
 def _scale(earlier: Manifest | None, new: Sequence[_New], told: Description) -> float:
     """What coordinates that are not metres yet are multiplied by."""
-    if told.unit in METRES:
+    if (told.unit or "m") in METRES:
         return 1.0
     if earlier is not None:
         return earlier["given"]["scale"]
