@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from simmc import cli
-from simmc.cli import preprocess, report
+from simmc.cli import import_data, preprocess, report
 from simmc.data import specs
 from simmc.methods.registry import METHODS
 from simmc.methods.simmc import SimMCSettings
