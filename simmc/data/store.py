@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy as np
 
 from simmc import __version__, files
 from simmc.data import arrays, custom, specs
+from simmc.data.conventions import check_given, remarks
 from simmc.data.coordinates import fill_missing
 from simmc.data.manifest import (
     Manifest,
@@ -105,19 +106,21 @@ def write_split(
     spec: DatasetSpec,
     length: int,
     split: str,
-    planes: np.ndarray,
+    planes: np.ndarray | Iterable[np.ndarray],
     labels: np.ndarray,
     recording: np.ndarray | None,
 ) -> None:
     """Write one split below `base`, the folder of dataset and length.
 
-    `planes` are (3, N * f, J) float64 coordinates, rows = frames; `labels` (N,) int64 identities;
-    `recording` (N,) int64 indices of the windows' recordings in the manifest, if known.
+    `planes` are (3, N * f, J) float64 coordinates, rows = frames, or blocks (3, n * f, J) of them;
+    `labels` (N,) int64 identities; `recording` (N,) int64 indices of the windows' recordings in the
+    manifest, if known.
     """
     folder = split_folder(base, spec, split)
     target = partial(file_path, folder, spec, length, split)
-    for axis, plane in zip("xyz", planes, strict=True):
-        arrays.save(target(axis), plane)
+    blocks = [planes] if isinstance(planes, np.ndarray) else planes
+    shape = (len(labels) * length, spec.n_joints)
+    arrays.save_blocks([target(axis) for axis in "xyz"], blocks, shape)
     arrays.save(target("frame_id"), labels.astype(np.int64))
     if recording is not None:
         arrays.save(target("recording"), recording.astype(np.int64))
@@ -248,15 +251,19 @@ def write_dataset(
     recordings: Mapping[str, np.ndarray] | None = None,
     times: Mapping[int, tuple[float, float]] | None = None,
     zeros: Literal["missing", "position"] = "missing",
+    unit: Literal["m", "cm", "mm", "px"] = "m",
+    up: Literal["y", "-y", "z", "-z", "x", "-x"] = "y",
+    frame_rate: float | None = None,
 ) -> Path:
     """Write your own windows in the public layout, ready for ``--dataset NAME``.
 
     Args:
         data_root: folder of all datasets.
         name: of the dataset: letters, digits, "_", "-" and spaces; not that of a built-in one.
-        splits: split -> (windows (N, f, J, 3) in metres, integer identity labels (N,)). One split
-            is called "train"; its labels may be all 0 if identities are unknown. A joint that was
-            not seen is NaN or masked; it is filled by the last observation of its window.
+        splits: split -> (windows (N, f, J, 3), integer identity labels (N,)). One split is called
+            "train"; its labels may be all 0 if identities are unknown. A joint that was not seen
+            is NaN or masked; it is filled by the last observation of its window. Plane poses are
+            (N, f, J, 2): x and y; z is then 0.
         skeleton: joint names in the order of the J axis, and bones;
             `Skeleton(name, joints, root, bones)` is enough. Parts that it does not name are found
             by the usual names of joints (docs/data.md 7).
@@ -268,23 +275,32 @@ def write_dataset(
             Recordings may be left out.
         zeros: what a joint at exactly (0, 0, 0) is: "missing" (not seen, as sensors and exporters
             write it) or "position" (as in coordinates relative to a joint).
+        unit: of the coordinates; they are stored in metres. "px" stands for pixels and for units
+            that are not known: one factor gives the bodies a median height of 1.7 m.
+        up: the axis that points up, "-y" in images; coordinates are stored with y up, rotated.
+        frame_rate: frames a second, if known.
 
     Returns:
-        The folder of the set. A warning says how many joints at (0, 0, 0) were taken as not seen;
-        the manifest holds the numbers.
+        The folder of the set. A warning says how many joints at (0, 0, 0) were taken as not seen,
+        and whether the bodies do not look like metres with y up; the manifest holds the numbers.
     """
     gallery_of = gallery_of or {"probe": "gallery"}
+    check_given(name, unit, up, frame_rate)
     sets = custom.checked(name, splits, skeleton, gallery_of)
     unseen = custom.drop_unseen(name, sets, skeleton, zeros)
+    given = custom.to_metres(name, sets, unit, up)
     places, listed = custom.list_recordings(name, sets, recordings or {}, times or {})
     tested = tuple(set(splits) - {specs.TRAIN})
     spec = DatasetSpec(name, with_parts(skeleton), tested, gallery_of)
     counts = {split: {"windows": len(y), **unseen[split]} for split, (_, y) in sets.items()}
-    content: Manifest = {"zeros": zeros, "counts": counts}
+    content: Manifest = {"zeros": zeros, "counts": counts, "given": given}
+    content["frame_rate"] = None if frame_rate is None else float(frame_rate)
     if listed:
         content["recordings"] = listed
     target = _write_custom(Path(data_root), spec, sets, places, content)
     if zeros == "missing" and (remark := custom.zeros_remark(name, sets, unseen)):
+        warnings.warn(remark, stacklevel=2)
+    for remark in remarks(name, sets[specs.TRAIN][0], skeleton, given):
         warnings.warn(remark, stacklevel=2)
     return target
 

@@ -32,8 +32,8 @@ class Description:
     bones: tuple[tuple[str, str], ...] = ()
     root: str = ""
     # coordinates and time
-    unit: str = "m"
-    up: str = "y"
+    unit: str = ""  # "": metres, or what the format says
+    up: str = ""  # "": y, or what the format says
     frame_rate: float = 0.0  # Hz; 0: from the times of the files
     time_unit: Literal["", "s", "ms", "us", "100ns", "ns"] = ""
     shared_clock: bool = False  # times of all recordings are on one clock
@@ -57,7 +57,7 @@ class Description:
     skip_frames: tuple[int, int] = (0, 0)  # at start and end of a recording
     min_frames: int = 0
     resample: float = 0.0  # Hz
-    fill_gaps: float = 0.0  # seconds, or frames where no frame rate is known
+    fill_gaps: int = 0  # frames: the longest run that is filled by interpolation
     smooth: float = 0.0  # Hz: cut-off of a low-pass filter
     # which split; the first that fits
     split: tuple[Mapping[str, str], ...] = ()
@@ -142,7 +142,7 @@ def _check(found: Description, where: str) -> None:
             given = getattr(found, key)
             choose = ", ".join(filter(None, allowed))
             raise UserError(f"{where}: {key} = {given!r}; choose one of {choose}")
-    for key in ("frame_rate", "resample", "fill_gaps", "smooth"):
+    for key in ("frame_rate", "resample", "fill_gaps", "smooth", "min_frames"):
         if not 0 <= getattr(found, key) <= 10_000:
             raise UserError(f"{where}: {key} = {getattr(found, key)}: expected 0 to 10000")
     if twice := sorted({j for j in found.joints if found.joints.count(j) > 1}):
@@ -168,8 +168,8 @@ NONE = "none"  # of no split
 _ALLOWED = {
     key: ("", *values) if key == "time_unit" else values
     for key, values in {
-        "unit": ("m", "cm", "mm", "px"),
-        "up": ("y", "-y", "z", "-z", "x", "-x"),
+        "unit": ("", "m", "cm", "mm", "px"),
+        "up": ("", "y", "-y", "z", "-z", "x", "-x"),
         "time_unit": ("s", "ms", "us", "100ns", "ns"),
         "zeros": ("missing", "position"),
         "bad_rows": ("refuse", "drop"),

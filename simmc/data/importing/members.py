@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import re
 import stat
 import tarfile
@@ -17,8 +18,10 @@ from simmc.errors import UserError
 
 MOST_BYTES = 2**31  # of one file; it is held in memory
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
-_FAULTS = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError)
-_FAULTS = (*_FAULTS, NotImplementedError, MemoryError)
+_FAULTS = (
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    *(EOFError, ValueError, RuntimeError, NotImplementedError, MemoryError),
+)
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ def _tar(source: Path) -> Iterator[Member]:
                 name, fault = _safe(info.name, info.size, odd)
                 stamp = f"{info.size} {info.mtime}"
                 yield Member(name, stamp, _reading(name, _extract(archive), info, info.size), fault)
-                archive.members = []  # a long archive would be kept in memory, name by name
+                archive.members = []  # type: ignore[attr-defined]  # a long archive would be kept in memory, name by name
     except (OSError, *_FAULTS) as error:
         raise UserError(f"{source}: a damaged archive ({error}); fetch it again") from error
 
