@@ -49,7 +49,7 @@ AZURE_NAMES = ["PELVIS", "SPINE_NAVEL", "SPINE_CHEST"]  # of 32: their order is 
 def walk(frames: int, joints: int, seed: int = 0) -> np.ndarray:
     """A body (F, J, 3) that moves a little from frame to frame, rounded as files are."""
     rng = np.random.default_rng(seed)
-    body = (*rng.uniform(-0.9, 0.9, size=(joints, 3)), 0, 0, 3)
+    body = rng.uniform(-0.9, 0.9, size=(joints, 3)) + np.array([0, 0, 3])
     steps = rng.normal(scale=0.01, size=(frames, joints, 3)).cumsum(0)
     return np.round(body + steps + np.arange(frames)[:, None, None] * (0.03, 0, 0), 4)
 

@@ -327,20 +327,12 @@ def test_crossing_people_keep_their_tracks():
         assert any(np.array_equal(whole, person) for person in moved)
 
 
-def test_which_bodies_are_used():
-    small, large = make.walk(9, 25), make.walk(5, 25, seed=2) * 9
-    found = ntu.read(
-        "a.skeleton",
-        make.ntu(
-            {"1": small, "2": np.pad(large, ((2, 2), (0, 0), (0, 0)))}, absent={"2": {0, 1, 7, 8}}
-        ),
-    )
-    assert tracks.choose(found, "each") == found
-    (first,) = tracks.choose(found, "first")
-    np.testing.assert_array_equal(first.xyz, small)
-    (most,) = tracks.choose(found, "largest")
-    np.testing.assert_array_equal(most.xyz, large)
-    assert most.name == "a.skeleton"
+def test_the_largest_body_is_near_and_seen_for_long():
+    small, large = make.walk(9, 25), np.pad(make.walk(5, 25, 2) * 9, ((2, 2), (0, 0), (0, 0)))
+    found = ntu.read("a.skeleton", make.ntu({"1": small, "2": large}, absent={"2": {0, 1, 7, 8}}))
+    np.testing.assert_array_equal(tracks.largest(found).xyz, large[2:7])
+    short = ntu.read("a.skeleton", make.ntu({"1": small, "2": small[::-1]}, absent={"1": {0, 1}}))
+    np.testing.assert_array_equal(tracks.largest(short).xyz, small[::-1])
 
 
 def test_every_format_is_recognised_by_its_beginning():
