@@ -37,15 +37,15 @@ def cleaned(body: Body, told: Description) -> tuple[Body, Counts]:
     xyz = body.xyz[kept]
     times = None if body.times is None else body.times[kept]
     counts: Counts = {"frames_read": len(body.xyz), "cut_frames": len(body.xyz) - len(xyz)}
-    zero = np.asarray((xyz == 0).all(2)) if (xyz == 0).any() else np.zeros(xyz.shape[:2], bool)
-    if zero.any():
+    if not xyz[:, :, 0].all() and (zero := np.asarray((xyz == 0).all(2))).any():
         counts["zero_joints"] = int(zero.sum())
         if told.zeros == "missing":
             xyz = np.where(zero[..., None], np.nan, xyz)
     lost = np.isnan(xyz.min(initial=0))
     unseen = np.isnan(xyz).any(2) if lost else np.zeros(xyz.shape[:2], bool)
     counts["unseen_joints"] = int(unseen.sum())
-    counts["repeated_frames"] = int((xyz[1:] == xyz[:-1]).all((1, 2)).sum())
+    same = np.flatnonzero(xyz[1:, 0, 0] == xyz[:-1, 0, 0])
+    counts["repeated_frames"] = int((xyz[same + 1] == xyz[same]).all((1, 2)).sum())
     rate = frame_rate(times, told.frame_rate)
     if times is not None and len(times) > 1 and rate:
         late = np.diff(times) * rate

@@ -35,6 +35,7 @@ from simmc.data.manifest import Manifest, read_manifest
 from simmc.data.recordings import Progress, silent
 from simmc.errors import UserError, numbered
 
+_SAMPLE = 200  # frames of a recording that are measured
 # keys of a description that decide what the coordinates are
 _FRAMES = ("unit", "up", "zeros", "skip_frames", "min_frames", "resample", "fill_gaps", "smooth")
 
@@ -181,9 +182,8 @@ class _Reading:
             windows = _windows(xyz, self._length)
             blind = int(np.isnan(windows).any(3).all((1, 2)).sum())
             short = len(xyz) < self._told.min_frames
-            zero = np.asarray((fitted.xyz == 0).all(2))
-            lacking = zero | np.isnan(fitted.xyz).any(2)
-            extent = extents(xyz[None])
+            always, all_zero = _at_zero(fitted.xyz)
+            extent = extents(xyz[None, :: max(1, len(xyz) // _SAMPLE)])
             entry["joints"], entry["flat"] = list(fitted.joints), flat
             entry["up"], entry["bones"] = body.up, _bones(fitted)
             entry["bodies"].append(
@@ -201,8 +201,8 @@ class _Reading:
                     "rate": frame_rate(done.times, self._told.resample or self._told.frame_rate),
                     "span": _span(done, self._told),
                     "extent": None if np.isnan(extent).any() else extent.tolist(),
-                    "always_zero": np.flatnonzero(lacking.all(0) & zero.any(0)).tolist(),
-                    "all_zero": bool(zero.all()),
+                    "always_zero": always,
+                    "all_zero": all_zero,
                     "counts": counts,
                     "notes": list(fitted.notes),
                 }
@@ -293,6 +293,15 @@ def _windows(xyz: np.ndarray, length: int) -> np.ndarray:
     """Windows (N, f, J, 3), one after another; a view."""
     count = len(xyz) // length
     return xyz[: count * length].reshape(count, length, *xyz.shape[1:])
+
+
+def _at_zero(xyz: np.ndarray) -> tuple[list[int], bool]:
+    """Joints at (0, 0, 0) in every frame in which they were seen; whether all joints always are."""
+    if xyz.size and xyz[:, :, 0].all():
+        return [], False
+    zero = np.asarray((xyz == 0).all(2))
+    unknown = zero | np.isnan(xyz).any(2)
+    return np.flatnonzero(unknown.all(0) & zero.any(0)).tolist(), bool(zero.all())
 
 
 def _span(body: Body, told: Description) -> list[float] | None:

@@ -100,28 +100,34 @@ def text_of(path: str, data: bytes) -> bytes:
 def _layout(path: str, data: bytes, told: Description) -> _Layout:
     """Delimiter, header and rows of a text."""
     data = text_of(path, data)
-    lines = data[:_HEAD].decode("utf-8", "replace").splitlines()
-    if len(data) > _HEAD:
-        lines.pop()
+    lines = data[:_HEAD].decode("utf-8", "replace").split("\n")
+    lines.pop()  # cut short, or what follows the last line's end
+    if not data.endswith(b"\n") and len(data) <= _HEAD:
+        lines.append(data[data.rfind(b"\n") + 1 :].decode("utf-8", "replace"))
     if not lines or not data.strip():
         raise UserError(f"{path}: the file is empty")
     if len(lines) < 2 and len(data) > _HEAD:
         raise UserError(f"{path}: a line of more than {_HEAD:,} bytes; is it a table?")
     delimiter = told.delimiter or _delimiter(lines[-20:])
     decimal = told.decimal or _decimal(lines[-20:], delimiter)
-    rows = [_split(line, delimiter) for line in lines]
-    numeric = [_is_data(row, decimal) for row in rows]
-    skipped = max(told.skip_lines, 0)
-    width = max(map(len, rows[-20:]))
-    first = next((n for n in range(skipped, len(rows)) if numeric[n] and _fits(rows[n], width)), -1)
+    width = max(len(_split(line, delimiter)) for line in lines[-20:])
+    header: list[list[str]] = []
+    first, found = -1, []
+    for number, line in enumerate(lines):
+        found = _split(line, delimiter)
+        if number < told.skip_lines or not _fits(found, width):
+            continue
+        if _is_data(found, decimal):
+            first = number
+            break
+        header.append(found)
     if first < 0:
         raise UserError(f"{path}: no row of numbers in its first {len(lines)} lines")
-    if told.skip_lines >= 0:
-        header = rows[skipped:first]
-    else:
-        header = [row for row in rows[:first] if _fits(row, width)]
-    names = _names(header, len(rows[first]))
-    body = b"".join(data.splitlines(keepends=True)[first:]) if first else data
+    names = _names(header, len(found))
+    start = 0
+    for _ in range(first):
+        start = data.index(b"\n", start) + 1
+    body = data[start:] if start else data
     if delimiter == " ":
         body = b"\n".join(b" ".join(line.split()) for line in body.splitlines())
     return _Layout(names, body, delimiter, decimal, first + 1)
