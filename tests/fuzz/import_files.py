@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
+from simmc.data.importing.assign import Rule
 from simmc.data.importing.description import Description
 from simmc.data.importing.importer import Request, import_items
 from simmc.data.importing.source import items, read_bodies
@@ -42,7 +43,7 @@ def read_files(root: Path) -> None:
 def import_all(root: Path) -> None:
     """The whole import, from files to a dataset."""
     shutil.rmtree(root / "out", ignore_errors=True)
-    request = Request(root / "out" / "Mine", 2, TOLD)
+    request = Request(root / "out" / "Mine", 2, TOLD, Rule("none"))
     import_items(items(root / "in", TOLD), request)
 
 
@@ -101,18 +102,21 @@ def keypoints(joints: int, frames: int = 2) -> np.ndarray:
 
 
 def openpose_folder(root: Path) -> None:
-    """Two frames of two people."""
-    for place in range(2):
-        one = keypoints(25)[place].round(1)
+    """Two recordings of two people each, of two frames."""
+    for place in range(4):
+        one = keypoints(25)[place % 2].round(1)
         people = [one, one + np.array([500, 0, 0])]
         (root / "in").mkdir(exist_ok=True)
-        (root / "in" / f"w_{place:012d}_keypoints.json").write_bytes(make.openpose(people))
+        (root / "in" / f"{'vw'[place // 2]}_{place:012d}_keypoints.json").write_bytes(
+            make.openpose(people)
+        )
 
 
 def mixed_folder(root: Path) -> None:
     """Recordings of one skeleton in several formats."""
     (root / "in" / "a").mkdir(parents=True)
     (root / "in" / "a" / "1.skeleton").write_bytes(make.ntu({"1": make.walk(4, 25)}))
+    (root / "in" / "3.skeleton").write_bytes(make.ntu({"1": make.walk(4, 25, 1)}))
     (root / "in" / "2.json").write_bytes(make.kinect_v2(make.walk(2, 25)))
 
 

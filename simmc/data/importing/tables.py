@@ -83,7 +83,7 @@ class _Layout:
 
 
 def text_of(path: str, data: bytes) -> bytes:
-    """The text of a file as UTF-8 (or bytes of another 8-bit encoding) without a mark."""
+    """The text of a file as UTF-8 without a mark; what is no UTF-8 is taken for Latin-1."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         try:
             data = data.decode("utf-16").encode()
@@ -94,6 +94,10 @@ def text_of(path: str, data: bytes) -> bytes:
         raise UserError(f"{path}: holds zero bytes, so it is no text")
     if b"\r" in data and b"\r\n" not in data:
         data = data.replace(b"\r", b"\n")
+    try:
+        data.decode()
+    except UnicodeError:
+        data = data.decode("latin-1").encode()
     return data
 
 
