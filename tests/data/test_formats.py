@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from simmc.data.body_levels import body_levels
+from simmc.data.graph_levels import GRAPH_LEVELS, containing, skeleton_graph
 from simmc.data.importing import bvh, c3d, kinect, ntu, pose_json, tracks
 from simmc.data.importing.formats import FORMATS, format_of
 from simmc.data.skeletons import BODY_25, COCO_17, HALPE_26, KINECT_V2, SKELETONS, require_parts
 from simmc.errors import UserError
+from simmc.methods import descriptors
 from tests.conftest import shared_file
 from tests.data import formats as make
 
@@ -372,3 +375,12 @@ def test_known_skeletons_are_whole(name):
         reached |= {b for edge in skeleton.edges for a, b in (edge, edge[::-1]) if a in reached}
     assert reached == set(skeleton.joints)
     assert len(skeleton.edges) == skeleton.n_joints - 1
+    windows = make.walk(6, skeleton.n_joints).astype(np.float32)[None]
+    for found in body_levels(windows, skeleton).values():
+        assert np.isfinite(found).all()
+    for level in GRAPH_LEVELS:
+        assert skeleton_graph(skeleton, level).n_nodes > 4
+    for level in ("component", "limb"):
+        assert (containing(skeleton, level) >= 0).all()
+    for descriptor in ("D13", "D16", "D_PG"):
+        assert descriptors.lacking(descriptor, skeleton) == ""
