@@ -158,11 +158,9 @@ def _numbered(
             places = places.reshape(-1, axes) if by_joint else places.reshape(axes, -1).T
             full = np.full((len(places), 3), -1)
             full[:, :axes] = places
-            used_axes = ", ".join("xyz"[:axes])
-            order = (
-                f"{used_axes} of each joint in turn" if by_joint else f"all of {used_axes[0]} first"
-            )
-            guesses = [f"{count} columns without names of joints are {order}"]
+            letters = ", ".join("xyz"[:axes])
+            order = "of each joint in turn" if by_joint else "of all joints, an axis at a time"
+            guesses = [f"{count} columns without names of joints are {letters} {order}"]
             if rest:
                 guesses.append("the first column is no coordinate and is not used")
             return tuple(map(str, range(len(places)))), full, guesses

@@ -10,6 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,7 @@ def _extract(archive: tarfile.TarFile) -> Callable[[Any], Any]:
 
 
 def _reading(name: str, opened: Callable[[Any], Any], info: Any, size: int) -> Callable[[], bytes]:
+    @cache  # to go back in a compressed archive is slow
     def read() -> bytes:
         try:
             with opened(info) as file:

@@ -199,7 +199,7 @@ def _names(header: Sequence[Sequence[str]], width: int) -> list[str]:
         for text in row:
             above = text or above
             filled.append(above)
-        if len(set(filled)) > 3:
+        if len(set(filled)) > 1:
             short = [name.lower() in _AXES for name in names]
             pairs = zip(filled, names, short, strict=False)
             names = [f"{one}_{axis}" if is_axis else axis for one, axis, is_axis in pairs]
