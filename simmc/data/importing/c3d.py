@@ -28,7 +28,7 @@ class _Parameter:
 
     kind: int  # -1: letters, 1: bytes, 2: integers, 4: floats
     shape: tuple[int, ...]
-    data: bytes
+    data: memoryview
 
 
 class _File:
@@ -45,11 +45,11 @@ class _File:
         self.order = ">" if self.processor == _MIPS else "<"
         self.parameters = self._parameters(start + 4)
 
-    def integers(self, data: bytes, count: int) -> np.ndarray:
+    def integers(self, data: bytes | memoryview, count: int) -> np.ndarray:
         """Integers of 16 bits without sign, (count,) int64."""
         return np.frombuffer(data, f"{self.order}u2", count).astype(np.int64)
 
-    def floats(self, data: bytes, count: int) -> np.ndarray:
+    def floats(self, data: bytes | memoryview, count: int) -> np.ndarray:
         """Floats of 32 bits, (count,) float64."""
         if self.processor == _DEC:  # halves in the other order, and an exponent that is 2 higher
             words = np.frombuffer(data, "<u2", 2 * count).reshape(-1, 2)[:, ::-1]
@@ -58,7 +58,7 @@ class _File:
 
     def _parameters(self, at: int) -> dict[str, _Parameter]:
         """All parameters as 'GROUP:NAME'."""
-        data = self.data
+        data, view = self.data, memoryview(self.data)  # arrays may overlap in a damaged file
         groups: dict[int, str] = {}
         found: list[tuple[int, str, _Parameter]] = []
         while at + 2 <= len(data) and data[at]:
@@ -77,7 +77,7 @@ class _File:
                     raise UserError(
                         f"{self.path}: the parameter {name[:20]!r} is damaged; {_ADVICE}"
                     )
-                found.append((group, name, _Parameter(kind, shape, data[first : first + size])))
+                found.append((group, name, _Parameter(kind, shape, view[first : first + size])))
             step = int(self.integers(data[start : start + 2], 1)[0])
             if not step:
                 break
@@ -102,7 +102,7 @@ class _File:
         if one is None or one.kind != -1 or not one.shape or not one.shape[0]:
             return []
         width = one.shape[0]
-        cells = (one.data[at : at + width] for at in range(0, len(one.data), width))
+        cells = (bytes(one.data[at : at + width]) for at in range(0, len(one.data), width))
         return [cell.decode("utf-8", "replace").strip("\0 ") for cell in cells]
 
 

@@ -53,7 +53,7 @@ class Description:
     offsets: str = ""  # array of the first frames of the recordings, and the end
     axes: str = ""  # of an array: f frames, j joints, c coordinates, b bodies
     # which frames and bodies
-    bodies: Literal["all", "first", "longest"] = "all"
+    bodies: Literal["all", "first", "longest", "largest"] = "all"
     skip_frames: tuple[int, int] = (0, 0)  # at start and end of a recording
     min_frames: int = 0
     resample: float = 0.0  # Hz
@@ -174,7 +174,7 @@ _ALLOWED = {
         "zeros": ("missing", "position"),
         "bad_rows": ("refuse", "drop"),
         "order": ("joints", "axes"),
-        "bodies": ("all", "first", "longest"),
+        "bodies": ("all", "first", "longest", "largest"),
         "decimal": ("", ".", ","),
     }.items()
 }

@@ -28,6 +28,7 @@ from simmc.data.importing.clean import cleaned, frame_rate
 from simmc.data.importing.description import Description
 from simmc.data.importing.joint_names import known_sensor, spelled_joints
 from simmc.data.importing.recording import Body
+from simmc.data.importing.tracks import largest
 from simmc.data.importing.work import Entry, Work
 from simmc.data.importing.write import Imported, write
 from simmc.data.manifest import Manifest, read_manifest
@@ -218,6 +219,8 @@ def _chosen(bodies: list[Body], told: Description) -> list[Body]:
         raise UserError("holds no body")
     if told.bodies == "longest":
         return [max(bodies, key=lambda body: np.isfinite(body.xyz).sum())]
+    if told.bodies == "largest":
+        return [largest(bodies)]
     return bodies[:1] if told.bodies == "first" else bodies
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -80,7 +81,7 @@ def seconds_of(frame: Any) -> float | None:
     for key, unit in _TIMES.items():
         value = entries.get(key)
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value) * unit
+            return float(value) * unit if abs(value) < 1e30 else math.inf
     span = _SPAN.fullmatch(str(entries.get("relativetime", ""))[:40])
     if span is None:
         return None

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import zipfile
 import zlib
 from collections.abc import Mapping
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
 
-from simmc.data.arrays import FAULTS
+from simmc.data.arrays import FAULTS, read_header
 from simmc.data.importing.columns import NOT_USED
 from simmc.data.importing.description import ROLES, Description
 from simmc.data.importing.members import MOST_BYTES
@@ -24,12 +25,13 @@ from simmc.data.importing.tables import from_arrow, guessed_unit, read_text, tex
 from simmc.errors import UserError
 
 _TIME_NAMES = ("time", "times", "timestamp", "timestamps")
+_PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _DEEPEST = 12  # levels of a JSON file
 
 
 def read_npy(path: str, data: bytes, told: Description) -> list[Body]:
     """The body or bodies of one array."""
-    return of_array(path, _loaded(path, data), told)
+    return of_array(path, _loaded(path, io.BytesIO(data), len(data)), told)
 
 
 def read_npz(path: str, data: bytes, told: Description) -> list[Body]:
@@ -37,12 +39,15 @@ def read_npz(path: str, data: bytes, told: Description) -> list[Body]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             infos = [i for i in archive.infolist() if i.filename.endswith(".npy")]
+            if any(i.compress_type not in _PLAIN for i in infos):  # others unpack without a bound
+                raise UserError(f"{path}: packed in a way that NumPy does not use; save it again")
             if sum(info.file_size for info in infos) > MOST_BYTES:
                 raise UserError(f"{path}: holds more than {MOST_BYTES:,} bytes; divide it")
-            found = {
-                info.filename[:-4]: _loaded(f"{path}, {info.filename}", archive.read(info))
-                for info in infos
-            }
+            found = {}
+            for info in infos:
+                with archive.open(info) as file:
+                    where = f"{path}, {info.filename}"
+                    found[info.filename[:-4]] = _loaded(where, file, info.file_size)
     except (OSError, zipfile.BadZipFile, zlib.error, *FAULTS, NotImplementedError) as error:
         raise UserError(f"{path}: no valid .npz file ({str(error)[:100]})") from error
     return _of_arrays(path, found, told)
@@ -52,10 +57,10 @@ def read_json(path: str, data: bytes, told: Description) -> list[Body]:
     """The bodies of a JSON file: nested lists of numbers, frames or columns with names."""
     text = text_of(path, data)
     try:
-        content = json.loads(text)
+        content = _json(text)
     except (ValueError, RecursionError, MemoryError) as error:
         try:  # one object a line
-            content = [json.loads(line) for line in text.splitlines() if line.strip()]
+            content = [_json(line) for line in text.splitlines() if line.strip()]
         except (ValueError, RecursionError, MemoryError):
             raise UserError(f"{path}: not valid JSON ({str(error)[:100]})") from error
     if told.array:
@@ -73,14 +78,25 @@ def read_json(path: str, data: bytes, told: Description) -> list[Body]:
     return from_arrow(path, _flattened(path, content), told)
 
 
-def _loaded(path: str, data: bytes) -> np.ndarray:
+def _json(text: bytes) -> Any:
+    content = json.loads(text)
+    if b"\\u" in text:  # half of a surrogate pair is no text
+        json.dumps(content, ensure_ascii=False).encode()
+    return content
+
+
+def _loaded(path: str, file: IO[bytes], size: int) -> np.ndarray:
+    """The array of a ``.npy`` of so many bytes; its header is checked before memory is taken."""
     try:
-        found = np.load(io.BytesIO(data), allow_pickle=False)
-    except (OSError, *FAULTS) as error:
+        shape, by_column, dtype = read_header(file)
+        if dtype.kind not in "fiubUS":
+            raise UserError(f"{path}: expected one array of numbers or text")
+        if math.prod(shape) * dtype.itemsize != size - file.tell():
+            raise ValueError("its header and its size disagree")
+        found = np.frombuffer(file.read(), dtype)
+        return found.reshape(shape, order="F" if by_column else "C")
+    except (OSError, zipfile.BadZipFile, zlib.error, *FAULTS) as error:
         raise UserError(f"{path}: no valid array ({str(error)[:100]})") from error
-    if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiubUS":
-        raise UserError(f"{path}: expected one array of numbers or text")
-    return found
 
 
 # Arrays of coordinates
@@ -89,7 +105,7 @@ def _loaded(path: str, data: bytes) -> np.ndarray:
 def of_array(path: str, array: np.ndarray, told: Description) -> list[Body]:
     """The bodies of an array of coordinates, by the axes that `told` names or that fit."""
     axes = told.axes or _axes(array.shape, len(told.joints))
-    if array.dtype.kind not in "fiu" or len(axes) != array.ndim or not array.size:
+    if array.dtype.kind not in "fiu" or not axes or len(axes) != array.ndim or not array.size:
         raise UserError(
             f"{path}: an array of {array.dtype} and shape {array.shape} is not recognised as "
             "frames x joints x 3 coordinates; say in dataset.toml what its axes are, such as "

@@ -52,8 +52,8 @@ def read(path: str, data: bytes) -> list[Body]:
     while at < len(lines) and lines[at].strip():
         seen = []
         for _ in range(_count(numbers(1)[0], path, at)):
-            key = lines[at].split()[:1]
             numbers(1)
+            key = lines[at - 1].split()[0]  # as text: it may have more digits than a float
             if (joints := numbers(1)[0]) != KINECT_V2.n_joints:
                 raise UserError(f"{path}, line {at}: {joints:g} joints, expected 25; {_ADVICE}")
             rows = [numbers(3) for _ in range(KINECT_V2.n_joints)]
@@ -61,7 +61,7 @@ def read(path: str, data: bytes) -> list[Body]:
             states = np.array([row[11] if len(row) > 11 else 2 for row in rows])
             lost, inferred = lost + int((states == 0).sum()), inferred + int((states == 1).sum())
             xyz[states == 0] = np.nan
-            seen.append(("".join(key)[:40], check_positions(xyz, f"{path}, line {at}")))
+            seen.append((key[:40], check_positions(xyz, f"{path}, line {at}")))
         frames.append(seen)
     if len(frames) != count:
         raise UserError(f"{path}: {len(frames):,} frames instead of {count:g}; {_ADVICE}")

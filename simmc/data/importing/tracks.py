@@ -6,8 +6,8 @@ Shape letters: F frames, J joints, P bodies in a frame, A tracks that may go on.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -18,7 +18,6 @@ from simmc.errors import UserError, numbered
 LONGEST_GAP = 30  # frames, about a second; a body that comes back later begins a new recording
 MOST_BODIES = 100  # in one frame
 LIMIT = 1e7  # no position lies beyond, in any unit; sums of squares stay finite
-Choice = Literal["each", "largest", "first"]
 
 
 @dataclass
@@ -166,20 +165,9 @@ def to_bodies(
     ]
 
 
-def choose(bodies: list[Body], which: Choice) -> list[Body]:
-    """The bodies of one file that are used.
-
-    "each": all. "first": the one that is seen first. "largest": the one with the largest sum of
-    bounding-box diagonals over its frames, which is near and seen for long. A note says how many
-    are left out, and the notes of the file are kept.
-    """
-    if which == "each" or len(bodies) < 2:
-        return bodies
-    sums = [_size(body.xyz).sum() for body in bodies]
-    kept = bodies[0 if which == "first" else int(np.argmax(sums))]
-    left = numbered("{} [other body is|other bodies are] not used", len(bodies) - 1)
-    notes = dict.fromkeys((*bodies[0].notes, *kept.notes, f"{left} (bodies: {which})"))
-    return [replace(kept, name=bodies[0].name, notes=tuple(notes))]
+def largest(bodies: Sequence[Body]) -> Body:
+    """The body with the largest sum of bounding-box diagonals: near, and seen for long."""
+    return max(bodies, key=lambda body: float(_size(body.xyz).sum()))
 
 
 def usable_times(values: Sequence[float | None]) -> tuple[np.ndarray | None, tuple[str, ...]]:
