@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
@@ -231,6 +231,7 @@ def test_json_in_many_shapes():
 
 
 @pytest.mark.parametrize("path", ["a.csv", "a.json", "a.npy", "a.npz", "a.parquet", "a.txt"])
+@settings(max_examples=50, deadline=None)
 @given(data=st.binary(max_size=200), cut=st.integers(0, 400))
 def test_damaged_files_are_refused(path, data, cut):
     """Bytes that are no file, and whole files with a part exchanged."""

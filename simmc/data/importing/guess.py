@@ -211,14 +211,18 @@ def _part(values: Sequence[str], taken: set[str], is_file: bool, doubts: list[st
     if len({len(tokens) for tokens in divided}) != 1:
         return _whole(taken, is_file, doubts)
     made: list[str] = []
+    words = {token.lower() for token in divided[0]}
+    # S001P002, as in NTU RGB+D: s is the setup where something else is the person
+    other = {"s": "session", "id": ""} if words & {"p", "person", "subject", "sub"} else {}
+    fields = {**_FIELD_OF, **other}
     for place, tokens in enumerate(zip(*divided, strict=True)):
-        word = divided[0][place - 1].lower() if place else ""
-        if len(set(tokens)) == 1 and not (tokens[0].isdecimal() and _FIELD_OF.get(word)):
+        word = next((t.lower() for t in divided[0][:place][:-3:-1] if t.isalpha()), "")
+        if len(set(tokens)) == 1 and not (tokens[0].isdecimal() and fields.get(word)):
             made.append(tokens[0])
         elif not all(token.isdecimal() for token in tokens):
             return _whole(taken, is_file, doubts)
         else:
-            key = _FIELD_OF.get(word, "")
+            key = fields.get(word, "")
             key = "person" if not word and not is_file and "person" not in taken else key
             made.append(f"{{{key}}}" if key and key not in taken else "*")
             taken.add(key)

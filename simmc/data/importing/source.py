@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -126,7 +127,8 @@ def _path_fields(path: str, told: Description) -> tuple[dict[str, str], str]:
 
 def _item(member: Member, told: Description) -> Item | None:
     parts = PurePosixPath(member.path).parts
-    if any(part.startswith(".") or part == "__MACOSX" for part in parts) or parts[-1:] == (FILE,):
+    hidden = any(re.match(r"\.[^.]|__MACOSX$", part) for part in parts)
+    if hidden or parts[-1:] == (FILE,):
         return None
     fields: dict[str, str] = {}
     fault = member.fault

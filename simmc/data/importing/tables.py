@@ -49,6 +49,8 @@ def read_parquet(path: str, data: bytes, told: Description) -> list[Body]:
     """The bodies of a Parquet file."""
     try:
         table = parquet.read_table(pa.BufferReader(data))
+        table.validate(full=True)
+        _ = table.column_names  # decoded here
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         raise UserError(f"{path}: no valid Parquet file ({str(error)[:200]})") from error
     return from_arrow(path, table, told)
@@ -83,7 +85,11 @@ class _Layout:
 
 
 def text_of(path: str, data: bytes) -> bytes:
+<<<<<<< HEAD
     """The text of a file as UTF-8 without a mark; what is no UTF-8 is taken for Latin-1."""
+=======
+    """The text of a file as UTF-8 with plain line ends; what is not UTF-8 is read as Latin-1."""
+>>>>>>> imp
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         try:
             data = data.decode("utf-16").encode()
@@ -92,12 +98,22 @@ def text_of(path: str, data: bytes) -> bytes:
     data = data.removeprefix(b"\xef\xbb\xbf")
     if b"\0" in data:
         raise UserError(f"{path}: holds zero bytes, so it is no text")
+<<<<<<< HEAD
     if b"\r" in data and b"\r\n" not in data:
         data = data.replace(b"\r", b"\n")
     try:
         data.decode()
     except UnicodeError:
         data = data.decode("latin-1").encode()
+=======
+    if not data.isascii():
+        try:
+            data.decode()
+        except UnicodeDecodeError:
+            data = data.decode("latin-1").encode()
+    if b"\r" in data:
+        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+>>>>>>> imp
     return data
 
 
@@ -200,9 +216,8 @@ def _names(header: Sequence[Sequence[str]], width: int) -> list[str]:
             above = text or above
             filled.append(above)
         if len(set(filled)) > 1:
-            short = [name.lower() in _AXES for name in names]
-            pairs = zip(filled, names, short, strict=False)
-            names = [f"{one}_{axis}" if is_axis else axis for one, axis, is_axis in pairs]
+            cells = zip(filled, row, names, strict=False)
+            names = [f"{a}_{n}" if n.lower() in _AXES else n or own for a, own, n in cells]
             break
     return (names + [""] * width)[:width]
 
@@ -218,7 +233,10 @@ def _parsed(
     try:
         table = _csv(layout, names, numbers, texts, None)
     except pa.ArrowException:
-        table = _csv(layout, names, [], [*numbers, *texts], wrong)
+        try:
+            table = _csv(layout, names, [], [*numbers, *texts], wrong)
+        except pa.ArrowException as error:
+            raise UserError(f"{path}: cannot be read as a table ({str(error)[:200]})") from error
         table = _by_cell(path, layout, table, numbers, told, wrong)
     if told.bad_rows == "refuse":
         return table, ()
@@ -305,7 +323,7 @@ def _by_cell(
 
 def bodies(path: str, found: Table, columns: Columns, told: Description) -> list[Body]:
     """The bodies of a table: one for each recording, person, session, camera and body it names."""
-    table, notes = found.table, list(found.notes)
+    table, notes = found.table, [*found.notes, *columns.guesses]
     fields = {role: _text(table, columns.roles[role]) for role in fields_of(columns)}
     keys = dict(fields)
     if "body" in columns.roles:
@@ -486,7 +504,7 @@ def columns_of(path: str, data: bytes, told: Description) -> tuple[list[str], Ma
             names = parquet.read_schema(pa.BufferReader(data)).names
         except (pa.ArrowException, OSError) as error:
             raise UserError(f"{path}: no valid Parquet file ({str(error)[:200]})") from error
-    elif path.lower().endswith((".csv", ".tsv", ".tab")):
+    elif path.lower().endswith((".csv", ".tsv", ".tab", ".txt")) and data.lstrip()[:1] not in b"[{":
         names = _layout(path, data, told).names
     else:
         return [], {}
