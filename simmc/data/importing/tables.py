@@ -85,11 +85,7 @@ class _Layout:
 
 
 def text_of(path: str, data: bytes) -> bytes:
-<<<<<<< HEAD
-    """The text of a file as UTF-8 without a mark; what is no UTF-8 is taken for Latin-1."""
-=======
     """The text of a file as UTF-8 with plain line ends; what is not UTF-8 is read as Latin-1."""
->>>>>>> imp
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         try:
             data = data.decode("utf-16").encode()
@@ -98,14 +94,6 @@ def text_of(path: str, data: bytes) -> bytes:
     data = data.removeprefix(b"\xef\xbb\xbf")
     if b"\0" in data:
         raise UserError(f"{path}: holds zero bytes, so it is no text")
-<<<<<<< HEAD
-    if b"\r" in data and b"\r\n" not in data:
-        data = data.replace(b"\r", b"\n")
-    try:
-        data.decode()
-    except UnicodeError:
-        data = data.decode("latin-1").encode()
-=======
     if not data.isascii():
         try:
             data.decode()
@@ -113,7 +101,6 @@ def text_of(path: str, data: bytes) -> bytes:
             data = data.decode("latin-1").encode()
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
->>>>>>> imp
     return data
 
 
