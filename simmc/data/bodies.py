@@ -9,13 +9,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from simmc.data import specs, store
 from simmc.data.manifest import Manifest, find_spec, read_manifest
-from simmc.data.recordings import recording_times
+from simmc.data.recordings import Progress, recording_times, silent
 from simmc.data.skeletons import Skeleton
 from simmc.data.specs import DatasetSpec
 from simmc.data.store import StoredSplit
@@ -111,6 +110,16 @@ class Bodies:
         return all(entry.place is not None for entry in self.entries)
 
     @property
+    def names(self) -> dict[int, str]:
+        """Names of persons, where the manifest has some."""
+        stated = dict(self.stored.manifest or {}).get("persons")
+        return {v: str(k) for k, v in stated.items()} if isinstance(stated, dict) else {}
+
+    def who(self, person: int | None) -> str:
+        """A person by name or number; "" if unknown."""
+        return "" if person is None else self.names.get(person, str(person))
+
+    @property
     def persons_known(self) -> bool:
         """Whether labels tell at least two persons apart."""
         return len({entry.person for entry in self.entries} - {None}) > 1
@@ -135,15 +144,21 @@ def open_set(folder: Path) -> StoredSet:
     return StoredSet(folder, spec, length, read_manifest(folder)[0], splits)
 
 
-def measure(stored: StoredSet) -> Bodies:
-    """Measure every window and gather recordings."""
+def measure(stored: StoredSet, progress: Progress = silent) -> Bodies:
+    """Measure every window and gather recordings; `progress` wraps the blocks that are read."""
     finder = _Finder(stored)
+    step = max(1, _BLOCK // (stored.length * stored.skeleton.n_joints))
+    places = [(s, low) for s, of in stored.splits.items() for low in range(0, len(of), step)]
+    blocks: dict[str, list[Windows]] = {split: [] for split in stored.splits}
+    for split, low in progress(places):
+        planes = (np.asarray(p[low : low + step]) for p in stored.splits[split].planes)
+        blocks[split].append(finder.measured(*planes))
     spans = None
     if stored.manifest is not None:
         spans = recording_times(stored.manifest["recordings"], stored.folder / "manifest.json")
     entries: list[Entry] = []
     for name, split in stored.splits.items():
-        entries += _entries(stored, name, split, finder.measured(split), spans)
+        entries += _entries(stored, name, split, joined(blocks.pop(name)), spans)
     return Bodies(stored, entries, finder.pairs, finder.flat, _rate(stored.manifest, entries))
 
 
@@ -189,18 +204,11 @@ class _Finder:
         self.flat = True
         rng = np.random.default_rng(0)
         shape = 3, stored.skeleton.n_joints
-        self.factors = rng.integers(2**63, size=shape, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+        self.factors = rng.integers(2**63, size=shape, dtype=np.uint64) * np.uint64(2) + np.uint64(
+            1
+        )
 
-    def measured(self, split: StoredSplit) -> Windows:
-        """The numbers of all windows of a split."""
-        step = max(1, _BLOCK // (self.stored.length * self.stored.skeleton.n_joints))
-        blocks = [
-            self._block(*(np.asarray(plane[low : low + step]) for plane in split.planes))
-            for low in range(0, len(split), step)
-        ]
-        return joined(blocks)
-
-    def _block(self, *planes: np.ndarray) -> Windows:
+    def measured(self, *planes: np.ndarray) -> Windows:
         """The numbers of some windows; `planes` are x, y and z, each (n, f, J)."""
         hashes = self._hashes(planes)
         missing = np.isnan(planes[0]) | np.isnan(planes[1]) | np.isnan(planes[2])
@@ -252,7 +260,7 @@ class _Finder:
         again = hashes[:, 1:] == hashes[:, :-1]
         same = (xyz[:, 1:] == xyz[:, :-1]).all(2) & ~again[..., None] & ~lost[:, 1:]
         counts = (lost.sum(1), same.sum(1), again.sum(1))
-        return tuple(count.astype(np.uint16) for count in counts)  # type: ignore[return-value]
+        return tuple(count.astype(np.uint16) for count in counts)
 
     def _hashes(self, planes: tuple[np.ndarray, ...]) -> np.ndarray:
         """A number for each frame, (n, f) uint64, from its exact coordinates."""
@@ -330,10 +338,8 @@ def in_time(hashes: np.ndarray) -> tuple[np.ndarray, int]:
 
 def _rate(manifest: Manifest | None, entries: list[Entry]) -> float | None:
     """Frames a second: as the manifest says, or the median over recordings with times."""
-    content: dict[str, Any] = dict(manifest or {})
-    for place in (content, content.get("import", {})):
-        stated = place.get("frame_rate") if isinstance(place, dict) else None
-        if isinstance(stated, int | float) and 0 < stated < 1e4:
-            return float(stated)
+    stated = dict(manifest or {}).get("frame_rate")
+    if isinstance(stated, int | float) and 0 < stated < 1e4:
+        return float(stated)
     rates = [e.frames / (e.span[1] - e.span[0]) for e in entries if e.span is not None]
     return float(np.median(rates)) if rates else None

@@ -14,15 +14,15 @@ from functools import cached_property
 
 import numpy as np
 
+from simmc.data import body_lengths
 from simmc.data.bodies import Bodies, Entry
+from simmc.data.body_lengths import medians, nanmedian, steps
 from simmc.errors import numbered
 
 BODY = (0.5, 2.6)  # metres: the longest side of the box around a body
-UNITS = {1000.0: "millimetres", 100.0: "centimetres", 0.01: "hundreds of metres", 0.001: "km"}
-OTHER = 1.6  # distance above which a body may be another one
-_CLIP, _SWITCH, _FITS = 4.0, 3.0, 1.5
-_LEAST = 0.005  # relative: bones of rigid bodies do not vary at all
-_SIDE = 4  # windows on each side of a change
+UNITS = {1000.0: "millimetres", 100.0: "centimetres", 0.01: "a hundredth", 0.001: "a thousandth"}
+OTHER = 1.3  # distance above which a body may be another one
+_FITS = 1.5  # times that another person's body has to be nearer
 _LOST, _LOST_IN_ONE = 0.15, 0.5  # share of frames
 _NAMED = 3  # names in a line; the page lists all
 
@@ -48,41 +48,40 @@ class Summary:
     bodies: Bodies
 
     @cached_property
+    def findings(self) -> list[Finding]:
+        """Everything to check in the set, the gravest first."""
+        wrong_everywhere = (_unit, _axes, _order, _mirror)
+        rules = (*wrong_everywhere, _copies, _other_body, _switches, _lost, _repeated, _gaps)
+        return [finding for rule in rules for finding in rule(self)]
+
+    @cached_property
     def lengths(self) -> np.ndarray:
         """(R, E) float64: each bone's median over a recording; NaN where it was never seen."""
-        return _medians([e.measured.bones for e in self.bodies.entries])
+        return medians([e.measured.bones for e in self.bodies.entries])
 
     @cached_property
     def extents(self) -> np.ndarray:
         """(R,) float64: the size of the body, as the longest side of the box around it."""
-        return _medians([e.measured.extent[:, None] for e in self.bodies.entries])[:, 0]
+        return medians([e.measured.extent[:, None] for e in self.bodies.entries])[:, 0]
 
     @cached_property
     def size(self) -> np.ndarray:
         """(R,) float64: how large the bones are beside those of the whole set; 1: as usual."""
         with np.errstate(all="ignore"):
             ratio = np.log(self.lengths / np.nanmedian(self.lengths, axis=0))
-        return np.exp(_nanmedian(ratio))
+        return np.exp(nanmedian(ratio))
 
     @cached_property
     def jumps(self) -> np.ndarray:
         """(R,) float64: the longest way from one window to the next, in sizes of the body."""
-        return np.array([max(_steps(e), default=0.0) for e in self.bodies.entries])
+        return np.array([max(steps(e), default=0.0) for e in self.bodies.entries])
 
     @cached_property
     def distances(self) -> tuple[np.ndarray, np.ndarray]:
         """(R,) twice: how far bones are from the other recordings of the person, and from those of
         the nearest other person; in spreads between recordings of a person, NaN where unknown.
         """  # noqa: D205
-        return _distances(self.lengths, [entry.person for entry in self.bodies.entries])
-
-
-def findings(summary: Summary) -> list[Finding]:
-    """Everything to check in a set, the gravest first."""
-    found: list[Finding] = []
-    for rule in (_unit, _axes, _order, _mirror, _copies, _other_body, _switches, _lost, _repeated, _gaps):
-        found += rule(summary)
-    return found
+        return body_lengths.distances(self.lengths, [e.person for e in self.bodies.entries])
 
 
 def not_checked(summary: Summary) -> list[str]:
@@ -188,8 +187,8 @@ def _mirror(summary: Summary) -> Iterable[Finding]:
     bodies = summary.bodies
     if bodies.flat:
         return
-    toes = _medians([e.measured.toes[:, None] for e in bodies.entries])[:, 0] / summary.extents
-    usual = float(_nanmedian(toes[None])[0])
+    toes = medians([e.measured.toes[:, None] for e in bodies.entries])[:, 0] / summary.extents
+    usual = float(nanmedian(toes[None])[0])
     if usual < -0.005:
         yield Finding(
             "mirror", "Toes point backwards: left and right are exchanged, or an axis is mirrored.",
@@ -216,9 +215,9 @@ def _copies(summary: Summary) -> Iterable[Finding]:
         for a, b, n in pairs:
             if names[a] != names[b]:
                 across[names[a], names[b]] += n
-        for (one, other), n in across.items():
+        for (first, second), n in across.items():
             yield Finding(
-                "copies", f"{n:,} frames of {other} are exact copies of frames of {one}.",
+                "copies", f"{n:,} frames of {second} are exact copies of frames of {first}.",
                 "A test on data that were trained on means nothing: remove the copies.",
             )  # fmt: skip
         return
@@ -227,7 +226,7 @@ def _copies(summary: Summary) -> Iterable[Finding]:
         text = f"{one.name} ({one.split}) and {other.name} ({other.split}) share "
         text += "all frames" if n >= min(one.frames, other.frames) else f"{n:,} frames"
         if one.person != other.person and None not in (one.person, other.person):
-            text += f", under the names {one.person} and {other.person}"
+            text += f", as persons {bodies.who(one.person)} and {bodies.who(other.person)}"
         yield Finding("copies", f"{text}.", "Leave one of them out.", (one.name, other.name))
     if len(pairs) > 10:
         rest = tuple({bodies.entries[i].name: 0 for a, b, _ in pairs[10:] for i in (a, b)})
@@ -259,7 +258,7 @@ def _other_body(summary: Summary) -> Iterable[Finding]:
     if not (bodies.recordings_known and bodies.persons_known and bodies.stored.skeleton.edges):
         return
     own, other = summary.distances
-    change = _changes(summary.lengths, [e.person for e in bodies.entries])
+    change = body_lengths.changes(summary.lengths, [e.person for e in bodies.entries])
     with np.errstate(all="ignore"):
         fits = (own > OTHER) & (own > _FITS * other) & (change > 0.02)
         far = (own > 2.0) & (change > 0.15)
@@ -277,7 +276,7 @@ def _switches(summary: Summary) -> Iterable[Finding]:
     bodies = summary.bodies
     if not (bodies.recordings_known and bodies.stored.skeleton.edges) or bodies.flat:
         return
-    odd = {place: when for place, when in switches(bodies).items()}
+    odd = body_lengths.switches(bodies)
     if odd:
         frames = ", ".join(f"frame {when:,}" for when in list(odd.values())[:_NAMED])
         yield _on(
@@ -311,12 +310,17 @@ def _lost(summary: Summary) -> Iterable[Finding]:
 def lost_shares(bodies: Bodies) -> np.ndarray:
     """(J,) share of frames in which each joint was not seen, or was filled."""
     frames = sum(len(e.rows) for e in bodies.entries) * bodies.stored.length
-    return sum(_unseen(e) * len(e.rows) * bodies.stored.length for e in bodies.entries) / frames
+    return (
+        np.sum([_unseen(e) * len(e.rows) * bodies.stored.length for e in bodies.entries], 0)
+        / frames
+    )
 
 
 def _unseen(entry: Entry) -> np.ndarray:
     of = entry.measured
-    return (of.lost.sum(0) + of.still.sum(0)) / (len(of.lost) * of.hashes.shape[1])
+    still = of.still.sum(0)
+    still[still == len(of.still) * (of.hashes.shape[1] - 1)] = 0  # the middle of coordinates
+    return (of.lost.sum(0) + still) / of.hashes.size
 
 
 def _repeated(summary: Summary) -> Iterable[Finding]:
@@ -355,134 +359,12 @@ def _on(
 ) -> Finding:
     """A finding on some recordings; the text holds their count and gets the first names."""
     names = tuple(bodies.entries[int(i)].name for i in which)
-    shown = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    shown = ", ".join(names[:_NAMED]) + more
     return Finding(kind, f"{numbered(text, len(names))}: {shown}.", step, names)
 
 
 def _whole(bodies: Bodies, name: str) -> np.ndarray:
     """The median of a number over all windows of the set."""
     values = np.concatenate([getattr(e.measured, name) for e in bodies.entries])
-    return _nanmedian(values.T)
-
-
-def _medians(values: Sequence[np.ndarray]) -> np.ndarray:
-    """The median of each (n, K) over its rows, together (R, K) float64."""
-    return np.stack([_nanmedian(value.T) for value in values]).astype(np.float64)
-
-
-def _nanmedian(values: np.ndarray) -> np.ndarray:
-    """The median over the last axis of what is not NaN; NaN if nothing is. No warning."""
-    if not np.isnan(values).any():
-        return np.asarray(np.median(values, axis=-1))
-    found = np.ma.median(np.ma.masked_invalid(values), axis=-1)
-    return np.asarray(np.ma.filled(np.ma.asarray(found).astype(float), np.nan))
-
-
-def _steps(entry: Entry) -> np.ndarray:
-    """The way from each window to the next, in sizes of the body."""
-    of = entry.measured
-    size = float(_nanmedian(of.extent[None])[0]) or 1.0
-    before, after = of.last[:-1], of.first[1:]
-    if entry.step < of.hashes.shape[1]:  # they overlap: the next one begins inside
-        before, after = of.first[:-1], of.first[1:]
-    return np.nan_to_num(np.linalg.norm(after - before, axis=1) / size)
-
-
-def _logs(lengths: np.ndarray) -> np.ndarray:
-    with np.errstate(all="ignore"):
-        logs = np.log(lengths)
-    return np.where(np.isfinite(logs), logs, np.nan)
-
-
-def _residuals(logs: np.ndarray, persons: Sequence[int | None]) -> np.ndarray:
-    """(R, E) each recording beside the median of the others of its person; NaN without others."""
-    found = np.full_like(logs, np.nan)
-    groups: defaultdict[int, list[int]] = defaultdict(list)
-    for i, person in enumerate(persons):
-        if person is not None:
-            groups[person].append(i)
-    for group in groups.values():
-        for i in group if len(group) > 1 else []:
-            rest = logs[[j for j in group if j != i]]
-            found[i] = logs[i] - _nanmedian(rest.T)
-    return found
-
-
-def _changes(lengths: np.ndarray, persons: Sequence[int | None]) -> np.ndarray:
-    """(R,) the median relative difference of a recording's bones from those of its person."""
-    return _nanmedian(np.abs(_residuals(_logs(lengths), persons)))
-
-
-def _distances(
-    lengths: np.ndarray, persons: Sequence[int | None]
-) -> tuple[np.ndarray, np.ndarray]:
-    logs = _logs(lengths)
-    own = _residuals(logs, persons)
-    unknown = np.full(len(logs), np.nan)
-    usable = ~np.isnan(own).any(1)
-    if usable.sum() < 6 or not logs.shape[1]:
-        return unknown, unknown
-    spread = Spread(own[usable])
-    known = sorted({p for p in persons if p is not None})
-    middles = np.stack([_nanmedian(logs[[p == k for p in persons]].T) for k in known])
-    other = unknown.copy()
-    for i, person in enumerate(persons):
-        rest = middles[[k != person for k in known]]
-        if person is not None and len(rest):
-            other[i] = np.nanmin(spread.distance(logs[i] - rest), initial=np.inf)
-    return np.where(usable, spread.distance(own), np.nan), other
-
-
-class Spread:
-    """How bones usually differ where nothing is wrong, and the distance in such spreads.
-
-    Differences are whitened: sensors stretch some bones together. Single bones count up to a limit,
-    so that one bad joint is no other body.
-    """
-
-    def __init__(self, differences: np.ndarray) -> None:
-        self.scale = np.maximum(1.4826 * np.median(np.abs(differences), axis=0), _LEAST)
-        clipped = np.clip(differences / self.scale, -_CLIP, _CLIP)
-        n, e = clipped.shape
-        covariance = clipped.T @ clipped / n
-        alone = np.diag(np.diag(covariance) + 1e-3)  # few differences say little of how bones agree
-        covariance += (alone - covariance) * max(e / (n + e), 0.01)
-        self.whiten = np.linalg.inv(np.linalg.cholesky(covariance)).T
-
-    def distance(self, differences: np.ndarray) -> np.ndarray:
-        """(n, E) to (n,): about 1 where nothing is wrong; NaN where a bone is unknown."""
-        white = np.clip(differences / self.scale, -_CLIP, _CLIP) @ self.whiten
-        return np.sqrt((white**2).mean(-1))
-
-
-def switches(bodies: Bodies) -> dict[int, int]:
-    """Recordings in which the bones of all following windows change at once, and in which frame.
-
-    The windows just before are compared with those just after. A leap of the body lends weight.
-    """
-    before_after = {
-        i: _logs_apart(e.measured.bones)
-        for i, e in enumerate(bodies.entries)
-        if len(e.rows) >= 2 * _SIDE
-    }
-    known = {i: d for i, d in before_after.items() if not np.isnan(d).any()}
-    if sum(map(len, known.values())) < 50:
-        return {}
-    spread = Spread(np.concatenate(list(known.values())))
-    found = {}
-    for i, differences in known.items():
-        distance = spread.distance(differences)
-        leap = _steps(bodies.entries[i])[_SIDE - 1 : len(distance) + _SIDE - 1]
-        grave = (distance > _SWITCH) | ((distance > 1.9) & (leap > 0.5))
-        grave &= np.median(np.abs(differences), axis=1) > 0.03
-        if grave.any():
-            worst = int(np.where(grave, distance, 0).argmax())
-            found[i] = (worst + _SIDE) * bodies.entries[i].step
-    return found
-
-
-def _logs_apart(bones: np.ndarray) -> np.ndarray:
-    """(n - 7, E): the medians of the four windows after each place less those of the four before."""
-    windows = np.lib.stride_tricks.sliding_window_view(_logs(bones), _SIDE, axis=0)
-    middle = np.median(windows, axis=-1)
-    return middle[_SIDE:] - middle[:-_SIDE]
+    return nanmedian(values.T)

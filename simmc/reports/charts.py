@@ -14,7 +14,7 @@ _POINTS = 240  # of a line
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """One line of a chart."""
+    """One line of a chart; a dashed one may share name and colour with another."""
 
     name: str
     values: np.ndarray  # (T,) float, NaN: a gap
@@ -54,16 +54,15 @@ def over_time(title: str, lines: Sequence[Line], first: int, unit: str) -> str:
     for line in lines:
         y = _place(line.values, low, high, height)
         side = "right" if line.dashed else "left"
-        parts.append(
-            f'<path class="trace {side} c{line.colour}" d="{_path(x[which], y[which])}"/>'
-        )
+        parts.append(f'<path class="trace {side} c{line.colour}" d="{_path(x[which], y[which])}"/>')
     parts.append(
         f'<line class="now" data-from="{_LEFT}" data-to="{width - _RIGHT}" x1="{_LEFT}" '
         f'x2="{_LEFT}" y1="{_TOP}" y2="{height - _BOTTOM}"/>'
     )
+    names = {line.name: line.colour for line in lines}  # left and right share name and colour
     keys = "".join(
-        f'<span class="key">{swatch(line.colour, line.dashed)}{escape(line.name)}</span>'
-        for line in lines
+        f'<span class="key">{swatch(colour, False)}{escape(name)}</span>'
+        for name, colour in names.items()
     )
     return (
         f'<figure class="chart"><h3>{escape(title)} <span class="soft">({escape(unit)})</span></h3>'
@@ -125,9 +124,11 @@ def over_recordings(
                 f'<text x="{a + shift:.0f}" y="{b + 4:.1f}" text-anchor="{anchor}">'
                 f"{escape(_short(odd[i]))}</text>"
             )
+    chart = _svg(width, height, title, parts)
     return (
-        f'<figure class="wide"><h3>{escape(title)}</h3><div class="scroll">'
-        f"{_svg(width, height, title, parts)}</div><figcaption>{escape(about)}</figcaption></figure>"
+        f'<figure class="wide"><h3>{escape(title)}</h3>'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(title)}">{chart}</div>'
+        f"<figcaption>{escape(about)}</figcaption></figure>"
     )
 
 

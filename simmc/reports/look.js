@@ -34,17 +34,19 @@ class Player {
     return [0, 1, 2].map((axis) => known.reduce((sum, p) => sum + p[axis], 0) / known.length);
   }
 
-  // the size of the picture: nearly all joints fit into it
+  // how far joints are from the middle, along each axis; a few that fly off do not count
   largest() {
-    const all = [];
+    const far = [[], [], []];
     for (let t = 0; t < this.count; t += Math.max(1, Math.floor(this.count / 60))) {
       for (let j = 0; j < data.joints; j++) {
         const p = this.joint(t, j);
-        if (p) all.push(Math.max(...p.map((v, axis) => Math.abs(v - this.middles[t][axis]))));
+        if (p) p.forEach((v, axis) => far[axis].push(Math.abs(v - this.middles[t][axis])));
       }
     }
-    all.sort((a, b) => a - b);
-    return 1.12 * (all[Math.floor(0.995 * (all.length - 1))] || 1);
+    return far.map((all) => {
+      all.sort((a, b) => a - b);
+      return all[Math.floor(0.998 * (all.length - 1))] || 0;
+    });
   }
 
   show(frame) {
@@ -77,7 +79,8 @@ class Player {
   }
 
   drawBody(pen, width, height, axis) {
-    const zoom = Math.min(width, height) / (2 * this.reach);
+    const [x, y, z] = this.reach;
+    const zoom = 0.44 * Math.min(width / (Math.max(x, z) || 1), height / (y || 1));
     const middle = this.middles[this.frame];
     const place = (j) => {
       const p = this.joint(this.frame, j);
@@ -123,7 +126,7 @@ class Player {
     const zs = this.middles.map((p) => p[2]);
     const [lowX, highX] = [Math.min(...xs), Math.max(...xs)];
     const [lowZ, highZ] = [Math.min(...zs), Math.max(...zs)];
-    const span = Math.max(highX - lowX, highZ - lowZ, this.reach);
+    const span = Math.max(highX - lowX, highZ - lowZ, ...this.reach) || 1;
     const zoom = (Math.min(width, height) - 24) / span;
     const place = (t) => [
       width / 2 + (xs[t] - (lowX + highX) / 2) * zoom,

@@ -41,11 +41,11 @@ def escape(text: object) -> str:
 
 
 def findings(folder: Path) -> list[Finding]:
-    """What to check in the set in ``<data_root>/<dataset>/<f>``, one line each as text.
+    """What to check in the set in ``<data_root>/<dataset>/<f>``; `str` of one is a line of text.
 
     UserError if there is no such set, or its files are damaged.
     """
-    return rules.findings(Summary(measure(open_set(folder))))
+    return Summary(measure(open_set(folder))).findings
 
 
 def write_page(folder: Path, out: Path, recordings: Sequence[str] | None = None) -> Path:
@@ -62,9 +62,8 @@ def write_page(folder: Path, out: Path, recordings: Sequence[str] | None = None)
 
 def write(summary: Summary, out: Path, recordings: Sequence[str] | None = None) -> Path:
     """The same for a set that was measured already."""
-    found = rules.findings(summary)
-    moving = chosen(summary.bodies, found, recordings)
-    files.write_text(out, page(summary, found, moving))
+    moving = chosen(summary.bodies, summary.findings, recordings)
+    files.write_text(out, page(summary, moving))
     return out
 
 
@@ -92,9 +91,9 @@ def _named(entries: Sequence[Entry], name: str) -> Entry:
     raise UserError(f"{name!r}: {count} with this name; choose one such as {some}")
 
 
-def page(summary: Summary, found: Sequence[Finding], moving: Sequence[Entry]) -> str:
+def page(summary: Summary, moving: Sequence[Entry]) -> str:
     """The HTML text."""
-    bodies = summary.bodies
+    bodies, found = summary.bodies, summary.findings
     stored = bodies.stored
     data = json.dumps(_data(bodies, moving)).replace("<", "\\u003c")
     style, script = _asset("look.css"), _asset("look.js")
@@ -135,7 +134,8 @@ def _about(bodies: Bodies) -> str:
     skeleton = bodies.stored.skeleton
     return (
         f'<p class="soft">{walkers}{escape(made)}Sensor or skeleton: {escape(skeleton.name)}, '
-        f"{numbered('{} [joint|joints]', skeleton.n_joints)}. Page by simmc {__version__}.</p>"
+        f"{numbered('{} [joint|joints]', skeleton.n_joints)}{', 2D' if bodies.flat else ''}. "
+        f"Page by simmc {__version__}.</p>"
     )
 
 
@@ -165,7 +165,15 @@ def _facts(bodies: Bodies) -> str:
         )
         lines.append(_row(split, numbers))
     head = _head("Split", ("Recordings", "Persons", "Frames", "Windows"))
-    return f'<dl class="facts">{cells}</dl><div class="scroll"><table>{head}{"".join(lines)}</table></div>'
+    return f'<dl class="facts">{cells}</dl>{_scrolling("Splits", head + "".join(lines))}'
+
+
+def _scrolling(label: str, rows: str) -> str:
+    """A table that scrolls by itself, with the keyboard as well."""
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{label}"><table>{rows}'
+        "</table></div>"
+    )
 
 
 def _head(first: str, others: Sequence[str]) -> str:
@@ -188,7 +196,8 @@ def _found(summary: Summary, found: Sequence[Finding]) -> str:
             more = more if len(finding.recordings) > _ROWS else ""
             names = f"<details><summary>All of them</summary><p>{listed}{more}</p></details>"
         items.append(
-            f"<li><b>&#9888; Check:</b> {escape(finding.text)}<br>{escape(finding.step)}{names}</li>"
+            f"<li><b>&#9888; Check:</b> {escape(finding.text)}<br>{escape(finding.step)}"
+            f"{names}</li>"
         )
     listed = f'<ul class="findings">{"".join(items)}</ul>'
     good = '<p class="good">&#10003; Nothing to check was found.</p>'
@@ -235,7 +244,7 @@ def _card(bodies: Bodies, entry: Entry, found: Sequence[Finding]) -> str:
     )
     checks = {f.kind for f in found if entry.name in f.recordings}
     marked = f" &#9888; to check: {', '.join(sorted(checks))}" if checks else ""
-    who = "" if entry.person is None else f", person {entry.person}"
+    who = "" if entry.person is None else f", person {escape(bodies.who(entry.person))}"
     whole = f"{entry.frames:,} frames"
     if len(frames) < entry.frames:
         whole = f"the first {len(frames):,} of {whole}"
@@ -267,8 +276,8 @@ def bone_charts(bodies: Bodies, frames: np.ndarray) -> list[str]:
     for part, bones in groups.items():
         names = list(dict.fromkeys(name for _, name, _ in bones))
         lines = [
-            Line(f"{side} {name}".strip(), values, names.index(name) % 5, side == "right")
-            for side, name, values in sorted(bones, key=lambda bone: names.index(bone[1]))
+            Line(name, values, names.index(name) % 5, side == "right")
+            for side, name, values in bones
         ]
         if lines:
             made.append(charts.over_time(part, lines, 1, "" if bodies.flat else "metres"))
@@ -299,7 +308,7 @@ def _data(bodies: Bodies, moving: Sequence[Entry]) -> dict[str, Any]:
     ends = [
         (names.index(f"{side}_{end}"), side[0].upper())
         for side in SIDES
-        for end in (*("hand", "wrist")[:1], "ankle")
+        for end in ("wrist", "ankle")
         if f"{side}_{end}" in names
     ]
     heads = [i for i, name in enumerate(names) if name in ("head", "nose")]
@@ -351,12 +360,12 @@ def _over_recordings(summary: Summary, found: Sequence[Finding]) -> str:
             "wrong unit stands far from the rest." + thinned,
         )
     ]
-    own, _ = summary.distances
-    if np.isfinite(own).any():
+    distances, _ = summary.distances
+    if np.isfinite(distances).any():
         parts.append(
             charts.over_recordings(
                 "Distance of the bones from those of the same person",
-                own,
+                distances,
                 groups,
                 odd,
                 limit=rules.OTHER,
@@ -382,15 +391,17 @@ def _joints(bodies: Bodies) -> str:
             f'<td class="number">{share:.2%}</td><td>{charts.bar(share)}</td>' for share in shares
         )
         lines.append(f'<tr><th scope="row">{escape(joints[i])}</th>{cells}</tr>')
+    head = (
+        '<thead><tr><th scope="col">Joint</th><th scope="col" colspan="2">Not seen</th>'
+        '<th scope="col" colspan="2">Exactly where it was a frame before</th></tr></thead>'
+    )
     counts = (bodies.stored.manifest or {}).get("counts", {})
     unseen = sum(count.get("unseen_joints", 0) for count in counts.values())
     note = f" When the set was written, {unseen:,} joint positions were missing." if unseen else ""
     return (
         "<h2>Lost joints</h2><p>Joints that were not seen are filled when a set is written: one "
         "that does not move at all was probably filled, or coordinates are coarse. Shares of all "
-        f'frames.{note}</p><div class="scroll"><table><thead><tr><th scope="col">Joint</th>'
-        '<th scope="col" colspan="2">Not seen</th><th scope="col" colspan="2">Exactly where it was '
-        f"a frame before</th></tr></thead>{''.join(lines)}</table></div>"
+        f"frames.{note}</p>{_scrolling('Lost joints', head + ''.join(lines))}"
     )
 
 
@@ -409,7 +420,7 @@ def _table(summary: Summary, found: Sequence[Finding]) -> str:
         size = summary.size[i]
         numbers = (
             escape(entry.split),
-            "" if entry.person is None else str(entry.person),
+            escape(bodies.who(entry.person)),
             f"{entry.frames:,}",
             f"{size:.2f}" if np.isfinite(size) else "",
             f"{summary.jumps[i]:.2f}",
@@ -421,6 +432,5 @@ def _table(summary: Summary, found: Sequence[Finding]) -> str:
     return (
         f"<h2>Recordings</h2><p>Those to check come first.{shown} The longest leap is the way of "
         "the body from one window to the next, in sizes of the body.</p>"
-        f'<div class="scroll" tabindex="0" role="region" aria-label="Recordings"><table>'
-        f"{_head('Recording', columns)}{''.join(lines)}</table></div>"
+        f"{_scrolling('Recordings', _head('Recording', columns) + ''.join(lines))}"
     )
