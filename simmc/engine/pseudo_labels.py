@@ -1,6 +1,7 @@
 """Pseudo labels of a training: features clustered anew in each epoch."""
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Any, cast
 
 import numpy as np
@@ -9,7 +10,6 @@ import torch
 from simmc.clustering import Clustering as Clustered
 from simmc.clustering import ClusterSettings, Threads, pseudo_labels
 from simmc.clustering.pseudo_labels import Timer
-from simmc.engine.selection import label_free_score
 from simmc.evaluation import diagnostics
 from simmc.runs.records import EpochRecord
 from simmc.runs.runtime import Runtime
@@ -130,3 +130,36 @@ def clustered(
         timer=timer,
         executor=runtime.executor or Threads(runtime.threads),
     )
+
+
+def label_free_score(labels: np.ndarray, previous: np.ndarray | None) -> float | None:
+    """How consistent the pseudo labels of an epoch are, in [0, 1].
+
+    The product of three shares that need no identity, probe or gallery:
+
+    - windows clustered in every view,
+    - agreement of two clusterings of the same windows by adjusted mutual information: of the two
+      masked views (of every two levels, averaged), or, where there is one view only, of this epoch
+      and the one before,
+    - diversity: pairs of clustered windows that lie in different clusters. It is 0 where all
+      windows are in one cluster, on which any two views agree perfectly.
+
+    Args:
+        labels: (q, N) pseudo labels, -1 = outlier.
+        previous: the same of the epoch before; used where q is 1.
+
+    Returns:
+        The score, or None where there is nothing to compare with yet.
+    """
+    pairs = list(combinations(labels, 2))
+    if not pairs:
+        if previous is None:
+            return None
+        pairs = [(labels[0], previous[0])]
+    kept = (labels >= 0).all(0)
+    if not all(((a >= 0) & (b >= 0)).any() for a, b in pairs):
+        return 0.0
+    sizes = np.bincount(labels[0][kept]).astype(float) if kept.any() else np.zeros(1)
+    diversity = 1.0 - float(((sizes / max(sizes.sum(), 1.0)) ** 2).sum())
+    agreement = float(np.mean([diagnostics.label_agreement(a, b) for a, b in pairs]))
+    return float(kept.mean()) * max(agreement, 0.0) * diversity

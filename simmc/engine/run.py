@@ -14,7 +14,7 @@ from simmc.clustering import Executor
 from simmc.data.experiment.experiment import Experiment
 from simmc.data.specs import skeleton_of
 from simmc.data.synthetic.perturbations import by_identity
-from simmc.engine.evaluate import evaluate_run, fill, rule_of, unscored_by
+from simmc.engine.evaluate import evaluate_run
 from simmc.engine.load import with_stored_names
 from simmc.engine.method import LABEL_FREE, Method, MethodSettings
 from simmc.engine.reporter import Reporter
@@ -22,11 +22,14 @@ from simmc.engine.stored_run import (
     continued,
     default_name,
     described_data,
+    fill,
     frame,
     keep_probes,
     pointer,
     refuse_changes,
     refuse_other_data,
+    rule_of,
+    unscored_by,
 )
 from simmc.engine.training import Training, train, weights_path
 from simmc.errors import UserError
@@ -103,7 +106,7 @@ def run_method(
     settings = resolved.settings
     machine = settings.machine
     runtime = start(machine.device, machine.gpu or None, machine.threads)
-    reporter.notes(runtime.notes)
+    reporter.notes(runtime.notes + unused_on_gpu(settings, runtime))
     if settings.training.mode == "Eval":
         assert run is not None
         return evaluate_run(method, settings, run, runtime, reporter)
@@ -122,13 +125,26 @@ def refuse_further_matching(settings: MethodSettings) -> None:
         )
 
 
+def unused_on_gpu(settings: MethodSettings, runtime: Runtime) -> list[str]:
+    """What a GPU does in another way than the settings of the clustering say."""
+    clustering: Clustering | None = getattr(settings, "clustering", None)
+    if clustering is None or runtime.device.type == "cpu":
+        return []
+    found = []
+    if clustering.neighbors == "approximate":
+        found.append("--neighbors approximate: not used, a GPU compares all rows (recall 1)")
+    if clustering.executor != "local":
+        found.append(f"--executor {clustering.executor}: not used, the GPU clusters")
+    return found
+
+
 @contextmanager
 def workers(
     settings: MethodSettings, runtime: Runtime, reporter: Reporter
 ) -> Iterator[Executor | None]:
     """What clusters for a run: None for this process, or the connection to a Ray cluster."""
     clustering: Clustering | None = getattr(settings, "clustering", None)
-    if clustering is None or clustering.executor == "local":
+    if clustering is None or clustering.executor == "local" or runtime.device.type != "cpu":
         yield None
         return
     from simmc.clustering.on_ray import RayExecutor
@@ -224,7 +240,8 @@ def train_locked(
 
 def perturbed_by_identity(settings: MethodSettings) -> list[str]:
     """A remark where --stress uses identities."""
-    words = by_identity(settings.windows.stress)
+    stress = settings.windows.stress
+    words = by_identity(stress) if stress else []
     if not words:
         return []
     return [
