@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -48,14 +49,14 @@ def read(path: str, data: bytes) -> list[Body]:
 
     frames = []
     lost = inferred = 0
-    count = numbers(1)[0]
+    stated = numbers(1)[0]
     while at < len(lines) and lines[at].strip():
         seen = []
         for _ in range(_count(numbers(1)[0], path, at)):
             numbers(1)
             key = lines[at - 1].split()[0]  # as text: it may have more digits than a float
-            if (joints := numbers(1)[0]) != KINECT_V2.n_joints:
-                raise UserError(f"{path}, line {at}: {joints:g} joints, expected 25; {_ADVICE}")
+            if (count := numbers(1)[0]) != KINECT_V2.n_joints:
+                raise UserError(f"{path}, line {at}: {count:g} joints, expected 25; {_ADVICE}")
             rows = [numbers(3) for _ in range(KINECT_V2.n_joints)]
             xyz = np.array([row[:3] for row in rows])
             states = np.array([row[11] if len(row) > 11 else 2 for row in rows])
@@ -63,14 +64,14 @@ def read(path: str, data: bytes) -> list[Body]:
             xyz[states == 0] = np.nan
             seen.append((key[:40], check_positions(xyz, f"{path}, line {at}")))
         frames.append(seen)
-    if len(frames) != count:
-        raise UserError(f"{path}: {len(frames):,} frames instead of {count:g}; {_ADVICE}")
+    if len(frames) != stated:
+        raise UserError(f"{path}: {len(frames):,} frames instead of {stated:g}; {_ADVICE}")
     notes = [
         *counted("{} [joint was|joints were] not tracked", lost),
         *counted("{} [position is|positions are] inferred by the sensor", inferred),
     ]
     tracks = by_id(frames, path)
-    about = {}
+    about: dict[str, Any] = {}
     if named := _NAME.fullmatch(PurePosixPath(path).name.partition(".")[0].upper()):
         about = {"session": f"S{named[1]}", "camera": f"C{named[2]}"}
         about |= {"fields": {"repetition": named[4], "action": named[5]}}

@@ -98,7 +98,7 @@ def read_openpose(path: str, data: bytes) -> list[Body]:
         about = keyed(person)
         deep = bool(about.get("posekeypoints3d"))
         keys = ("posekeypoints3d",) if deep else ("posekeypoints2d", "posekeypoints")
-        values = next((about[key] for key in keys if about.get(key)), [])
+        values: Any = next((about[key] for key in keys if about.get(key)), [])
         width = 4 if deep else 3
         if count := len(listed(values, path, "numbers")) // width:  # else only a hand was seen
             layout = _layout(count, path)

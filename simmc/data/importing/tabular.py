@@ -44,6 +44,8 @@ def read_parquet(path: str, data: bytes, told: Description) -> list[Body]:
     """The bodies of a Parquet file."""
     try:
         table = parquet.read_table(pa.BufferReader(data))
+        table.validate(full=True)
+        _ = table.column_names  # decoded here
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         raise UserError(f"{path}: no valid Parquet file ({str(error)[:200]})") from error
     return from_arrow(path, table, told)
