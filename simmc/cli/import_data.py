@@ -14,8 +14,8 @@ from simmc.data.importing.assign import Rule, Unit
 from simmc.data.importing.description import FILE, SPLITS, Description, read_description
 from simmc.data.importing.guess import guessed
 from simmc.data.importing.importer import Request, import_items, notes_of
-from simmc.data.importing.source import NO_READER, NOT_CHOSEN, count, items
-from simmc.data.importing.write import Imported
+from simmc.data.importing.source_files import NO_READER, NOT_CHOSEN, count, items
+from simmc.data.importing.write_import import Imported
 from simmc.errors import UserError, numbered
 from simmc.files import write_text
 from simmc.reports import look

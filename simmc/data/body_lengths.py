@@ -88,7 +88,7 @@ def distances(lengths: np.ndarray, persons: Sequence[int | None]) -> tuple[np.nd
     known = sorted({p for p in persons if p is not None})
     middles = np.stack([nanmedian(logs[[p == k for p in persons]].T) for k in known])
     near, far = unknown.copy(), unknown.copy()
-    for person, of_person in zip(known, middles, strict=True):
+    for person in known:
         mine = np.array([p == person for p in persons])
         # what is usual is learned from the others: a body that differs would widen it
         learned = own[usable & ~mine] if (usable & ~mine).sum() >= 6 else own[usable]

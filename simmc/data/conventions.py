@@ -6,11 +6,12 @@ Shape letters: N windows, f frames, J joints.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TypedDict
 
 import numpy as np
 
-from simmc.data.skeletons import Skeleton
+from simmc.data.skeletons import ACROSS, Skeleton
 from simmc.errors import UserError
 
 METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}  # a unit in metres
@@ -28,6 +29,8 @@ _TURNS = {
     "x": ((1, -1), (0, 1), (2, 1)),
     "-x": ((1, 1), (0, -1), (2, 1)),
 }
+_MIXED = 0.2  # share of mirrored windows; up to 0.06 are taken so by noise on real sets
+_ANKLES, _FEET = ("left_ankle", "right_ankle"), ("left_foot", "right_foot")
 _HIGH = ("head", "nose", "neck", "shoulder_center")  # joints of the upper end of a body
 _LOW = ("left_foot", "right_foot", "left_ankle", "right_ankle", "left_knee", "right_knee")
 
@@ -119,6 +122,40 @@ def remarks(name: str, windows: np.ndarray, skeleton: Skeleton, given: Given) ->
             'write the set again with up="-y"'
         )
     return found
+
+
+def mirrored_remarks(name: str, sets: Mapping[str, np.ndarray], skeleton: Skeleton) -> list[str]:
+    """A sentence where some windows are mirror images of the others; else nothing.
+
+    Args:
+        name: of the set.
+        sets: split -> windows (N, f, J, 3) with y up; NaN: not seen.
+        skeleton: whose names say where shoulders or hips, ankles and feet are.
+    """
+    shares = {split: _mirrored_share(windows, skeleton) for split, windows in sets.items()}
+    known = {split: share for split, share in shares.items() if not math.isnan(share)}
+    if not known or max(known.values()) < _MIXED or min(known.values()) > 1 - _MIXED:
+        return []
+    found = ", ".join(f"{share:.0%} in {split}" for split, share in known.items())
+    return [
+        f"{name}: feet point backwards in a part of the windows ({found}): left and right are "
+        "swapped there, or an axis is mirrored, and they will not match the others; negate x, or "
+        "exchange the names of left and right joints, in these recordings"
+    ]
+
+
+def _mirrored_share(windows: np.ndarray, skeleton: Skeleton) -> float:
+    """Share of the windows in which feet point backwards, seen from the line across the body."""
+    lines = [pair for pair in ACROSS if set(pair) <= set(skeleton.joints)]
+    if not lines or not {*_ANKLES, *_FEET} <= set(skeleton.joints):
+        return math.nan
+    some = windows[:: max(1, len(windows) // _SAMPLE)]
+    left, right = (some[:, :, skeleton.index(name)] for name in lines[0])
+    ankles, feet = (some[:, :, skeleton.indices(names)].sum(2) for names in (_ANKLES, _FEET))
+    across, ahead = right - left, feet - ankles
+    turn = across[..., 0] * ahead[..., 2] - across[..., 2] * ahead[..., 0]
+    turn = np.nansum(turn, axis=1)
+    return float((turn > 0).sum() / max(np.count_nonzero(turn), 1)) if turn.any() else math.nan
 
 
 def _head_height(windows: np.ndarray, skeleton: Skeleton) -> float:

@@ -25,6 +25,7 @@ OTHER = 1.3  # distance above which a body may be another one
 _FITS = 1.5  # times that another person's body has to be nearer
 _LOST, _LOST_IN_ONE = 0.15, 0.5  # share of frames
 _NAMED = 3  # names in a line; the page lists all
+_PAIRS = 4  # of copies, each a finding of its own
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,13 @@ class Summary:
     def extents(self) -> np.ndarray:
         """(R,) float64: the size of the body, as the longest side of the box around it."""
         return medians([e.measured.extent[:, None] for e in self.bodies.entries])[:, 0]
+
+    @cached_property
+    def other_unit(self) -> np.ndarray:
+        """(R,) bool: bodies that are far too large or small beside the others."""
+        with np.errstate(all="ignore"):
+            ratio = self.extents / np.nanmedian(self.extents)
+        return np.asarray((ratio > 5) | (ratio < 0.2))
 
     @cached_property
     def size(self) -> np.ndarray:
@@ -115,9 +123,7 @@ def _unit(summary: Summary) -> Iterable[Finding]:
         if fits:
             step = f"They look like {UNITS[fits[0]]}: divide by {fits[0]:g}, or state the unit."
         yield Finding("unit", f"A body measures {usual:,.3g} m in the median.", step)
-    with np.errstate(all="ignore"):
-        ratio = extents / usual
-    odd = np.flatnonzero((ratio > 5) | (ratio < 0.2))
+    odd = np.flatnonzero(summary.other_unit)
     if len(odd):
         yield _on(
             bodies, odd, "unit", "{} [recording has a body|recordings have bodies] over 5 times "
@@ -128,7 +134,7 @@ def _unit(summary: Summary) -> Iterable[Finding]:
 
 def _axes(summary: Summary) -> Iterable[Finding]:
     bodies = summary.bodies
-    up = np.stack([np.nanmedian(e.measured.up, axis=0) for e in bodies.entries]).astype(float)
+    up = medians([entry.measured.up for entry in bodies.entries])
     with np.errstate(all="ignore"):
         up /= np.linalg.norm(up, axis=1, keepdims=True)
     if not len(up := np.nan_to_num(up)) or not up.any():
@@ -221,17 +227,17 @@ def _copies(summary: Summary) -> Iterable[Finding]:
                 "A test on data that were trained on means nothing: remove the copies.",
             )  # fmt: skip
         return
-    for a, b, n in pairs[:10]:
+    for a, b, n in pairs[:_PAIRS]:
         one, other = bodies.entries[a], bodies.entries[b]
         text = f"{one.name} ({one.split}) and {other.name} ({other.split}) share "
         text += "all frames" if n >= min(one.frames, other.frames) else f"{n:,} frames"
         if one.person != other.person and None not in (one.person, other.person):
             text += f", as persons {bodies.who(one.person)} and {bodies.who(other.person)}"
         yield Finding("copies", f"{text}.", "Leave one of them out.", (one.name, other.name))
-    if len(pairs) > 10:
-        rest = tuple({bodies.entries[i].name: 0 for a, b, _ in pairs[10:] for i in (a, b)})
+    if len(pairs) > _PAIRS:
+        rest = tuple({bodies.entries[i].name: 0 for a, b, _ in pairs[_PAIRS:] for i in (a, b)})
         yield Finding(
-            "copies", numbered("{} more [pair shares|pairs share] frames.", len(pairs) - 10),
+            "copies", numbered("{} more [pair shares|pairs share] frames.", len(pairs) - _PAIRS),
             "Leave one of each out.", rest,
         )  # fmt: skip
 
@@ -262,7 +268,7 @@ def _other_body(summary: Summary) -> Iterable[Finding]:
     with np.errstate(all="ignore"):
         fits = (own > OTHER) & (own > _FITS * other) & (change > 0.02)
         far = (own > 2.0) & (change > 0.15)
-    odd = np.flatnonzero(fits | far)
+    odd = np.flatnonzero((fits | far) & ~summary.other_unit)
     if len(odd):
         yield _on(
             bodies, odd, "body", "In {} [recording|recordings] the body differs from the one in "

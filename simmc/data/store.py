@@ -18,7 +18,7 @@ import numpy as np
 
 from simmc import __version__, files
 from simmc.data import arrays, custom, specs
-from simmc.data.conventions import check_given, remarks
+from simmc.data.conventions import check_given, mirrored_remarks, remarks
 from simmc.data.coordinates import fill_missing
 from simmc.data.manifest import (
     Manifest,
@@ -300,7 +300,9 @@ def write_dataset(
     target = _write_custom(Path(data_root), spec, sets, places, content)
     if zeros == "missing" and (remark := custom.zeros_remark(name, sets, unseen)):
         warnings.warn(remark, stacklevel=2)
-    for remark in remarks(name, sets[specs.TRAIN][0], skeleton, given):
+    seen = {split: windows for split, (windows, _) in sets.items()}
+    doubts = remarks(name, seen[specs.TRAIN], skeleton, given)
+    for remark in doubts or mirrored_remarks(name, seen, skeleton):  # which needs y up
         warnings.warn(remark, stacklevel=2)
     return target
 

@@ -75,6 +75,8 @@ class PseudoLabels:
         }
         if self.settings.neighbors == "approximate":
             record["recall"] = self.recall
+        if (y[0] >= 0).any():
+            record["largest"] = diagnostics.largest_share(y[0])
         self.previous = y
         for i, labelling in enumerate(y, start=1):
             counts = {f"clusters_{i}": int(labelling.max(initial=-1)) + 1}

@@ -14,8 +14,10 @@ from simmc.clustering import Executor
 from simmc.data.experiment.experiment import Experiment
 from simmc.data.specs import skeleton_of
 from simmc.data.synthetic.perturbations import by_identity
+from simmc.engine.body_check import PartnerRanks, partner_ranks
 from simmc.engine.evaluate import evaluate_run
-from simmc.engine.load import with_stored_names
+from simmc.engine.health import Trained, health_of
+from simmc.engine.load import load_joints, with_stored_names
 from simmc.engine.method import LABEL_FREE, Method, MethodSettings
 from simmc.engine.reporter import Reporter
 from simmc.engine.stored_run import (
@@ -327,14 +329,48 @@ def train_stage(
         if epoch not in scored:
             scored[epoch] = score_stage(method, training, run, protocol)
     outcomes = {p: scored[training.selectors[p].best_epoch] for p in protocols}
+    records = run.read_metrics()
+    results["health"] = health_of(records, trained_by(method, training, run))
+    reporter.health(results["health"])
     if not settings.training.save_model:
         for protocol in protocols:
             weights_path(run, protocol).unlink(missing_ok=True)
     if not results["timing"]:
-        records = run.read_metrics()
         results["counts"] |= final_counts(records, training.epoch - 1)
         results["timing"] = mean_seconds(records)
     return outcomes
+
+
+def trained_by(method: Method[Any], training: Training[Any], run: RunDirectory) -> Trained:
+    """What the health of a training is judged by, beside its records."""
+    settings = training.settings
+    clustering: Clustering | None = getattr(settings, "clustering", None)
+    return Trained(
+        windows=len(training.data.train),
+        batch_size=settings.windows.batch_size,
+        eps=None if clustering is None else clustering.eps,
+        partners=partners_of(method, training, run),
+    )
+
+
+def partners_of(
+    method: Method[Any], training: Training[Any], run: RunDirectory
+) -> PartnerRanks | None:
+    """The check by body measurements; None where the features or the joints are not known."""
+    settings, data, joints = training.settings, training.data, training.data
+    recording, path = data.train.recording, weights_path(run, training.protocols[-1])
+    if method.embedder is None or not path.is_file() or recording is None:
+        return None
+    if getattr(settings, "clustering", None) is None:
+        return None  # other methods learn a task that need not bring a person's recordings together
+    if data.train.windows.ndim == 3:  # measurements in place of joints
+        joints = load_joints(
+            settings.place, settings.windows, settings.joints, settings.common.seed
+        )
+    if joints.train.recording is None or (joints.train.recording != recording).any():
+        return None
+    features = method.embedder(path, settings, data, training.runtime).features(data.train)
+    return partner_ranks(joints.train, features.cpu().numpy(), data.skeleton)
 
 
 def final_counts(records: Sequence[EpochRecord], last_epoch: int) -> dict[str, Any]:

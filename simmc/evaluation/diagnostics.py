@@ -5,6 +5,15 @@ from scipy.sparse import coo_matrix
 from scipy.special import gammaln
 
 
+def largest_share(labels: np.ndarray) -> float:
+    """Share of the clustered windows that are in the largest cluster, in (0, 1].
+
+    `labels` (N,) are pseudo labels, -1 for outliers; one window at least is in a cluster.
+    """
+    sizes = np.bincount(labels[labels >= 0])
+    return float(sizes.max() / sizes.sum())
+
+
 def mutual_information(truth: np.ndarray, pseudo: np.ndarray) -> float:
     """Mutual information of two labellings of the same windows, in nats.
 

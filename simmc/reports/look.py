@@ -340,7 +340,8 @@ def _over_recordings(summary: Summary, found: Sequence[Finding]) -> str:
     bodies = summary.bodies
     if not bodies.stored.skeleton.edges or len(bodies.entries) < 2:
         return ""
-    marked = {name for finding in found for name in finding.recordings if finding.kind != "copies"}
+    bodily = ("unit", "body")
+    marked = {name for f in found if f.kind in bodily for name in f.recordings}
     odd = {i: e.name for i, e in enumerate(bodies.entries) if e.name in marked}
     every = max(1, -(-len(bodies.entries) // _DOTS))
     groups = []

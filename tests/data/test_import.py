@@ -24,7 +24,7 @@ from simmc.data.importing.description import Description, described, path_patter
 from simmc.data.importing.guess import guessed, path_of
 from simmc.data.importing.importer import Request, import_items
 from simmc.data.importing.recording import Body
-from simmc.data.importing.source import items
+from simmc.data.importing.source_files import items
 from simmc.errors import UserError
 from tests.conftest import ROOT
 
@@ -124,7 +124,7 @@ from pathlib import Path
 from simmc.data.importing import work
 from simmc.data.importing.description import Description
 from simmc.data.importing.importer import Request, import_items
-from simmc.data.importing.source import items
+from simmc.data.importing.source_files import items
 work._SYNC_SECONDS = 0.0
 told = Description(path="person{person}/*.csv")
 def slowly(them):

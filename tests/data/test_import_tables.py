@@ -16,7 +16,7 @@ from pyarrow import parquet
 from simmc.data.importing.description import Description
 from simmc.data.importing.joint_names import spelled_joints
 from simmc.data.importing.recording import Body
-from simmc.data.importing.source import read_bodies
+from simmc.data.importing.source_files import read_bodies
 from simmc.errors import UserError
 
 JOINTS = ("HipCenter", "Head", "HandLeft")

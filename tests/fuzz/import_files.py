@@ -15,7 +15,7 @@ from pyarrow import parquet
 from simmc.data.importing.assign import Rule
 from simmc.data.importing.description import Description
 from simmc.data.importing.importer import Request, import_items
-from simmc.data.importing.source import items, read_bodies
+from simmc.data.importing.source_files import items, read_bodies
 from simmc.data.skeletons import KINECT_V1
 from tests.data import formats as make
 

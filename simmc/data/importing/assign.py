@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -47,6 +49,42 @@ class Known:
     fields: Mapping[str, str]
     split: str | None = None  # of an earlier import; "none" if it was of none
     copy_of: str = ""  # the first recording with the same frames, itself included
+
+
+def splits_of(known: Sequence[Known], told: Description, rule: Rule) -> list[str]:
+    """The split of every recording; one that was imported before keeps its own."""
+    fresh = [recording for recording in known if recording.split is None]
+    if told.split_file:
+        given = _listed(Path(told.split_file))
+        found = {r.name: given.get(r.name, NONE) for r in fresh}
+        if fresh and not set(found.values()) - {NONE}:
+            raise UserError(
+                f"{told.split_file}: names none of the recordings, such as {fresh[0].name}"
+            )
+    elif told.split:
+        found = dict(zip((r.name for r in fresh), by_rules(fresh, told), strict=True))
+    else:
+        found = dict(zip((r.name for r in known), by_chance(known, rule), strict=True))
+    return [recording.split or found[recording.name] for recording in known]
+
+
+def _listed(path: Path) -> dict[str, str]:
+    """Recording -> split from a CSV file with these two columns."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = [row for row in csv.reader(file) if row]
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(
+            f"{path}: cannot be read ({error}); expected lines recording,split"
+        ) from error
+    rows = rows[1:] if rows and rows[0][1:] == ["split"] else rows
+    for number, row in enumerate(rows, start=1):
+        if len(row) != 2 or row[1] not in (*SPLITS, NONE):
+            raise UserError(
+                f"{path}, row {number}: expected recording,split with a split out of "
+                f"{', '.join((*SPLITS, NONE))}; got {','.join(row)[:80]}"
+            )
+    return {row[0]: row[1] for row in rows}
 
 
 def by_rules(recordings: Sequence[Known], told: Description) -> list[str]:

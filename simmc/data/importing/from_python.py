@@ -17,7 +17,7 @@ from simmc.data.importing.description import Description, described
 from simmc.data.importing.importer import Item, Request, import_items
 from simmc.data.importing.nested import of_array
 from simmc.data.importing.recording import Body
-from simmc.data.importing.tables import from_arrow
+from simmc.data.importing.tabular import from_arrow
 from simmc.data.skeletons import Skeleton
 from simmc.errors import UserError
 

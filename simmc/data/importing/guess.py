@@ -17,8 +17,8 @@ from simmc.data.importing.description import Description, toml_text
 from simmc.data.importing.joint_names import skeleton_of, spelled_joints
 from simmc.data.importing.members import members
 from simmc.data.importing.recording import Body
-from simmc.data.importing.source import is_known, read_bodies
-from simmc.data.importing.tables import columns_of
+from simmc.data.importing.source_files import is_known, read_bodies
+from simmc.data.importing.tabular import columns_of
 from simmc.data.skeletons import SKELETONS
 from simmc.errors import UserError, numbered
 

@@ -30,7 +30,7 @@ from simmc.data.importing.joint_names import known_sensor, spelled_joints
 from simmc.data.importing.recording import Body
 from simmc.data.importing.tracks import largest
 from simmc.data.importing.work import Entry, Work
-from simmc.data.importing.write import Imported, write
+from simmc.data.importing.write_import import Imported, write
 from simmc.data.manifest import Manifest, read_manifest
 from simmc.data.recordings import Progress, silent
 from simmc.errors import UserError, numbered

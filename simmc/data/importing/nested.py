@@ -18,10 +18,11 @@ import pyarrow as pa
 
 from simmc.data.arrays import FAULTS, read_header
 from simmc.data.importing.columns import NOT_USED
+from simmc.data.importing.delimited import text_of
 from simmc.data.importing.description import ROLES, Description
 from simmc.data.importing.members import MOST_BYTES
 from simmc.data.importing.recording import Body
-from simmc.data.importing.tables import from_arrow, guessed_unit, read_text, text_of
+from simmc.data.importing.tabular import from_arrow, guessed_unit, read_text
 from simmc.errors import UserError
 
 _TIME_NAMES = ("time", "times", "timestamp", "timestamps")

@@ -5,7 +5,6 @@ Shape letters: N windows, f frames, J joints.
 
 from __future__ import annotations
 
-import csv
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,7 +19,7 @@ from simmc import __version__, files
 from simmc.data import arrays, store
 from simmc.data.conventions import METRES, Given, remarks, scale_of
 from simmc.data.coordinates import fill_missing
-from simmc.data.importing.assign import GALLERY, PROBE, Known, Rule, by_chance, by_rules
+from simmc.data.importing.assign import GALLERY, PROBE, Known, Rule, splits_of
 from simmc.data.importing.description import NONE, SPLITS, Description
 from simmc.data.importing.joint_names import skeleton_of
 from simmc.data.importing.work import Entry, Work
@@ -104,7 +103,7 @@ def write(
         return Imported(target, earlier, entries, [], [], False)
     _check_zeros(new, told, entries)
     known = [_known_of(entry) for entry in old] + _known(new)
-    split = _splits(known, told, rule)
+    split = splits_of(known, told, rule)
     persons = _persons({} if earlier is None else earlier["persons"], known)
     labels = [persons[r.person] if r.person is not None else -1 for r in known]
     skeleton, guessed = _skeleton(earlier, entries, told, target.parent.name)
@@ -247,42 +246,6 @@ def _persons(earlier: Mapping[str, int], known: Sequence[Known]) -> dict[str, in
         found[name] = following
         following += 1
     return found
-
-
-def _splits(known: Sequence[Known], told: Description, rule: Rule) -> list[str]:
-    """The split of every recording; one that was imported before keeps its own."""
-    fresh = [recording for recording in known if recording.split is None]
-    if told.split_file:
-        given = _listed(Path(told.split_file))
-        found = {r.name: given.get(r.name, NONE) for r in fresh}
-        if fresh and not set(found.values()) - {NONE}:
-            raise UserError(
-                f"{told.split_file}: names none of the recordings, such as {fresh[0].name}"
-            )
-    elif told.split:
-        found = dict(zip((r.name for r in fresh), by_rules(fresh, told), strict=True))
-    else:
-        found = dict(zip((r.name for r in known), by_chance(known, rule), strict=True))
-    return [recording.split or found[recording.name] for recording in known]
-
-
-def _listed(path: Path) -> dict[str, str]:
-    """Recording -> split from a CSV file with these two columns."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [row for row in csv.reader(file) if row]
-    except (OSError, ValueError, csv.Error) as error:
-        raise UserError(
-            f"{path}: cannot be read ({error}); expected lines recording,split"
-        ) from error
-    rows = rows[1:] if rows and rows[0][1:] == ["split"] else rows
-    for number, row in enumerate(rows, start=1):
-        if len(row) != 2 or row[1] not in (*SPLITS, NONE):
-            raise UserError(
-                f"{path}, row {number}: expected recording,split with a split out of "
-                f"{', '.join((*SPLITS, NONE))}; got {','.join(row)[:80]}"
-            )
-    return {row[0]: row[1] for row in rows}
 
 
 def _skeleton(

@@ -17,7 +17,7 @@ from simmc.data.importing.importer import Item
 from simmc.data.importing.members import Member, members
 from simmc.data.importing.nested import read_json, read_npy, read_npz, read_text_or_json
 from simmc.data.importing.recording import Body, Format
-from simmc.data.importing.tables import read_parquet, read_text
+from simmc.data.importing.tabular import read_parquet, read_text
 from simmc.errors import UserError
 
 Reader = Callable[[str, bytes, Description], list[Body]]
