@@ -330,6 +330,14 @@ def test_crossing_people_keep_their_tracks():
         assert any(np.array_equal(whole, person) for person in moved)
 
 
+def test_a_body_of_which_little_is_seen_goes_on():
+    whole = make.walk(5, 14)
+    whole[2, 2:] = np.nan  # two joints
+    whole[3, :12] = np.nan  # two others
+    (track,) = tracks.by_position([(f, [pose]) for f, pose in enumerate(whole)], "a")
+    assert track.frames == [0, 1, 2, 3, 4]
+
+
 def test_the_largest_body_is_near_and_seen_for_long():
     small, large = make.walk(9, 25), np.pad(make.walk(5, 25, 2) * 9, ((2, 2), (0, 0), (0, 0)))
     found = ntu.read("a.skeleton", make.ntu({"1": small, "2": large}, absent={"2": {0, 1, 7, 8}}))

@@ -26,11 +26,13 @@ class Track:
 
     frames: list[int] = field(default_factory=list)
     poses: list[np.ndarray] = field(default_factory=list)  # (J, 3) each, NaN: joint not seen
+    last: np.ndarray | None = None  # (J, 3), where each joint was seen last
 
     def add(self, frame: int, pose: np.ndarray) -> None:
         """One more frame."""
         self.frames.append(frame)
         self.poses.append(pose)
+        self.last = pose if self.last is None else np.where(np.isnan(pose), self.last, pose)
 
 
 def check_positions(values: np.ndarray, where: str) -> np.ndarray:
@@ -62,8 +64,9 @@ def by_id(frames: Iterable[Sequence[tuple[Hashable, np.ndarray]]], path: str) ->
 def by_position(frames: Iterable[tuple[int, Sequence[np.ndarray]]], path: str) -> list[Track]:
     """Tracks where the file does not say who is who: each body goes on at the nearest position.
 
-    The distance of two poses is the mean over the joints that both have. A body goes on where the
-    sum of distances is least; further away than half its size it is a new body.
+    The distance of two poses is the mean over the joints that both have, where they were seen last.
+    A body goes on where the sum of distances is least; further away than half its size it is a new
+    body.
 
     Args:
         frames: numbers of the frames, ascending, and the bodies in them, (J, 3) each.
@@ -81,25 +84,28 @@ def by_position(frames: Iterable[tuple[int, Sequence[np.ndarray]]], path: str) -
         active = [track for track in active if place - track.frames[-1] <= LONGEST_GAP + 1]
         free = set(range(len(poses)))
         if active and poses:
-            last = np.stack([track.poses[-1] for track in active])
+            last = np.stack([track.last for track in active if track.last is not None])
             cost = np.stack([_distances(pose, last) for pose in poses])  # (P, A) in body sizes
             for row, column in zip(*linear_sum_assignment(np.minimum(cost, 1e3)), strict=True):
                 if cost[row, column] <= 0.5:
                     active[column].add(place, poses[row])
                     free.discard(int(row))
         for row in sorted(free):
-            active.append(Track([place], [poses[row]]))
-            tracks.append(active[-1])
+            track = Track()
+            track.add(place, poses[row])
+            active.append(track)
+            tracks.append(track)
     return tracks
 
 
 def _distances(pose: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Mean distances (A,) of a pose (J, 3) to others (A, J, 3), divided by its size."""
+    """Mean distances (A,) of a pose (J, 3) to others (A, J, 3), divided by the larger size."""
     apart = np.sqrt(((others - pose) ** 2).sum(2))  # NaN where one of them has no such joint
     both = ~np.isnan(apart)
     mean = np.where(both, apart, 0).sum(1) / np.maximum(both.sum(1), 1)
     mean[~both.any(1)] = np.inf
-    return mean / max(_size(pose[None])[0], 1e-9)
+    size = np.maximum(_size(others), _size(pose[None]))  # of one of them, few joints may be seen
+    return mean / np.maximum(size, 1e-9)
 
 
 def _size(xyz: np.ndarray) -> np.ndarray:
