@@ -387,11 +387,12 @@ def final_counts(records: Sequence[EpochRecord], last_epoch: int) -> dict[str, A
 def mean_seconds(records: Sequence[EpochRecord]) -> dict[str, float]:
     """Mean seconds an epoch by stage, over the epochs in which the stage ran; and their total."""
     stages: dict[str, list[float]] = {}
-    for record in records:
-        for stage, seconds in record["seconds"].items():
+    spent = [record.get("seconds", {}) for record in records]  # a changed log may lack them
+    for record in spent:
+        for stage, seconds in record.items():
             stages.setdefault(stage, []).append(seconds)
     means = {stage: sum(values) / len(values) for stage, values in stages.items()}
-    return means | {"total_run": sum(sum(r["seconds"].values()) for r in records)}
+    return means | {"total_run": sum(sum(record.values()) for record in spent)}
 
 
 def score_stage(
