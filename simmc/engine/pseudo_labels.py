@@ -7,8 +7,9 @@ import numpy as np
 import torch
 
 from simmc.clustering import Clustering as Clustered
-from simmc.clustering import ClusterSettings, Threads, pseudo_labels
+from simmc.clustering import ClusterSettings, Threads, as_arrays, pseudo_labels
 from simmc.clustering.pseudo_labels import Timer
+from simmc.engine import radius
 from simmc.engine.selection import label_free_score
 from simmc.evaluation import diagnostics
 from simmc.runs.records import EpochRecord
@@ -29,6 +30,7 @@ class PseudoLabels:
         previous: (q, N) int64 pseudo labels of the epoch before.
         candidates: of the last clustering of each kind of features; they only save time.
         recall: lowest share of true neighbours in the last clustering; 1 where exact.
+        chosen: the last clustering, where eps or min_samples is auto.
     """
 
     def __init__(
@@ -39,30 +41,42 @@ class PseudoLabels:
         self.previous: np.ndarray | None = None
         self.candidates: dict[str, np.ndarray | None] = {}
         self.recall = 1.0
+        self.chosen: radius.Chosen | None = None
 
     def of(self, sets: Sequence[torch.Tensor], kinds: Sequence[str] | None = None) -> torch.Tensor:
         """(q, N) pseudo labels: each of the q sets of features is clustered on its own.
+
+        Where eps or min_samples is auto, all sets get the values that `radius.choose` finds.
 
         Args:
             sets: q tensors (N, H).
             kinds: a name for each; None: all of one kind. Sets of one kind are similar from epoch
                 to epoch, so a search makes the next one faster.
         """
-        labels, recalls = [], []
+        s = self.settings
+        auto = s.eps is None or s.min_samples is None
+        radii = radius.EPS if s.eps is None else (s.eps,)
+        counts = radius.MIN_SAMPLES if s.min_samples is None else (s.min_samples,)
+        fixed = s.but(eps=radii[0], min_samples=counts[0]) if auto else s
+        found = []
         for kind, features in zip(kinds or [""] * len(sets), sets, strict=True):
-            found = clustered(
+            one = clustered(
                 features,
-                self.settings,
+                fixed,
                 self.runtime,
                 self.timer,
                 normalise=self.normalise,
                 guess=self.candidates.get(kind),
+                reach=radii[-1] if auto else None,
             )
-            self.candidates[kind] = found.candidates
-            labels.append(found.labels)
-            recalls.append(found.recall)
-        self.recall = min(recalls)
-        return torch.stack(labels)
+            self.candidates[kind] = one.candidates
+            found.append(one)
+        self.recall = min(one.recall for one in found)
+        if not auto:
+            return torch.stack([one.labels for one in found])
+        with self.timer("dbscan"):
+            self.chosen = radius.choose([as_arrays(one.graph) for one in found], radii, counts)
+        return torch.from_numpy(self.chosen.labels).to(sets[0].device)
 
     def record(self, labels: torch.Tensor, identity: np.ndarray) -> EpochRecord:
         """Numbers of a clustering (q, N); those from identities (N,) are diagnostics only."""
@@ -75,6 +89,8 @@ class PseudoLabels:
         }
         if self.settings.neighbors == "approximate":
             record["recall"] = self.recall
+        if self.chosen:
+            record |= {"eps": self.chosen.eps, "min_samples": self.chosen.min_samples}
         self.previous = y
         for i, labelling in enumerate(y, start=1):
             counts = {f"clusters_{i}": int(labelling.max(initial=-1)) + 1}

@@ -4,6 +4,7 @@
 `label_free`: the epoch with the best score of the pseudo labels alone.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
@@ -20,6 +21,7 @@ class Selector:
     Attributes:
         patience: epochs without a better score after which the run may end.
         margin: a better score exceeds the best by more than this.
+        first: the first epoch that may be the best; the public program leaves out the untrained 0.
     """
 
     patience: int
@@ -27,6 +29,7 @@ class Selector:
     best_score: float = float("-inf")
     best_epoch: int = -1
     waited: int = 0
+    first: int = 1
 
     @property
     def done(self) -> bool:
@@ -36,13 +39,13 @@ class Selector:
     def update(self, epoch: int, score: float | None) -> bool:
         """Compare an epoch's score (None: it has none) with the best; True where it is better.
 
-        Patience counts all epochs, also those that were not scored. The untrained epoch 0 never
+        Patience counts all epochs, also those that were not scored. An epoch before `first` never
         counts as best but is counted, as in the public program. After the patience has ended no
         epoch is the best any more, even if the run goes on for another protocol.
         """
         if self.done:
             return False
-        better = epoch >= 1 and score is not None and score > self.best_score + self.margin
+        better = epoch >= self.first and score is not None and score > self.best_score + self.margin
         if better and score is not None:
             self.best_score, self.best_epoch, self.waited = score, epoch, 0
         self.waited += 1
@@ -83,10 +86,30 @@ def label_free_score(labels: np.ndarray, previous: np.ndarray | None) -> float |
         if previous is None:
             return None
         pairs = [(labels[0], previous[0])]
+    return coverage(labels) * agreement(pairs)
+
+
+def coverage(labels: np.ndarray) -> float:
+    """Share of windows clustered in every view, times the diversity of the first view.
+
+    Both are parts of `label_free_score`: the first rises with eps, the second falls to 0 when
+    clusters merge into one.
+
+    Args:
+        labels: (q, N) pseudo labels, -1 = outlier.
+    """
     kept = (labels >= 0).all(0)
+    if not kept.any():
+        return 0.0
+    sizes = np.bincount(labels[0][kept]).astype(float)
+    return float(kept.mean()) * (1.0 - float(((sizes / sizes.sum()) ** 2).sum()))
+
+
+def agreement(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
+    """Mean adjusted mutual information of pairs of labellings (N,), outliers of either left out.
+
+    0 where it is negative, or where a pair shares no clustered window.
+    """
     if not all(((a >= 0) & (b >= 0)).any() for a, b in pairs):
         return 0.0
-    sizes = np.bincount(labels[0][kept]).astype(float) if kept.any() else np.zeros(1)
-    diversity = 1.0 - float(((sizes / max(sizes.sum(), 1.0)) ** 2).sum())
-    agreement = float(np.mean([diagnostics.label_agreement(a, b) for a, b in pairs]))
-    return float(kept.mean()) * max(agreement, 0.0) * diversity
+    return max(float(np.mean([diagnostics.label_agreement(a, b) for a, b in pairs])), 0.0)

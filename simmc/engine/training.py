@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from simmc.data.experiment.experiment import Experiment
+from simmc.engine.body import BodyAgreement
 from simmc.engine.selection import Selector
 from simmc.errors import UserError
 from simmc.models.optimizer import FlatAdam
@@ -50,8 +51,10 @@ class Training(ABC, Generic[S]):
         selectors: the best epoch under each protocol.
         best_weights: those of the epoch just run, if they are the best for some protocol.
         clock: seconds of the epoch by stage.
+        chosen_by: protocol -> the number of the record by which its epoch is chosen.
+        body: agreement with bone lengths, where it chooses the label-free epoch.
         bar: wraps the batches of an epoch; the command may show them.
-        CHOSEN_BY: protocol -> the number of the record by which its epoch is chosen, or `LAST`.
+        CHOSEN_BY: the method's `chosen_by`, or `LAST`.
         OTHER_REMEDY: what else than --lr may help a training that diverges.
     """
 
@@ -73,12 +76,18 @@ class Training(ABC, Generic[S]):
         self.settings, self.network = settings, network.to(runtime.device)
         self.data, self.seeds, self.runtime = data, seeds, runtime
         self.protocols, self.stopping = protocols, stopping
+        self.chosen_by = dict(self.CHOSEN_BY)
         waits = stopping.patience if stopping else patience
         endless = settings.training.epochs + 1
+        by_body = stopping is not None and stopping.best_by == "body"
+        self.body = BodyAgreement(data.body) if by_body and data.body is not None else None
         self.selectors = {
             name: Selector(endless if waits is None or self.is_last(name) else waits)
             for name in protocols
         }
+        if self.body is not None and "label_free" in self.selectors:
+            self.chosen_by["label_free"] = "body_agreement"
+            self.selectors["label_free"].first = 0
         self.epoch = 0
         self.best_weights: dict[str, torch.Tensor] | None = None
         self.clock = Clock()
@@ -158,7 +167,7 @@ class Training(ABC, Generic[S]):
         return [
             name
             for name, selector in self.selectors.items()
-            if selector.update(self.epoch, numbers.get(self.CHOSEN_BY[name]))
+            if selector.update(self.epoch, numbers.get(self.chosen_by[name]))
         ]
 
     def require_finite(self, numbers: torch.Tensor) -> None:

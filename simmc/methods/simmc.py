@@ -104,15 +104,17 @@ class SimMCSettings(Settings):
         "Train SimMC on unlabelled skeleton windows and score it by matching probe against gallery "
         "windows, or score a trained run (--mode Eval)."
     )
+    WITHOUT_PRESET: ClassVar[dict[str, Any]] = {**groups.AUTO, "input": None}
+    AUTO_INPUT: ClassVar = ("turned", "bones")
 
     place: groups.Place
     machine: groups.Machine
     common: groups.Common
     windows: groups.Windows
-    joints: groups.Joints
+    joints: groups.AutoJoints
     training: groups.Training
     stopping: groups.Stopping
-    clustering: groups.Clustering
+    clustering: groups.AutoClustering
     labels: groups.LabelFree
     rematch: groups.Rematch
     recipe: Recipe
@@ -156,6 +158,9 @@ class SimMC(Training[Any]):
             self.views = encode(self.network, self.train_windows, self.masks)  # (N, q, H)
             self.require_finite(self.views)
         record = self.feature_record() if self.settings.recipe.mact else {}
+        if self.body:
+            seen = encode(self.network, self.train_windows[self.body.rows])[:, 0]
+            record["body_agreement"] = self.body(seen.cpu().numpy())
         self.pseudo_labels = self.pseudo.of(self.views.unbind(1))  # (q, N)
         return record | self.pseudo.record(self.pseudo_labels, self.data.train.identity)
 

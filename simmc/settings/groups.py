@@ -35,6 +35,16 @@ WHOLE = "all"  # --walk: recordings as they are
 _for_one_call = partial(option, transient=True)  # a stored run does not pass it on
 _of_files = partial(option, group=MACHINE)
 
+# where a dataset has no preset: nobody has tuned these numbers for it
+AUTO: dict[str, Any] = {
+    "eps": None,
+    "min_samples": None,
+    "part_batches": "keep",
+    "best_by": "body",
+    "epochs": 60,
+    "patience": 15,
+}
+
 
 @dataclass(frozen=True)
 class Place(Settings):
@@ -167,6 +177,25 @@ class Joints(Settings):
 
 
 @dataclass(frozen=True)
+class AutoJoints(Joints):
+    """The same, where the input may be None until the skeleton is known."""
+
+    input: str = option(
+        inputs.JOINTS,
+        "What a frame is described by: joints (the papers'), turned, or, where the method takes "
+        "any values, bones, distances, angles, motion; several joined by +; or 'auto': what does "
+        "not depend on the view and the skeleton has, the default where a dataset has no preset.",
+        kind=str,
+        words={"auto": None},
+    )
+
+    def check(self) -> None:
+        """Inputs that exist."""
+        if self.input is not None:
+            super().check()
+
+
+@dataclass(frozen=True)
 class Rematch(Settings):
     """Further ways to match the features of a trained run (docs/matching.md)."""
 
@@ -272,6 +301,12 @@ class Stopping(Settings):
 
     patience: int = option(100, "Epochs without a better one before the run ends.", limits=COUNT)
     selection: str = switch("selection")
+    best_by: str = option(
+        "labels",
+        "What chooses the epoch without labels: consistent pseudo labels, or agreement of the "
+        "features with bone lengths (body), by which the untrained epoch may be the best.",
+        choices=("labels", "body"),
+    )
 
 
 @dataclass(frozen=True)
@@ -312,6 +347,27 @@ class Clustering(Settings):
             raise UserError(f"--address {self.address} needs --executor ray.")
         if self.k2 > self.k1:
             raise UserError(f"--k2 {self.k2} must not exceed --k1 {self.k1}.")
+
+
+@dataclass(frozen=True)
+class AutoClustering(Clustering):
+    """The same, where eps and min_samples may be None: chosen from the features in each epoch."""
+
+    eps: float = option(
+        0.8,
+        "DBSCAN: largest Jaccard distance of neighbours, or 'auto': the most consistent pseudo "
+        "labels; the default where a dataset has no preset.",
+        kind=float,
+        limits=INSIDE,
+        words={"auto": None},
+    )
+    min_samples: int = option(
+        2,
+        "DBSCAN: neighbours of a core point, itself included, or 'auto', as --eps.",
+        kind=int,
+        limits=COUNT,
+        words={"auto": None},
+    )
 
 
 @dataclass(frozen=True)

@@ -190,6 +190,10 @@ class Settings:
     COMMAND: ClassVar[str] = ""
     SUMMARY: ClassVar[str] = ""
     PRESETS: ClassVar[str] = ""  # folder of presets; the command's name where left out
+    WITHOUT_PRESET: ClassVar[Mapping[str, Any]] = {}  # name -> value where no preset fits
+    AUTO_INPUT: ClassVar[
+        tuple[str, ...]
+    ] = ()  # `--input auto`, if a skeleton has it
     GROUP: ClassVar[str] = TRAINING  # heading of the options that name none
 
     def __post_init__(self) -> None:
