@@ -133,6 +133,9 @@ def main(words: Any) -> int:
             f"{run.path} was trained with --mining none: its frames have no importance. Give a run "
             "with --mining hard or easy."
         )
+    first: Mapping[str, Any] = next(iter(run.read_metrics()), {})
+    chosen_by_training = {name: first[name] for name in ("eps", "min_samples") if name in first}
+    settings = settings.but(**chosen_by_training)
     runtime = start()
     CONSOLE.notes(runtime.notes)
     data = trained.data_of(run, METHOD, settings)

@@ -1,6 +1,7 @@
 """Pseudo labels of a training: features clustered anew in each epoch."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, cast
 
 import numpy as np
@@ -30,7 +31,7 @@ class PseudoLabels:
         previous: (q, N) int64 pseudo labels of the epoch before.
         candidates: of the last clustering of each kind of features; they only save time.
         recall: lowest share of true neighbours in the last clustering; 1 where exact.
-        chosen: the last clustering, where eps or min_samples is auto.
+        chosen: eps and min_samples, where one of them is auto, from the first clustering on.
     """
 
     def __init__(
@@ -41,12 +42,14 @@ class PseudoLabels:
         self.previous: np.ndarray | None = None
         self.candidates: dict[str, np.ndarray | None] = {}
         self.recall = 1.0
-        self.chosen: radius.Chosen | None = None
+        self.chosen: radius.Radius | None = None
 
     def of(self, sets: Sequence[torch.Tensor], kinds: Sequence[str] | None = None) -> torch.Tensor:
         """(q, N) pseudo labels: each of the q sets of features is clustered on its own.
 
-        Where eps or min_samples is auto, all sets get the values that `radius.choose` finds.
+        Where eps or min_samples is auto, `radius.choose` finds them for all sets in the first call;
+        they stay for the whole training. Chosen anew in each epoch they would rise with it, until
+        different people are merged.
 
         Args:
             sets: q tensors (N, H).
@@ -54,29 +57,32 @@ class PseudoLabels:
                 to epoch, so a search makes the next one faster.
         """
         s = self.settings
-        auto = s.eps is None or s.min_samples is None
+        choosing = self.chosen is None and (s.eps is None or s.min_samples is None)
+        if self.chosen:
+            s = s.but(eps=self.chosen.eps, min_samples=self.chosen.min_samples)
         radii = radius.EPS if s.eps is None else (s.eps,)
         counts = radius.MIN_SAMPLES if s.min_samples is None else (s.min_samples,)
-        fixed = s.but(eps=radii[0], min_samples=counts[0]) if auto else s
         found = []
         for kind, features in zip(kinds or [""] * len(sets), sets, strict=True):
             one = clustered(
                 features,
-                fixed,
+                s.but(eps=radii[0], min_samples=counts[0]),
                 self.runtime,
                 self.timer,
                 normalise=self.normalise,
                 guess=self.candidates.get(kind),
-                reach=radii[-1] if auto else None,
+                reach=radii[-1] if choosing else None,
             )
             self.candidates[kind] = one.candidates
             found.append(one)
         self.recall = min(one.recall for one in found)
-        if not auto:
+        if not choosing:
             return torch.stack([one.labels for one in found])
         with self.timer("dbscan"):
-            self.chosen = radius.choose([as_arrays(one.graph) for one in found], radii, counts)
-        return torch.from_numpy(self.chosen.labels).to(sets[0].device)
+            labels, self.chosen = radius.choose(
+                [as_arrays(one.graph) for one in found], radii, counts
+            )
+        return torch.from_numpy(labels).to(sets[0].device)
 
     def record(self, labels: torch.Tensor, identity: np.ndarray) -> EpochRecord:
         """Numbers of a clustering (q, N); those from identities (N,) are diagnostics only."""
@@ -105,11 +111,13 @@ class PseudoLabels:
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds."""
         previous = self.previous
-        return {"previous_labels": None if previous is None else torch.from_numpy(previous)}
+        kept = {"previous_labels": None if previous is None else torch.from_numpy(previous)}
+        return kept | ({"radius": asdict(self.chosen)} if self.chosen else {})
 
     def load_state(self, state: dict[str, Any], count: int) -> None:
         """Continue from a checkpoint of `count` windows; ValueError where it has other content."""
-        labels = state["previous_labels"]
+        labels, chosen = state["previous_labels"], state.get("radius")
+        self.chosen = radius.Radius(**chosen) if chosen else None
         shape = () if labels is None else (len(labels), count)
         if labels is not None and (labels.dtype != torch.int64 or labels.shape != shape):
             raise ValueError(f"pseudo labels: {labels.dtype} of shape {tuple(labels.shape)}")

@@ -7,7 +7,7 @@ agree. No identity, probe or gallery is used, and the same features give the sam
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import combinations, product
 
 import numpy as np
@@ -21,43 +21,39 @@ REASON = "those with the most windows clustered, the most even clusters and agre
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """A clustering chosen from a grid.
+class Radius:
+    """What DBSCAN gets.
 
     Attributes:
-        labels: (q, N) int64 pseudo labels, -1 = outlier.
-        eps: DBSCAN's radius.
-        min_samples: DBSCAN's least number of neighbours.
-        score: consistency of the labels, from 0 to 1.
+        eps: largest distance of neighbours.
+        min_samples: least number of neighbours of a core point.
     """
 
-    labels: np.ndarray = field(repr=False)
     eps: float
     min_samples: int
-    score: float
 
 
 def choose(
     graphs: Sequence[JaccardGraph],
     eps: Sequence[float] = EPS,
     min_samples: Sequence[int] = MIN_SAMPLES,
-) -> Chosen:
-    """The most consistent clustering of a grid; of equal ones the smallest radius.
+) -> tuple[np.ndarray, Radius]:
+    """The most consistent clustering of a grid; of equal ones the first.
 
     Args:
-        graphs: of each view or body level, all pairs within the largest eps.
-        eps: the radii to try, ascending.
+        graphs: of each of q views or body levels, all pairs within the largest eps.
+        eps: the radii to try.
         min_samples: the numbers of neighbours to try.
+
+    Returns:
+        (q, N) int64 pseudo labels, -1 = outlier, and what they were made with.
     """
-    return max(
-        (_clustered(graphs, radius, count) for count, radius in product(min_samples, eps)),
-        key=lambda chosen: chosen.score,
-    )
-
-
-def _clustered(graphs: Sequence[JaccardGraph], eps: float, min_samples: int) -> Chosen:
-    labels = np.stack([dbscan(graph.within(eps), min_samples) for graph in graphs])
-    score = coverage(labels)
-    if len(graphs) > 1:
-        score *= agreement(list(combinations(labels, 2)))
-    return Chosen(labels, eps, min_samples, score)
+    tried = []
+    for count, radius in product(min_samples, eps):
+        labels = np.stack([dbscan(graph.within(radius), count) for graph in graphs])
+        score = coverage(labels)
+        if len(graphs) > 1:
+            score *= agreement(list(combinations(labels, 2)))
+        tried.append((score, labels, Radius(radius, count)))
+    _, labels, chosen = max(tried, key=lambda one: one[0])
+    return labels, chosen

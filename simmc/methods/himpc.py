@@ -57,16 +57,16 @@ class HiMPCSettings(Settings):
         "matching probe against gallery windows, or score a trained run (--mode Eval)."
     )
     WITHOUT_PRESET: ClassVar[dict[str, Any]] = {**groups.AUTO, "input": None}
-    AUTO_INPUT: ClassVar = ("turned", "bones")
+    AUTO_INPUT: ClassVar = ("turned", "bones", "distances")
 
     place: groups.Place
     machine: groups.Machine
     common: groups.Common
     windows: groups.Windows
-    joints: groups.AutoJoints
+    joints: groups.Joints = group_of(**groups.AUTO_JOINTS)
     training: groups.Training
     stopping: groups.Stopping = group_of(patience=50)
-    clustering: groups.AutoClustering
+    clustering: groups.Clustering = group_of(**groups.AUTO_CLUSTERING)
     labels: groups.LabelFree
     rematch: groups.Rematch
     H: int = option(256, "Width of the encoder.", aliases=("hidden",), limits=COUNT)

@@ -37,7 +37,7 @@ from simmc.scoring.match import (
 )
 from simmc.settings import groups
 from simmc.settings.groups import COUNT, FRACTION, POSITIVE
-from simmc.settings.options import EVALUATION, Range, Settings, option, switch
+from simmc.settings.options import EVALUATION, Range, Settings, group_of, option, switch
 
 
 @dataclass(frozen=True)
@@ -105,16 +105,16 @@ class SimMCSettings(Settings):
         "windows, or score a trained run (--mode Eval)."
     )
     WITHOUT_PRESET: ClassVar[dict[str, Any]] = {**groups.AUTO, "input": None}
-    AUTO_INPUT: ClassVar = ("turned", "bones")
+    AUTO_INPUT: ClassVar = ("turned", "bones", "distances")
 
     place: groups.Place
     machine: groups.Machine
     common: groups.Common
     windows: groups.Windows
-    joints: groups.AutoJoints
+    joints: groups.Joints = group_of(**groups.AUTO_JOINTS)
     training: groups.Training
     stopping: groups.Stopping
-    clustering: groups.AutoClustering
+    clustering: groups.Clustering = group_of(**groups.AUTO_CLUSTERING)
     labels: groups.LabelFree
     rematch: groups.Rematch
     recipe: Recipe

@@ -22,7 +22,7 @@ from simmc.scoring.match import MatchRule, Outcome, match, retrieval_record
 from simmc.settings import groups
 from simmc.settings.groups import typed_folders
 from simmc.settings.layers import Resolved
-from simmc.settings.options import MACHINE, MAIN, Settings, option
+from simmc.settings.options import MACHINE, MAIN, Settings, group_of, option
 
 UNLABELLED = "-label_free"  # ends the name of features in which no label has a part
 
@@ -45,7 +45,7 @@ class FinetuneSettings(Settings):
     windows: groups.Windows
     training: groups.Training
     stopping: groups.Stopping
-    clustering: groups.AutoClustering
+    clustering: groups.Clustering = group_of(**groups.AUTO_CLUSTERING)
     labels: groups.LabelFree
     rematch: groups.Rematch
     recipe: simmc.Recipe

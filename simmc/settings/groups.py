@@ -145,6 +145,8 @@ class Windows(Settings):
 class Joints(Settings):
     """How the joints of a frame are read, and what a frame is described by."""
 
+    MAY_BE_AUTO: ClassVar = ("input",)
+
     input: str = option(
         inputs.JOINTS,
         "What a frame is described by: joints (the papers'), turned, or, where the method takes "
@@ -165,7 +167,8 @@ class Joints(Settings):
 
     def check(self) -> None:
         """Inputs that exist."""
-        object.__setattr__(self, "input", "+".join(self.parts))
+        if self.input is not None:
+            object.__setattr__(self, "input", "+".join(self.parts))
 
     def require_coordinates(self, command: str) -> None:
         """UserError where a frame is described by more than coordinates of joints."""
@@ -176,23 +179,16 @@ class Joints(Settings):
             )
 
 
-@dataclass(frozen=True)
-class AutoJoints(Joints):
-    """The same, where the input may be None until the skeleton is known."""
-
-    input: str = option(
+# of a command that can choose its input: None until the skeleton is known
+AUTO_JOINTS = {
+    "input": option(
         inputs.JOINTS,
-        "What a frame is described by: joints (the papers'), turned, or, where the method takes "
-        "any values, bones, distances, angles, motion; several joined by +; or 'auto': what does "
-        "not depend on the view and the skeleton has, the default where a dataset has no preset.",
-        kind=str,
+        "What a frame is described by: joints (the papers'), turned, bones, distances, angles, "
+        "motion; several joined by +; or 'auto', the default where a dataset has no preset: "
+        "turned+bones+distances, as far as the skeleton names joints and bones.",
         words={"auto": None},
     )
-
-    def check(self) -> None:
-        """Inputs that exist."""
-        if self.input is not None:
-            super().check()
+}
 
 
 @dataclass(frozen=True)
@@ -313,6 +309,8 @@ class Stopping(Settings):
 class Clustering(Settings):
     """How pseudo labels are computed, and on what machine."""
 
+    MAY_BE_AUTO: ClassVar = ("eps", "min_samples")
+
     eps: float = option(0.8, "DBSCAN: largest Jaccard distance of neighbours.", limits=INSIDE)
     min_samples: int = option(
         2, "DBSCAN: neighbours of a core point, itself included.", limits=COUNT
@@ -349,25 +347,22 @@ class Clustering(Settings):
             raise UserError(f"--k2 {self.k2} must not exceed --k1 {self.k1}.")
 
 
-@dataclass(frozen=True)
-class AutoClustering(Clustering):
-    """The same, where eps and min_samples may be None: chosen from the features in each epoch."""
-
-    eps: float = option(
+# of a command that can choose eps and min_samples: None until they are chosen
+AUTO_CLUSTERING = {
+    "eps": option(
         0.8,
-        "DBSCAN: largest Jaccard distance of neighbours, or 'auto': the most consistent pseudo "
-        "labels; the default where a dataset has no preset.",
-        kind=float,
+        "DBSCAN: largest Jaccard distance of neighbours; or 'auto', the default where a dataset "
+        "has no preset: that of the most consistent pseudo labels of the untrained network.",
         limits=INSIDE,
         words={"auto": None},
-    )
-    min_samples: int = option(
+    ),
+    "min_samples": option(
         2,
-        "DBSCAN: neighbours of a core point, itself included, or 'auto', as --eps.",
-        kind=int,
+        "DBSCAN: neighbours of a core point, itself included; or 'auto', as --eps.",
         limits=COUNT,
         words={"auto": None},
-    )
+    ),
+}
 
 
 @dataclass(frozen=True)

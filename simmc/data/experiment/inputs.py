@@ -28,12 +28,12 @@ _CHUNK = 4096  # windows converted to float64 at a time
 
 
 def without_view(skeleton: Skeleton, wanted: Sequence[str]) -> str:
-    """The inputs of `wanted` (turned, bones) that a skeleton has, for `--input`; else joints."""
+    """The inputs of `wanted` (turned, bones, distances) that a skeleton has, for `--input`."""
     has = {
         TURNED: any(set(pair) <= set(skeleton.joints) for pair in ACROSS),
         "bones": bool(skeleton.edges),
     }
-    return "+".join(name for name in wanted if has[name]) or JOINTS
+    return "+".join([*(name for name in wanted if has.get(name, True))] or [JOINTS])
 
 
 def turn(windows: np.ndarray, skeleton: Skeleton) -> np.ndarray:
