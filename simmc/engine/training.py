@@ -80,7 +80,9 @@ class Training(ABC, Generic[S]):
         waits = stopping.patience if stopping else patience
         endless = settings.training.epochs + 1
         by_body = stopping is not None and stopping.best_by == "body"
-        self.body = BodyAgreement(data.body) if by_body and data.body is not None else None
+        self.body = None
+        if by_body and data.body is not None:
+            self.body = BodyAgreement(data.body, data.train.recording)
         self.selectors = {
             name: Selector(endless if waits is None or self.is_last(name) else waits)
             for name in protocols

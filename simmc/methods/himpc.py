@@ -172,7 +172,7 @@ class HiMPC(Training[HiMPCSettings]):
             seen = {level: v[self.body.rows] for level, v in self.instances.items()}
             with torch.no_grad():
                 joined = self.network.represent(seen)
-            record["body_agreement"] = self.body(joined.cpu().numpy())
+            record["body_agreement"] = self.body(joined.cpu())
         return record
 
     def steps(self) -> EpochRecord:

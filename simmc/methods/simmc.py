@@ -160,7 +160,7 @@ class SimMC(Training[Any]):
         record = self.feature_record() if self.settings.recipe.mact else {}
         if self.body:
             seen = encode(self.network, self.train_windows[self.body.rows])[:, 0]
-            record["body_agreement"] = self.body(seen.cpu().numpy())
+            record["body_agreement"] = self.body(seen.cpu())
         self.pseudo_labels = self.pseudo.of(self.views.unbind(1))  # (q, N)
         return record | self.pseudo.record(self.pseudo_labels, self.data.train.identity)
 
