@@ -41,6 +41,7 @@ AUTO: dict[str, Any] = {
     "min_samples": None,
     "part_batches": "keep",
     "best_by": "body",
+    "selection": "label_free",
     "epochs": 60,
     "patience": 15,
 }
