@@ -16,7 +16,8 @@ from simmc.clustering import JaccardGraph, dbscan
 from simmc.engine.selection import agreement, coverage
 
 EPS = tuple(round(0.05 * step, 2) for step in range(8, 17))  # 0.40 to 0.80
-MIN_SAMPLES = (4, 2)  # of equal scores the first counts: fewer windows in chance clusters
+MIN_SAMPLES = (4, 2)
+TOLERANCE = 0.02  # share of the best score that counts as equal
 REASON = "those with the most windows clustered, the most even clusters and agreeing views"
 
 
@@ -38,7 +39,11 @@ def choose(
     eps: Sequence[float] = EPS,
     min_samples: Sequence[int] = MIN_SAMPLES,
 ) -> tuple[np.ndarray, Radius]:
-    """The most consistent clustering of a grid; of equal ones the first.
+    """The most consistent clustering of a grid; of nearly equal ones that of the smallest radius.
+
+    A radius that is too small leaves a person in several clusters, which a training can still
+    bring together; one that is too large merges people for good. So it is the smallest one with a
+    score within `TOLERANCE` of the best.
 
     Args:
         graphs: of each of q views or body levels, all pairs within the largest eps.
@@ -55,5 +60,7 @@ def choose(
         if len(graphs) > 1:
             score *= agreement(list(combinations(labels, 2)))
         tried.append((score, labels, Radius(radius, count)))
-    _, labels, chosen = max(tried, key=lambda one: one[0])
+    enough = (1 - TOLERANCE) * max(score for score, _, _ in tried)
+    good = [one for one in tried if one[0] >= enough]
+    _, labels, chosen = min(good, key=lambda one: (one[2].eps, -one[0]))
     return labels, chosen

@@ -46,7 +46,7 @@ def test_people_that_the_largest_radius_merges_are_told_apart():
     assert label_agreement(labels[0], truth) > label_agreement(merged, truth) + 0.05
 
 
-def test_no_clustering_of_the_grid_has_a_higher_score():
+def test_it_is_the_smallest_radius_with_nearly_the_highest_score():
     graphs = [jaccard_graph(view, radius.EPS[-1]) for view in planted(0.5)[0]]
     labels, found = radius.choose(graphs)
     scores = {}
@@ -54,8 +54,13 @@ def test_no_clustering_of_the_grid_has_a_higher_score():
         for eps in radius.EPS:
             tried = np.stack([dbscan(graph.within(eps), count) for graph in graphs])
             scores[eps, count] = label_free_score(tried, None)
-    assert label_free_score(labels, None) == max(scores.values())
-    assert scores[found.eps, found.min_samples] == max(scores.values())
+    mine, best = scores[found.eps, found.min_samples], max(scores.values())
+    assert label_free_score(labels, None) == mine >= (1 - radius.TOLERANCE) * best
+    for (eps, _), score in scores.items():
+        if eps < found.eps:
+            assert score < (1 - radius.TOLERANCE) * best
+        if eps == found.eps:
+            assert score <= mine
 
 
 def test_the_choice_is_the_same_every_time_and_in_any_order_of_windows():
