@@ -6,5 +6,6 @@ presets = [f"simmc.configs.{name}" for name in find_namespace_packages("configs"
 setup(
     packages=[*find_packages(include=["simmc*"]), "simmc.configs", *presets],
     package_dir={"simmc.configs": "configs"},
-    package_data={"simmc": ["py.typed"]} | {name: ["*.toml"] for name in presets},
+    package_data={"simmc": ["py.typed"], "simmc.reports": ["*.css", "*.js"]}
+    | {name: ["*.toml"] for name in presets},
 )

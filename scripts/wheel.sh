@@ -28,6 +28,7 @@ simmc="$place/env/bin/simmc"
 done
 "$simmc" generate --dataset KS20 --raw_root raw --size tiny
 "$simmc" preprocess 6 --dataset KS20 --raw_root raw
+"$simmc" look KS20 --out page.html # its style and script are files of the package
 for method in simmc trackmc; do
     "$simmc" "$method" --dataset KS20 --epochs 2 --part_batches keep
 done

@@ -49,8 +49,8 @@ class Run:
         """Features of windows, to be compared by Euclidean distance.
 
         Args:
-            windows: (N, f, J, 3) metres, with the length and the joints, in the same order, of the
-                dataset that the run was trained on.
+            windows: (N, f, J, 3) metres, y up, with the length and the joints, in the same order,
+                of the dataset that the run was trained on.
 
         Returns:
             (N, d) float32.

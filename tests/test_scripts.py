@@ -22,6 +22,7 @@ SCRIPTS = (
         "scripts/test.sh",
         "scripts/wheel.sh",
         "scripts/docs.sh",
+        "scripts/gpu_check.sh",
     ),
     ".ci/run",
 )

@@ -24,6 +24,7 @@ OTHERS = {
     "export-features": "write the features of a source model, or import features made elsewhere",
     "embed": "write the features that a trained run gives every window",
     "identify": "list who is who by a trained run: people, and nearest gallery recordings",
+    "look": "write a page that shows a dataset, what is wrong in it, and some recordings moving",
     "generate": "write raw data of synthetic walkers for tests",
     "report": "tables and figures of finished runs against the papers",
     "benchmark": "measure time and memory of the clustering and of the published routine",
@@ -44,6 +45,8 @@ def find(command: str) -> Command:
             from simmc.cli.embed import main as command_main
         case "identify":
             from simmc.cli.identify import main as command_main
+        case "look":
+            from simmc.cli.look import main as command_main
         case "generate":
             from simmc.cli.generate import main as command_main
         case "report":

@@ -9,9 +9,11 @@ from typing import Any
 from tqdm import tqdm
 
 from simmc.data.experiment.experiment import Experiment
+from simmc.engine.health import in_words
 from simmc.engine.reporter import Reporter
 from simmc.engine.training import Training
 from simmc.errors import UserError, numbered
+from simmc.runs.records import Health
 from simmc.settings.groups import Training as TrainingGroup
 from simmc.settings.layers import Resolved
 
@@ -206,6 +208,10 @@ class Console(Reporter):
             yield writer
         finally:
             writer.close()
+
+    def health(self, found: Health) -> None:
+        """The verdict on a training, with its reason and the next step where there is one."""
+        self.say(f"health: {in_words(found)}")
 
     def results(self, found: Mapping[str, Any], explained: Mapping[str, str], path: Path) -> None:
         """The final table, all protocols of the method."""

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from simmc.data import specs
 from simmc.data.preprocess import Outcome, Protocol, preprocess
 from simmc.data.recordings import Progress, ReadOptions
+from simmc.data.windows import seconds_of
 from simmc.settings import Range, Settings, option, resolve, switch
 from simmc.settings.options import FIDELITY, MAIN
 
@@ -29,13 +30,11 @@ class PreprocessSettings(Settings):
         "without a flag: Preprocess.py 6. --dataset takes one or more names."
     )
 
-    length: int | None = option(
-        None,
-        "Frames of a window: 4, 6, 8, 10 or 12; 40, 50 or 60 for CASIA_B. If left out 6, or 40 "
-        "where CASIA_B alone is named.",
-        kind=int,
-        limits=Range(1),
-        words={"default": None},
+    length: str = option(
+        "",
+        "Frames of a window: 4, 6, 8, 10 or 12; 40, 50 or 60 for CASIA_B; or seconds such as 0.2s "
+        "where the frame rate is known. If left out 6, or 40 where CASIA_B alone is named.",
+        words={"default": ""},
     )
     dataset: str = option(
         "", f"Names out of {', '.join(specs.DATASETS)}; all that are found if left out."
@@ -68,6 +67,8 @@ def main(argv: list[str]) -> int:
     """Preprocess the chosen datasets and print a table."""
     settings = resolve(PreprocessSettings, flags(argv)).settings
     names = [specs.get(word).name for word in settings.dataset.replace(",", " ").split()]
+    if settings.length:
+        seconds_of(settings.length)  # UserError unless it is a length
     switches = {entry.name: getattr(settings, entry.name) for entry in fields(ReadOptions)}
     outcome = preprocess(
         Path(settings.raw_root),

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from simmc.data import specs
+from simmc.data.conventions import Given, extents, scale_of, three_axes, y_up
 from simmc.data.coordinates import check_coordinates
 from simmc.data.manifest import NAME, RecordingEntry, read_manifest
 from simmc.data.recordings import is_span, time_attributes
@@ -94,9 +95,23 @@ def checked(name: str, splits: Pairs, skeleton: Skeleton, gallery_of: Mapping[st
         raise UserError(f"{name}: all splits need windows of one length, not {sorted(lengths)}")
     for split, (windows, labels) in sets.items():
         where = f"{name}, {split}"
-        check_coordinates(windows, where, allow_nan=True)
         sets[split] = windows, _integers(labels, len(windows), where, "its label")
     return sets
+
+
+def to_metres(name: str, sets: Sets, unit: str, up: str) -> Given:
+    """Bring the windows of `sets` to three axes, metres and y up; how they were given.
+
+    UserError where a coordinate cannot be a position.
+    """
+    if len(axes := {windows.shape[3] for windows, _ in sets.values()}) != 1:
+        raise UserError(f"{name}: all splits need as many coordinates, not {sorted(axes)}")
+    scale = scale_of(unit, extents(three_axes(sets[specs.TRAIN][0])))
+    for split, (windows, labels) in sets.items():
+        windows = y_up(three_axes(windows), up)
+        sets[split] = windows if scale == 1 else windows * scale, labels
+        check_coordinates(sets[split][0], f"{name}, {split}", allow_nan=True)
+    return {"unit": unit, "up": up, "dimensions": axes.pop(), "scale": scale}
 
 
 def _windows(windows: Any, skeleton: Skeleton, where: str) -> np.ndarray:
@@ -107,13 +122,17 @@ def _windows(windows: Any, skeleton: Skeleton, where: str) -> np.ndarray:
             f"{where}: the windows are no array of numbers ({error}); all need as many frames, "
             "joints and coordinates"
         ) from None
-    expected = f"expected numbers of shape (N, f, {skeleton.n_joints}, 3) with N and f > 0"
+    expected = (
+        f"expected numbers of shape (N, f, {skeleton.n_joints}, 3), or 2 for plane poses, with N "
+        "and f > 0"
+    )
     if found.dtype.kind not in "fiu":
         raise UserError(
             f"{where}: windows of the type {found.dtype}, {expected}; all windows need as many "
             "frames"
         )
-    if found.ndim != 4 or found.shape[2:] != (skeleton.n_joints, 3) or 0 in found.shape:
+    due = [(skeleton.n_joints, axes) for axes in (2, 3)]
+    if found.ndim != 4 or found.shape[2:] not in due or 0 in found.shape:
         raise UserError(
             f"{where}: windows of shape {found.shape}, {expected} for the skeleton "
             f"{skeleton.name!r}"

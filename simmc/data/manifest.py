@@ -16,6 +16,7 @@ from simmc import files as atomic
 from simmc import schema
 from simmc.data import specs
 from simmc.data.arrays import REWRITE
+from simmc.data.conventions import Given
 from simmc.data.skeletons import SKELETONS, Skeleton, with_parts
 from simmc.data.specs import DatasetSpec
 from simmc.errors import UserError
@@ -50,6 +51,9 @@ class Manifest(TypedDict, total=False):
     skeleton: dict[str, Any]
     gallery_of: dict[str, str]
     zeros: str  # what (0, 0, 0) is in a custom set
+    given: Given  # how the coordinates were given, before they became metres with y up
+    frame_rate: float | None  # frames a second, if known
+    seconds: float | None  # length of a window, if it was given in seconds
     counts: dict[str, dict[str, int]]  # by split
     left_out: dict[str, Any]
     copies: Sequence[Sequence[str]]  # names of recordings with the same frames
@@ -64,6 +68,14 @@ _FORM = {
     "generated?": bool,
     "skeleton?": {"name": str, "joints?": [str], "root?": str, "bones?": [[str]]},
     "gallery_of?": {str: str},
+    "given?": {
+        "unit": str,
+        "up": str,
+        "dimensions": schema.Within(2, 3, whole=True),
+        "scale": float,
+    },
+    "frame_rate?": (None, schema.Within(0, 10_000)),
+    "seconds?": (None, float),
     "counts?": {str: {"windows": int}},
     "files?": {str: str},
     "recordings?": [

@@ -62,12 +62,17 @@ class _Job:
 
     spec: DatasetSpec
     recordings: Sequence[Recording]
-    length: int
+    asked: int | str  # frames, or seconds
     seed: int
     options: ReadOptions
     protocol: Protocol
     generated: bool
     left_out: dict[str, Any]  # filled while the splits are written
+
+    @property
+    def length(self) -> int:
+        """Frames of a window, f."""
+        return windows.frames_in(self.asked, self.spec.frame_rate)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +89,7 @@ def preprocess(
     raw_root: Path,
     data_root: Path,
     datasets: Sequence[str] | None = None,
-    length: int = 6,
+    length: int | str = 6,
     seed: int = 0,
     options: ReadOptions | None = None,
     protocol: Protocol = "RVE",
@@ -96,7 +101,8 @@ def preprocess(
         raw_root: folder of the raw datasets.
         data_root: folder of the results.
         datasets: names, or None for all that are found.
-        length: frames of a window, f.
+        length: frames of a window, f; or seconds such as "0.2s", for datasets whose frame rate is
+            known.
         seed: of the random split; every dataset has a generator of its own, so that its split does
             not depend on the other datasets.
         options: the preprocess switches.
@@ -122,7 +128,7 @@ def preprocess(
 
 
 def _choose(
-    raw_root: Path, datasets: Sequence[str] | None, length: int, protocol: Protocol
+    raw_root: Path, datasets: Sequence[str] | None, length: int | str, protocol: Protocol
 ) -> tuple[list[DatasetSpec], dict[str, str]]:
     """The datasets to preprocess, and the reasons why others are skipped."""
     wanted = [specs.get(name) for name in datasets] if datasets else list(DATASETS.values())
@@ -144,19 +150,31 @@ def _choose(
             f"no raw dataset found; looked for the {folders} {looked}. Put a dataset there "
             "(KGBD: python scripts/get_kgbd.py), or point --raw_root to its parent folder"
         )
-    fitting = [spec for spec in present if length in spec.lengths]
-    lengths = {spec.name: ", ".join(map(str, spec.lengths)) for spec in present}
+    fitting = []
     for spec in present:
-        if spec not in fitting:
-            skipped[spec.name] = f"length {length} is not among its lengths {lengths[spec.name]}"
+        if reason := _unfit(spec, length):
             if datasets:
-                raise UserError(f"length {length}: {spec.name} takes one of {lengths[spec.name]}")
+                raise UserError(reason)
+            skipped[spec.name] = reason
+        else:
+            fitting.append(spec)
     if not fitting:
-        every = "; ".join(f"{name}: {text}" for name, text in lengths.items())
+        every = "; ".join(f"{s.name}: {', '.join(map(str, s.lengths))}" for s in present)
         raise UserError(f"length {length} fits no dataset found ({every}); choose another length")
     if protocol == "CVE":
         fitting = [specs.BY_VIEW[spec.name] for spec in fitting]
     return fitting, skipped
+
+
+def _unfit(spec: DatasetSpec, length: int | str) -> str:
+    """Why a dataset cannot be cut into windows of that length; "" where it can."""
+    if windows.seconds_of(length) is not None and spec.frame_rate is None:
+        return f"length {length}: the frame rate of {spec.name} is not known; give frames"
+    frames = windows.frames_in(length, spec.frame_rate)
+    if frames in spec.lengths:
+        return ""
+    at = "" if windows.seconds_of(length) is None else f" ({frames} at {spec.frame_rate:g} Hz)"
+    return f"length {length}{at}: {spec.name} takes one of {', '.join(map(str, spec.lengths))}"
 
 
 def _parts(job: _Job) -> list[_Part]:
@@ -255,6 +273,8 @@ def _manifest(job: _Job, parts: Sequence[_Part], counts: dict[str, dict[str, int
     return {
         "dataset": job.spec.name,
         "length": job.length,
+        "seconds": windows.seconds_of(job.asked),
+        "frame_rate": job.spec.frame_rate,
         "protocol": job.protocol,
         "seed": job.seed,
         "options": asdict(job.options),

@@ -18,6 +18,8 @@ from simmc.errors import UserError
 Part = tuple[str, tuple[str, ...]]
 Edge = tuple[str, str]
 Level = Literal["component", "limb"]
+# lines across the direction of walking, left end first
+ACROSS = (("left_shoulder", "right_shoulder"), ("left_hip", "right_hip"))
 LEVELS: tuple[Level, ...] = ("component", "limb")
 
 

@@ -41,6 +41,7 @@ class DatasetSpec:
     train_cut: tuple[int, int] = (0, 0)  # frames cut at start and end of a training recording
     test_cut: tuple[int, int] = (0, 0)
     exact_train_cut: tuple[int, int] | None = None  # if the released cut is a bug
+    frame_rate: float | None = None  # nominal, frames a second; None: not stated by its authors
     sampled_by_class: bool = True  # the released loader balances classes (docs/data.md 5.4)
     # divided by view (docs/data.md 4): train on all views but the tested ones, or on adjacent ones
     by_view: Literal["", "others", "adjacent"] = ""
@@ -90,6 +91,7 @@ DATASETS: dict[str, DatasetSpec] = {
             KINECT_V1,
             ("Walking", "Still"),
             {"Walking": "Still", "Still": "Walking"},
+            frame_rate=10.0,
             train_cut=(10, 10),
             test_cut=(10, 10),
         ),
@@ -101,9 +103,10 @@ DATASETS: dict[str, DatasetSpec] = {
             train_windows="plain",
             train_cut=(10, 10),
             test_cut=(10, 10),
+            frame_rate=30.0,
             sampled_by_class=False,
         ),
-        DatasetSpec("KS20", KINECT_V2, ("gallery", "probe"), {"probe": "gallery"}),
+        DatasetSpec("KS20", KINECT_V2, ("gallery", "probe"), {"probe": "gallery"}, frame_rate=30.0),
         DatasetSpec(
             "CASIA_B",
             CASIA_14,
@@ -114,6 +117,7 @@ DATASETS: dict[str, DatasetSpec] = {
             train_windows="stride",
             train_cut=(10, 10),
             test_cut=(10, 10),
+            frame_rate=25.0,
             folder="CASIA_B_match",
             train_folder="CASIA_B_train_npy_data",
             test_folder="CASIA_B_test_npy_data",

@@ -18,6 +18,7 @@ import numpy as np
 
 from simmc import __version__, files
 from simmc.data import arrays, custom, specs
+from simmc.data.conventions import check_given, mirrored_remarks, remarks
 from simmc.data.coordinates import fill_missing
 from simmc.data.manifest import (
     Manifest,
@@ -248,15 +249,19 @@ def write_dataset(
     recordings: Mapping[str, np.ndarray] | None = None,
     times: Mapping[int, tuple[float, float]] | None = None,
     zeros: Literal["missing", "position"] = "missing",
+    unit: Literal["m", "cm", "mm", "px"] = "m",
+    up: Literal["y", "-y", "z", "-z", "x", "-x"] = "y",
+    frame_rate: float | None = None,
 ) -> Path:
     """Write your own windows in the public layout, ready for ``--dataset NAME``.
 
     Args:
         data_root: folder of all datasets.
         name: of the dataset: letters, digits, "_", "-" and spaces; not that of a built-in one.
-        splits: split -> (windows (N, f, J, 3) in metres, integer identity labels (N,)). One split
-            is called "train"; its labels may be all 0 if identities are unknown. A joint that was
-            not seen is NaN or masked; it is filled by the last observation of its window.
+        splits: split -> (windows (N, f, J, 3), integer identity labels (N,)). One split is called
+            "train"; its labels may be all 0 if identities are unknown. A joint that was not seen
+            is NaN or masked; it is filled by the last observation of its window. Plane poses are
+            (N, f, J, 2): x and y; z is then 0.
         skeleton: joint names in the order of the J axis, and bones;
             `Skeleton(name, joints, root, bones)` is enough. Parts that it does not name are found
             by the usual names of joints (docs/data.md 7).
@@ -268,23 +273,34 @@ def write_dataset(
             Recordings may be left out.
         zeros: what a joint at exactly (0, 0, 0) is: "missing" (not seen, as sensors and exporters
             write it) or "position" (as in coordinates relative to a joint).
+        unit: of the coordinates; they are stored in metres. "px" stands for pixels and for units
+            that are not known: one factor gives the bodies a median height of 1.7 m.
+        up: the axis that points up, "-y" in images; coordinates are stored with y up, rotated.
+        frame_rate: frames a second, if known.
 
     Returns:
-        The folder of the set. A warning says how many joints at (0, 0, 0) were taken as not seen;
-        the manifest holds the numbers.
+        The folder of the set. A warning says how many joints at (0, 0, 0) were taken as not seen,
+        and whether the bodies do not look like metres with y up; the manifest holds the numbers.
     """
     gallery_of = gallery_of or {"probe": "gallery"}
+    check_given(name, unit, up, frame_rate)
     sets = custom.checked(name, splits, skeleton, gallery_of)
     unseen = custom.drop_unseen(name, sets, skeleton, zeros)
+    given = custom.to_metres(name, sets, unit, up)
     places, listed = custom.list_recordings(name, sets, recordings or {}, times or {})
     tested = tuple(set(splits) - {specs.TRAIN})
     spec = DatasetSpec(name, with_parts(skeleton), tested, gallery_of)
     counts = {split: {"windows": len(y), **unseen[split]} for split, (_, y) in sets.items()}
-    content: Manifest = {"zeros": zeros, "counts": counts}
+    content: Manifest = {"zeros": zeros, "counts": counts, "given": given}
+    content["frame_rate"] = None if frame_rate is None else float(frame_rate)
     if listed:
         content["recordings"] = listed
     target = _write_custom(Path(data_root), spec, sets, places, content)
     if zeros == "missing" and (remark := custom.zeros_remark(name, sets, unseen)):
+        warnings.warn(remark, stacklevel=2)
+    seen = {split: windows for split, (windows, _) in sets.items()}
+    doubts = remarks(name, seen[specs.TRAIN], skeleton, given)
+    for remark in doubts or mirrored_remarks(name, seen, skeleton):  # which needs y up
         warnings.warn(remark, stacklevel=2)
     return target
 

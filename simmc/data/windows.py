@@ -5,12 +5,15 @@ Windows never cross recordings; a recording shorter than f gives none.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
 import numpy as np
+
+from simmc.errors import UserError
 
 # plain: no overlap; repeated: the released dense starts, nearly all twice; once: each dense start
 # once; stride: f/2 apart (the SGELA text)
@@ -27,6 +30,36 @@ class Plan:
 
     def __len__(self) -> int:
         return len(self.start)
+
+
+def seconds_of(length: int | str) -> float | None:
+    """The seconds of a length such as "0.2s"; None where it is a number of frames."""
+    text = str(length).strip().casefold()
+    try:
+        value = float(text.removesuffix("s"))
+    except ValueError:
+        value = math.nan
+    seconds = text.endswith("s")
+    if not 0 < value < math.inf or not (seconds or value.is_integer()):
+        raise UserError(
+            f"--length {length!r} is not possible; allowed: a whole number 1 or more of frames, or "
+            "seconds such as 0.2s"
+        )
+    return value if seconds else None
+
+
+def frames_in(length: int | str, frame_rate: float | None) -> int:
+    """Frames of a length: a number of frames, or seconds ("0.2s") at frames a second.
+
+    Seconds are rounded to the nearest whole frame, at least one. UserError for another text, and
+    for seconds where the frame rate is not known.
+    """
+    seconds = seconds_of(length)
+    if seconds is None:
+        return int(length)
+    if frame_rate is None:
+        raise UserError(f"--length {length}: the frame rate is not known; give frames instead")
+    return max(1, round(seconds * frame_rate))
 
 
 def cut(frames: np.ndarray, start: int, end: int) -> np.ndarray:
@@ -69,10 +102,12 @@ def plan(n_frames: Sequence[int], length: int, mode: Mode) -> Plan:
     return Plan(recording, start, length)
 
 
-def coordinates(frames: Sequence[np.ndarray], windows: Plan, n_joints: int) -> np.ndarray:
+def coordinates(
+    frames: Sequence[np.ndarray], windows: Plan, n_joints: int, axes: int = 3
+) -> np.ndarray:
     """The planned windows as the files hold them: (3, N * f, J) float64, a plane per coordinate."""
     f = windows.length
-    planes = np.empty((3, len(windows) * f, n_joints))
+    planes = np.empty((axes, len(windows) * f, n_joints))
     # windows from the same recording are copied together
     edges = np.flatnonzero(np.diff(windows.recording, prepend=-1, append=-1))
     for low, high in pairwise(edges):
@@ -84,9 +119,18 @@ def coordinates(frames: Sequence[np.ndarray], windows: Plan, n_joints: int) -> n
     return planes
 
 
-def windows_of(frames: Sequence[np.ndarray], length: int, mode: Mode = "plain") -> np.ndarray:
-    """Windows (N, f, J, 3) of cut recordings (T, J, 3), in the public order."""
+def windows_of(
+    frames: Sequence[np.ndarray],
+    length: int | str,
+    mode: Mode = "plain",
+    frame_rate: float | None = None,
+) -> np.ndarray:
+    """Windows (N, f, J, D) of cut recordings (T, J, D), in the public order.
+
+    `length` is f, or seconds such as "0.2s", which need the frame rate in frames a second.
+    """
+    length = frames_in(length, frame_rate)
     which = plan([len(f) for f in frames], length, mode)
-    n_joints = frames[0].shape[1] if frames else 0
-    planes = coordinates(frames, which, n_joints)
-    return np.moveaxis(planes, 0, -1).reshape(len(which), length, n_joints, 3)
+    n_joints, axes = frames[0].shape[1:] if frames else (0, 3)
+    planes = coordinates(frames, which, n_joints, axes)
+    return np.moveaxis(planes, 0, -1).reshape(len(which), length, n_joints, axes)

@@ -6,21 +6,24 @@ from typing import Any
 
 from simmc import files
 from simmc.data.experiment.experiment import Experiment
-from simmc.engine.method import Method, MethodSettings
+from simmc.engine.method import Method
 from simmc.engine.reporter import Reporter
 from simmc.engine.stored_run import (
     as_stored,
+    fill,
     frame,
     home_of,
     keep_probes,
     learned_from,
     other_data,
+    rule_of,
+    unscored_by,
 )
 from simmc.engine.training import weights_path
 from simmc.runs.directory import RunDirectory
 from simmc.runs.records import Results
 from simmc.runs.runtime import Runtime, peak_rss_bytes
-from simmc.scoring.match import Matched, MatchRule, Outcome, unscored
+from simmc.scoring.match import Matched, Outcome
 from simmc.scoring.rematch import check_matching, rematched
 from simmc.settings.groups import Rematch
 
@@ -112,19 +115,3 @@ def match_further(
     }
     files.write_json(run.matching_path, further)
     reporter.further_matching(tables, run.matching_path)
-
-
-def rule_of(settings: MethodSettings) -> MatchRule:
-    """How features are matched in a training."""
-    return MatchRule(settings.windows.same_condition_map)
-
-
-def fill(results: Results, outcomes: Mapping[str, Outcome | None]) -> None:
-    """Enter the outcome of each protocol into what results.json holds."""
-    for protocol, outcome in outcomes.items():
-        results["protocols"][protocol] = None if outcome is None else outcome.to_dict()
-
-
-def unscored_by(method: Method[Any], settings: Any, data: Experiment) -> Outcome | None:
-    """The outcome where these data give no rates, else None."""
-    return None if "supervised" in method.protocols(settings) else unscored(data)

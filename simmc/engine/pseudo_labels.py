@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import combinations
 from typing import Any, cast
 
 import numpy as np
@@ -11,7 +12,6 @@ from simmc.clustering import Clustering as Clustered
 from simmc.clustering import ClusterSettings, Threads, as_arrays, pseudo_labels
 from simmc.clustering.pseudo_labels import Timer
 from simmc.engine import radius
-from simmc.engine.selection import label_free_score
 from simmc.evaluation import diagnostics
 from simmc.runs.records import EpochRecord
 from simmc.runs.runtime import Runtime
@@ -97,6 +97,8 @@ class PseudoLabels:
             record["recall"] = self.recall
         if self.chosen:
             record |= {"eps": self.chosen.eps, "min_samples": self.chosen.min_samples}
+        if (y[0] >= 0).any():
+            record["largest"] = diagnostics.largest_share(y[0])
         self.previous = y
         for i, labelling in enumerate(y, start=1):
             counts = {f"clusters_{i}": int(labelling.max(initial=-1)) + 1}
@@ -154,3 +156,30 @@ def clustered(
         timer=timer,
         executor=runtime.executor or Threads(runtime.threads),
     )
+
+
+def label_free_score(labels: np.ndarray, previous: np.ndarray | None) -> float | None:
+    """How consistent the pseudo labels of an epoch are, in [0, 1].
+
+    The product of three shares that need no identity, probe or gallery:
+
+    - windows clustered in every view,
+    - agreement of two clusterings of the same windows by adjusted mutual information: of the two
+      masked views (of every two levels, averaged), or, where there is one view only, of this epoch
+      and the one before,
+    - diversity: pairs of clustered windows that lie in different clusters. It is 0 where all
+      windows are in one cluster, on which any two views agree perfectly.
+
+    Args:
+        labels: (q, N) pseudo labels, -1 = outlier.
+        previous: the same of the epoch before; used where q is 1.
+
+    Returns:
+        The score, or None where there is nothing to compare with yet.
+    """
+    pairs = list(combinations(labels, 2))
+    if not pairs:
+        if previous is None:
+            return None
+        pairs = [(labels[0], previous[0])]
+    return radius.coverage(labels) * radius.agreement(pairs)

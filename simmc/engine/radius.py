@@ -13,7 +13,7 @@ from itertools import combinations, product
 import numpy as np
 
 from simmc.clustering import JaccardGraph, dbscan
-from simmc.engine.selection import agreement, coverage
+from simmc.evaluation import diagnostics
 
 EPS = tuple(round(0.05 * step, 2) for step in range(8, 17))  # 0.40 to 0.80
 MIN_SAMPLES = (4, 2)
@@ -64,3 +64,29 @@ def choose(
     good = [one for one in tried if one[0] >= enough]
     _, labels, chosen = min(good, key=lambda one: (one[2].eps, -one[0]))
     return labels, chosen
+
+
+def coverage(labels: np.ndarray) -> float:
+    """Share of windows clustered in every view, times the diversity of the first view.
+
+    Both are parts of `label_free_score`: the first rises with eps, the second falls to 0 when
+    clusters merge into one.
+
+    Args:
+        labels: (q, N) pseudo labels, -1 = outlier.
+    """
+    kept = (labels >= 0).all(0)
+    if not kept.any():
+        return 0.0
+    sizes = np.bincount(labels[0][kept]).astype(float)
+    return float(kept.mean()) * (1.0 - float(((sizes / sizes.sum()) ** 2).sum()))
+
+
+def agreement(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
+    """Mean adjusted mutual information of pairs of labellings (N,), outliers of either left out.
+
+    0 where it is negative, or where a pair shares no clustered window.
+    """
+    if not all(((a >= 0) & (b >= 0)).any() for a, b in pairs):
+        return 0.0
+    return max(float(np.mean([diagnostics.label_agreement(a, b) for a, b in pairs])), 0.0)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simmc.data.experiment.experiment import Experiment
+from simmc.runs.records import Health
 from simmc.settings.layers import Resolved
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ class Reporter:
 
     def epoch(self, record: Mapping[str, Any], training: "Training[Any]", board: Any) -> None:
         """An epoch that has ended."""
+
+    def health(self, found: Health) -> None:
+        """The verdict on a training that has ended."""
 
     def results(self, found: Mapping[str, Any], explained: Mapping[str, str], path: Path) -> None:
         """The final numbers of a run.

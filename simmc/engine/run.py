@@ -15,19 +15,24 @@ from simmc.data.experiment.experiment import Experiment
 from simmc.data.specs import skeleton_of
 from simmc.data.synthetic.perturbations import by_identity
 from simmc.engine import body, radius
-from simmc.engine.evaluate import evaluate_run, fill, rule_of, unscored_by
-from simmc.engine.load import with_stored_names
+from simmc.engine.body_check import PartnerRanks, partner_ranks
+from simmc.engine.evaluate import evaluate_run
+from simmc.engine.health import Trained, health_of
+from simmc.engine.load import load_joints, with_stored_names
 from simmc.engine.method import LABEL_FREE, Method, MethodSettings
 from simmc.engine.reporter import Reporter
 from simmc.engine.stored_run import (
     continued,
     default_name,
     described_data,
+    fill,
     frame,
     keep_probes,
     pointer,
     refuse_changes,
     refuse_other_data,
+    rule_of,
+    unscored_by,
 )
 from simmc.engine.training import Training, train, weights_path
 from simmc.errors import UserError
@@ -108,7 +113,7 @@ def run_method(
     settings = resolved.settings
     machine = settings.machine
     runtime = start(machine.device, machine.gpu or None, machine.threads)
-    reporter.notes(runtime.notes)
+    reporter.notes(runtime.notes + unused_on_gpu(settings, runtime))
     if settings.training.mode == "Eval":
         assert run is not None
         return evaluate_run(method, settings, run, runtime, reporter)
@@ -127,13 +132,26 @@ def refuse_further_matching(settings: MethodSettings) -> None:
         )
 
 
+def unused_on_gpu(settings: MethodSettings, runtime: Runtime) -> list[str]:
+    """What a GPU does in another way than the settings of the clustering say."""
+    clustering: Clustering | None = getattr(settings, "clustering", None)
+    if clustering is None or runtime.device.type == "cpu":
+        return []
+    found = []
+    if clustering.neighbors == "approximate":
+        found.append("--neighbors approximate: not used, a GPU compares all rows (recall 1)")
+    if clustering.executor != "local":
+        found.append(f"--executor {clustering.executor}: not used, the GPU clusters")
+    return found
+
+
 @contextmanager
 def workers(
     settings: MethodSettings, runtime: Runtime, reporter: Reporter
 ) -> Iterator[Executor | None]:
     """What clusters for a run: None for this process, or the connection to a Ray cluster."""
     clustering: Clustering | None = getattr(settings, "clustering", None)
-    if clustering is None or clustering.executor == "local":
+    if clustering is None or clustering.executor == "local" or runtime.device.type != "cpu":
         yield None
         return
     from simmc.clustering.on_ray import RayExecutor
@@ -244,7 +262,8 @@ def chosen_without_preset(resolved: Resolved[Any], data: Experiment) -> list[str
 
 def perturbed_by_identity(settings: MethodSettings) -> list[str]:
     """A remark where --stress uses identities."""
-    words = by_identity(settings.windows.stress)
+    stress = settings.windows.stress
+    words = by_identity(stress) if stress else []
     if not words:
         return []
     return [
@@ -336,14 +355,48 @@ def train_stage(
         if epoch not in scored:
             scored[epoch] = score_stage(method, training, run, protocol)
     outcomes = {p: scored[training.selectors[p].best_epoch] for p in protocols}
+    records = run.read_metrics()
+    results["health"] = health_of(records, trained_by(method, training, run))
+    reporter.health(results["health"])
     if not settings.training.save_model:
         for protocol in protocols:
             weights_path(run, protocol).unlink(missing_ok=True)
     if not results["timing"]:
-        records = run.read_metrics()
         results["counts"] |= final_counts(records, training.epoch - 1)
         results["timing"] = mean_seconds(records)
     return outcomes
+
+
+def trained_by(method: Method[Any], training: Training[Any], run: RunDirectory) -> Trained:
+    """What the health of a training is judged by, beside its records."""
+    settings = training.settings
+    clustering: Clustering | None = getattr(settings, "clustering", None)
+    return Trained(
+        windows=len(training.data.train),
+        batch_size=settings.windows.batch_size,
+        eps=None if clustering is None else clustering.eps,
+        partners=partners_of(method, training, run),
+    )
+
+
+def partners_of(
+    method: Method[Any], training: Training[Any], run: RunDirectory
+) -> PartnerRanks | None:
+    """The check by body measurements; None where the features or the joints are not known."""
+    settings, data, joints = training.settings, training.data, training.data
+    recording, path = data.train.recording, weights_path(run, training.protocols[-1])
+    if method.embedder is None or not path.is_file() or recording is None:
+        return None
+    if getattr(settings, "clustering", None) is None:
+        return None  # other methods learn a task that need not bring a person's recordings together
+    if data.train.windows.ndim == 3:  # measurements in place of joints
+        joints = load_joints(
+            settings.place, settings.windows, settings.joints, settings.common.seed
+        )
+    if joints.train.recording is None or (joints.train.recording != recording).any():
+        return None
+    features = method.embedder(path, settings, data, training.runtime).features(data.train)
+    return partner_ranks(joints.train, features.cpu().numpy(), data.skeleton)
 
 
 def final_counts(records: Sequence[EpochRecord], last_epoch: int) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from simmc.runs.directory import RunDirectory
 from simmc.runs.outcomes import ProbeOutcomes
 from simmc.runs.records import DataRecord, Results
 from simmc.runs.runtime import Runtime, versions
-from simmc.scoring.match import RATES, Outcome
+from simmc.scoring.match import RATES, MatchRule, Outcome, unscored
 from simmc.settings.groups import Rematch
 from simmc.settings.layers import STORED, Resolved
 from simmc.settings.options import options_of
@@ -154,6 +154,22 @@ def new_results(title: str, settings: Any, data: Experiment, runtime: Runtime) -
         "data": described_data(data),
         "settings": {k.rstrip("_"): v for k, v in settings.flat().items() if k not in further},
     }
+
+
+def rule_of(settings: MethodSettings) -> MatchRule:
+    """How features are matched in a training."""
+    return MatchRule(settings.windows.same_condition_map)
+
+
+def fill(results: Results, outcomes: Mapping[str, Outcome | None]) -> None:
+    """Enter the outcome of each protocol into what results.json holds."""
+    for protocol, outcome in outcomes.items():
+        results["protocols"][protocol] = None if outcome is None else outcome.to_dict()
+
+
+def unscored_by(method: Method[Any], settings: Any, data: Experiment) -> Outcome | None:
+    """The outcome where these data give no rates, else None."""
+    return None if "supervised" in method.protocols(settings) else unscored(data)
 
 
 def keep_probes(

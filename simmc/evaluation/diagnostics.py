@@ -1,38 +1,17 @@
 """Diagnostics of a clustering and of a feature space, with and without the true identities."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.special import gammaln
 
 
-@dataclass(frozen=True)
-class ClusterSummary:
-    """Size of a clustering; -1 marks outliers, which belong to no cluster.
+def largest_share(labels: np.ndarray) -> float:
+    """Share of the clustered windows that are in the largest cluster, in (0, 1].
 
-    Attributes:
-        clusters: number of clusters.
-        outliers: number of windows in none.
-        largest: windows in the largest cluster, 0 without any.
-        mean_size: mean windows a cluster, 0 without any.
+    `labels` (N,) are pseudo labels, -1 for outliers; one window at least is in a cluster.
     """
-
-    clusters: int
-    outliers: int
-    largest: int
-    mean_size: float
-
-
-def cluster_summary(labels: np.ndarray) -> ClusterSummary:
-    """Summarise pseudo labels (N,), integers with -1 for outliers."""
-    kept = labels[labels >= 0]
-    if not len(kept):
-        return ClusterSummary(0, len(labels), 0, 0.0)
-    sizes = np.unique(kept, return_counts=True)[1]
-    return ClusterSummary(
-        len(sizes), len(labels) - len(kept), int(sizes.max()), float(sizes.mean())
-    )
+    sizes = np.bincount(labels[labels >= 0])
+    return float(sizes.max() / sizes.sum())
 
 
 def mutual_information(truth: np.ndarray, pseudo: np.ndarray) -> float:

@@ -7,7 +7,7 @@ letters: N windows, f frames, h embedding, M heads, C clusters, B batch.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -164,8 +164,8 @@ class HiMPC(Training[HiMPCSettings]):
         """Encode each level and cluster it."""
         with self.clock("features"):
             self.instances = encode(self.network, self.train_windows)
-        for features in self.instances.values():
-            self.require_finite(features)
+            for features in self.instances.values():
+                self.require_finite(features)
         self.pseudo_labels = self.pseudo.of(list(self.instances.values()), list(self.instances))
         record = self.pseudo.record(self.pseudo_labels, self.data.train.identity)
         if self.body:
@@ -181,16 +181,12 @@ class HiMPC(Training[HiMPCSettings]):
 
     def contrast(self, instances: Levels, labels: torch.Tensor) -> EpochRecord:
         """Prototypes (Eq. 2), then one step a batch on the mean of the levels' losses (Eq. 9)."""
-        s = self.settings
         prototypes = [cluster_means(v, y) for v, y in zip(instances.values(), labels, strict=True)]
-        inside = labels >= 0
-        kept = inside.all(0) if s.outlier_rule == "any_level" else inside.any(0)
         sums = torch.zeros(len(labels), device=labels.device)
         steps = 0
-        for _, rows in self.bar(list(batches(torch.nonzero(kept).flatten(), s.windows))):
+        for rows_of in self.bar(self.rows_of_levels(labels)):  # nothing in here may wait for a GPU
             terms = []
-            for i, level in enumerate(instances):
-                own = rows if s.outlier_rule == "any_level" else rows[inside[i, rows]]
+            for i, (level, own) in enumerate(zip(instances, rows_of, strict=True)):
                 frames = self.network[level](self.train_windows[level][own])  # (B, f, h)
                 terms.append(self.loss(level, frames, labels[i, own], prototypes[i]))
             self.optimizer.zero_grad()
@@ -199,6 +195,24 @@ class HiMPC(Training[HiMPCSettings]):
             sums += torch.stack([term.detach() for term in terms])
             steps += 1
         return mean_losses(sums, instances, steps)
+
+    def rows_of_levels(self, labels: torch.Tensor) -> list[Sequence[torch.Tensor]]:
+        """For each batch and level: the windows that have a cluster in (L, N) labels.
+
+        A window that is an outlier at any level is left out of all; `own_level` keeps it at others.
+        """
+        s, inside = self.settings, labels >= 0
+        shared = s.outlier_rule == "any_level"
+        kept = torch.nonzero(inside.all(0) if shared else inside.any(0)).flatten()
+        parts = [rows for _, rows in batches(kept, s.windows)]
+        if shared or not parts:
+            return [[rows] * len(labels) for rows in parts]
+        levels = []
+        for own in inside:
+            counts = torch.stack([own[rows].sum() for rows in parts]).tolist()
+            used = torch.cat(parts)
+            levels.append(used[own[used]].split(counts))
+        return list(zip(*levels, strict=True))
 
     def loss(
         self, level: str, frames: torch.Tensor, labels: torch.Tensor, prototypes: torch.Tensor

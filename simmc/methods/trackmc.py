@@ -308,6 +308,8 @@ class TrackMC(Training[TrackMCSettings]):
             record |= {"tracks": len(first), "unsure": int((~self.targets.sure).sum())}
         if self.cannot_link is not None:
             record["seen_at_once"] = len(self.cannot_link)
+        if kept:
+            record["largest"] = diagnostics.largest_share(first[self.tracklet][of_window])
         of_window &= self.data.train.identity >= 0
         if of_window.any():
             record["ami"] = diagnostics.adjusted_mutual_information(

@@ -105,7 +105,7 @@ class MGSCRNetwork(SourceNetwork):
     def _misplaced(self, windows: torch.Tensor, count: int) -> torch.Tensor:
         """`views` as an early public program computes it, with the windows of a batch mixed up."""
         positions = [list(range(k)) for k in range(1, count + 1)]
-        tree = misplaced_subsequences(positions, len(windows)).to(windows.device)
-        outputs = encode(self.encoder, self.by_frame(windows), tree)
+        tree = misplaced_subsequences(positions, len(windows))
         last = [int(tree.members[:, k].nonzero()[-1]) for k in range(count)]
-        return outputs[last].transpose(0, 1)
+        outputs = encode(self.encoder, self.by_frame(windows), tree.to(windows.device))
+        return torch.stack([outputs[place] for place in last], dim=1)

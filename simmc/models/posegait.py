@@ -65,7 +65,7 @@ class PoseGaitNetwork(nn.Module):
         if self.training and self.dropout > 0:
             # drawn on the CPU, so that every device drops the same ones
             kept = torch.rand(x.shape, generator=self.generator) >= self.dropout
-            x = x * kept.to(x.device) / (1 - self.dropout)
+            x = x * kept.to(x.device, non_blocking=True) / (1 - self.dropout)
         return self.fully(x)
 
     def classify(self, features: torch.Tensor) -> torch.Tensor:

@@ -51,7 +51,8 @@ class GaitNetwork(SourceNetwork):
         """(m, f, f) mask l_t(j) of each model for (m, f, B, J) frames; 1 where none applies."""
         length = like.shape[1]
         mask = like.new_ones(AXES * self.tasks, length, length)
-        mask[: AXES * self.masked] = locality_mask(length, self.reach or length).to(mask)
+        local = locality_mask(length, self.reach or length)
+        mask[: AXES * self.masked] = local.to(mask, non_blocking=True)
         return mask
 
     def contexts(self, windows: torch.Tensor) -> torch.Tensor:

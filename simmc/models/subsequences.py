@@ -49,9 +49,9 @@ class Subsequences:
         return values[self.frames, torch.arange(values.shape[1], device=values.device)]
 
     def to(self, device: torch.device) -> "Subsequences":
-        """The same on a device."""
+        """The same on a device; a GPU is not waited for."""
         frames, parents, members = (
-            part.to(device) for part in (self.frames, self.parents, self.members)
+            part.to(device, non_blocking=True) for part in (self.frames, self.parents, self.members)
         )
         return Subsequences(frames, parents, self.depths, members)
 

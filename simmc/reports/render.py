@@ -3,8 +3,10 @@
 import csv
 import io
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 
+from simmc.engine.health import HEALTHY
 from simmc.reports.tables import AREAS, RATES, Table
 
 FORMATS = ("text", "md", "csv")
@@ -15,7 +17,7 @@ HEADINGS = {
 _COLUMNS = (
     *("dataset", "probe", "length", "method", "fidelity", "protocol", "settings", "seeds"),
     *(f"{name}_{part}" for name in (*RATES, *AREAS) for part in ("mean", "std")),
-    *("epochs", "probes", "unmatched", "no_rates"),
+    *("epochs", "probes", "unmatched", "no_rates", "health"),
 )
 
 
@@ -44,7 +46,8 @@ def _cells(table: Table) -> tuple[list[str], list[list[str]]]:
     shown = [*RATES, *(area for area in AREAS if any(area in row.rates for row in table.rows))]
     with_unmatched = any(any(row.unmatched) for row in table.rows)
     heads += ["Settings"] * with_settings + ["Seeds", *(HEADINGS[name] for name in shown)]
-    heads += ["Unmatched"] * with_unmatched + ["Epoch"]
+    with_health = any(set(row.health) - {HEALTHY} for row in table.rows)
+    heads += ["Unmatched"] * with_unmatched + ["Health"] * with_health + ["Epoch"]
     cells = []
     for row in table.rows:
         line = [row.dataset, row.probe, row.length, row.method, row.fidelity, row.protocol]
@@ -53,8 +56,18 @@ def _cells(table: Table) -> tuple[list[str], list[list[str]]]:
         line += [str(row.rates[name]) if name in row.rates else "-" for name in shown]
         if with_unmatched:
             line.append(f"{span(row.unmatched)} of {span(row.probes)}" if row.probes else "-")
+        if with_health:
+            line.append(_verdicts(row.health))
         cells.append([*line, span(row.epochs)])
     return heads, cells
+
+
+def _verdicts(found: Sequence[str]) -> str:
+    """Every verdict with the number of its runs, where they differ."""
+    counted = Counter(found)
+    if len(counted) < 2:
+        return next(iter(counted), "-")
+    return ", ".join(f"{verdict} ({count})" for verdict, count in counted.items())
 
 
 def span(numbers: Sequence[int]) -> str:
@@ -91,5 +104,6 @@ def _csv(table: Table) -> str:
             line.append("" if value is None else f"{value.mean / 100:.6g}")
             line.append("" if value is None or value.std is None else f"{value.std / 100:.6g}")
         lists = (row.epochs, row.probes, row.unmatched)
-        writer.writerow([*line, *(" ".join(map(str, one)) for one in lists), row.no_rates])
+        lists_text = [" ".join(map(str, one)) for one in lists]
+        writer.writerow([*line, *lists_text, row.no_rates, "; ".join(row.health)])
     return text.getvalue()

@@ -59,6 +59,12 @@ class Run:
         return "MPC" if settings.get("lambda") == 0 else "SimMC"
 
     @property
+    def health(self) -> dict[str, str]:
+        """Verdict, reason and next step of the training; empty where it was not judged."""
+        found = self.results.get("health")
+        return found if isinstance(found, dict) else {}
+
+    @property
     def checksum(self) -> str:
         """Checksum of the data's manifest, "" where unknown."""
         return str(self._data.get("manifest_sha256") or "")

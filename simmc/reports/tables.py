@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from simmc.data import specs
+from simmc.engine.health import HEALTHY, in_words
 from simmc.errors import UserError, numbered
 from simmc.reports import published
 from simmc.reports.results import PROTOCOLS, Run
@@ -84,6 +85,7 @@ class Row:
     probes: tuple[int, ...] = ()
     unmatched: tuple[int, ...] = ()
     no_rates: str = ""
+    health: tuple[str, ...] = ()  # the verdict on each run that was judged
     settings: str = ""
     is_published: bool = False
     source: str = ""
@@ -123,6 +125,7 @@ def build(runs: Sequence[Run], with_published: bool = True) -> Table:
             names_of = (row.dataset, row.probe, row.method, row.fidelity, row.protocol)
             notes.append(f"No rates for {', '.join(names_of)}: {row.no_rates}.")
     notes += dict.fromkeys(note for run in runs for note in _copies(run))
+    notes += [f"Health of {run.path}: {in_words(run.health)}." for run in runs if _is_ill(run)]
     if any(row.protocol == SUPERVISED for row in rows):
         notes.append(_NOTE_SUPERVISED)
     if any(row.method == "D_PG" for row in rows):
@@ -180,6 +183,7 @@ def _row(runs: Sequence[Run], protocol: str, key: tuple[str, str, str]) -> Row |
         probes=_counts(having, "probes"),
         unmatched=_counts(having, "unmatched"),
         no_rates=next((str(f["no_rates"]) for _, f in having if f.get("no_rates")), ""),
+        health=tuple(verdict for run, _ in having if (verdict := run.health.get("verdict"))),
         settings=key[2],
     )
 
@@ -195,6 +199,11 @@ def _copies(run: Run) -> list[str]:
         for side in ("gallery", "train")
         if _is_number(count := counts.get(f"probe_copies_in_{side}")) and count
     ]
+
+
+def _is_ill(run: Run) -> bool:
+    """Whether a training was judged, and not as healthy."""
+    return run.health.get("verdict", HEALTHY) != HEALTHY
 
 
 def _counts(having: Sequence[tuple[Run, Mapping[str, object]]], name: str) -> tuple[int, ...]:

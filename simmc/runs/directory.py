@@ -55,6 +55,7 @@ RESULTS = {
     "settings?": (None, {str: object}),
     "data?": (None, {"manifest_sha256?": _TEXT, "generated?": (None, bool)}),
     "supervised?": (None, bool),
+    "health?": (None, {"verdict": str, "reason": str, "next_step": str}),
 }
 _RECORD = {
     "epoch": _COUNT,

@@ -3,7 +3,9 @@
 Rates are fractions of 1. An entry that a method does not have is left out.
 """
 
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
+
+Verdict = Literal["healthy", "collapsed", "over-split", "unstable", "unsure", "nothing learned"]
 
 
 class Figures(TypedDict, total=False):
@@ -35,6 +37,7 @@ class EpochRecord(Figures, total=False):
     outliers_3: int
     outliers: int  # windows that are an outlier of some view
     kept: int  # windows that are learned from
+    largest: float  # share of the windows in clusters (of the first view) in the largest one
     label_free_score: float | None  # trust in the pseudo labels, from these labels alone
     eps: float  # of the clustering, where it is chosen from the features
     min_samples: int
@@ -78,6 +81,14 @@ class ProtocolResults(Figures, total=False):
     confusion: list[list[int]]  # recognition: true person, named person, windows
 
 
+class Health(TypedDict):
+    """What `simmc.engine.health` finds of a training without labels."""
+
+    verdict: Verdict
+    reason: str
+    next_step: str  # "" where healthy
+
+
 class DataRecord(TypedDict):
     """The data of a run."""
 
@@ -97,6 +108,7 @@ class Results(TypedDict, total=False):
     fidelity: str
     protocols: dict[str, ProtocolResults | None]
     counts: dict[str, Any]  # windows by role, copies, labels below 0, epochs, clusters
+    health: Health  # of the label-free training where there is one
     timing: dict[str, float]  # mean seconds an epoch by stage, and `total_run`
     peak_rss_bytes: int | None
     versions: dict[str, str]

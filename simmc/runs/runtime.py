@@ -202,7 +202,10 @@ def physical_cores() -> int:
 
 def _device(device: str, gpu: str | None, notes: list[str]) -> torch.device:
     if device not in ("auto", "cpu", "cuda"):
-        raise UserError(f"--device must be auto, cpu or cuda, not {device!r}.")
+        why = " mps has no double precision, which neighbours and ranking need."
+        raise UserError(
+            f"--device must be auto, cpu or cuda, not {device!r}.{why * (device == 'mps')}"
+        )
     if gpu and not gpu.removeprefix("-").isdecimal():
         raise UserError(f"--gpu must be the number of one GPU such as 0, not {gpu!r}.")
     if device == "cpu" or (gpu and int(gpu) < 0):
@@ -222,6 +225,7 @@ def _device(device: str, gpu: str | None, notes: list[str]) -> torch.device:
     if number >= count:
         has = numbered("{} [GPU|GPUs]", count)
         raise UserError(f"--gpu {number}: this machine has {has}, numbered from 0.")
+    torch.backends.cudnn.allow_tf32 = False  # else convolutions round to 10 bits, as nothing else
     return torch.device("cuda", number)
 
 

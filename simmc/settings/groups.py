@@ -87,7 +87,11 @@ class Machine(Settings):
 
     GROUP: ClassVar[str] = MACHINE
 
-    device: str = _for_one_call("auto", "auto, cpu or cuda.", choices=("auto", "cpu", "cuda"))
+    device: str = _for_one_call(
+        "auto",
+        "auto, cpu or cuda; Apple's mps has no double precision, which ranking needs.",
+        choices=("auto", "cpu", "cuda"),
+    )
     gpu: str = _for_one_call("", "Number of the GPU; without one the CPU is used.")
     threads: int | None = _for_one_call(
         None,

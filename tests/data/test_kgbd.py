@@ -92,7 +92,7 @@ def _edit(line: int, old: str, new: str) -> str:
         (_edit(21, "Head;", "Head;inf"), "line 21: 'inf.*' is no finite number"),
         ("\n".join(GOOD.splitlines()[1:]) + "\n", "line 1: joint 'Shoulder-Center'"),
         (b"\xff\xfe\x00\x01" * 50, "line 1"),
-        ("<html>404</html>\n", "line 1: 1 fields"),
+        ("<html>404</html>\n", "line 1: 1 field,"),
     ],
 )
 def test_faults_name_file_and_line(tmp_path: Path, text: str | bytes, words: str) -> None:

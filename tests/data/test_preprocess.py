@@ -196,6 +196,7 @@ def test_ias_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["7"], "length 7 fits no dataset found .KGBD: 4, 6, 8, 10, 12"),
         (["40", "--dataset", "KGBD"], "length 40: KGBD takes one of 4, 6, 8, 10, 12"),
         (["six"], "--length 'six'"),
+        (["1.0s", "--dataset", "KGBD"], "length 1.0s .30 at 30 Hz.: KGBD takes one of 4, 6, 8"),
         (["--dataset", "KGBT"], "--dataset KGBT: no such dataset"),
         (["--dataset", "KS20", "IAS"], "no raw dataset found; looked for the folders /.*/IAS. Put"),
         (["--dataset", "KS20"], "no raw dataset found; looked for the folder /.*/KS20. Put"),
@@ -227,6 +228,27 @@ def test_missing_datasets_and_other_lengths_are_skipped(
     assert [done.dataset for done in outcome.done] == ["KGBD"]
     assert set(outcome.skipped) == {"IAS", "BIWI", "KS20", "CASIA_B"}
     assert "40, 50, 60" in outcome.skipped["CASIA_B"]
+
+
+def test_a_length_in_seconds_is_as_many_frames_and_stored(tmp_path: Path) -> None:
+    make.kgbd_raw(tmp_path, WALKS)
+    made = [
+        preprocess.preprocess(tmp_path, tmp_path / str(f), length=f).done[0] for f in (6, "0.2s")
+    ]
+    assert made[0].windows == made[1].windows
+    assert made[1].folder.name == "6"
+    manifests = [json.loads((one.folder / "manifest.json").read_text()) for one in made]
+    assert [one["seconds"] for one in manifests] == [None, 0.2]
+    assert {one["frame_rate"] for one in manifests} == {30}
+
+
+def test_seconds_are_refused_where_the_frame_rate_is_not_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_by_name(monkeypatch, {"IAS": []})
+    (tmp_path / "IAS").mkdir()
+    with pytest.raises(UserError, match="frame rate of IAS is not known"):
+        preprocess.preprocess(tmp_path, tmp_path / "out", ["IAS"], length="0.2s")
 
 
 def test_too_short_recordings_are_named_and_write_nothing(tmp_path: Path) -> None:

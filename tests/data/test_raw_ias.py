@@ -166,7 +166,7 @@ FAULTS = {
     "inf": (frame(1).replace("3,1,", "3,1e999,"), "line 4: '1e999'"),
     "hole": (frame(1).replace("3,1,", "3,,"), "line 4: ''"),
     "state": (frame(1).replace(",240,2,0\n", ",240,x,0\n", 1), "line 1: 'x'"),
-    "bytes": ("\x00\ufffd" * 40, "lines, expected 20"),
+    "bytes": ("\x00\ufffd" * 40, ", expected 20"),
 }
 
 

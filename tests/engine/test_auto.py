@@ -9,7 +9,8 @@ from simmc.clustering import dbscan, jaccard_graph
 from simmc.data.experiment.inputs import body_lengths
 from simmc.engine import radius
 from simmc.engine.body import SAMPLE, BodyAgreement
-from simmc.engine.selection import Selector, label_free_score
+from simmc.engine.pseudo_labels import label_free_score
+from simmc.engine.training import Selector
 from simmc.evaluation.diagnostics import label_agreement
 from tests.methods import make
 

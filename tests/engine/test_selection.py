@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simmc.engine.selection import Selector, label_free_score
+from simmc.engine.pseudo_labels import label_free_score
+from simmc.engine.training import Selector
 
 
 def public_rule(scores, patience):

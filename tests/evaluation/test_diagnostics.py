@@ -6,9 +6,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn.metrics import adjusted_mutual_info_score, mutual_info_score
 
 from simmc.evaluation.diagnostics import (
-    ClusterSummary,
     adjusted_mutual_information,
-    cluster_summary,
     label_agreement,
     mutual_information,
     tightness_looseness,
@@ -105,9 +103,3 @@ def test_a_feature_of_zeros_is_like_no_class():
     # distances to the centres: 0 and 1 of the first, 1 and 1 of zeros, 1 and 0 of the last
     assert tightness == pytest.approx((0.5 + 1 + 1 + 0) / 4 / ((0.5 + 0) / 2))
     assert looseness == pytest.approx(0.5 / ((0.5 + 1 + 1 + 0) / 4))
-
-
-def test_summary_of_a_clustering():
-    labels = np.array([0, 0, 0, -1, 2, 2, -1, 5])
-    assert cluster_summary(labels) == ClusterSummary(3, 2, 3, 2.0)
-    assert cluster_summary(np.full(4, -1)) == ClusterSummary(0, 4, 0, 0.0)

@@ -1,10 +1,8 @@
-import os
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from torch.overrides import TorchFunctionMode
 
 from simmc.cli import console
 from simmc.clustering import ClusterSettings, cluster_means, pseudo_labels
@@ -242,51 +240,6 @@ def test_outliers_take_no_step_but_count_in_the_prototypes_of_the_other_view():
     assert torch.equal(after(its_window), plain)
     assert torch.equal(after(its_feature_where_it_is_an_outlier), plain)
     assert not torch.equal(after(its_feature_where_it_is_none), plain)
-
-
-class Waits(TorchFunctionMode):
-    """Counts the calls for which the CPU would wait for a GPU."""
-
-    NAMES = frozenset({"cpu", "to", "item", "tolist", "numpy", "nonzero", "masked_select"})
-    NAMES |= {"unique", "equal", "__int__", "__float__", "__bool__", "__index__", "__array__"}
-    count = 0
-
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        self.count += getattr(function, "__name__", "") in self.NAMES
-        return function(*args, **kwargs or {})
-
-
-def test_no_step_waits_for_a_gpu():
-    def waits(batch_size):
-        training = make.training(batch_size=batch_size, zero_label_guard="on")
-        masks = training.draw_masks()
-        views = encode(training.network, training.train_windows, masks)
-        labels = some_labels(training)
-        with Waits() as mode:
-            steps = training.contrast(views, masks, labels)["steps"]
-        return steps, mode.count
-
-    (many, in_many), (few, in_few) = waits(16), waits(64)
-    assert many > few >= 1
-    assert in_many == in_few > 0
-
-
-def test_an_epoch_stays_on_its_device():
-    """SIMMC_TEST_DEVICE=cuda has it run on a GPU; the yardstick is the CPU."""
-    device = os.environ.get("SIMMC_TEST_DEVICE", "cpu")
-    trainings = make.training(), make.training(device=device)
-    labels = some_labels(trainings[0])
-    records = []
-    for training in trainings:
-        views = encode(training.network, training.train_windows, training.draw_masks())
-        found = training.pseudo.of(views.unbind(1))
-        kinds = {t.device.type for t in (views, found, training.optimizer.vector)}
-        assert kinds == {training.runtime.device.type}
-        with_labels(training, labels.to(training.runtime.device))
-        records.append(training.run_epoch()[0])
-    for name in ("loss_mpc", "loss_mic", "top1", "mAP"):
-        assert records[1][name] == pytest.approx(records[0][name], rel=0.01)
-    assert records[1]["steps"] == records[0]["steps"] > 0
 
 
 # epochs out of the ordinary

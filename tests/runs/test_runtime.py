@@ -93,7 +93,7 @@ def test_versions_name_what_matters():
     assert {"python", "simmc", "torch", "numpy", "scipy", "scikit-learn", "faiss", "numba"} <= set(
         found
     )
-    assert found["torch"] == torch.__version__
+    assert torch.__version__.startswith(found["torch"])  # "+cu124" may be missing
     assert all(found.values())
 
 

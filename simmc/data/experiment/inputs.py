@@ -17,13 +17,11 @@ from itertools import combinations
 import numpy as np
 
 from simmc.data.experiment.experiment import Experiment, Split
-from simmc.data.skeletons import Skeleton
+from simmc.data.skeletons import ACROSS, Skeleton
 from simmc.errors import UserError
 
 JOINTS, TURNED = "joints", "turned"
 COORDINATES = (JOINTS, TURNED)  # inputs that are still coordinates of joints, in metres
-# lines across the direction of walking, left end first
-ACROSS = (("left_shoulder", "right_shoulder"), ("left_hip", "right_hip"))
 _CHUNK = 4096  # windows converted to float64 at a time
 
 

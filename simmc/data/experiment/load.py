@@ -18,14 +18,14 @@ from simmc.data.copies import count_copies
 from simmc.data.experiment import split_selection
 from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.experiment.sampling import class_sample
-from simmc.data.experiment.split_selection import Features
+from simmc.data.experiment.split_selection import Features, Sets
 from simmc.data.features import require_finite
 from simmc.data.manifest import NAME, RecordingEntry, has_checksums, read_manifest, spec_of
 from simmc.data.recordings import recording_times
 from simmc.data.skeletons import KGBD_FILE, KINECT_V1, Skeleton, permutation
 from simmc.data.specs import DatasetSpec, reads_by_other_names, skeleton_of
 from simmc.data.store import StoredSplit
-from simmc.data.synthetic.perturbations import Sets, perturbed
+from simmc.data.synthetic.perturbations import perturbed
 from simmc.errors import UserError, numbered
 
 _CHUNK = 4096  # windows converted from float64 at a time
@@ -99,7 +99,8 @@ def load_experiment(
     sets = split_selection.read_sets(
         request.data_root, source.spec, request.length, request.probe, features, source.times
     )
-    sets = perturbed(sets, request.stress, rng)
+    if request.stress:
+        sets = perturbed(sets, request.stress, rng)
     sets = divide(sets, source, request)
     chosen = choose(sets, source, request, rng)
     return bring(sets, chosen, source, request)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,11 +13,23 @@ from simmc.data import specs, store
 from simmc.data.manifest import RecordingEntry
 from simmc.data.specs import DatasetSpec
 from simmc.data.store import StoredSplit, joined
-from simmc.data.synthetic.perturbations import Sets
 from simmc.errors import UserError
 
 # the features (N, f, d) of the windows of a split
 Features = Callable[[str, StoredSplit], np.ndarray]
+
+
+class Sets(NamedTuple):
+    """The windows of an experiment; probe and gallery may be the same object."""
+
+    train: StoredSplit
+    probe: StoredSplit
+    gallery: StoredSplit
+
+    @property
+    def same_windows(self) -> bool:
+        """Whether probe and gallery are the same list."""
+        return self.probe is self.gallery
 
 
 def known_probe(spec: DatasetSpec, probe: str) -> str:

@@ -8,26 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 
 from simmc.data.coordinates import fill_missing
+from simmc.data.experiment.split_selection import Sets
 from simmc.data.store import StoredSplit, joined
 from simmc.errors import UserError
-
-
-class Sets(NamedTuple):
-    """The windows of an experiment; probe and gallery may be the same object."""
-
-    train: StoredSplit
-    probe: StoredSplit
-    gallery: StoredSplit
-
-    @property
-    def same_windows(self) -> bool:
-        """Whether probe and gallery are the same list."""
-        return self.probe is self.gallery
 
 
 def perturbed(sets: Sets, text: str, rng: np.random.Generator) -> Sets:

@@ -1,0 +1,85 @@
+"""`simmc look`: a page about a stored dataset, and what to check in it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+from typing import Any, ClassVar
+
+from tqdm import tqdm
+
+from simmc.data import specs
+from simmc.data.bodies import measure, open_set
+from simmc.data.findings import Summary
+from simmc.errors import UserError
+from simmc.reports import look
+from simmc.settings import Range, Settings, option, resolve
+
+WHAT = "what to look at"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookSettings(Settings):
+    """Settings of `simmc look`."""
+
+    GROUP: ClassVar[str] = WHAT
+
+    COMMAND: ClassVar[str] = "look"
+    SUMMARY: ClassVar[str] = (
+        "simmc look DATASET [RECORDING ...]: write one HTML page with counts, what to check, bone "
+        "lengths and lost joints, and recordings that move. RECORDING is a name or its end."
+    )
+
+    dataset: str = option("", "The dataset; the same as the first word.")
+    data_root: str = option("Datasets", "Folder of the preprocessed datasets.")
+    length: int | None = option(
+        None,
+        "Frames of a window; the dataset's default, or what is there, if left out.",
+        kind=int,
+        limits=Range(1),
+        words={"found": None},
+    )
+    out: str = option("", "The page; look_DATASET_LENGTH.html in this folder if left out.")
+
+
+def main(argv: list[str]) -> int:
+    """Write the page; print its path and the findings."""
+    words = list(takewhile(lambda word: not word.startswith("-"), argv))
+    named = ["--dataset", words[0]] if words else []
+    settings = resolve(LookSettings, [*named, *argv[len(words) :]]).settings
+    folder = find_folder(Path(settings.data_root), settings.dataset, settings.length)
+    out = Path(settings.out or f"look_{folder.parent.name}_{folder.name}.html")
+    summary = Summary(measure(open_set(folder), _progress))
+    print(look.write(summary, out, words[1:]))
+    for finding in summary.findings:
+        print(f"CHECK: {finding}")
+    if not summary.findings:
+        print("Nothing to check was found.")
+    return 0
+
+
+def find_folder(data_root: Path, dataset: str, length: int | None) -> Path:
+    """The folder of the windows of a dataset; UserError with what is there otherwise."""
+    names = sorted(
+        p.parent.parent.name for p in data_root.glob("*/*/*") if p.parent.name.isdecimal()
+    )
+    there = ", ".join(dict.fromkeys(names)) or "none"
+    if not dataset:
+        raise UserError(f"simmc look DATASET: name a dataset; in {data_root}: {there}")
+    spec = specs.get(dataset) if specs.known(dataset) else None
+    home = data_root / (spec.folder if spec else dataset)
+    lengths = sorted(int(p.name) for p in home.glob("*") if p.name.isdecimal() and p.is_dir())
+    if not lengths or not dataset.strip(". ") or set(dataset) & set("/\\"):
+        raise UserError(f"{home}: holds no windows; datasets in {data_root} (--data_root): {there}")
+    if length is not None and length not in lengths:
+        known = ", ".join(map(str, lengths))
+        raise UserError(f"--length {length}: {home} has windows of {known} frames")
+    usual = spec.default_length if spec else lengths[0]
+    return home / str(length or (usual if usual in lengths else lengths[0]))
+
+
+def _progress(items: Iterable[Any]) -> Iterable[Any]:
+    return tqdm(items, desc="measuring", file=sys.stderr, leave=False, disable=None)

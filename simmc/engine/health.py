@@ -1,0 +1,186 @@
+"""Health of a training, from its own records: no identity label, probe or gallery is used.
+
+`health_of` looks for the ways in which a training fails on data that it was not tuned for, the
+surest sign first, and gives one verdict with its reason and the next step. The limits lie between
+what is measured on KGBD, where training works, and on sets where it fails (docs/health.md).
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from simmc.engine.body_check import PartnerRanks
+from simmc.errors import numbered
+from simmc.runs.records import EpochRecord, Health, Verdict
+
+HEALTHY: Verdict = "healthy"
+LARGEST = 0.8  # share of the clustered windows in one cluster: 0.94 to 0.99 where it collapses
+OUTLIERS = 0.5  # share of the windows that no cluster holds
+FEWEST = 3  # windows of a cluster, on average
+AGREEMENT = 0.3  # score of the pseudo labels: below 0.1 where it fails, 0.5 to 0.9 on KGBD
+UNSURE = 0.25  # share of recordings without a certain cluster: 0.06 on KGBD
+GAIN = 0.8  # rank of the partner, trained over raw: 0.5 to 0.7 on KGBD, 0.8 to 1.2 where it fails
+PAIRS = 20  # pairs of one build below which their ranks are chance
+_LAST = 3  # epochs that count
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What `health_of` has to know of a training beside its records.
+
+    Attributes:
+        windows: number of training windows.
+        batch_size: windows of a step.
+        eps: of the clustering; None without one.
+        partners: the check by body measurements; None where it was not made.
+    """
+
+    windows: int
+    batch_size: int
+    eps: float | None = None
+    partners: PartnerRanks | None = None
+
+
+def health_of(records: Sequence[EpochRecord], about: Trained) -> Health:
+    """The verdict on a training from its epochs' records, in their order."""
+    learned = [record for record in records if "steps" in record]
+    for sign in _SIGNS:
+        if found := sign(learned, about):
+            return found
+    return _health(HEALTHY, "no sign of failure", "")
+
+
+def in_words(health: Health | Mapping[str, str]) -> str:
+    """One line for the console and for notes of tables."""
+    rest = f"; {health['next_step']}" if health["next_step"] else ""
+    return f"{health['verdict']} ({health['reason']}){rest}"
+
+
+def _no_steps(learned: Sequence[EpochRecord], about: Trained) -> Health | None:
+    empty = sum(not record["steps"] for record in learned)
+    if learned and empty <= len(learned) / 2 and learned[-1]["steps"]:
+        return None
+    if not learned:
+        return _health("nothing learned", "no epoch was trained", "give --epochs 1 or more")
+    kept = learned[-1].get("kept", about.windows)
+    return _health(
+        "nothing learned",
+        f"{empty} of {numbered('{} [epoch|epochs]', len(learned))} took no step; {kept:,} of "
+        f"{about.windows:,} windows are in a cluster, a batch has {about.batch_size:,}",
+        "use --part_batches keep, a smaller --batch_size, or a larger --eps",
+    )
+
+
+def _collapsed(learned: Sequence[EpochRecord], about: Trained) -> Health | None:
+    share = _recent(learned, lambda record: record.get("largest"))
+    if share is None or share <= LARGEST:
+        return None
+    return _health(
+        "collapsed",
+        f"one cluster holds {share:.0%} of the clustered windows",
+        f"lower --eps (it is {about.eps:g}), or raise --min_samples",
+    )
+
+
+def _over_split(learned: Sequence[EpochRecord], about: Trained) -> Health | None:
+    left = _recent(learned, lambda record: _share(record, "outliers", about.windows))
+    if left is not None and left > OUTLIERS:
+        return _health(
+            "over-split",
+            f"{left:.0%} of the windows are in no cluster",
+            f"raise --eps (it is {about.eps:g}), or lower --min_samples",
+        )
+    size = _recent(learned, _cluster_size)
+    if size is not None and size < FEWEST:
+        return _health(
+            "over-split",
+            f"a cluster has {size:.1f} windows on average",
+            f"raise --eps (it is {about.eps:g})",
+        )
+    return None
+
+
+def _unsure(learned: Sequence[EpochRecord], about: Trained) -> Health | None:
+    share = _recent(learned, lambda record: _share(record, "unsure", record.get("tracks", 0)))
+    if share is None or share <= UNSURE:
+        return None
+    last = next(record for record in reversed(learned) if "tracks" in record)
+    people = f"{last['people_at_least']:,} to {last['people']:,} people"
+    return _health(
+        "unsure",
+        f"{share:.0%} of the recordings have no certain cluster; {people} are found",
+        "use --recordings off, or fewer --epochs",
+    )
+
+
+def _unstable(learned: Sequence[EpochRecord], about: Trained) -> Health | None:
+    score = _recent(learned, lambda record: record.get("label_free_score"))
+    if score is not None and score < AGREEMENT:
+        return _health(
+            "unstable",
+            f"the pseudo labels agree by {score:.2f} between views or epochs (1: fully)",
+            "try another --eps and --min_samples",
+        )
+    return None
+
+
+def _no_progress(learned: Sequence[EpochRecord], about: Trained) -> Health | None:
+    """Where no clusters change what the loss is of, it has to fall."""
+    if len(learned) < 2 or about.eps is not None:
+        return None
+    first, last = (_loss(record) for record in (learned[0], learned[-1]))
+    if last < first or not first:
+        return None
+    return _health(
+        "nothing learned",
+        f"the loss was {first:.3g} in the first epoch and is {last:.3g} in the last",
+        "use a smaller --lr",
+    )
+
+
+def _partners_lost(learned: Sequence[EpochRecord], about: Trained) -> Health | None:
+    """Whether features find recordings of the same build hardly better than the raw skeleton."""
+    ranks = about.partners
+    if ranks is None or ranks.pairs < PAIRS or ranks.trained < GAIN * ranks.raw:
+        return None
+    return _health(
+        "nothing learned",
+        f"of two recordings with the same bone lengths, one has the rank {ranks.trained:.1f} among "
+        f"the neighbours of the other, and {ranks.raw:.1f} by the raw skeleton; "
+        f"{ranks.pairs} pairs, geometric mean",
+        "train with other settings, or use the raw skeleton (simmc descriptors)",
+    )
+
+
+_SIGNS: tuple[Callable[[Sequence[EpochRecord], Trained], Health | None], ...] = (
+    *(_no_steps, _collapsed, _over_split, _unsure, _unstable, _no_progress, _partners_lost),
+)
+
+
+def _recent(
+    learned: Sequence[EpochRecord], value_of: Callable[[EpochRecord], float | None]
+) -> float | None:
+    """The median of a number over the last epochs that have it; None where none has."""
+    values = [value for record in learned if (value := value_of(record)) is not None]
+    return statistics.median(values[-_LAST:]) if values else None
+
+
+def _share(record: Mapping[str, Any], name: str, of: int) -> float | None:
+    return record[name] / of if name in record and of else None
+
+
+def _cluster_size(record: EpochRecord) -> float | None:
+    clusters = record.get("clusters_1")
+    return record["kept"] / clusters if clusters and "kept" in record else None
+
+
+def _loss(record: Mapping[str, Any]) -> float:
+    """The sum of the losses of an epoch."""
+    return sum(float(value) for key, value in record.items() if key.startswith("loss_"))
+
+
+def _health(verdict: Verdict, reason: str, next_step: str) -> Health:
+    return {"verdict": verdict, "reason": reason, "next_step": next_step}
