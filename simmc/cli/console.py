@@ -39,6 +39,8 @@ def remaining(record: Mapping[str, Any], settings: TrainingGroup) -> str:
 
 def remark(record: Mapping[str, Any]) -> str:
     """A warning about an epoch; mostly empty."""
+    if "ended" in record:
+        return f"training ends: {record['ended']}"
     if "clusters_1" not in record:
         return ""
     if record.get("steps") == 0 and record["kept"] == 0:

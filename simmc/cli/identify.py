@@ -18,6 +18,7 @@ from simmc.engine.tracklets import OFF
 from simmc.engine.training import load_weights
 from simmc.errors import UserError, numbered
 from simmc.evaluation.ranking import evaluate
+from simmc.methods import trackmc
 from simmc.methods.trackmc import SHAPE_FLAGS, TrackMC, TrackMCSettings
 from simmc.runs.records import EpochRecord
 from simmc.runs.runtime import generators
@@ -104,8 +105,9 @@ def clusters_of(chosen: Chosen, data: Experiment) -> tuple[Targets, EpochRecord]
     seeds = generators(settings.common.seed)
     training = TrackMC(settings, data, seeds, chosen.runtime, ("label_free",))
     load_weights(training.network, chosen.weights, SHAPE_FLAGS)
-    record = training.find_clusters()
-    return training.targets, record
+    features = trackmc.encode(training.network, training.windows)
+    training.targets = training.share(features, trackmc.stage_of(settings, 0))
+    return training.targets, training.cluster_record()
 
 
 def people(data: Experiment, targets: Targets) -> list[tuple[Any, ...]]:

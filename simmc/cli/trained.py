@@ -25,7 +25,7 @@ from simmc.settings.options import MACHINE, MAIN, Settings, option
 
 # command of a method -> the files that name its newest run; the first that exists counts
 POINTERS = {
-    "trackmc": tuple(f"latest_trackmc_{tier}" for tier in ("merge", "positives", "off")),
+    "trackmc": tuple(f"latest_trackmc_{tier}" for tier in ("auto", "merge", "positives", "off")),
     "simmc": ("latest",),
     "himpc": ("latest_himpc",),
 }

@@ -30,7 +30,14 @@ from simmc.clustering.pseudo_labels import (
     cluster_means,
     pseudo_labels,
 )
-from simmc.clustering.tracklets import Targets, draw_parts, part_means, shared_targets
+from simmc.clustering.tracklets import (
+    Targets,
+    descriptions,
+    draw_parts,
+    part_means,
+    reach,
+    shared_targets,
+)
 from simmc.compiled import Executor, Threads
 
 if TYPE_CHECKING:
@@ -51,6 +58,7 @@ __all__ = [
     "cluster_means",
     "dbscan",
     "dbscan_cannot_link",
+    "descriptions",
     "draw_parts",
     "expand_weights",
     "graph_from_neighbors",
@@ -62,6 +70,7 @@ __all__ = [
     "part_means",
     "pseudo_labels",
     "radius_graph",
+    "reach",
     "shared_targets",
     "unit_rows",
 ]

@@ -17,11 +17,13 @@ from torch.nn.functional import normalize
 
 from simmc.clustering.density import OUTLIER, CannotLink
 from simmc.clustering.jaccard import JaccardGraph
+from simmc.clustering.neighbors import k_nearest_others
 from simmc.clustering.pseudo_labels import cluster_means
 
 if TYPE_CHECKING:
     from simmc.clustering import gpu
 
+NEAREST = 10  # most recordings whose variety `reach` measures; a quarter of all where few
 SURE = 0.75  # the least share of a tracklet's parts in its first cluster, where that is sure
 
 
@@ -106,6 +108,55 @@ def draw_parts(
     part = np.empty(n, dtype=np.int64)
     part[order] = np.repeat(np.cumsum(parts) - parts, sizes) + dealt
     return part
+
+
+def descriptions(windows: torch.Tensor, tracklet: np.ndarray) -> np.ndarray:
+    """(T, 2 K) float64: mean and deviation of every input over the frames of a tracklet.
+
+    Every value is scaled to mean 0 and deviation 1 over the tracklets; constant ones become 0.
+
+    Args:
+        windows: (N, f, K) float.
+        tracklet: (N,) int64, 0 .. T-1, each of them used.
+    """
+    rows = torch.from_numpy(tracklet).to(windows.device)
+    x = windows.double()
+    moments = torch.cat([x.mean(1), x.square().mean(1)], 1)
+    mean, square = cluster_means(moments, rows).chunk(2, 1)
+    found = torch.cat([mean, (square - mean.square()).clamp(min=0).sqrt()], 1).cpu().numpy()
+    spread = found.std(0)
+    scaled = (found - found.mean(0)) / np.where(spread > 1e-9, spread, np.inf)
+    return np.asarray(scaled)
+
+
+def reach(features: np.ndarray, described: np.ndarray, threads: int | None = None) -> float:
+    """How far in their inputs the recordings reach that are nearest by their features.
+
+    The ten nearest (at most a quarter of all) of every recording by its features, and by its
+    description: the mean squared difference of their descriptions from its own, the median over
+    recordings, one divided by the other. It grows while the features learn to ignore what a person
+    does, and falls when they begin to sort recordings by it.
+
+    Args:
+        features: (T, H) float, a row a recording.
+        described: (T, d) float, of `descriptions`.
+        threads: of the search; None: as many as torch uses.
+
+    Returns:
+        The ratio, near 1 for features that order recordings as the inputs do; 0 where fewer than
+        three recordings leave no choice.
+    """
+    if len(features) < 3:
+        return 0.0
+    count = min(NEAREST, max(len(features) // 4, 1))
+
+    def unlike(rows: np.ndarray) -> float:
+        near = k_nearest_others(rows, count, threads=threads).indices
+        unlike = [np.square(described[column] - described).mean(1) for column in near.T]
+        return float(np.median(np.mean(unlike, 0)))
+
+    least = unlike(described)
+    return unlike(features) / least if least > 0 else 0.0
 
 
 def part_means(features: torch.Tensor, part: torch.Tensor) -> torch.Tensor:

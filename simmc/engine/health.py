@@ -112,7 +112,7 @@ def _unsure(learned: Sequence[EpochRecord], about: Trained) -> Health | None:
     return _health(
         "unsure",
         f"{share:.0%} of the recordings have no certain cluster; {people} are found",
-        "use --recordings off, or fewer --epochs",
+        "use --recordings auto, and do not rely on the people that simmc identify lists",
     )
 
 

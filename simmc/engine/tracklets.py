@@ -8,7 +8,7 @@ from simmc.data.recordings import overlapping
 from simmc.errors import UserError
 from simmc.settings.groups import Place
 
-OFF, POSITIVES, MERGE = "off", "positives", "merge"  # uses of recordings
+AUTO, OFF, POSITIVES, MERGE = "auto", "off", "positives", "merge"  # uses of recordings
 APART, IGNORE = "apart", "ignore"  # uses of their times
 
 

@@ -39,15 +39,15 @@ class Selector:
     Attributes:
         patience: epochs without a better score after which the run may end.
         margin: a better score exceeds the best by more than this.
-        first: the first epoch that may be the best; the public program leaves out the untrained 0.
+        first: the first epoch that may be the best.
     """
 
     patience: int
     margin: float = 0.0
+    first: int = 1
     best_score: float = float("-inf")
     best_epoch: int = -1
     waited: int = 0
-    first: int = 1
 
     @property
     def done(self) -> bool:
@@ -57,9 +57,10 @@ class Selector:
     def update(self, epoch: int, score: float | None) -> bool:
         """Compare an epoch's score (None: it has none) with the best; True where it is better.
 
-        Patience counts all epochs, also those that were not scored. An epoch before `first` never
-        counts as best but is counted, as in the public program. After the patience has ended no
-        epoch is the best any more, even if the run goes on for another protocol.
+        Patience counts all epochs, also those that were not scored. The untrained epoch 0 does not
+        count as best (unless `first` is 0) but is counted, as in the public program. After the
+        patience has ended no epoch is the best any more, even if the run goes on for another
+        protocol.
         """
         if self.done:
             return False
@@ -99,10 +100,10 @@ class Training(ABC, Generic[S]):
         selectors: the best epoch under each protocol.
         best_weights: those of the epoch just run, if they are the best for some protocol.
         clock: seconds of the epoch by stage.
-        chosen_by: protocol -> the number of the record by which its epoch is chosen.
         body: agreement with bone lengths, where it chooses the label-free epoch.
+        ended: why the method ended the training with the epoch just run; empty: it did not.
         bar: wraps the batches of an epoch; the command may show them.
-        CHOSEN_BY: the method's `chosen_by`, or `LAST`.
+        CHOSEN_BY: protocol -> the number of the record by which its epoch is chosen, or `LAST`.
         OTHER_REMEDY: what else than --lr may help a training that diverges.
     """
 
@@ -124,7 +125,6 @@ class Training(ABC, Generic[S]):
         self.settings, self.network = settings, network.to(runtime.device)
         self.data, self.seeds, self.runtime = data, seeds, runtime
         self.protocols, self.stopping = protocols, stopping
-        self.chosen_by = dict(self.CHOSEN_BY)
         waits = stopping.patience if stopping else patience
         endless = settings.training.epochs + 1
         by_body = stopping is not None and stopping.best_by == "body"
@@ -136,9 +136,9 @@ class Training(ABC, Generic[S]):
             for name in protocols
         }
         if self.body is not None and "label_free" in self.selectors:
-            self.chosen_by["label_free"] = "body_agreement"
             self.selectors["label_free"].first = 0
         self.epoch = 0
+        self.ended = ""
         self.best_weights: dict[str, torch.Tensor] | None = None
         self.clock = Clock()
         self.bar: Callable[[Iterable[Any]], Iterable[Any]] = lambda items: items
@@ -164,7 +164,9 @@ class Training(ABC, Generic[S]):
         best = self.choose(record)
         weights = self.network.state_dict()
         self.best_weights = {k: v.clone() for k, v in weights.items()} if best else None
-        if self.epoch < self.settings.training.epochs:
+        if self.ended:
+            record["ended"] = self.ended
+        elif self.epoch < self.settings.training.epochs:
             record |= self.learn()
         record["seconds"] = self.clock.take()
         self.epoch += 1
@@ -190,7 +192,7 @@ class Training(ABC, Generic[S]):
     @property
     def done(self) -> bool:
         """Whether the last epoch has been run, or the patience has ended."""
-        if self.epoch > self.settings.training.epochs:
+        if self.ended or self.epoch > self.settings.training.epochs:
             return True
         if self.stopping is None:
             return False
@@ -201,13 +203,18 @@ class Training(ABC, Generic[S]):
         ]
         return all(selector.done for selector in counting or self.selectors.values())
 
+    def chosen_by(self, protocol: str) -> str:
+        """The number of the record by which the epoch of a protocol is chosen, or `LAST`."""
+        by_body = protocol == "label_free" and self.body is not None
+        return "body_agreement" if by_body else self.CHOSEN_BY[protocol]
+
     def is_last(self, protocol: str) -> bool:
         """Whether a protocol always uses the last epoch."""
-        return self.CHOSEN_BY[protocol] == LAST
+        return self.chosen_by(protocol) == LAST
 
     def is_evaluated(self) -> bool:
         """Whether this epoch is evaluated on probe and gallery; never in a label-free run."""
-        last = self.epoch == self.settings.training.epochs
+        last = bool(self.ended) or self.epoch == self.settings.training.epochs
         due = last or self.epoch % self.settings.training.eval_every == 0
         return due and self.protocols != ("label_free",)
 
@@ -217,7 +224,7 @@ class Training(ABC, Generic[S]):
         return [
             name
             for name, selector in self.selectors.items()
-            if selector.update(self.epoch, numbers.get(self.chosen_by[name]))
+            if selector.update(self.epoch, numbers.get(self.chosen_by(name)))
         ]
 
     def require_finite(self, numbers: torch.Tensor) -> None:
@@ -265,6 +272,7 @@ class Training(ABC, Generic[S]):
             "optimizer": self.optimizer.state_dict(),
             "seeds": self.seeds.state(),
             "selectors": {name: s.state() for name, s in self.selectors.items()},
+            "ended": self.ended,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -274,6 +282,7 @@ class Training(ABC, Generic[S]):
         for name, selector in self.selectors.items():
             selector.restore(state["selectors"][name])
         self.epoch = checkpoints.epoch_of(state)
+        self.ended = str(state.get("ended", ""))
         self.seeds.restore(state["seeds"])
 
     def restore(self, state: dict[str, Any], path: Path) -> None:

@@ -3,8 +3,12 @@
 Each epoch: encode every window; divide every tracklet (recording) at random into parts and average
 their features; cluster the parts by density; a tracklet shares the clusters of its parts; draw each
 of its windows to their prototypes, away from those of all other clusters but the ones that may be
-the same person. Without recordings every window is a tracklet of one part. docs/trackmc.md says
-why. Shape letters: N windows, f frames, K values a frame, H features, T tracklets, P parts.
+the same person. The first stage clusters single windows. As soon as most recordings as wholes are
+clear-cut, the second stage clusters them; if they never are, it does not begin, because it would
+drive recordings of one person apart; the weights are then those of the epoch of the first stage
+after which its reach hardly grew.
+docs/trackmc.md says why. Shape letters: N windows, f frames, K values a frame, H features,
+T tracklets, P parts.
 """
 
 import math
@@ -23,8 +27,10 @@ from simmc.clustering import (
     Targets,
     as_arrays,
     dbscan_cannot_link,
+    descriptions,
     draw_parts,
     part_means,
+    reach,
     shared_targets,
 )
 from simmc.data.experiment import inputs
@@ -35,6 +41,7 @@ from simmc.engine.method import Embedder, Method
 from simmc.engine.pseudo_labels import clustered
 from simmc.engine.tracklets import (
     APART,
+    AUTO,
     IGNORE,
     MERGE,
     OFF,
@@ -61,15 +68,19 @@ from simmc.scoring.match import (
     tensor_of,
 )
 from simmc.settings import groups
-from simmc.settings.groups import COUNT, INSIDE, POSITIVE
+from simmc.settings.groups import COUNT, FRACTION, INSIDE, POSITIVE
 from simmc.settings.layers import Resolved
 from simmc.settings.options import EVALUATION, MAIN, Range, Settings, group_of, option
 
 SHAPE_FLAGS = "--dataset, --input, --H, --D and --pooling"
-FEWEST = 5  # training recordings for each of the k1 neighbours; with fewer, merging is not safe
+FEWEST = 3  # epochs of the first stage
+GROWTH = 1.03  # an epoch is better than the best so far if its reach is larger by this factor
+PATIENCE = 4  # epochs without a better one that end the first stage
+MANY = 5  # recordings for each of the k1 neighbours that the second stage needs
 EXPLAINED = {
     "paper": "paper protocol: the epoch with the best probe top-1 (it has seen the test)",
-    "label_free": "label-free protocol: the last epoch, no identity, probe or gallery decides",
+    "label_free": "label-free protocol: the last epoch, or the one after which the reach hardly "
+    "grew (--recordings auto); no identity, probe or gallery decides",
 }
 
 
@@ -111,10 +122,11 @@ class TrackMCSettings(Settings):
     rematch: groups.Rematch
     H: int = option(256, "Width of the encoder.", aliases=("hidden",), limits=COUNT)
     recordings: str = option(
-        MERGE,
+        AUTO,
         "Use of the fact that a recording shows one person: none (off); its windows share their "
-        "clusters (positives); it is clustered as a whole (merge).",
-        choices=(OFF, POSITIVES, MERGE),
+        "clusters (positives); it is clustered as a whole (merge); first positives, then merge if "
+        "most recordings are clear-cut (auto).",
+        choices=(AUTO, OFF, POSITIVES, MERGE),
         group=MAIN,
     )
     overlap: str = option(
@@ -123,8 +135,14 @@ class TrackMCSettings(Settings):
         "and are never in one cluster (apart), or the times are not used (ignore).",
         choices=(APART, IGNORE),
     )
-    parts: int = option(12, "merge: most parts of a recording.", limits=COUNT)
-    part_size: int = option(4, "merge: fewest windows of a part.", limits=COUNT)
+    first_lr: float = option(5e-4, "auto: learning rate of the first stage.", limits=POSITIVE)
+    unsure: float = option(
+        0.5,
+        "auto: largest share of unsure recordings with which the second stage begins.",
+        limits=FRACTION,
+    )
+    parts: int = option(12, "auto, merge: most parts of a recording.", limits=COUNT)
+    part_size: int = option(4, "auto, merge: fewest windows of a part.", limits=COUNT)
     doubt: float | None = option(
         0.95,
         "Ambiguity radius: clusters with parts within this distance may be one person and are not "
@@ -169,6 +187,38 @@ class TrackMCSettings(Settings):
             )
 
 
+@dataclass(frozen=True)
+class Stage:
+    """A part of the training: what is clustered, how, and the epochs `begin` to `end` - 1."""
+
+    whole: bool  # tracklets as wholes, in parts; else single windows
+    averaged: bool  # a constant rate; an epoch ends at the mean of the weights after its steps
+    clustering: groups.Clustering
+    doubt: float | None
+    lr: float
+    begin: int
+    end: int
+
+    def rate(self, epoch: float) -> float:
+        """The learning rate at an epoch; falls from `lr` to 0 along a cosine, unless constant."""
+        if self.averaged:
+            return self.lr
+        share = (epoch - self.begin) / (self.end - self.begin)
+        return self.lr * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def stage_of(settings: TrackMCSettings, begin: int | None) -> Stage:
+    """The stage of a training whose second one began at an epoch; None: it has not begun."""
+    s = settings
+    if begin is not None or s.recordings != AUTO:
+        whole = s.recordings in (AUTO, MERGE)
+        return Stage(
+            whole, False, s.clustering, s.doubt, s.training.lr, begin or 0, s.training.epochs
+        )
+    windows = replace(s.clustering, eps=0.6, min_samples=4)
+    return Stage(False, True, windows, 0.8, s.first_lr, 0, s.training.epochs)
+
+
 class TrackMC(Training[TrackMCSettings]):
     """A training in progress; the arguments are those of `Training`, less the network.
 
@@ -192,8 +242,16 @@ class TrackMC(Training[TrackMCSettings]):
         used = settings.recordings != OFF and settings.overlap == APART
         self.cannot_link = cannot_link_of(data.train) if used else None
         self.guess: np.ndarray | None = None  # saves time, decides nothing
+        self.second: int | None = None  # epoch at which the second stage began
+        self.farthest, self.best = 0.0, 0  # reach of the best epoch so far, and that epoch
+        self.described: np.ndarray | None = None
+        if settings.recordings == AUTO:
+            self.described = descriptions(self.windows, self.tracklet)
         network = new_network(settings, self.windows.shape[2], seeds.weights)
         super().__init__(settings, data, seeds, runtime, protocols, network)
+        self.untrained = self.optimizer.vector.clone()
+        if self.described is not None and "label_free" in self.selectors:
+            self.selectors["label_free"].first = 0  # the untrained network counts, too
 
     def evaluate(self) -> Figures:
         """Figures of matching with the present weights."""
@@ -201,71 +259,140 @@ class TrackMC(Training[TrackMCSettings]):
         rule = MatchRule(s.windows.same_condition_map)
         return retrieval_record(retrieve(self.network, s, self.data, self.runtime, rule))
 
-    def learn(self) -> EpochRecord:
-        """The clusters of an epoch, then its steps."""
-        return self.find_clusters() | super().learn()
+    def chosen_by(self, protocol: str) -> str:
+        """The number of the record by which the epoch of a protocol is chosen."""
+        auto = self.described is not None and protocol == "label_free"
+        return "reach_score" if auto else super().chosen_by(protocol)
 
-    def find_clusters(self) -> EpochRecord:
-        """The clusters of an epoch, in `targets`, and their numbers."""
+    @property
+    def stage(self) -> Stage:
+        """The stage of the present epoch."""
+        return stage_of(self.settings, self.second)
+
+    def look(self) -> EpochRecord:
+        """The clusters of an epoch, in `targets`; whether the second stage begins."""
+        last = self.epoch >= self.settings.training.epochs
+        if last and self.described is None:
+            return {}
+        features = self.encoded()
+        record: EpochRecord = {}
+        if self.described is not None:
+            record["reach"] = self.reach_of(features)
+            record["reach_score"] = self.score_of(record["reach"])
+        if last:
+            return record
+        if self.begin_second(features):
+            self.restart()
+            features, record["reach_score"] = self.encoded(), None
+        if not self.ended:
+            self.targets = self.share(features, self.stage)
+        return record | self.cluster_record()
+
+    def encoded(self) -> torch.Tensor:
+        """(N, H) features of the training windows."""
         with self.clock("features"):
             features = encode(self.network, self.windows)
             self.require_finite(features)
-        self.targets = self.share(features)
-        return self.cluster_record()
+        return features
 
-    def share(self, features: torch.Tensor) -> Targets:
+    def reach_of(self, features: torch.Tensor) -> float:
+        """`reach` of the mean features of recordings."""
+        assert self.described is not None
+        rows = torch.from_numpy(self.tracklet).to(features.device)
+        means = part_means(features, rows).cpu().numpy()
+        return reach(means, self.described, self.runtime.threads)
+
+    def score_of(self, reach: float) -> float | None:
+        """The later a better epoch, the higher; None where an epoch is not better.
+
+        In the first stage an epoch is better if it is not one of the first few and its reach has
+        grown, in the second one always.
+        """
+        early = 0 < self.epoch < FEWEST
+        if self.second is None and (early or reach <= GROWTH * self.farthest):
+            return None
+        self.farthest, self.best = reach, self.epoch
+        return float(self.epoch)
+
+    def begin_second(self, features: torch.Tensor) -> bool:
+        """Whether the second stage begins: most recordings as wholes are clear-cut.
+
+        Where they are not at the end of the first stage, the training ends.
+        """
+        s = self.settings
+        if s.recordings != AUTO or self.second is not None or self.epoch < FEWEST:
+            return False
+        self.targets = self.share(features, stage_of(s, self.epoch))
+        count, few = len(self.targets.known), len(self.targets.known) < MANY * s.clustering.k1
+        unsure = float((~self.targets.sure).float().mean())
+        if unsure <= s.unsure and not few:
+            self.second = self.epoch
+        elif self.epoch - self.best >= PATIENCE:
+            self.ended = (
+                numbered("only {} [recording|recordings], too few to tell", count)
+                if few
+                else f"{100 * unsure:.0f} % of the recordings are unsure: too many to tell"
+            ) + " which show the same person"
+        return self.second is not None
+
+    def restart(self) -> None:
+        """The untrained network again: what separates windows is a worse start than none."""
+        self.optimizer = self.new_optimizer()
+        self.optimizer.vector.copy_(self.untrained)
+
+    def share(self, features: torch.Tensor, stage: Stage) -> Targets:
         """Clusters of the parts of tracklets, shared by each tracklet, from (N, H) features."""
-        s, n = self.settings, len(features)
-        whole = s.recordings == MERGE
-        part = np.arange(n)
-        if whole:
+        s, part = self.settings, np.arange(len(features))
+        if stage.whole:
             part = draw_parts(self.tracklet, s.parts, self.seeds.masks, size=s.part_size)
         tracklet_of_part = np.empty(part.max(initial=-1) + 1, dtype=np.int64)
         tracklet_of_part[part] = self.tracklet
         means = part_means(features, torch.from_numpy(part).to(features.device))
         found = clustered(
             means,
-            s.clustering,
+            stage.clustering,
             self.runtime,
             self.clock,
             normalise=True,
-            guess=None if whole else self.guess,  # parts are new ones in every epoch
-            reach=s.doubt,
+            guess=None if stage.whole else self.guess,  # every epoch draws new parts
+            reach=stage.doubt,
         )
-        self.guess = found.candidates
+        if not stage.whole:
+            self.guess = found.candidates
         if self.cannot_link is not None:
-            found = self.constrained(found, tracklet_of_part, self.cannot_link)
-        rows = torch.from_numpy(tracklet_of_part).to(features.device)
-        near = None if s.doubt is None else found.graph
+            found = self.constrained(found, stage, tracklet_of_part, self.cannot_link)
         return shared_targets(
-            means, found.labels, rows, singletons=whole, near=near, cannot_link=self.cannot_link
+            means,
+            found.labels,
+            torch.from_numpy(tracklet_of_part).to(features.device),
+            singletons=stage.whole,
+            near=None if stage.doubt is None else found.graph,
+            cannot_link=self.cannot_link,
         )
 
     def constrained(
-        self, found: Clustering, tracklet: np.ndarray, cannot_link: CannotLink
+        self, found: Clustering, stage: Stage, tracklet: np.ndarray, cannot_link: CannotLink
     ) -> Clustering:
         """The clusters of parts anew, under cannot-links of their tracklets (P,)."""
         with self.clock("dbscan"):
             graph = as_arrays(found.graph).whole()
-            near = graph.within(self.settings.clustering.eps)
-            labels = dbscan_cannot_link(
-                near, self.settings.clustering.min_samples, tracklet, cannot_link
-            )
+            near = graph.within(stage.clustering.eps)
+            labels = dbscan_cannot_link(near, stage.clustering.min_samples, tracklet, cannot_link)
         return replace(found, labels=torch.from_numpy(labels).to(found.labels.device), graph=graph)
 
     def steps(self) -> EpochRecord:
         """One step a batch, over all windows whose tracklet has a cluster, in a new order."""
-        s, targets = self.settings, self.targets
+        s, stage, targets = self.settings, self.stage, self.targets
         tracklet = torch.from_numpy(self.tracklet).to(self.windows.device)
         kept = torch.nonzero(targets.known[tracklet]).flatten()
         kept = kept[torch.from_numpy(self.seeds.masks.permutation(len(kept))).to(kept.device)]
         weights = self.draw_weights()
         batches = kept.split(s.windows.batch_size) if len(kept) else ()
         total = torch.zeros((), device=kept.device)
+        mean = torch.zeros_like(self.optimizer.vector)
         with few_threads(2):
             for i, rows in enumerate(self.bar(batches)):  # nothing in here may wait for a GPU
-                progress = (self.epoch + i / len(batches)) / s.training.epochs
-                self.optimizer.lr = s.training.lr * 0.5 * (1 + math.cos(math.pi * progress))
+                self.optimizer.lr = stage.rate(self.epoch + i / len(batches))
                 features = self.network(
                     self.windows[rows], None if weights is None else weights[rows]
                 )
@@ -282,7 +409,10 @@ class TrackMC(Training[TrackMCSettings]):
                 loss.backward()
                 self.optimizer.step()
                 total += loss.detach()
+                mean += self.optimizer.vector
         self.require_finite(total)
+        if stage.averaged and batches:
+            self.optimizer.vector.copy_(mean / len(batches))
         return {"steps": len(batches), "loss_mpc": float(total) / max(len(batches), 1)}
 
     def draw_weights(self) -> torch.Tensor | None:
@@ -316,6 +446,17 @@ class TrackMC(Training[TrackMCSettings]):
                 self.data.train.identity[of_window], first[self.tracklet][of_window]
             )
         return record
+
+    def state(self) -> dict[str, Any]:
+        """Everything needed to continue bit for bit, as plain values."""
+        return super().state() | {"second": self.second, "best": [self.best, self.farthest]}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Continue from a state."""
+        super().load_state(state)
+        second, (best, farthest) = state.get("second"), state.get("best", (0, 0.0))
+        self.second = None if second is None else int(second)
+        self.best, self.farthest = int(best), float(farthest)
 
 
 def new_network(settings: TrackMCSettings, width: int, generator: torch.Generator) -> TrackEncoder:
@@ -402,17 +543,16 @@ def model_size(settings: TrackMCSettings) -> str:
 
 
 def remarks(resolved: Resolved[TrackMCSettings], data: Experiment) -> list[str]:
-    """Where there are too few recordings to tell one person's from another's by density."""
+    """Where `merge` has too few recordings to tell one person's from another's by density."""
     settings, k1 = resolved.settings, resolved.settings.clustering.k1
     if settings.recordings != MERGE:
         return []
     count = int(tracklets_of(data.train, settings.recordings, settings.place).max(initial=-1)) + 1
-    few = FEWEST * k1
-    if count >= few:
+    if count >= MANY * k1:
         return []
     return [
         f"only {numbered('{} training [recording|recordings]', count)}: with fewer than about "
-        f"{few} (--k1 {k1}), merge may join different persons; --recordings positives is the "
+        f"{MANY * k1} (--k1 {k1}), merge may join different persons; --recordings auto is the "
         "safe choice (docs/trackmc.md)"
     ]
 

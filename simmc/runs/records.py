@@ -51,7 +51,10 @@ class EpochRecord(Figures, total=False):
     people_at_least: int
     tracks: int  # TrackMC: training recordings
     unsure: int  # TrackMC: recordings whose cluster is not certain
+    reach: float  # TrackMC: how unlike the recordings are that the features bring together
+    reach_score: float | None  # TrackMC: the epoch, where it is better than those before
     seen_at_once: int  # TrackMC: pairs of recordings that overlap in time
+    ended: str  # why the method ended the training here
     train_top1: float  # supervised: share of training windows that are named right
     steps: int
     loss_mpc: float  # means over the steps

@@ -141,7 +141,7 @@ def test_people_are_those_of_an_epoch(tier, tmp_path, capsys):
         settings, data, generators(settings.common.seed), runtime, ("label_free",)
     )
     load_weights(epoch.network, made.path / "label_free.pt", "")
-    targets = epoch.share(trackmc.encode(epoch.network, epoch.windows))
+    targets = epoch.share(trackmc.encode(epoch.network, epoch.windows), epoch.stage)
     rows = table(made.path / "people.csv")
     numbers = np.unique(data.train.recording)
     assert [row["recording"] for row in rows] == [str(n) for n in range(12)]

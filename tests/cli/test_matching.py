@@ -130,7 +130,7 @@ def test_walks_and_whole_recordings(trained, prepared):
         assert row[side] == sum(-(-np.bincount(recording) // 4))
     kept = read_json(made.folder.matching_path)  # of the last call
     assert kept["matching"]["walk"] == 4 and kept["matching"]["rerank"] == "off"
-    assert kept["method"] == "TrackMC (recordings: merge)" and kept["peak_rss_bytes"] > 0
+    assert kept["method"] == "TrackMC (recordings: auto)" and kept["peak_rss_bytes"] > 0
 
 
 def test_probe_and_gallery_are_the_same_windows(trained, refused, capsys):

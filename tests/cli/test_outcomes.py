@@ -104,7 +104,7 @@ def test_two_methods_compared(prepared, tmp_path, capsys):
     capsys.readouterr()
     assert run("report", "compare", ours.path, "--with", theirs.path, "--format", "md") == 0
     text = capsys.readouterr().out
-    assert "| A | TrackMC (recordings: merge) | exact | label_free | none | 0 |" in text
+    assert "| A | TrackMC (recordings: auto) | exact | label_free | none | 0 |" in text
     assert "| B | SimMC | released | label_free | none | 0 |" in text
     for side, folder in (("A", ours), ("B", theirs)):
         top1 = folder.read_results()["protocols"]["label_free"]["top1"]

@@ -11,7 +11,7 @@ from simmc.methods.trackmc import TrackMCSettings
 from simmc.settings import resolve
 from tests.cli.conftest import QUICK, latest, run, without_recordings, words_for
 
-TIERS = ("off", "positives", "merge")
+TIERS = ("auto", "off", "positives", "merge")
 
 
 @pytest.mark.parametrize("recordings", TIERS)
@@ -22,7 +22,7 @@ def test_a_tier_is_named_everywhere(recordings, prepared, tmp_path, capsys):
     tier = "windows only" if recordings == "off" else f"recordings: {recordings}"
     assert f"TrackMC ({tier})" in out
     assert ("unsure of" in out) == (recordings != "off")
-    assert ("--recordings positives is the safe choice" in out) == (recordings == "merge")
+    assert ("--recordings auto is the safe choice" in out) == (recordings == "merge")
     found = latest(tmp_path, f"trackmc_{recordings}").read_results()
     assert found["method"] == f"TrackMC ({tier})"
     assert ("people" in found["counts"]) == (recordings != "off")
@@ -31,7 +31,7 @@ def test_a_tier_is_named_everywhere(recordings, prepared, tmp_path, capsys):
 def test_data_without_recordings(prepared, tmp_path, refused):
     copy = without_recordings(prepared("KGBD"), tmp_path / "windows alone")
     words = words_for(prepared, tmp_path, "KGBD", "probe", "--data_root", copy)
-    refused("trackmc", *words, *QUICK, said=["--recordings merge", "--recordings off"])
+    refused("trackmc", *words, *QUICK, said=["--recordings auto", "--recordings off"])
     assert run("trackmc", *words, *QUICK, "--recordings", "off", "--epochs", 1) == 0
 
 
@@ -67,14 +67,14 @@ def own_data(root, *, told=True, end=5.0):
 def test_own_data_with_recordings_and_times(tmp_path, capsys):
     words = [*own_data(tmp_path / "sets"), "--model_root", tmp_path / "runs"]
     assert run("trackmc", *words) == 0
-    made = latest(tmp_path / "runs", "trackmc_merge", "Mine")
+    made = latest(tmp_path / "runs", "trackmc_auto", "Mine")
     counts = made.read_results()["counts"]
     assert (counts["tracks"], counts["seen_at_once"]) == (12, 2)
     assert run("trackmc", *words, "--overlap", "ignore") == 0
-    ignored = latest(tmp_path / "runs", "trackmc_merge", "Mine").read_results()
+    ignored = latest(tmp_path / "runs", "trackmc_auto", "Mine").read_results()
     assert "seen_at_once" not in ignored["counts"]
     assert run("trackmc", *words, "--stress", "pieces:2-4") == 0
-    pieces = latest(tmp_path / "runs", "trackmc_merge", "Mine").read_results()
+    pieces = latest(tmp_path / "runs", "trackmc_auto", "Mine").read_results()
     assert pieces["counts"]["tracks"] > 12 and "seen_at_once" not in pieces["counts"]
 
 

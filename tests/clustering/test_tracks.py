@@ -12,9 +12,11 @@ from simmc.clustering import (
     CannotLink,
     ClusterSettings,
     JaccardGraph,
+    descriptions,
     draw_parts,
     part_means,
     pseudo_labels,
+    reach,
     shared_targets,
 )
 from simmc.clustering import gpu as on_device
@@ -206,3 +208,55 @@ def test_nothing_clustered_and_nothing_lone():
     assert not found.known.any()
     assert found.prototypes.shape == (0, 3)
     assert not found.is_ambiguous.any() and found.fewest() == 0
+
+
+def test_descriptions_are_scaled_means_and_deviations_of_the_frames():
+    rng = np.random.default_rng(0)
+    windows = rng.normal(2, 3, (40, 6, 5))
+    windows[..., 4] = 7  # a constant says nothing
+    tracklet = np.repeat(np.arange(8), 5)
+    expected = np.empty((8, 10))
+    for t in range(8):
+        frames = windows[tracklet == t].reshape(-1, 5)
+        expected[t] = [*frames.mean(0), *frames.std(0)]
+    constant = [4, 9]
+    expected[:, constant] = 0
+    varies = np.setdiff1d(np.arange(10), constant)
+    expected[:, varies] -= expected[:, varies].mean(0)
+    expected[:, varies] /= expected[:, varies].std(0)
+    found = descriptions(torch.from_numpy(windows), tracklet)
+    np.testing.assert_allclose(found, expected, atol=1e-7)
+
+
+def literal_reach(features, described, k):
+    def unlike(rows):
+        values = []
+        for i in range(len(rows)):
+            squared = ((rows - rows[i]) ** 2).sum(1)
+            squared[i] = np.inf
+            near = np.argsort(squared, kind="stable")[:k]
+            values.append(((described[near] - described[i]) ** 2).mean())
+        return np.median(values)
+
+    return unlike(features) / unlike(described)
+
+
+@pytest.mark.parametrize(("count", "k"), [(3, 1), (12, 3), (60, 10)])
+def test_reach_is_that_of_its_definition(count, k):
+    rng = np.random.default_rng(count)
+    features, described = rng.normal(size=(count, 4)), rng.normal(size=(count, 7))
+    assert reach(features, described) == pytest.approx(literal_reach(features, described, k))
+    assert reach(described, described) == pytest.approx(1)
+    assert reach(features[:2], described[:2]) == 0
+
+
+def test_reach_grows_where_features_ignore_what_a_person_does():
+    """Persons who do several things: features of the person reach farther than of the action."""
+    rng = np.random.default_rng(0)
+    person, action = np.repeat(np.arange(6), 20), np.tile(np.arange(20), 6)
+    body, motion = rng.normal(size=(6, 3)), rng.normal(size=(20, 9))
+    described = np.concatenate([body[person], motion[action]], 1)
+    described += 0.1 * rng.normal(size=described.shape)
+    who = body[person] + 0.01 * rng.normal(size=(120, 3))
+    what = motion[action] + 0.01 * rng.normal(size=(120, 9))
+    assert reach(who, described) > 2 * reach(what, described)

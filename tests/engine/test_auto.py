@@ -221,4 +221,4 @@ def test_a_training_that_loses_the_bodies_keeps_the_untrained_network():
 def test_without_bones_pseudo_labels_choose_the_epoch():
     training = make.training(make.experiment(), best_by="body")
     assert training.body is None
-    assert training.chosen_by["label_free"] == "label_free_score"
+    assert training.chosen_by("label_free") == "label_free_score"

@@ -185,7 +185,18 @@ def stressed_runs(to: Runs) -> None:
         *("pieces:2-5", "mixed:0.2", "strangers"),
     ):
         name = stress.partition(":")[0]
-        to.train(name, "trackmc", "--H", 8, "--stress", stress, "--label_free_run", "off")
+        to.train(
+            name,
+            "trackmc",
+            "--H",
+            8,
+            "--recordings",
+            "merge",
+            "--stress",
+            stress,
+            "--label_free_run",
+            "off",
+        )
 
 
 def himpc_variants(to: Runs) -> None:
@@ -216,7 +227,7 @@ def one_of_each(to: Runs) -> None:
     to.train("simmc", "simmc", *small)
     to.score("simmc", "simmc")
     to.train("himpc", "himpc", *small)
-    to.train("trackmc", "trackmc", *small)
+    to.train("trackmc", "trackmc", *small, "--recordings", "merge")
     simmc("descriptors", *to.where, *to.how)
 
 

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from simmc.clustering import Threads
 from simmc.errors import UserError
 from simmc.losses import shared_prototype_contrast
-from simmc.methods.trackmc import TrackMC, TrackMCSettings, encode, retrieve
+from simmc.methods.trackmc import TrackMC, TrackMCSettings, encode, retrieve, stage_of
 from simmc.models.optimizer import FlatAdam
 from simmc.runs.runtime import generators
 from simmc.scoring.match import MatchRule
@@ -18,7 +19,15 @@ from tests.methods import make
 from tests.methods.make import CPU
 
 RULE = MatchRule()
-SMALL = {"dataset": "KGBD", "H": 16, "batch_size": 16, "epochs": 4, "k1": 10, "k2": 4}
+SMALL = {
+    "dataset": "KGBD",
+    "H": 16,
+    "batch_size": 16,
+    "epochs": 4,
+    "k1": 10,
+    "k2": 4,
+    "recordings": "merge",
+}
 SINGLE = {"k1": 20, "k2": 6, "part_size": 1, "eps": 0.6}
 BOTH = ("paper", "label_free")
 
@@ -55,6 +64,124 @@ def test_a_single_recording_of_a_person_is_a_person():
     assert rows[3]["tracks"] == rows[3]["people"] == 8
 
 
+AUTO = {**SINGLE, "recordings": "auto"}
+
+
+@pytest.fixture(autouse=True)
+def _few_recordings_are_enough(monkeypatch):
+    """The walkers here have 24 recordings and lists of 20 neighbours."""
+    monkeypatch.setattr("simmc.methods.trackmc.MANY", 1)
+
+
+def test_second_stage_begins_where_recordings_are_clear_cut():
+    rows = make.run_all(training(**AUTO, epochs=6))
+    assert [row["epoch"] for row in rows] == list(range(7))
+    assert not any("ended" in row for row in rows)
+    assert rows[5]["people"] == 8 and rows[5]["unsure"] == 0
+
+
+def unclear(**changes):
+    """A training whose recordings stay unsure: nearly all clusters are single and ambiguous."""
+    return training(**AUTO | {"eps": 0.05, "unsure": 0.0, "epochs": 9} | changes)
+
+
+@pytest.mark.parametrize(("needed", "ends"), [(1.2, False), (1.25, True)])
+def test_second_stage_needs_recordings_for_its_neighbours(monkeypatch, needed, ends):
+    """24 recordings for lists of 20 neighbours."""
+    monkeypatch.setattr("simmc.methods.trackmc.MANY", needed)
+    made = training(**AUTO, epochs=6)
+    make.run_all(made)
+    assert (made.second is None) == ends
+
+
+def test_training_ends_where_recordings_are_unsure(monkeypatch):
+    monkeypatch.setattr("simmc.methods.trackmc.reach", lambda *given: 1.0)
+    made = unclear()
+    rows = make.run_all(made)
+    assert [row["epoch"] for row in rows] == [0, 1, 2, 3, 4]
+    assert rows[4]["ended"] and rows[4]["unsure"] > 0 and "steps" not in rows[4]
+    assert made.selectors["label_free"].best_epoch == 0  # the untrained network
+    resumed = unclear()
+    resumed.restore(made.state(), Path("last.pt"))
+    assert resumed.done
+
+
+def test_first_stage_learns_as_positives_do():
+    """Up to the second stage: the same steps as `positives`, but for the parts that are drawn."""
+    made = unclear()
+    plain = training(recordings="positives", eps=0.6, min_samples=4, doubt=0.8, k1=20, k2=6)
+    for one in (made, plain):
+        one.look()
+    assert torch.equal(made.targets.share, plain.targets.share)
+    assert torch.equal(made.targets.prototypes, plain.targets.prototypes)
+    assert torch.equal(made.targets.ambiguous, plain.targets.ambiguous)
+
+
+def test_an_epoch_is_chosen_while_the_reach_grows(monkeypatch):
+    """By 3 % at least, from the third epoch on; four epochs without growth end the stage."""
+    values = [1, 1.3, 1.3, 1.2, 1.235, 1.24, 1.27, 1.277, 1.1, 1.2]
+    monkeypatch.setattr("simmc.methods.trackmc.reach", lambda *given: values[made.epoch])
+    made = unclear(epochs=12)
+    rows = make.run_all(made)
+    scores = [row["reach_score"] for row in rows]
+    assert scores == [0, None, None, 3, None, 5, None, None, None, None]
+    assert rows[9]["ended"]
+    assert made.selectors["label_free"].best_epoch == 5
+    assert made.chosen_by("paper") == "top1"
+
+
+def test_the_second_stage_is_merge_from_the_untrained_network(monkeypatch):
+    """Its first epoch, but for the parts that are drawn: here each recording is one part."""
+    made = training(**AUTO | {"parts": 1}, epochs=9)
+    plain = training(**SINGLE | {"parts": 1}, epochs=9)
+    start = copy.deepcopy(plain.network.state_dict())
+    while made.second is None:
+        made.run_epoch()
+    again = training(**AUTO | {"parts": 1}, epochs=9)
+    while again.epoch < made.second:
+        again.run_epoch()
+    again.look()
+    for name, value in again.network.state_dict().items():
+        assert torch.equal(value, start[name])
+    plain.look()
+    assert torch.equal(again.targets.cluster, plain.targets.cluster)
+    assert again.optimizer.steps == 0
+
+
+def test_weights_of_the_first_stage_are_means_over_the_steps():
+    made, seen = unclear(), []
+    step = made.optimizer.step
+
+    def noted():
+        step()
+        seen.append(made.optimizer.vector.clone())
+
+    made.optimizer.step = noted
+    made.run_epoch()
+    assert len(seen) > 1
+    torch.testing.assert_close(made.optimizer.vector, torch.stack(seen).mean(0))
+
+
+def test_the_last_epoch_of_the_second_stage_is_chosen():
+    made = training(**AUTO, epochs=6)
+    make.run_all(made)
+    assert made.second == 3 and made.selectors["label_free"].best_epoch == 6
+
+
+def test_second_stage_goes_on_after_a_resume(tmp_path):
+    begun = lambda: training(**AUTO, epochs=6)  # noqa: E731
+    make.assert_continues(begun, tmp_path, at=5)
+
+
+def test_rate_of_the_second_stage_falls_to_zero():
+    chosen = TrackMCSettings.of(**SMALL | AUTO | {"epochs": 9, "lr": 2.0})
+    first, second = stage_of(chosen, None), stage_of(chosen, 3)
+    assert not first.whole and second.whole
+    assert first.rate(0) == first.rate(8) == chosen.first_lr
+    assert second.rate(3) == 2 and second.rate(6) == pytest.approx(1)
+    assert second.rate(9) == pytest.approx(0)
+
+
 def test_windows_alone_know_of_no_recording():
     a = training(experiment(known=False), recordings="off")
     b = training(experiment(each=5), recordings="off")
@@ -66,7 +193,7 @@ def test_windows_alone_know_of_no_recording():
 
 def test_every_window_of_a_recording_has_its_targets():
     made = training(recordings="positives")
-    made.targets = made.share(encode(made.network, made.windows))
+    made.targets = made.share(encode(made.network, made.windows), made.stage)
     assert len(made.targets.known) == 24
     # clusters of single windows: some recording is divided between several
     assert made.targets.share.shape[1] > 1
@@ -88,7 +215,7 @@ def test_an_epoch_is_the_steps_written_out(recordings):
     optimizer = FlatAdam(twin.network, s.training.lr)
     for epoch in range(2):
         made.run_epoch()
-        targets = twin.share(twin.network(x).detach())
+        targets = twin.share(twin.network(x).detach(), twin.stage)
         tracklet = twin.tracklet
         kept = np.array([i for i in range(len(x)) if targets.share[tracklet[i]].sum() > 0])
         kept = kept[twin.seeds.masks.permutation(len(kept))]
@@ -134,7 +261,7 @@ def test_clusters_that_may_be_one_person_do_not_repel():
     """The only difference that doubt makes, and none where it is off."""
     kept, off = training(doubt=0.95), training(doubt=None)
     for made in (kept, off):
-        made.find_clusters()
+        made.look()
     rows = torch.arange(len(kept.windows))
     tracklet = torch.from_numpy(kept.tracklet)
     assert kept.targets.is_ambiguous.any() and not off.targets.is_ambiguous.any()
@@ -198,7 +325,9 @@ def test_people_seen_at_once_share_no_cluster_and_repel(recordings):
         return together, ambiguous
 
     for training_ in (made, free):
-        training_.targets = training_.share(encode(training_.network, training_.windows))
+        training_.targets = training_.share(
+            encode(training_.network, training_.windows), training_.stage
+        )
     assert met(made.targets) == (0, 0)
     assert met(free.targets)[0] > 0
     assert made.cluster_record()["seen_at_once"] == 12
