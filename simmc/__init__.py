@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from simmc.api import Run, load_run, train
     from simmc.clustering import ClusterSettings, pseudo_labels
+    from simmc.data.importing.from_python import import_recordings
     from simmc.data.skeletons import KINECT_V1, KINECT_V2, Skeleton
     from simmc.data.store import read_split, write_dataset
     from simmc.data.synthetic.walkers import generate
@@ -25,6 +26,7 @@ __all__ = [
     "UserError",
     "evaluate",
     "generate",
+    "import_recordings",
     "load_run",
     "pseudo_labels",
     "read_split",
@@ -50,6 +52,8 @@ def __getattr__(name: str) -> Any:
             from simmc import clustering as module
         case "KINECT_V1" | "KINECT_V2" | "Skeleton":
             from simmc.data import skeletons as module
+        case "import_recordings":
+            from simmc.data.importing import from_python as module
         case "read_split" | "write_dataset":
             from simmc.data import store as module
         case "generate":

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from simmc import cli
-from simmc.cli import preprocess, report
+from simmc.cli import import_data, preprocess, report
 from simmc.data import specs
 from simmc.methods.registry import METHODS
 from simmc.methods.simmc import SimMCSettings
@@ -151,7 +151,8 @@ def test_pages_that_the_code_names_exist():
 
 
 def test_flags_in_the_readme_exist():
-    classes = [preprocess.PreprocessSettings, *(method.settings for method in METHODS.values())]
+    own = [preprocess.PreprocessSettings, import_data.ImportSettings]
+    classes = [*own, *(method.settings for method in METHODS.values())]
     known = {key for one in classes for option in options_of(one) for key in option.keys}
     known |= {"help", "archive"}
     for flag in re.findall(r"--([A-Za-z_]\w*)", without_code(README)):
@@ -199,7 +200,7 @@ def test_every_dataset_probe_and_folder_is_named():
 
 @pytest.mark.parametrize(
     ("page", "shape"),
-    [("README.md", (600, 6, 20, 3)), ("docs/own_data.md", (600, 6, 15, 3))],
+    [("README.md", (78, 6, 20, 3)), ("docs/own_data.md", (600, 6, 15, 3))],
 )
 def test_the_examples_of_own_data_work(tmp_path, page, shape):
     (example,) = blocks((ROOT / page).read_text(encoding="utf-8"), "python")

@@ -20,6 +20,8 @@ Command = Callable[[list[str]], int]
 # Trained methods (simmc.methods.registry) come before these in the overview.
 OTHERS = {
     "preprocess": "cut raw recordings into windows of equal length",
+    "import": "make a dataset of your own recordings: CSV, arrays, JSON, BVH, C3D and more",
+    "datasets": "list the datasets that are there",
     "descriptors": "score hand-crafted descriptors, which learn nothing",
     "export-features": "write the features of a source model, or import features made elsewhere",
     "embed": "write the features that a trained run gives every window",
@@ -38,6 +40,10 @@ def find(command: str) -> Command:
     match command:
         case "preprocess":
             from simmc.cli.preprocess import main as command_main
+        case "import":
+            from simmc.cli.import_data import main as command_main
+        case "datasets":
+            from simmc.cli.datasets import main as command_main
         case "descriptors":
             from simmc.cli.descriptors import main as command_main
         case "export-features":

@@ -160,6 +160,10 @@ class Console(Reporter):
             parts.append(unmatched(record))
         if "clusters_1" in record:
             parts.append(f"clusters {record['clusters_1']:>4}  outliers {record['outliers']:>5}")
+        if "eps" in record:
+            parts.append(f"eps {record['eps']:g}, {record['min_samples']}")
+        if "body_agreement" in record:
+            parts.append(f"bones {record['body_agreement']:.3f}")
         if "people" in record:
             parts.append(
                 f"people {record['people_at_least']} to {record['people']}  unsure of "

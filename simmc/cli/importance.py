@@ -13,7 +13,9 @@ from simmc.cli.console import CONSOLE
 from simmc.clustering import cluster_means
 from simmc.data.body_levels import body_levels
 from simmc.data.experiment.experiment import Experiment, labels_of
+from simmc.data.experiment.inputs import is_measured
 from simmc.data.skeletons import KGBD_FILE, Skeleton
+from simmc.engine.load import load_joints
 from simmc.engine.stored_run import weights_of
 from simmc.errors import UserError, numbered
 from simmc.losses import frame_importance
@@ -131,6 +133,9 @@ def main(words: Any) -> int:
             f"{run.path} was trained with --mining none: its frames have no importance. Give a run "
             "with --mining hard or easy."
         )
+    first: Mapping[str, Any] = next(iter(run.read_metrics()), {})
+    chosen_by_training = {name: first[name] for name in ("eps", "min_samples") if name in first}
+    settings = settings.but(**chosen_by_training)
     runtime = start()
     CONSOLE.notes(runtime.notes)
     data = trained.data_of(run, METHOD, settings)
@@ -195,7 +200,11 @@ def windows_of(
     data: Experiment,
 ) -> list[picture.Window]:
     """The content of the picture for each chosen window."""
-    joints = data.train.windows[chosen]
+    if is_measured(settings.joints.parts):  # a frame is no longer drawn from what describes it
+        joints_of = (settings.place, settings.windows, settings.joints, settings.common.seed)
+        joints = load_joints(*joints_of).train.windows[chosen]
+    else:
+        joints = data.train.windows[chosen]
     points = body_levels(joints, data.skeleton, settings.level_names)
     windows = []
     persons = labels_of(data.train.identity[chosen], data.identities)

@@ -18,7 +18,8 @@ import pickle
 import re
 import struct
 import tokenize
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, ClassVar
@@ -55,6 +56,39 @@ def save(path: Path, array: np.ndarray) -> None:
     """Write a plain ``.npy`` atomically."""
     with files.open_atomic(path, "wb") as file:
         np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def save_blocks(
+    paths: Sequence[Path], blocks: Iterable[np.ndarray], shape: tuple[int, int]
+) -> None:
+    """Write float64 arrays of one shape side by side, without holding them in memory.
+
+    Each block is (len(paths), n, shape[1]): the next n rows of every array.
+    """
+    header = {"descr": "<f8", "fortran_order": False, "shape": shape}
+    with ExitStack() as stack:
+        opened = [stack.enter_context(files.open_atomic(path, "wb")) for path in paths]
+        for file in opened:
+            np.lib.format.write_array_header_1_0(file, header)
+        rows = 0
+        for block in blocks:
+            rows += block.shape[1]
+            for file, plane in zip(opened, block, strict=True):
+                file.write(np.ascontiguousarray(plane, "<f8").data)
+        if rows != shape[0]:
+            raise ValueError(f"{rows} rows, {shape[0]} announced")
+
+
+def read_rows(path: Path, count: int) -> Iterator[np.ndarray]:
+    """The rows of a stored float array, at most `count` at a time, not mapped into memory."""
+    _open(path)  # UserError unless it is an array
+    with path.open("rb") as file:
+        shape, by_column, dtype = read_header(file)
+        if by_column or dtype.hasobject:
+            raise UserError(f"{path}: stored by column; {AGAIN}")
+        for low in range(0, shape[0], count):
+            rows = min(count, shape[0] - low)
+            yield np.fromfile(file, dtype, rows * shape[1]).reshape(rows, shape[1])
 
 
 def _open(path: Path, advice: str = AGAIN) -> np.ndarray:

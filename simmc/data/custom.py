@@ -26,7 +26,7 @@ _NAME = re.compile(r"\w([\w -]{0,62}\w)?")
 _RESERVED = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9])", re.IGNORECASE)  # by Windows
 
 
-def _check_names(name: str, splits: Iterable[str]) -> None:
+def check_names(name: str, splits: Iterable[str]) -> None:
     """UserError if the name of the set or of a split cannot be a folder's, or is taken."""
     for text, what in ((name, "the dataset"), *((split, "a split") for split in splits)):
         if not is_name(text):
@@ -79,7 +79,7 @@ def _check_skeleton(name: str, skeleton: Skeleton) -> None:
 def checked(name: str, splits: Pairs, skeleton: Skeleton, gallery_of: Mapping[str, str]) -> Sets:
     """Float64 windows with NaN where masked, and int64 labels; UserError if either is invalid."""
     needed = {specs.TRAIN, *gallery_of, *gallery_of.values()}
-    _check_names(name, needed)
+    check_names(name, needed)
     if set(splits) != needed:
         raise UserError(f"{name}: splits must be {', '.join(sorted(needed))}; got {list(splits)}")
     _check_skeleton(name, skeleton)

@@ -54,6 +54,8 @@ class Manifest(TypedDict, total=False):
     zeros: str  # what (0, 0, 0) is in a custom set
     given: Given  # how the coordinates were given, before they became metres with y up
     frame_rate: float | None  # frames a second, if known
+    persons: dict[str, int]  # name -> identity, of an imported set
+    imported: dict[str, Any]  # how an imported set was made, and from which files
     seconds: float | None  # length of a window, if it was given in seconds
     counts: dict[str, dict[str, int]]  # by split
     left_out: dict[str, Any]
@@ -69,6 +71,8 @@ _FORM = {
     "generated?": bool,
     "skeleton?": {"name": str, "joints?": [str], "root?": str, "bones?": [[str]]},
     "gallery_of?": {str: str},
+    "persons?": {str: int},
+    "imported?": {"description": {str: object}, "files": {str: str}},
     "given?": {
         "unit": str,
         "up": str,

@@ -184,9 +184,6 @@ KGBD_FILE = _kinect("KGBD file order", _KGBD_JOINTS, _V1_EDGES)
 CASIA_14 = Skeleton(
     "CASIA-B 14", _CASIA_JOINTS, "nose", _CASIA_EDGES, _CASIA_COMPONENTS, _CASIA_LIMBS
 )
-SKELETONS: dict[str, Skeleton] = {
-    skeleton.name: skeleton for skeleton in (KINECT_V1, KINECT_V2, KGBD_FILE, CASIA_14)
-}
 
 
 def permutation(source: Skeleton, target: Skeleton, mirrored: bool = False) -> np.ndarray:
@@ -205,15 +202,29 @@ def permutation(source: Skeleton, target: Skeleton, mirrored: bool = False) -> n
 
 
 # names of these parts' joints in other sensors and body models
+_FACE = ("eye_inner", "eye", "eye_outer", "ear", "mouth")
 _MORE = {
-    "torso": ("hip", "mid_hip", "pelvis", "spine_base", "spine_mid", "chest"),
-    "head": ("neck", "nose", "left_eye", "right_eye", "left_ear", "right_ear"),
+    "torso": (
+        *("hip", "mid_hip", "pelvis", "spine_base", "spine_mid", "spine_navel", "spine_chest"),
+        *("chest", "left_clavicle", "right_clavicle"),
+    ),
+    "head": ("neck", "nose", *_sides(*_FACE)),
+} | {
+    f"{side}_{part}": tuple(f"{side}_{name}" for name in names)
+    for side in ("left", "right")
+    for part, names in (
+        ("lower_leg", ("heel", "big_toe", "small_toe", "foot_index")),
+        ("lower_arm", ("pinky", "index")),
+    )
 }
 _TRUNK = (*_MORE["torso"], *_MORE["head"])
 # every part with all the joint names that belong to it
 KNOWN: dict[Level, tuple[Part, ...]] = {
     "component": tuple((part, (*names, *_MORE.get(part, ()))) for part, names in COMPONENTS),
-    "limb": tuple((part, names + (_TRUNK if part == "torso" else ())) for part, names in LIMBS),
+    "limb": tuple(
+        (part, names + (_TRUNK if part == "torso" else _MORE[part.replace("_", "_lower_")]))
+        for part, names in LIMBS
+    ),
 }
 
 
@@ -254,3 +265,115 @@ def _found(skeleton: Skeleton, level: Level) -> tuple[Part, ...]:
 def _by_name(skeleton: Skeleton, level: Level) -> tuple[Part, ...]:
     found = _found(skeleton, level)
     return found if all(names for _, names in found) else ()
+
+
+# Skeletons of body trackers and pose estimators; parts follow from the names. Estimators know no
+# joint of the trunk: MIDDLES are computed on import, so that every method has its parts.
+MIDDLES = {"neck": ("left_shoulder", "right_shoulder"), "mid_hip": ("left_hip", "right_hip")}
+_COCO_FACE = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
+_FEET = ("big_toe", "small_toe", "heel")
+_OPENPOSE_TOP = (
+    *("nose", "neck", "right_shoulder", "right_elbow", "right_wrist"),
+    *("left_shoulder", "left_elbow", "left_wrist"),
+)
+_OPENPOSE_FACE = ("right_eye", "left_eye", "right_ear", "left_ear")
+_LEG = ("hip", "knee", "ankle")
+_RIGHT_LEG, _LEFT_LEG = (tuple(f"{side}_{n}" for n in _LEG) for side in ("right", "left"))
+_AZURE_ARM = ("clavicle", "shoulder", "elbow", "wrist", "hand", "hand_tip", "thumb")
+
+
+def _pairs(*names: str) -> tuple[str, ...]:
+    return tuple(f"{side}_{name}" for name in names for side in ("left", "right"))
+
+
+def _estimated(name: str, joints: tuple[str, ...], *more: Edge) -> Skeleton:
+    """A skeleton of a pose estimator: joints of the file, then the missing ones of MIDDLES."""
+    joints += tuple(middle for middle in MIDDLES if middle not in joints)
+    edges = (
+        *(("nose", "neck"), *_both("neck", "shoulder", "elbow", "wrist"), ("neck", "mid_hip")),
+        *(*_both("mid_hip", *_LEG), *_both("nose", "eye", "ear"), *more),
+    )
+    return with_parts(Skeleton(name, joints, "mid_hip", edges))
+
+
+_FEET_EDGES = tuple(
+    (f"{side}_{a}", f"{side}_{b}")
+    for side in ("right", "left")
+    for a, b in (("ankle", "heel"), ("ankle", "big_toe"), ("big_toe", "small_toe"))
+)
+_COCO = (*_COCO_FACE, *_pairs("shoulder", "elbow", "wrist", *_LEG))
+COCO_17 = _estimated("COCO 17", _COCO)
+COCO_FEET = _estimated("COCO 17 and feet", (*_COCO, *_sides(*_FEET)), *_FEET_EDGES)
+HALPE_26 = _estimated(
+    "Halpe 26",
+    (*_COCO, "head", "neck", "mid_hip", *_pairs(*_FEET)),
+    *(("neck", "head"), *_FEET_EDGES),
+)
+OPENPOSE_18 = _estimated(
+    "OpenPose COCO 18", (*_OPENPOSE_TOP, *_RIGHT_LEG, *_LEFT_LEG, *_OPENPOSE_FACE)
+)
+BODY_25 = _estimated(
+    "OpenPose BODY_25",
+    (
+        *(*_OPENPOSE_TOP, "mid_hip", *_RIGHT_LEG, *_LEFT_LEG, *_OPENPOSE_FACE),
+        *_sides(*_FEET),
+    ),
+    *_FEET_EDGES,
+)
+HUMAN_17 = with_parts(
+    Skeleton(
+        "Human3.6M 17",  # what 2D poses are lifted to
+        (
+            *("hip_center", *_RIGHT_LEG, *_LEFT_LEG, "spine", "chest", "neck", "head"),
+            *_sides("shoulder", "elbow", "wrist"),
+        ),
+        "hip_center",
+        (
+            *_chain("hip_center", "spine", "chest", "neck", "head"),
+            *(*_both("chest", "shoulder", "elbow", "wrist"), *_both("hip_center", *_LEG)),
+        ),
+    )
+)
+MEDIAPIPE_33 = _estimated(
+    "MediaPipe Pose 33",
+    (
+        *("nose", *_sides("eye_inner", "eye", "eye_outer"), *_pairs("ear", "mouth")),
+        *_pairs("shoulder", "elbow", "wrist", "pinky", "index", "thumb"),
+        *_pairs(*_LEG, "heel", "foot_index"),
+    ),
+    *_both("nose", "eye_inner"),
+    *_both("nose", "eye_outer"),
+    *_both("nose", "mouth"),
+    *(
+        (f"{side}_{a}", f"{side}_{b}")
+        for side in ("right", "left")
+        for a, b in (
+            *(("wrist", "pinky"), ("wrist", "index"), ("wrist", "thumb")),
+            *(("ankle", "heel"), ("heel", "foot_index")),
+        )
+    ),
+)
+AZURE_KINECT = with_parts(
+    Skeleton(
+        "Azure Kinect",
+        (
+            *("pelvis", "spine_navel", "spine_chest", "neck", *_sides(*_AZURE_ARM)),
+            *_sides(*_LEG, "foot"),
+            *("head", "nose", "left_eye", "left_ear", "right_eye", "right_ear"),
+        ),
+        "pelvis",
+        (
+            *_chain("pelvis", "spine_navel", "spine_chest", "neck", "head", "nose"),
+            *(*_both("nose", "eye", "ear"), *_both("spine_chest", *_AZURE_ARM[:-1])),
+            *(("right_wrist", "right_thumb"), ("left_wrist", "left_thumb")),
+            *_both("pelvis", *_LEG, "foot"),
+        ),
+    )
+)
+SKELETONS: dict[str, Skeleton] = {
+    skeleton.name: skeleton
+    for skeleton in (
+        *(KINECT_V1, KINECT_V2, KGBD_FILE, CASIA_14, COCO_17, COCO_FEET, HALPE_26, OPENPOSE_18),
+        *(BODY_25, HUMAN_17, MEDIAPIPE_33, AZURE_KINECT),
+    )
+}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -106,19 +106,21 @@ def write_split(
     spec: DatasetSpec,
     length: int,
     split: str,
-    planes: np.ndarray,
+    planes: np.ndarray | Iterable[np.ndarray],
     labels: np.ndarray,
     recording: np.ndarray | None,
 ) -> None:
     """Write one split below `base`, the folder of dataset and length.
 
-    `planes` are (3, N * f, J) float64 coordinates, rows = frames; `labels` (N,) int64 identities;
-    `recording` (N,) int64 indices of the windows' recordings in the manifest, if known.
+    `planes` are (3, N * f, J) float64 coordinates, rows = frames, or blocks (3, n * f, J) of them;
+    `labels` (N,) int64 identities; `recording` (N,) int64 indices of the windows' recordings in the
+    manifest, if known.
     """
     folder = split_folder(base, spec, split)
     target = partial(file_path, folder, spec, length, split)
-    for axis, plane in zip("xyz", planes, strict=True):
-        arrays.save(target(axis), plane)
+    blocks = [planes] if isinstance(planes, np.ndarray) else planes
+    shape = (len(labels) * length, spec.n_joints)
+    arrays.save_blocks([target(axis) for axis in "xyz"], blocks, shape)
     arrays.save(target("frame_id"), labels.astype(np.int64))
     if recording is not None:
         arrays.save(target("recording"), recording.astype(np.int64))

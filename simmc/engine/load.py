@@ -1,12 +1,14 @@
 """The data that settings describe."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from simmc.data.experiment.experiment import Experiment
-from simmc.data.experiment.inputs import described, is_measured
+from simmc.data.experiment.inputs import body_lengths, described, is_measured, without_view
 from simmc.data.experiment.load import Request, load_experiment
 from simmc.data.experiment.split_selection import Features
+from simmc.data.specs import skeleton_of
 from simmc.runs.runtime import generators
 from simmc.settings.groups import Joints, Place, Windows, chosen_probe
 from simmc.settings.options import Settings
@@ -15,12 +17,21 @@ S = TypeVar("S", bound=Settings)
 
 
 def with_stored_names(settings: S) -> S:
-    """The same settings, a set of the user's own and its probe named as in its manifest."""
+    """The same settings, a set of the user's own and its probe named as in its manifest.
+
+    An input that is auto becomes what the skeleton has of `AUTO_INPUT`.
+    """
     place: Place = settings.place  # type: ignore[attr-defined]
-    dataset, probe = chosen_probe(place.read_spec(), place.probe, place.probe_type)
-    if (dataset, probe) == (place.dataset, place.probe):
+    spec = place.read_spec()
+    dataset, probe = chosen_probe(spec, place.probe, place.probe_type)
+    changes = {"dataset": dataset, "probe": probe}
+    joints: Any = getattr(settings, "joints", None)
+    if joints is not None and joints.input is None:
+        changes["input"] = without_view(skeleton_of(spec), settings.AUTO_INPUT)
+    flat = settings.flat()
+    if all(flat[name] == value for name, value in changes.items()):
         return settings
-    return settings.but(dataset=dataset, probe=probe)
+    return settings.but(**changes)
 
 
 def load(
@@ -40,6 +51,7 @@ def load(
         how: further arguments of `load_joints`.
     """
     data = load_joints(place, windows, joints, seed, **how)
+    data = replace(data, body=body_lengths(data.train.windows, data.skeleton))
     return described(data, joints.parts, joints.input_scale)
 
 

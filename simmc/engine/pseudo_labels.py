@@ -1,6 +1,7 @@
 """Pseudo labels of a training: features clustered anew in each epoch."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import combinations
 from typing import Any, cast
 
@@ -8,8 +9,9 @@ import numpy as np
 import torch
 
 from simmc.clustering import Clustering as Clustered
-from simmc.clustering import ClusterSettings, Threads, pseudo_labels
+from simmc.clustering import ClusterSettings, Threads, as_arrays, pseudo_labels
 from simmc.clustering.pseudo_labels import Timer
+from simmc.engine import radius
 from simmc.evaluation import diagnostics
 from simmc.runs.records import EpochRecord
 from simmc.runs.runtime import Runtime
@@ -29,6 +31,7 @@ class PseudoLabels:
         previous: (q, N) int64 pseudo labels of the epoch before.
         candidates: of the last clustering of each kind of features; they only save time.
         recall: lowest share of true neighbours in the last clustering; 1 where exact.
+        chosen: eps and min_samples, where one of them is auto, from the first clustering on.
     """
 
     def __init__(
@@ -39,30 +42,47 @@ class PseudoLabels:
         self.previous: np.ndarray | None = None
         self.candidates: dict[str, np.ndarray | None] = {}
         self.recall = 1.0
+        self.chosen: radius.Radius | None = None
 
     def of(self, sets: Sequence[torch.Tensor], kinds: Sequence[str] | None = None) -> torch.Tensor:
         """(q, N) pseudo labels: each of the q sets of features is clustered on its own.
+
+        Where eps or min_samples is auto, `radius.choose` finds them for all sets in the first call;
+        they stay for the whole training. Chosen anew in each epoch they would rise with it, until
+        different people are merged.
 
         Args:
             sets: q tensors (N, H).
             kinds: a name for each; None: all of one kind. Sets of one kind are similar from epoch
                 to epoch, so a search makes the next one faster.
         """
-        labels, recalls = [], []
+        s = self.settings
+        choosing = self.chosen is None and (s.eps is None or s.min_samples is None)
+        if self.chosen:
+            s = s.but(eps=self.chosen.eps, min_samples=self.chosen.min_samples)
+        radii = radius.EPS if s.eps is None else (s.eps,)
+        counts = radius.MIN_SAMPLES if s.min_samples is None else (s.min_samples,)
+        found = []
         for kind, features in zip(kinds or [""] * len(sets), sets, strict=True):
-            found = clustered(
+            one = clustered(
                 features,
-                self.settings,
+                s.but(eps=radii[0], min_samples=counts[0]),
                 self.runtime,
                 self.timer,
                 normalise=self.normalise,
                 guess=self.candidates.get(kind),
+                reach=radii[-1] if choosing else None,
             )
-            self.candidates[kind] = found.candidates
-            labels.append(found.labels)
-            recalls.append(found.recall)
-        self.recall = min(recalls)
-        return torch.stack(labels)
+            self.candidates[kind] = one.candidates
+            found.append(one)
+        self.recall = min(one.recall for one in found)
+        if not choosing:
+            return torch.stack([one.labels for one in found])
+        with self.timer("dbscan"):
+            labels, self.chosen = radius.choose(
+                [as_arrays(one.graph) for one in found], radii, counts
+            )
+        return torch.from_numpy(labels).to(sets[0].device)
 
     def record(self, labels: torch.Tensor, identity: np.ndarray) -> EpochRecord:
         """Numbers of a clustering (q, N); those from identities (N,) are diagnostics only."""
@@ -75,6 +95,8 @@ class PseudoLabels:
         }
         if self.settings.neighbors == "approximate":
             record["recall"] = self.recall
+        if self.chosen:
+            record |= {"eps": self.chosen.eps, "min_samples": self.chosen.min_samples}
         if (y[0] >= 0).any():
             record["largest"] = diagnostics.largest_share(y[0])
         self.previous = y
@@ -91,11 +113,13 @@ class PseudoLabels:
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds."""
         previous = self.previous
-        return {"previous_labels": None if previous is None else torch.from_numpy(previous)}
+        kept = {"previous_labels": None if previous is None else torch.from_numpy(previous)}
+        return kept | ({"radius": asdict(self.chosen)} if self.chosen else {})
 
     def load_state(self, state: dict[str, Any], count: int) -> None:
         """Continue from a checkpoint of `count` windows; ValueError where it has other content."""
-        labels = state["previous_labels"]
+        labels, chosen = state["previous_labels"], state.get("radius")
+        self.chosen = radius.Radius(**chosen) if chosen else None
         shape = () if labels is None else (len(labels), count)
         if labels is not None and (labels.dtype != torch.int64 or labels.shape != shape):
             raise ValueError(f"pseudo labels: {labels.dtype} of shape {tuple(labels.shape)}")
@@ -158,10 +182,4 @@ def label_free_score(labels: np.ndarray, previous: np.ndarray | None) -> float |
         if previous is None:
             return None
         pairs = [(labels[0], previous[0])]
-    kept = (labels >= 0).all(0)
-    if not all(((a >= 0) & (b >= 0)).any() for a, b in pairs):
-        return 0.0
-    sizes = np.bincount(labels[0][kept]).astype(float) if kept.any() else np.zeros(1)
-    diversity = 1.0 - float(((sizes / max(sizes.sum(), 1.0)) ** 2).sum())
-    agreement = float(np.mean([diagnostics.label_agreement(a, b) for a, b in pairs]))
-    return float(kept.mean()) * max(agreement, 0.0) * diversity
+    return radius.coverage(labels) * radius.agreement(pairs)

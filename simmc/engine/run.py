@@ -14,6 +14,7 @@ from simmc.clustering import Executor
 from simmc.data.experiment.experiment import Experiment
 from simmc.data.specs import skeleton_of
 from simmc.data.synthetic.perturbations import by_identity
+from simmc.engine import body, radius
 from simmc.engine.body_check import PartnerRanks, partner_ranks
 from simmc.engine.evaluate import evaluate_run
 from simmc.engine.health import Trained, health_of
@@ -41,7 +42,7 @@ from simmc.runs.records import EpochRecord, Results
 from simmc.runs.runtime import Runtime, generators, peak_rss_bytes, start
 from simmc.scoring.match import Outcome
 from simmc.settings.groups import Clustering, LabelFree, Pretext, Rematch
-from simmc.settings.layers import Resolved, resolve
+from simmc.settings.layers import NO_PRESET, Resolved, resolve
 
 QUIET = Reporter()
 
@@ -71,7 +72,11 @@ def main(method: Method[Any], argv: list[str], reporter: Reporter = QUIET) -> in
     else:
         settings = method.prepared(settings)
     given, kept = resolved.settings.flat(), settings.flat()
-    derived = {name: "derived" for name, value in kept.items() if value != given[name]}
+    derived = {
+        name: "derived"
+        for name, value in kept.items()
+        if value != given[name] and resolved.origin[name] != NO_PRESET
+    }
     resolved = replace(resolved, settings=settings, origin=resolved.origin | derived)
     run_method(method, resolved, run, reporter)
     return 0
@@ -208,7 +213,7 @@ def train_locked(
     reporter.settings(resolved)
     reporter.say(f"\nrun folder: {run.path}")
     reporter.data(data)
-    for sentence in method.remarks(resolved, data):
+    for sentence in [*chosen_without_preset(resolved, data), *method.remarks(resolved, data)]:
         reporter.say(sentence)
     if LABEL_FREE in method.protocols(settings):
         reporter.notes(perturbed_by_identity(settings))
@@ -238,6 +243,21 @@ def train_locked(
     run.write_results(results)
     reporter.results(results, method.explained, run.path)
     return results
+
+
+def chosen_without_preset(resolved: Resolved[Any], data: Experiment) -> list[str]:
+    """What is set in place of a preset, and why; nothing where the dataset has one."""
+    flat, found = resolved.settings.flat(), []
+    names = [name for name, layer in resolved.origin.items() if layer == NO_PRESET]
+    if names:
+        shown = [f"--{n.rstrip('_')} {'auto' if flat[n] is None else flat[n]}" for n in names]
+        found.append(f"no preset for {flat['dataset']}: {', '.join(shown)}")
+    if None in (flat.get("eps", 0), flat.get("min_samples", 0)):
+        found.append("eps, min_samples: " + radius.REASON)
+    if flat.get("best_by") == "body":
+        lacking = "no bones are known, so pseudo labels choose the epoch (--best_by labels)"
+        found.append("label-free epoch: " + (lacking if data.body is None else body.REASON))
+    return found
 
 
 def perturbed_by_identity(settings: MethodSettings) -> list[str]:
@@ -323,6 +343,12 @@ def train_stage(
     reporter.stage(protocols, method.explained)
     with reporter.board(run.path, settings.training.tensorboard) as board:
         train(training, run, lambda record: reporter.epoch(record, training, board))
+    chosen = training.selectors.get("label_free")
+    if training.body and chosen and chosen.best_epoch == 0 and training.epoch > 1:
+        reporter.say(
+            "label-free epoch: 0. Training only lowered the agreement with bone lengths, so the "
+            "untrained network is kept: its features are random projections of the input"
+        )
     scored: dict[int, Outcome | None] = {}  # by epoch: each is scored once
     for protocol in protocols:
         epoch = training.selectors[protocol].best_epoch
@@ -379,6 +405,8 @@ def final_counts(records: Sequence[EpochRecord], last_epoch: int) -> dict[str, A
     counts: dict[str, Any] = {"epochs": last["epoch"]}
     if "label_free_score" in last:
         counts |= {"clusters": last.get("clusters_1"), "outliers": last.get("outliers")}
+    if "eps" in last:
+        counts |= {"eps": last["eps"], "min_samples": last["min_samples"]}
     people: Mapping[str, Any] = next((r for r in reversed(records) if "people" in r), {})
     names = ("people", "people_at_least", "tracks", "unsure", "seen_at_once")
     return counts | {name: people[name] for name in names if name in people}
@@ -387,11 +415,12 @@ def final_counts(records: Sequence[EpochRecord], last_epoch: int) -> dict[str, A
 def mean_seconds(records: Sequence[EpochRecord]) -> dict[str, float]:
     """Mean seconds an epoch by stage, over the epochs in which the stage ran; and their total."""
     stages: dict[str, list[float]] = {}
-    for record in records:
-        for stage, seconds in record["seconds"].items():
+    spent = [record.get("seconds", {}) for record in records]  # a changed log may lack them
+    for record in spent:
+        for stage, seconds in record.items():
             stages.setdefault(stage, []).append(seconds)
     means = {stage: sum(values) / len(values) for stage, values in stages.items()}
-    return means | {"total_run": sum(sum(r["seconds"].values()) for r in records)}
+    return means | {"total_run": sum(sum(record.values()) for record in spent)}
 
 
 def score_stage(

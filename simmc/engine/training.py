@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from simmc.data.experiment.experiment import Experiment
+from simmc.engine.body import BodyAgreement
 from simmc.errors import UserError
 from simmc.models.optimizer import FlatAdam
 from simmc.runs import checkpoints
@@ -99,6 +100,7 @@ class Training(ABC, Generic[S]):
         selectors: the best epoch under each protocol.
         best_weights: those of the epoch just run, if they are the best for some protocol.
         clock: seconds of the epoch by stage.
+        body: agreement with bone lengths, where it chooses the label-free epoch.
         ended: why the method ended the training with the epoch just run; empty: it did not.
         bar: wraps the batches of an epoch; the command may show them.
         CHOSEN_BY: protocol -> the number of the record by which its epoch is chosen, or `LAST`.
@@ -125,10 +127,16 @@ class Training(ABC, Generic[S]):
         self.protocols, self.stopping = protocols, stopping
         waits = stopping.patience if stopping else patience
         endless = settings.training.epochs + 1
+        by_body = stopping is not None and stopping.best_by == "body"
+        self.body = None
+        if by_body and data.body is not None:
+            self.body = BodyAgreement(data.body, data.train.recording)
         self.selectors = {
             name: Selector(endless if waits is None or self.is_last(name) else waits)
             for name in protocols
         }
+        if self.body is not None and "label_free" in self.selectors:
+            self.selectors["label_free"].first = 0
         self.epoch = 0
         self.ended = ""
         self.best_weights: dict[str, torch.Tensor] | None = None
@@ -197,7 +205,8 @@ class Training(ABC, Generic[S]):
 
     def chosen_by(self, protocol: str) -> str:
         """The number of the record by which the epoch of a protocol is chosen, or `LAST`."""
-        return self.CHOSEN_BY[protocol]
+        by_body = protocol == "label_free" and self.body is not None
+        return "body_agreement" if by_body else self.CHOSEN_BY[protocol]
 
     def is_last(self, protocol: str) -> bool:
         """Whether a protocol always uses the last epoch."""

@@ -56,15 +56,17 @@ class HiMPCSettings(Settings):
         "Train Hi-MPC with hard skeleton mining on unlabelled skeleton windows and score it by "
         "matching probe against gallery windows, or score a trained run (--mode Eval)."
     )
+    WITHOUT_PRESET: ClassVar[dict[str, Any]] = {**groups.AUTO, "input": None}
+    AUTO_INPUT: ClassVar = ("turned", "bones", "distances")
 
     place: groups.Place
     machine: groups.Machine
     common: groups.Common
     windows: groups.Windows
-    joints: groups.Joints
+    joints: groups.Joints = group_of(**groups.AUTO_JOINTS)
     training: groups.Training
     stopping: groups.Stopping = group_of(patience=50)
-    clustering: groups.Clustering
+    clustering: groups.Clustering = group_of(**groups.AUTO_CLUSTERING)
     labels: groups.LabelFree
     rematch: groups.Rematch
     H: int = option(256, "Width of the encoder.", aliases=("hidden",), limits=COUNT)
@@ -119,8 +121,12 @@ class HiMPCSettings(Settings):
         return math.sqrt(self.H) if self.t is None else self.t
 
     def check(self) -> None:
-        """Levels that exist, in the paper's order; coordinates of joints."""
-        self.joints.require_coordinates(self.COMMAND)
+        """Levels that exist, in the paper's order; coordinates of joints first."""
+        if self.joints.input is not None and self.joints.parts[0] not in inputs.COORDINATES:
+            raise UserError(
+                f"--input {self.joints.input}: simmc {self.COMMAND} needs coordinates of joints "
+                f"first: {' or '.join(inputs.COORDINATES)}, and others behind a +."
+            )
         wanted = {name.strip().casefold() for name in self.levels.split(",")}
         if unknown := wanted - set(BODY_LEVELS):
             raise UserError(
@@ -161,7 +167,13 @@ class HiMPC(Training[HiMPCSettings]):
             for features in self.instances.values():
                 self.require_finite(features)
         self.pseudo_labels = self.pseudo.of(list(self.instances.values()), list(self.instances))
-        return self.pseudo.record(self.pseudo_labels, self.data.train.identity)
+        record = self.pseudo.record(self.pseudo_labels, self.data.train.identity)
+        if self.body:
+            seen = {level: v[self.body.rows] for level, v in self.instances.items()}
+            with torch.no_grad():
+                joined = self.network.represent(seen)
+            record["body_agreement"] = self.body(joined.cpu())
+        return record
 
     def steps(self) -> EpochRecord:
         """The steps of an epoch."""
@@ -258,20 +270,37 @@ def new_network(
 
 def level_widths(settings: HiMPCSettings, skeleton: Skeleton) -> dict[str, int]:
     """Input values a frame of each level."""
-    one = np.zeros((1, 1, skeleton.n_joints, 3), np.float32)
-    points = body_levels(one, skeleton, settings.level_names)
-    return {level: 3 * windows.shape[2] for level, windows in points.items()}
+    width = inputs.width(skeleton, settings.joints.parts)
+    one = np.zeros((1, 1, width), np.float32)
+    return {level: w.shape[2] for level, w in at_levels(one, skeleton, settings).items()}
+
+
+def at_levels(
+    windows: np.ndarray, skeleton: Skeleton, settings: HiMPCSettings
+) -> dict[str, np.ndarray]:
+    """(N, f, K) of each level: its points, point-major, and what else describes a frame.
+
+    Args:
+        windows: (N, f, J, 3), or (N, f, d) where measurements follow the 3 J coordinates.
+        skeleton: names the joint axis.
+        settings: which levels.
+    """
+    flat = windows.reshape(*windows.shape[:2], -1)
+    end = 3 * skeleton.n_joints
+    coordinates = flat[..., :end].reshape(*flat.shape[:2], -1, 3)
+    more = flat[..., end:]
+    return {
+        name: np.concatenate([w.reshape(*w.shape[:2], -1), more], axis=2)
+        for name, w in body_levels(coordinates, skeleton, settings.level_names).items()
+    }
 
 
 def level_tensors(
     split: Split, data: Experiment, settings: HiMPCSettings, runtime: Runtime
 ) -> dict[str, torch.Tensor]:
-    """(N, f, K) float32 of each level, K = 3 a point, point-major."""
-    levels = body_levels(split.windows, data.skeleton, settings.level_names)
-    return {
-        name: torch.from_numpy(w.reshape(*w.shape[:2], -1)).to(runtime.device)
-        for name, w in levels.items()
-    }
+    """(N, f, K) float32 of each level."""
+    levels = at_levels(split.windows, data.skeleton, settings)
+    return {name: torch.from_numpy(w).to(runtime.device) for name, w in levels.items()}
 
 
 @torch.no_grad()

@@ -37,7 +37,7 @@ from simmc.scoring.match import (
 )
 from simmc.settings import groups
 from simmc.settings.groups import COUNT, FRACTION, POSITIVE
-from simmc.settings.options import EVALUATION, Range, Settings, option, switch
+from simmc.settings.options import EVALUATION, Range, Settings, group_of, option, switch
 
 
 @dataclass(frozen=True)
@@ -104,15 +104,17 @@ class SimMCSettings(Settings):
         "Train SimMC on unlabelled skeleton windows and score it by matching probe against gallery "
         "windows, or score a trained run (--mode Eval)."
     )
+    WITHOUT_PRESET: ClassVar[dict[str, Any]] = {**groups.AUTO, "input": None}
+    AUTO_INPUT: ClassVar = ("turned", "bones", "distances")
 
     place: groups.Place
     machine: groups.Machine
     common: groups.Common
     windows: groups.Windows
-    joints: groups.Joints
+    joints: groups.Joints = group_of(**groups.AUTO_JOINTS)
     training: groups.Training
     stopping: groups.Stopping
-    clustering: groups.Clustering
+    clustering: groups.Clustering = group_of(**groups.AUTO_CLUSTERING)
     labels: groups.LabelFree
     rematch: groups.Rematch
     recipe: Recipe
@@ -156,6 +158,9 @@ class SimMC(Training[Any]):
             self.views = encode(self.network, self.train_windows, self.masks)  # (N, q, H)
             self.require_finite(self.views)
         record = self.feature_record() if self.settings.recipe.mact else {}
+        if self.body:
+            seen = encode(self.network, self.train_windows[self.body.rows])[:, 0]
+            record["body_agreement"] = self.body(seen.cpu())
         self.pseudo_labels = self.pseudo.of(self.views.unbind(1))  # (q, N)
         return record | self.pseudo.record(self.pseudo_labels, self.data.train.identity)
 

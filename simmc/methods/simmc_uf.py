@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from simmc.data.experiment.experiment import Experiment
-from simmc.data.experiment.inputs import standardised
+from simmc.data.experiment.inputs import body_lengths, standardised
 from simmc.data.features import FeatureFiles
 from simmc.data.manifest import spec_of
 from simmc.engine.load import load_joints
@@ -22,7 +22,7 @@ from simmc.scoring.match import MatchRule, Outcome, match, retrieval_record
 from simmc.settings import groups
 from simmc.settings.groups import typed_folders
 from simmc.settings.layers import Resolved
-from simmc.settings.options import MACHINE, MAIN, Settings, option
+from simmc.settings.options import MACHINE, MAIN, Settings, group_of, option
 
 UNLABELLED = "-label_free"  # ends the name of features in which no label has a part
 
@@ -37,6 +37,7 @@ class FinetuneSettings(Settings):
         "SimMC-UF: train SimMC on the frame features of a source model and score it beside them, "
         "or score a trained run (--mode Eval)."
     )
+    WITHOUT_PRESET: ClassVar = groups.AUTO
 
     place: groups.Place
     machine: groups.Machine
@@ -44,7 +45,7 @@ class FinetuneSettings(Settings):
     windows: groups.Windows
     training: groups.Training
     stopping: groups.Stopping
-    clustering: groups.Clustering
+    clustering: groups.Clustering = group_of(**groups.AUTO_CLUSTERING)
     labels: groups.LabelFree
     rematch: groups.Rematch
     recipe: simmc.Recipe
@@ -109,13 +110,14 @@ def manifest_of(settings: FinetuneSettings) -> dict[str, Any]:
 def load(settings: FinetuneSettings) -> Experiment:
     """The experiment with features in place of windows."""
     files, about, advice = files_of(settings), manifest_of(settings), remedy(settings)
+    which = (settings.place, settings.windows, groups.Joints.of(), settings.common.seed)
     data = load_joints(
-        settings.place,
-        settings.windows,
-        groups.Joints.of(),
-        settings.common.seed,
-        features=lambda split, stored: files.read_split(split, stored, about, advice),
+        *which, features=lambda split, stored: files.read_split(split, stored, about, advice)
     )
+    if settings.stopping.best_by == "body":
+        coordinates = load_joints(*which)
+        lengths = body_lengths(coordinates.train.windows, coordinates.skeleton)
+        data = replace(data, body=lengths)
     return standardised(data) if settings.standardise == "on" else data
 
 

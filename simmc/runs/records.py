@@ -39,6 +39,9 @@ class EpochRecord(Figures, total=False):
     kept: int  # windows that are learned from
     largest: float  # share of the windows in clusters (of the first view) in the largest one
     label_free_score: float | None  # trust in the pseudo labels, from these labels alone
+    eps: float  # of the clustering, where it is chosen from the features
+    min_samples: int
+    body_agreement: float  # of distances between features with those between bone lengths
     recall: float  # share of the true neighbours that an approximate search has found
     mi: float  # mutual information with the identities, and its adjusted form: diagnostics
     ami: float

@@ -35,6 +35,17 @@ WHOLE = "all"  # --walk: recordings as they are
 _for_one_call = partial(option, transient=True)  # a stored run does not pass it on
 _of_files = partial(option, group=MACHINE)
 
+# where a dataset has no preset: nobody has tuned these numbers for it
+AUTO: dict[str, Any] = {
+    "eps": None,
+    "min_samples": None,
+    "part_batches": "keep",
+    "best_by": "body",
+    "selection": "label_free",
+    "epochs": 60,
+    "patience": 15,
+}
+
 
 @dataclass(frozen=True)
 class Place(Settings):
@@ -139,6 +150,8 @@ class Windows(Settings):
 class Joints(Settings):
     """How the joints of a frame are read, and what a frame is described by."""
 
+    MAY_BE_AUTO: ClassVar = ("input",)
+
     input: str = option(
         inputs.JOINTS,
         "What a frame is described by: joints (the papers'), turned, or, where the method takes "
@@ -159,7 +172,8 @@ class Joints(Settings):
 
     def check(self) -> None:
         """Inputs that exist."""
-        object.__setattr__(self, "input", "+".join(self.parts))
+        if self.input is not None:
+            object.__setattr__(self, "input", "+".join(self.parts))
 
     def require_coordinates(self, command: str) -> None:
         """UserError where a frame is described by more than coordinates of joints."""
@@ -168,6 +182,18 @@ class Joints(Settings):
                 f"--input {self.input}: simmc {command} needs coordinates of joints; allowed: "
                 f"{', '.join(inputs.COORDINATES)}."
             )
+
+
+# of a command that can choose its input: None until the skeleton is known
+AUTO_JOINTS = {
+    "input": option(
+        inputs.JOINTS,
+        "What a frame is described by: joints (the papers'), turned, bones, distances, angles, "
+        "motion; several joined by +; or 'auto', the default where a dataset has no preset: "
+        "turned+bones+distances, as far as the skeleton names joints and bones.",
+        words={"auto": None},
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -276,11 +302,19 @@ class Stopping(Settings):
 
     patience: int = option(100, "Epochs without a better one before the run ends.", limits=COUNT)
     selection: str = switch("selection")
+    best_by: str = option(
+        "labels",
+        "What chooses the epoch without labels: consistent pseudo labels, or agreement of the "
+        "features with bone lengths (body), by which the untrained epoch may be the best.",
+        choices=("labels", "body"),
+    )
 
 
 @dataclass(frozen=True)
 class Clustering(Settings):
     """How pseudo labels are computed, and on what machine."""
+
+    MAY_BE_AUTO: ClassVar = ("eps", "min_samples")
 
     eps: float = option(0.8, "DBSCAN: largest Jaccard distance of neighbours.", limits=INSIDE)
     min_samples: int = option(
@@ -316,6 +350,24 @@ class Clustering(Settings):
             raise UserError(f"--address {self.address} needs --executor ray.")
         if self.k2 > self.k1:
             raise UserError(f"--k2 {self.k2} must not exceed --k1 {self.k1}.")
+
+
+# of a command that can choose eps and min_samples: None until they are chosen
+AUTO_CLUSTERING = {
+    "eps": option(
+        0.8,
+        "DBSCAN: largest Jaccard distance of neighbours; or 'auto', the default where a dataset "
+        "has no preset: that of the most consistent pseudo labels of the untrained network.",
+        limits=INSIDE,
+        words={"auto": None},
+    ),
+    "min_samples": option(
+        2,
+        "DBSCAN: neighbours of a core point, itself included; or 'auto', as --eps.",
+        limits=COUNT,
+        words={"auto": None},
+    ),
+}
 
 
 @dataclass(frozen=True)

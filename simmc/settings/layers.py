@@ -17,7 +17,7 @@ from simmc.settings import switches as fidelity
 from simmc.settings.options import Option, Settings, options_of
 
 S = TypeVar("S", bound=Settings)
-TYPED, STORED = "command line", "stored run"
+TYPED, STORED, NO_PRESET = "command line", "stored run", "no preset"
 SMALL = "_cpu"  # ends the keys of a file that count with `--budget cpu` alone
 
 
@@ -84,8 +84,8 @@ def resolve(
         above.insert(0, (STORED, _stored(stored, options.values(), typed)))
     defaults = {name: entry.default for name, entry in options.items()}
     layers = [("default", defaults), *above]
-    known = _merged(layers)[0]
-    layers[1:1] = _fidelity_and_preset(settings, known, preset_dir, options)
+    known, origins = _merged(layers)
+    layers[1:1] = _fidelity_and_preset(settings, known, origins, preset_dir, options)
     values, origin = _merged(_of_budget(layers, known.get("budget")))
     built = settings.of(**values)
     for name, value in built.flat().items():
@@ -133,6 +133,7 @@ def preset_root() -> Path:
 def _fidelity_and_preset(
     settings: type[Settings],
     known: Mapping[str, Any],
+    origins: Mapping[str, str],
     preset_dir: Path | None,
     options: Mapping[str, Option],
 ) -> list[tuple[str, dict[str, Any]]]:
@@ -151,6 +152,11 @@ def _fidelity_and_preset(
         if path.is_file():
             layers.append((f"preset {path.name}", read_file(path, options.values())))
             break
+    else:
+        values = dict(settings.WITHOUT_PRESET)
+        if origins.get("fidelity", "default") != "default":  # it was asked for: switches follow it
+            values = {name: v for name, v in values.items() if not options[name].is_switch}
+        layers.append((NO_PRESET, values))
     return layers
 
 

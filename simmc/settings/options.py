@@ -190,11 +190,15 @@ class Settings:
     COMMAND: ClassVar[str] = ""
     SUMMARY: ClassVar[str] = ""
     PRESETS: ClassVar[str] = ""  # folder of presets; the command's name where left out
+    MAY_BE_AUTO: ClassVar[tuple[str, ...]] = ()  # None where a command's own option allows it
+    WITHOUT_PRESET: ClassVar[Mapping[str, Any]] = {}  # name -> value where no preset fits
+    AUTO_INPUT: ClassVar[tuple[str, ...]] = ()  # `--input auto`, if a skeleton has it
     GROUP: ClassVar[str] = TRAINING  # heading of the options that name none
 
     def __post_init__(self) -> None:
         for entry in options_of(type(self)):
-            if not entry.holder:
+            auto = entry.name in self.MAY_BE_AUTO and getattr(self, entry.name) is None
+            if not entry.holder and not auto:
                 value = entry.convert(getattr(self, entry.name), f"--{entry.key}")
                 object.__setattr__(self, entry.name, value)
         self.check()

@@ -36,14 +36,15 @@ SIZE = ("--length", LENGTH, "--batch_size", 15, "--H", 8, "--threads", 1)
 TWO = ("--epochs", 2)
 NEIGHBORS = ("--k1", 6, "--k2", 2)
 CLUSTERING = (*NEIGHBORS, "--eps", 0.6, "--epochs", 6)  # these have a choice of epochs
+AUTO = ("--eps", "auto", "--min_samples", "auto", "--input", "auto", "--best_by", "body")
 RULES = ("off", "all")  # of class sampling: without identities, and with them in the first training
 # what may differ in metrics.jsonl: it is shown, and nothing uses it
 COUNTS = ("probes", "unmatched", "averaged")
 DIAGNOSTICS = (*RATES, *COUNTS, "mi", "ami", "seconds", "levels")
 # command -> what makes a training small, one entry for each way in which it learns
 LEARNS: dict[str, list[tuple[object, ...]]] = {
-    "simmc": [CLUSTERING],
-    "himpc": [(*CLUSTERING, "--M", 2)],
+    "simmc": [CLUSTERING, (*CLUSTERING, *AUTO)],
+    "himpc": [(*CLUSTERING, "--M", 2, *AUTO)],
     "trackmc": [
         (*TWO, *NEIGHBORS, "--recordings", tier) for tier in ("auto", "off", "positives", "merge")
     ],
@@ -179,7 +180,8 @@ def assert_no_influence(one: RunDirectory, other: RunDirectory) -> None:
     assert "label_free.pt" in names
     pair = [checkpoints.load(place.path / "label_free.pt") for place in (a, b)]
     assert_same_state(*pair)
-    untrained_counts = one.read_config()["settings"].get("recordings") == "auto"
+    settings = one.read_config()["settings"]
+    untrained_counts = "auto" in settings.get("recordings", "") or settings.get("best_by") == "body"
     assert pair[0]["epoch"] >= (0 if untrained_counts else 1)
     # and what would be learned next
     states = [checkpoints.load(place.last) for place in (a, b)]

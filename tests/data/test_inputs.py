@@ -261,3 +261,20 @@ def test_measures_have_the_scale_of_the_training_frames_or_of_another_training(l
         raw = inputs.distances(getattr(data, role).windows, KINECT_V1)
         expected = np.where(spread > 1e-5, (raw - mean) * 0.3 / np.maximum(spread, 1e-5), 0)
         np.testing.assert_allclose(getattr(found, role).windows, expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("skeleton", SENSORS, ids=lambda s: s.name)
+def test_the_automatic_input_does_not_depend_on_the_view(skeleton):
+    wanted = ("turned", "bones", "distances")
+    names = inputs.parts_of(inputs.without_view(skeleton, wanted))
+    assert names == wanted
+    windows = walked(skeleton)
+    frames = [inputs.frames(w, skeleton, names) for w in (windows, rotated(windows, 1.1))]
+    np.testing.assert_allclose(*frames, atol=1e-5)
+
+
+def test_the_automatic_input_is_what_the_skeleton_has():
+    bare = Skeleton("points", ("a", "b"), "a")
+    wanted = ("turned", "bones", "distances")
+    assert inputs.without_view(bare, wanted) == "distances"
+    assert inputs.without_view(bare, wanted[:2]) == "joints"

@@ -21,6 +21,14 @@ from tests.fuzz.data_files import (
     take_features,
     windows,
 )
+from tests.fuzz.import_files import (
+    SINGLE,
+    import_all,
+    mixed_folder,
+    one_file,
+    openpose_folder,
+    read_files,
+)
 from tests.fuzz.run_files import (
     archives,
     benchmark_file,
@@ -107,4 +115,12 @@ READERS = {
     "benchmark.json": Reader(benchmark_file, read_benchmark, {measure.FILE: "json"}),
     "archive zip": Reader(archives, unpack, {"*.zip": "zip"}),
     "archive tar": Reader(archives, unpack, {"*.gz": "tar", "*.xz": "tar"}),
+    **{
+        f"import {name}": Reader(one_file(f"a{ending}", content), read_files, {f"a{ending}": form})
+        for name, (ending, content, form) in SINGLE.items()
+    },
+    "import of a folder": Reader(
+        mixed_folder, import_all, {"in/**/*.skeleton": "text", "in/*.json": "json"}, True
+    ),
+    "import of OpenPose": Reader(openpose_folder, import_all, {"in/*.json": "json"}, True),
 }

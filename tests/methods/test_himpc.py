@@ -1,6 +1,7 @@
 """Hi-MPC's recipe: which windows, labels, prototypes and losses meet, and in what order."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from simmc.clustering import cluster_means
 from simmc.data.body_levels import BODY_LEVELS, body_levels
 from simmc.data.experiment.experiment import Experiment, Split
+from simmc.data.experiment.inputs import described
 from simmc.data.skeletons import KINECT_V1
 from simmc.engine.training import train, weights_path
 from simmc.errors import UserError
@@ -215,3 +217,32 @@ def test_an_unknown_level_is_refused():
 def test_the_temperature_follows_the_width():
     assert settings(H=64).temperature == 8.0
     assert settings(H=64, t=0.5).temperature == 0.5
+
+
+def test_measurements_stand_beside_the_points_of_every_level():
+    plain = experiment()
+    data = described(plain, ("joints", "bones"), 0.3)
+    chosen = settings(input="joints+bones")
+    levels = method.level_tensors(data.train, data, chosen, CPU)
+    ends = {"joint": 20, "component": 10, "limb": 5}
+    coordinates = data.train.windows[..., :60].reshape(200, 6, 20, 3)
+    points = body_levels(coordinates, KINECT_V1)
+    for level, n in ends.items():
+        found = levels[level].numpy()
+        np.testing.assert_array_equal(
+            found[..., : 3 * n], points[level].reshape(200, 6, 3 * n), strict=True
+        )
+        np.testing.assert_array_equal(found[..., 3 * n :], data.train.windows[..., 60:])
+    assert "top1" in training(data, input="joints+bones", eps=None).run_epoch()[0]
+    with pytest.raises(UserError, match="--input bones"):
+        settings(input="bones+turned")
+
+
+def test_one_radius_for_all_levels_and_the_untrained_epoch_counts():
+    data = experiment()
+    body = np.random.default_rng(5).normal(size=(8, 4))[data.train.identity]
+    made = training(replace(data, body=body), eps=None, min_samples=None, best_by="body")
+    records = make.run_all(made)
+    assert len({(record["eps"], record["min_samples"]) for record in records}) == 1
+    values = [record["body_agreement"] for record in records]
+    assert made.selectors["label_free"].best_epoch == int(np.argmax(values))

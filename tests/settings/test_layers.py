@@ -197,7 +197,8 @@ def test_a_file_with_values_of_the_wrong_type(tmp_path, content):
 @pytest.mark.parametrize("value", [[], {}, 10**30, 2.5, True, None, "x" * 9999, [[[0]]]])
 def test_a_stored_run_with_values_of_the_wrong_type(value):
     stored = resolve(SimMCSettings, []).to_dict()
-    fine = [("save_model", True), ("dataset", 10**30)]  # any number may name a dataset
+    # any number may name a dataset, and eps may be auto
+    fine = [("save_model", True), ("dataset", 10**30), ("eps", None)]
     for key in ("H", "eps", "dataset", "save_model"):
         wrong = {**stored, "settings": {**stored["settings"], key: value}}
         if (key, value) in fine:

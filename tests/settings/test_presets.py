@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from simmc.data import specs
+from simmc.errors import UserError
 from simmc.methods.simmc import SimMCSettings
+from simmc.methods.trackmc import TrackMCSettings
 from simmc.settings import preset_root, resolve
 
 PRESETS = Path(__file__).parents[2] / "configs" / "simmc"
@@ -90,3 +92,38 @@ def test_presets_of_an_installed_package_win_over_a_folder_beside_it(tmp_path, m
     assert preset_root() == package.parent / "configs"  # as in a checkout
     (package / "configs").mkdir()
     assert preset_root() == package / "configs"
+
+
+def test_without_a_preset_settings_choose_themselves():
+    found = simmc("--dataset", "Mine")
+    flat = found.settings.flat()
+    assert [flat[name] for name in ("eps", "min_samples", "input")] == [None] * 3
+    assert (flat["best_by"], flat["part_batches"]) == ("body", "keep")
+    assert {found.origin[name] for name in SimMCSettings.WITHOUT_PRESET} == {"no preset"}
+    again = simmc(stored=found.to_dict())
+    assert again.settings == found.settings
+
+
+def test_what_is_typed_wins_without_a_preset():
+    found = simmc("--dataset", "Mine", "--eps", "0.5", "--input", "joints", "--best_by", "labels")
+    flat = found.settings.flat()
+    assert (flat["eps"], flat["input"], flat["best_by"]) == (0.5, "joints", "labels")
+    assert flat["min_samples"] is None
+    for level, batches in (("released", "drop"), ("exact", "keep")):
+        typed = simmc("--dataset", "Mine", "--fidelity", level)
+        assert typed.settings.windows.part_batches == batches
+        assert typed.origin["part_batches"] == f"fidelity {level}"
+
+
+def test_a_preset_keeps_its_numbers_and_auto_can_be_typed():
+    for dataset in ("KGBD", "KS20"):
+        flat = simmc("--dataset", dataset).settings.flat()
+        assert None not in (flat["eps"], flat["min_samples"], flat["input"])
+        assert (flat["best_by"], flat["epochs"]) == ("labels", 15000)
+    assert simmc("--dataset", "KGBD", "--eps", "auto").settings.clustering.eps is None
+
+
+def test_a_method_without_a_rule_refuses_auto():
+    for flags in (["--eps", "auto"], ["--input", "auto"]):
+        with pytest.raises(UserError, match=flags[0]):
+            resolve(TrackMCSettings, ["--dataset", "KGBD", *flags])

@@ -49,6 +49,8 @@ class Experiment:
     copies: Mapping[str, int] = field(default_factory=dict)
     # windows of incomplete batches that were left out, by set (--part_batches drop)
     dropped: dict[str, int] = field(default_factory=dict)
+    # (N, E) metres, length of every bone in each training window; None if not known
+    body: np.ndarray | None = None
 
     def require_labels(self, what: str, remedy: str = "use SimMC.py, which needs none") -> None:
         """UserError if training windows have labels below 0, which no method can learn."""

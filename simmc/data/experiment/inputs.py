@@ -25,6 +25,15 @@ COORDINATES = (JOINTS, TURNED)  # inputs that are still coordinates of joints, i
 _CHUNK = 4096  # windows converted to float64 at a time
 
 
+def without_view(skeleton: Skeleton, wanted: Sequence[str]) -> str:
+    """The inputs of `wanted` (turned, bones, distances) that a skeleton has, for `--input`."""
+    has = {
+        TURNED: any(set(pair) <= set(skeleton.joints) for pair in ACROSS),
+        "bones": bool(skeleton.edges),
+    }
+    return "+".join([*(name for name in wanted if has.get(name, True))] or [JOINTS])
+
+
 def turn(windows: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     """Windows (N, f, J, 3) rotated about the vertical (y) so that all bodies face the same way.
 
@@ -72,6 +81,20 @@ def bone_lengths(windows: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     """(N, f, E) lengths of the bones, in metres."""
     start, end = _edges(skeleton, "bones")
     return _norm(windows[:, :, start] - windows[:, :, end])
+
+
+def body_lengths(windows: np.ndarray, skeleton: Skeleton) -> np.ndarray | None:
+    """(N, E) float32, metres: median over the frames of each bone; None where bones have no name.
+
+    Args:
+        windows: (N, f, J, 3).
+        skeleton: whose bones.
+    """
+    if not skeleton.edges or not len(windows):
+        return None
+    parts = [windows[low : low + _CHUNK] for low in range(0, len(windows), _CHUNK)]
+    lengths = [np.median(bone_lengths(part, skeleton), axis=1) for part in parts]
+    return np.concatenate(lengths).astype(np.float32)
 
 
 def distances(windows: np.ndarray, skeleton: Skeleton) -> np.ndarray:

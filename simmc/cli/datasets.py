@@ -1,0 +1,91 @@
+"""`simmc datasets`: what is below a data root, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from simmc.data import specs, store
+from simmc.data.manifest import NAME, find_spec, read_manifest
+from simmc.errors import UserError
+from simmc.settings import Settings, option, resolve
+
+HEAD = ("dataset", "f", "persons", "recordings", "windows", "sensor", "problems")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetsSettings(Settings):
+    """Where to look."""
+
+    GROUP: ClassVar[str] = "main"
+
+    COMMAND: ClassVar[str] = "datasets"
+    SUMMARY: ClassVar[str] = (
+        "List the datasets below --data_root: persons, recordings, windows, sensor, problems."
+    )
+
+    data_root: str = option("Datasets", "Folder of the datasets.")
+
+
+def main(argv: list[str]) -> int:
+    """Print a table; 0 also where a dataset has a problem."""
+    root = Path(resolve(DatasetsSettings, argv).settings.data_root)
+    if not root.is_dir():
+        raise UserError(f"--data_root {root}: is no folder")
+    rows = [row(folder) for folder in folders(root)]
+    if not rows:
+        print(f"{root}: no dataset; make one with simmc import, or with Preprocess.py")
+        return 0
+    widths = [max(map(len, column)) for column in zip(HEAD, *rows, strict=True)]
+    for cells in (HEAD, *rows):
+        text = (
+            c.ljust(w) if p in (0, 5, 6) else c.rjust(w)
+            for p, (c, w) in enumerate(zip(cells, widths, strict=True))
+        )
+        print("  ".join(text).rstrip())
+    return 0
+
+
+def folders(root: Path) -> Iterator[Path]:
+    """The folders of windows below a data root: ``<dataset>/<f>``."""
+    for dataset in sorted(path for path in root.iterdir() if path.is_dir()):
+        lengths = (path for path in dataset.iterdir() if path.name.isdecimal() and path.is_dir())
+        if not dataset.name.startswith("."):
+            yield from sorted(lengths, key=lambda path: int(path.name))
+
+
+def row(folder: Path) -> tuple[str, ...]:
+    """One line of the table: counts of what can be read, and the first problem."""
+    name, length = folder.parent.name, int(folder.name)
+    persons, recordings, windows, sensor, problem = "?", "?", "?", "?", ""
+    try:
+        content = read_manifest(folder)[0]
+        spec = next(
+            (s for s in (*specs.DATASETS.values(), *specs.BY_VIEW.values()) if s.folder == name),
+            None,
+        )
+        spec = spec or find_spec(folder.parent.parent, name, length)
+        sensor = spec.skeleton.name
+        splits = [specs.TRAIN, *spec.test_splits]
+        if spec.by_view:
+            splits = [*map(specs.train_view, spec.test_splits), *spec.test_splits]
+        labels: set[int] = set()
+        total = 0
+        for split in splits:
+            found = store.read_split(folder.parent.parent, spec, length, split)
+            labels |= set(found.labels[found.labels >= 0].tolist())
+            total += len(found)
+        persons, windows = f"{len(labels):,}" if labels else "unknown", f"{total:,}"
+        if content is None:
+            problem = f"no {NAME}: recordings and checksums are unknown"
+        else:
+            recordings = f"{len(content['recordings']):,}" if content["recordings"] else "unknown"
+            left = content.get("imported", {}).get("left_out", {})
+            problem = f"{len(left)} files left out" if left else ""
+            if copies := content.get("copies"):
+                problem += f"{'; ' * bool(problem)}{len(copies)} groups of copies"
+    except UserError as error:
+        problem = str(error)
+    return name, str(length), persons, recordings, windows, sensor, problem

@@ -1,0 +1,220 @@
+"""`simmc import`: recordings in files of many formats to a dataset (docs/import.md)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar, cast
+
+from tqdm import tqdm
+
+from simmc.data.importing.assign import Rule, Unit
+from simmc.data.importing.description import FILE, SPLITS, Description, read_description
+from simmc.data.importing.guess import guessed
+from simmc.data.importing.importer import Request, import_items, notes_of
+from simmc.data.importing.source_files import NO_READER, NOT_CHOSEN, count, items
+from simmc.data.importing.write_import import Imported
+from simmc.errors import UserError, numbered
+from simmc.files import write_text
+from simmc.reports import look
+from simmc.settings import Range, Settings, option, resolve
+
+PAGE = "look.html"  # beside the windows' folders
+_NAMED = 5  # names in a line; the manifest holds all
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportSettings(Settings):
+    """Settings of one import."""
+
+    GROUP: ClassVar[str] = "main"
+
+    COMMAND: ClassVar[str] = "import"
+    SUMMARY: ClassVar[str] = (
+        "Import recordings from a folder, a zip or tar archive, or a file, which comes first, "
+        "without a flag: simmc import recordings --out Datasets/Mine. What cannot be seen from the "
+        "files stands in a dataset.toml, in the folder of the recordings or in --out; --guess "
+        "writes it. An import that was interrupted goes on with the same command; run again later, "
+        "it adds new recordings."
+    )
+
+    source: str = option("", "Folder, archive or file; may also come first, without the flag.")
+    out: str = option("", "Folder of the dataset, such as Datasets/Mine.")
+    guess: bool = option(
+        False, "Import nothing; write a dataset.toml into --out, with doubts as comments."
+    )
+    description: str = option("", f"Another place of the {FILE}.")
+    length: int = option(6, "Frames of a window.", limits=Range(1, 1000))
+    split: str = option(
+        "recording",
+        "What belongs to train, gallery or probe as a whole: a person's recordings one by one, all "
+        "that share a session or a camera, or none: everything is learned from.",
+        choices=("recording", "session", "camera", "none"),
+    )
+    person_disjoint: bool = option(False, "Persons who are learned from are not tested.")
+    hold_out: float = option(
+        0.5,
+        "Share of a person's recordings (with --person_disjoint, of the persons) that is tested.",
+        limits=Range(0, 1, exclusive=True),
+    )
+    seed: int = option(0, "Seed of the random split.", limits=Range(0))
+    split_file: str = option("", "CSV file of recording,split, instead of a random split.")
+    page: bool = option(True, f"Also write {PAGE}: the recordings move, and what to check.")
+
+
+def main(argv: list[str]) -> int:
+    """Import, and print what came in."""
+    words = list(argv)
+    if words and not words[0].startswith("-"):
+        words.insert(0, "--source")
+    settings = resolve(ImportSettings, words).settings
+    if not settings.source or not settings.out:
+        raise UserError(
+            "give the source and the dataset's folder: simmc import recordings --out Datasets/Mine"
+        )
+    source, out = Path(settings.source), Path(settings.out)
+    if settings.guess:
+        return _guess(source, out, settings)
+    told, where = _description(source, out, settings)
+    if settings.split_file:
+        told = replace(told, split_file=settings.split_file)
+    rule = Rule(
+        cast(Unit, settings.split), settings.person_disjoint, settings.hold_out, settings.seed
+    )
+    files = count(source)
+    bar = tqdm(total=files, desc="importing", unit=" files", leave=False, disable=None)
+
+    def progress(them: Iterable[Any]) -> Iterable[Any]:
+        for item in them:
+            yield item
+            bar.update()
+
+    with bar:
+        found = import_items(
+            items(source, told), Request(out, settings.length, told, rule), progress
+        )
+    print("\n".join(report(found, where)))
+    if settings.page and found.added:
+        for finding in look.findings(found.folder):
+            print(f"check: {finding.text}")
+        print(f"page: {look.write_page(found.folder, out / PAGE)}")
+    print(f"next: {_next(out, settings.length)}")
+    return 0
+
+
+def _guess(source: Path, out: Path, settings: ImportSettings) -> int:
+    path = Path(settings.description) if settings.description else out / FILE
+    if path.exists():
+        raise UserError(f"{path}: exists already; move it away to guess again")
+    text, doubts = guessed(source)
+    write_text(path, text)
+    print(text)
+    print(
+        f"written to {path}: {numbered('{} [doubt|doubts]', doubts)}, as comments. Correct it, "
+        f"then run: simmc import {settings.source} --out {settings.out}"
+    )
+    return 0
+
+
+def _description(source: Path, out: Path, settings: ImportSettings) -> tuple[Description, str]:
+    """The description and where it stands."""
+    if settings.description:
+        return read_description(Path(settings.description)), settings.description
+    for path in (out / FILE, *([source / FILE] if source.is_dir() else [])):
+        if path.is_file():
+            return read_description(path), str(path)
+    return Description(), ""
+
+
+def report(found: Imported, where: str) -> list[str]:
+    """What came in, what was left out and why: lines."""
+    content, entries = found.manifest, found.entries
+    skeleton = content["skeleton"]
+    rate = f" at {content['frame_rate']:g} Hz" if content["frame_rate"] else ""
+    bodies = [body for entry in entries for body in entry["bodies"]]
+    frames = sum(body["frames"] for body in bodies)
+    persons = numbered("{} [person|persons]", len(content["persons"]))
+    added = numbered("{} [recording|recordings] added", len(found.added))
+    lines = [
+        f"described by {where}" if where else f"no {FILE}: everything is as the files say it",
+        f"{added}, {frames:,} frames{rate}; "
+        f"{persons if content['persons'] else 'persons unknown'} and "
+        f"{numbered('{} [recording|recordings]', len(content['recordings']))} in all; "
+        f"{skeleton['name']}, {numbered('{} [joint|joints]', len(skeleton['joints']))}",
+    ]
+    of_split = Counter(entry.get("split") for entry in content["recordings"])
+    for name in SPLITS:
+        windows = content["counts"][name]["windows"]
+        lines.append(f"  {name:<8} {of_split[name]:>7,} recordings {windows:>9,} windows")
+    if of_split[None]:
+        lines.append(f"  {'none':<8} {of_split[None]:>7,} recordings, not used")
+    lines += _done(bodies, content["length"])
+    lines += [f"{text}{'' if n == 1 else f' ({n:,} recordings)'}" for text, n in notes_of(entries)]
+    if found.bones_guessed:
+        lines.append("bones follow from the names of the joints; bones in dataset.toml corrects it")
+    lines += _left_out(entries)
+    copies = content.get("copies", ())
+    lines += [
+        f"the same frames, bit by bit: {', '.join(names[:_NAMED])}" for names in copies[:_NAMED]
+    ]
+    if len(copies) > _NAMED:
+        lines.append(f"and {len(copies) - _NAMED} more groups of copies (manifest.json, copies)")
+    lines += [f"check: {remark}" for remark in found.remarks]
+    return [*lines, f"written to {found.folder}" if found.added else "nothing new; nothing written"]
+
+
+_COUNTS = {
+    "cut_frames": "{} [frame|frames] cut at the ends (skip_frames)",
+    "zero_joints": "{} [joint is|joints are] at exactly (0, 0, 0)",
+    "unseen_joints": "{} [joint was|joints were] not seen",
+    "filled_joints": "{} of them filled by interpolation (fill_gaps)",
+    "repeated_frames": "{} [frame repeats|frames repeat] the one before, bit by bit",
+    "gaps": "{} [gap|gaps] in the times",
+    "lost_frames": "about {} [frame|frames] lost in them",
+}
+
+
+def _done(bodies: Sequence[dict[str, Any]], length: int) -> list[str]:
+    """What was found and done, summed over the recordings."""
+    total: Counter[str] = Counter()
+    for body in bodies:
+        total.update(body["counts"])
+    lines = [numbered(text, total[key]) for key, text in _COUNTS.items() if total[key]]
+    if short := sum(body["short"] for body in bodies):
+        lines.append(numbered("{} [recording is|recordings are] shorter than min_frames", short))
+    few = sum(body["frames"] < length and not body["short"] for body in bodies)
+    if few:
+        text = f"{{}} [recording gives|recordings give] no window of {length} frames"
+        lines.append(numbered(text, few))
+    if blind := sum(body["blind"] for body in bodies):
+        lines.append(numbered("{} [window|windows] without any joint dropped", blind))
+    return lines
+
+
+def _left_out(entries: Sequence[dict[str, Any]]) -> list[str]:
+    """The files that were not read, by reason."""
+    lines = []
+    unused = [entry["path"] for entry in entries if entry["fault"] == NO_READER]
+    if unused:
+        endings = Counter(PurePosixPath(path).suffix or "no ending" for path in unused)
+        shown = ", ".join(f"{n:,} {ending}" for ending, n in endings.most_common(_NAMED))
+        lines.append(f"{numbered('{} [file has|files have] no reader', len(unused))}: {shown}")
+    if chosen := sum(entry["fault"] == NOT_CHOSEN for entry in entries):
+        lines.append(numbered(f"{{}} [file {NOT_CHOSEN}|files are not chosen by files]", chosen))
+    faults = [e for e in entries if e["fault"] and e["fault"] not in (NO_READER, NOT_CHOSEN)]
+    lines += [f"left out: {e['path']}: {e['fault']}" for e in faults[:_NAMED]]
+    if len(faults) > _NAMED:
+        lines.append(f"left out: {len(faults) - _NAMED:,} more files (manifest.json, left_out)")
+    if known := sum(entry["known"] for entry in entries):
+        lines.append(
+            numbered("{} [file was|files were] imported before and stay as they are", known)
+        )
+    return lines
+
+
+def _next(out: Path, length: int) -> str:
+    root = "" if out.parent == Path("Datasets") else f" --data_root {out.parent}"
+    frames = "" if length == 6 else f" --length {length}"
+    return f"simmc trackmc --dataset {out.name}{root}{frames}"

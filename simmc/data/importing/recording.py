@@ -1,0 +1,44 @@
+"""What every reader of `simmc import` returns.
+
+Shape letters: F frames, J joints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Body:
+    """One body of one source file, before windows are cut."""
+
+    name: str  # of the recording: the file's path in the source; '#2' is added for a second body
+    xyz: np.ndarray  # (F, J, 3) float64, NaN: joint not seen; metres, or the unit of `simmc import`
+    joints: tuple[str, ...]  # names; '0', '1', ... where the file has only numbers
+    times: np.ndarray | None = None  # (F,) float64 seconds, ascending; None if the file has none
+    person: str | None = None
+    session: str | None = None
+    camera: str | None = None
+    flat: bool = False  # 2D: z is 0
+    notes: tuple[str, ...] = ()  # what the reader dropped or guessed, one line each
+    fields: Mapping[str, str] = field(default_factory=dict)  # what else is known, such as the gait
+    metres: bool = False  # the file or format states the unit, and xyz is in metres already
+    up: str = ""  # the axis that points up, "y", "-y", "z", ..., if the format fixes it
+    bones: tuple[tuple[str, str], ...] = ()  # pairs of joint names, if the file has bones
+
+
+@dataclass(frozen=True)
+class Format:
+    """A file format: how its files are recognised and read."""
+
+    name: str
+    suffixes: tuple[str, ...]  # lower case, with the dot
+    matches: Callable[[bytes], bool]  # whether a file that begins with these bytes is one
+    read: Callable[[str, bytes], list[Body]]  # path in the source, content; UserError if invalid
+    # Only for formats with a file for each frame: the recording of a path and the frame's number,
+    # and how the frames of one recording (number and what `read` gave, in order) become bodies.
+    frame_of: Callable[[str], tuple[str, int]] | None = None
+    join: Callable[[str, Sequence[tuple[int, Sequence[Body]]]], list[Body]] | None = None

@@ -1,0 +1,141 @@
+"""Small valid files of every format that `simmc import` reads, and what reads them."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
+
+from simmc.data.importing.assign import Rule
+from simmc.data.importing.description import Description
+from simmc.data.importing.importer import Request, import_items
+from simmc.data.importing.source_files import items, read_bodies
+from simmc.data.skeletons import KINECT_V1
+from tests.data import formats as make
+
+Build = Callable[[Path], None]
+TOLD = Description()
+JOINTS = KINECT_V1.joints[:4]
+
+
+def one_file(name: str, content: Callable[[], bytes]) -> Build:
+    """Writes a file."""
+    return lambda root: (root / name).write_bytes(content()) and None
+
+
+def read_files(root: Path) -> None:
+    """Every file as an import reads it; what comes out are positions."""
+    for path in sorted(root.iterdir()):
+        if path.is_file():
+            for body in read_bodies(path.name, path.read_bytes(), TOLD):
+                assert body.xyz.dtype == np.float64, "another type"
+                assert body.xyz.shape[1:] == (len(body.joints), 3), "another shape"
+                assert len(set(body.joints)) == len(body.joints), "joints of one name"
+                assert body.times is None or len(body.times) == len(body.xyz), "other times"
+
+
+def import_all(root: Path) -> None:
+    """The whole import, from files to a dataset."""
+    shutil.rmtree(root / "out", ignore_errors=True)
+    request = Request(root / "out" / "Mine", 2, TOLD, Rule("none"))
+    import_items(items(root / "in", TOLD), request)
+
+
+def wide_table(delimiter: str = ",") -> bytes:
+    """A row a frame."""
+    xyz = make.walk(4, 4)
+    names = ["time", *(f"{joint}_{axis}" for joint in JOINTS for axis in "xyz")]
+    rows = [[0.04 * place, *frame.ravel().tolist()] for place, frame in enumerate(xyz)]
+    return "\n".join(delimiter.join(map(str, row)) for row in (names, *rows)).encode()
+
+
+def long_table() -> bytes:
+    """A row a joint."""
+    rows = [
+        f"{frame},{joint},{','.join(map(str, point))}"
+        for frame, points in enumerate(make.walk(3, 4).tolist())
+        for joint, point in zip(JOINTS, points, strict=True)
+    ]
+    return "\n".join(["frame,joint,x,y,z", *rows]).encode()
+
+
+def parquet_table() -> bytes:
+    """The wide table as Parquet."""
+    xyz = make.walk(4, 4).reshape(4, 12)
+    names = [f"{joint}_{axis}" for joint in JOINTS for axis in "xyz"]
+    file = io.BytesIO()
+    parquet.write_table(pa.table(dict(zip(names, xyz.T, strict=True))), file)
+    return file.getvalue()
+
+
+def npy_array() -> bytes:
+    """An array of frames, joints, coordinates."""
+    file = io.BytesIO()
+    np.save(file, make.walk(4, 20))
+    return file.getvalue()
+
+
+def npz_arrays() -> bytes:
+    """Two recordings."""
+    file = io.BytesIO()
+    np.savez_compressed(file, one=make.walk(4, 20), two=make.walk(3, 20, seed=1))
+    return file.getvalue()
+
+
+def nested_json() -> bytes:
+    """Frames with named joints."""
+    xyz = make.walk(3, 4).tolist()
+    return json.dumps({"frames": [dict(zip(JOINTS, frame, strict=True)) for frame in xyz]}).encode()
+
+
+def keypoints(joints: int, frames: int = 2) -> np.ndarray:
+    """x, y, confidence of a body (F, J, 3)."""
+    made = make.walk(frames, joints) * 100
+    made[..., 2] = 0.5
+    return made
+
+
+def openpose_folder(root: Path) -> None:
+    """Two recordings of two people each, of two frames."""
+    for place in range(4):
+        one = keypoints(25)[place % 2].round(1)
+        people = [one, one + np.array([500, 0, 0])]
+        (root / "in").mkdir(exist_ok=True)
+        (root / "in" / f"{'vw'[place // 2]}_{place:012d}_keypoints.json").write_bytes(
+            make.openpose(people)
+        )
+
+
+def mixed_folder(root: Path) -> None:
+    """Recordings of one skeleton in several formats."""
+    (root / "in" / "a").mkdir(parents=True)
+    (root / "in" / "a" / "1.skeleton").write_bytes(make.ntu({"1": make.walk(4, 25)}))
+    (root / "in" / "3.skeleton").write_bytes(make.ntu({"1": make.walk(4, 25, 1)}))
+    (root / "in" / "2.json").write_bytes(make.kinect_v2(make.walk(2, 25)))
+
+
+SINGLE = {
+    "bvh": (".bvh", make.bvh, "text"),
+    "c3d": (".c3d", lambda: make.c3d(make.walk(2, 3) * 1000, ["A", "B", "C"]), "bytes"),
+    "NTU": (".skeleton", lambda: make.ntu({"1": make.walk(2, 25), "2": make.walk(2, 25)}), "text"),
+    "Azure Kinect": (".json", lambda: make.azure({1: make.walk(2, 32)}), "json"),
+    "Kinect v2": (".json", lambda: make.kinect_v2(make.walk(2, 25)), "json"),
+    "Kinect v2 lists": (".json", lambda: make.kinect_v2_list(make.walk(2, 25)), "json"),
+    "OpenPose": (".json", lambda: make.openpose([keypoints(25)[0]]), "json"),
+    "AlphaPose": (".json", lambda: make.alphapose([{1: f} for f in keypoints(17)]), "json"),
+    "MMPose": (".json", lambda: make.mmpose(make.walk(2, 17), ["root"]), "json"),
+    "MediaPipe": (".json", lambda: make.mediapipe(make.walk(2, 33)), "json"),
+    "wide CSV": (".csv", wide_table, "text"),
+    "TSV": (".tsv", lambda: wide_table("\t"), "text"),
+    "long CSV": (".csv", long_table, "text"),
+    "Parquet": (".parquet", parquet_table, "bytes"),
+    "array": (".npy", npy_array, "npy"),
+    "arrays": (".npz", npz_arrays, "npz"),
+    "JSON": (".json", nested_json, "json"),
+}
