@@ -244,7 +244,7 @@ def described(job: Job, runs: Sequence[RunDirectory]) -> Record:
         "run": list(cell.commands),
         "dataset": cell.dataset,
         "probe": cell.probe,
-        "split": cells.SET if "*/probe" in cell.table.columns else cell.row.split,
+        "split": cell.row.split,
         "seed": cell.seed,
         "key": job.key,
         "settings": job.settings,

@@ -165,7 +165,7 @@ def prepared(cell: Cell, settings: ReproduceSettings) -> Job | str:
     steps = [resolved(command, cell) for command in cell.commands]
     length = int(steps[-1][1]["length"])
     root, given = Path(settings.data_root), None
-    if cell.row.split == cells.SET or "*/probe" in cell.table.columns:
+    if cell.row.split == cells.SET:
         root = Path(settings.sets)
         spec_folder = root / cell.dataset / str(length)
     else:

@@ -170,6 +170,8 @@ def _read_table(path: Path) -> Table:
     rows = []
     for entry in content["row"]:
         values = {**shared, **entry}
+        if "*/probe" in columns:  # sets of the user's own
+            values["split"] = SET
         run = values.pop("run", ())
         cells = values.pop("printed", [])
         printed = {}

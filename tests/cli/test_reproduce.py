@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +31,8 @@ def table(*rows, columns=("*/probe",)):
 
 
 ROWS = (
-    Row("raw", ("descriptors --descriptor raw_mean --batch_size 16 --device cpu",)),
-    Row("SimMC", (SIMMC,)),
+    Row("raw", ("descriptors --descriptor raw_mean --batch_size 16 --device cpu",), split="set"),
+    Row("SimMC", (SIMMC,), split="set"),
 )
 
 
@@ -65,7 +66,9 @@ def use(monkeypatch, made: Table) -> None:
 
 
 def test_cells_are_run_once_and_failures_are_reported(sets, monkeypatch, capsys):
-    broken = Row("broken", ("recognition --source SGELA --epochs 1",))  # there is no such run
+    broken = Row(
+        "broken", ("recognition --source SGELA --epochs 1",), split="set"
+    )  # there is no such run
     use(monkeypatch, table(*ROWS, broken))
     assert cli.run("reproduce", words(sets, "--seeds", "0")) == 1
     printed = capsys.readouterr().out
@@ -80,7 +83,9 @@ def test_cells_are_run_once_and_failures_are_reported(sets, monkeypatch, capsys)
         )
     use(monkeypatch, table(*ROWS))
     assert cli.run("reproduce", words(sets, "--seeds", "0")) == 0
-    assert "every cell that has data is finished" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "every cell that has data is finished" in printed
+    assert printed.count("Mine/probe") >= 4  # both cells, and both rows of the table
     assert cli.run("reproduce", words(sets, "--dry-run")) == 0
     assert "2 cells to run" in capsys.readouterr().out  # seed 1
     assert kept(sets) == first
@@ -107,7 +112,8 @@ def test_a_changed_default_or_code_is_run_again(sets, monkeypatch):
 
 def test_cells_without_data_say_so(tmp_path, monkeypatch, capsys):
     public = Row("public", (SIMMC,), split="public")
-    use(monkeypatch, table(ROWS[0], public, columns=("KGBD/probe",)))
+    seeded = replace(ROWS[0], split="seed")
+    use(monkeypatch, table(seeded, public, columns=("KGBD/probe",)))
     places = ["--data_root", str(tmp_path), "--raw_root", str(tmp_path), "--records", str(tmp_path)]
     assert cli.run("reproduce", ["tiny", "--seeds", "0", *places]) == 0
     printed = capsys.readouterr().out
