@@ -91,7 +91,8 @@ def test_the_wheel_holds_the_package_and_the_presets(tmp_path):
     presets = {
         f"simmc/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "configs").rglob("*.toml")
     }
-    assert ours == code | presets | {"simmc/py.typed"}
+    pages = {"simmc/reports/look.css", "simmc/reports/look.js"}
+    assert ours == code | presets | pages | {"simmc/py.typed"}
 
 
 @needs_bash

@@ -371,10 +371,13 @@ def trained_by(method: Method[Any], training: Training[Any], run: RunDirectory) 
     """What the health of a training is judged by, beside its records."""
     settings = training.settings
     clustering: Clustering | None = getattr(settings, "clustering", None)
+    eps = None if clustering is None else clustering.eps
+    if clustering is not None and eps is None:  # chosen from the data
+        eps = next((record["eps"] for record in run.read_metrics() if "eps" in record), None)
     return Trained(
         windows=len(training.data.train),
         batch_size=settings.windows.batch_size,
-        eps=None if clustering is None else clustering.eps,
+        eps=eps,
         partners=partners_of(method, training, run),
     )
 

@@ -98,7 +98,7 @@ from tests.cli.conftest import QUICK, Evil, changed, data_file, words_for
         ("descriptors --descriptor D_PG --batch_size 1000000", ["fewer than one batch", "keep"]),
         *((f"simmc --input {text}", ["joined by +"]) for text in ("speed", "turned+turned", "+")),
         *(
-            (f"{command} --input turned+bones", [f"simmc {command}", "coordinates"])
+            (f"{command} --input bones", [f"simmc {command}", "coordinates"])
             for command in ("himpc", "sgela", "mgscr", "descriptors")
         ),
         ("supervised --model posegait --input turned", ["--model posegait"]),

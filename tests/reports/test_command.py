@@ -60,7 +60,7 @@ def test_curves_of_an_unfinished_run(with_metrics):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "table|cmc|curves"),
+        ([], "table|page|cmc|curves"),
         (["table", "--format", "html"], "--format"),
         (["cmc"], "RUN"),
         (["cmc", "nowhere"], "nowhere"),
