@@ -9,7 +9,8 @@ from typing import ClassVar
 
 from simmc.data import specs, store
 from simmc.data.manifest import NAME, find_spec, read_manifest
-from simmc.errors import UserError
+from simmc.data.skeletons import SKELETONS
+from simmc.errors import UserError, numbered
 from simmc.settings import Settings, option, resolve
 
 HEAD = ("dataset", "f", "persons", "recordings", "windows", "sensor", "problems")
@@ -33,7 +34,7 @@ def main(argv: list[str]) -> int:
     """Print a table; 0 also where a dataset has a problem."""
     root = Path(resolve(DatasetsSettings, argv).settings.data_root)
     if not root.is_dir():
-        raise UserError(f"--data_root {root}: is no folder")
+        raise UserError(f"--data_root {root}: is not a folder")
     rows = [row(folder) for folder in folders(root)]
     if not rows:
         print(f"{root}: no dataset; make one with simmc import, or with Preprocess.py")
@@ -67,7 +68,9 @@ def row(folder: Path) -> tuple[str, ...]:
             None,
         )
         spec = spec or find_spec(folder.parent.parent, name, length)
-        sensor = spec.skeleton.name
+        skeleton = spec.skeleton
+        named = skeleton.name in SKELETONS
+        sensor = skeleton.name if named else numbered("{} [joint|joints]", skeleton.n_joints)
         splits = [specs.TRAIN, *spec.test_splits]
         if spec.by_view:
             splits = [*map(specs.train_view, spec.test_splits), *spec.test_splits]
@@ -83,9 +86,10 @@ def row(folder: Path) -> tuple[str, ...]:
         else:
             recordings = f"{len(content['recordings']):,}" if content["recordings"] else "unknown"
             left = content.get("imported", {}).get("left_out", {})
-            problem = f"{len(left)} files left out" if left else ""
+            problem = numbered("{} [file|files] left out", len(left)) if left else ""
             if copies := content.get("copies"):
-                problem += f"{'; ' * bool(problem)}{len(copies)} groups of copies"
+                groups = numbered("{} [group|groups] of copies", len(copies))
+                problem += f"{'; ' * bool(problem)}{groups}"
     except UserError as error:
         problem = str(error)
     return name, str(length), persons, recordings, windows, sensor, problem

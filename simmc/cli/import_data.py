@@ -16,6 +16,7 @@ from simmc.data.importing.guess import guessed
 from simmc.data.importing.importer import Request, import_items, notes_of
 from simmc.data.importing.source_files import NO_READER, NOT_CHOSEN, count, items
 from simmc.data.importing.write_import import Imported
+from simmc.data.skeletons import SKELETONS
 from simmc.errors import UserError, numbered
 from simmc.files import write_text
 from simmc.reports import look
@@ -50,7 +51,7 @@ class ImportSettings(Settings):
     split: str = option(
         "recording",
         "What belongs to train, gallery or probe as a whole: a person's recordings one by one, all "
-        "that share a session or a camera, or none: everything is learned from.",
+        "that share a session or a camera, or none: all but two are learned from.",
         choices=("recording", "session", "camera", "none"),
     )
     person_disjoint: bool = option(False, "Persons who are learned from are not tested.")
@@ -132,24 +133,28 @@ def report(found: Imported, where: str) -> list[str]:
     """What came in, what was left out and why: lines."""
     content, entries = found.manifest, found.entries
     skeleton = content["skeleton"]
+    sensor = f"{skeleton['name']}, " if skeleton["name"] in SKELETONS else ""
     rate = f" at {content['frame_rate']:g} Hz" if content["frame_rate"] else ""
     bodies = [body for entry in entries for body in entry["bodies"]]
     frames = sum(body["frames"] for body in bodies)
     persons = numbered("{} [person|persons]", len(content["persons"]))
     added = numbered("{} [recording|recordings] added", len(found.added))
     lines = [
-        f"described by {where}" if where else f"no {FILE}: everything is as the files say it",
+        f"described by {where}" if where else f"no {FILE}: all settings follow from the files",
         f"{added}, {frames:,} frames{rate}; "
         f"{persons if content['persons'] else 'persons unknown'} and "
         f"{numbered('{} [recording|recordings]', len(content['recordings']))} in all; "
-        f"{skeleton['name']}, {numbered('{} [joint|joints]', len(skeleton['joints']))}",
+        f"{sensor}{numbered('{} [joint|joints]', len(skeleton['joints']))}",
     ]
     of_split = Counter(entry.get("split") for entry in content["recordings"])
     for name in SPLITS:
         windows = content["counts"][name]["windows"]
-        lines.append(f"  {name:<8} {of_split[name]:>7,} recordings {windows:>9,} windows")
-    if of_split[None]:
-        lines.append(f"  {'none':<8} {of_split[None]:>7,} recordings, not used")
+        recordings = "recording " if of_split[name] == 1 else "recordings"
+        text = numbered(f"{windows:>9,} [window|windows]", windows)
+        lines.append(f"  {name:<8} {of_split[name]:>7,} {recordings} {text}")
+    if unused := of_split[None]:
+        text = numbered(f"{unused:>7,} [recording|recordings]", unused)
+        lines.append(f"  {'none':<8} {text}, not used")
     lines += _done(bodies, content["length"])
     lines += [f"{text}{'' if n == 1 else f' ({n:,} recordings)'}" for text, n in notes_of(entries)]
     if found.bones_guessed:
@@ -209,7 +214,10 @@ def _left_out(entries: Sequence[dict[str, Any]]) -> list[str]:
         lines.append(f"left out: {len(faults) - _NAMED:,} more files (manifest.json, left_out)")
     if known := sum(entry["known"] for entry in entries):
         lines.append(
-            numbered("{} [file was|files were] imported before and stay as they are", known)
+            numbered(
+                "{} [file was|files were] imported before and [stays as it is|stay as they are]",
+                known,
+            )
         )
     return lines
 

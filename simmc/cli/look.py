@@ -53,11 +53,11 @@ def main(argv: list[str]) -> int:
     folder = find_folder(Path(settings.data_root), settings.dataset, settings.length)
     out = Path(settings.out or f"look_{folder.parent.name}_{folder.name}.html")
     summary = Summary(measure(open_set(folder), _progress))
-    print(look.write(summary, out, words[1:]))
+    print(f"page: {look.write(summary, out, words[1:])}")
     for finding in summary.findings:
         print(f"CHECK: {finding}")
     if not summary.findings:
-        print("Nothing to check was found.")
+        print("No problem was found.")
     return 0
 
 

@@ -183,7 +183,7 @@ def choose(resolved: Resolved[Any]) -> Chosen:
     )
     method = METHODS[asked.method]
     root = Path(place.data_root) if resolved.origin["data_root"] == TYPED else None
-    how = settings_of(run, [method], f"is none of --method {asked.method}", root)
+    how = settings_of(run, [method], f"--method {asked.method} does not read", root)
     if resolved.origin["length"] == TYPED and place.length != how.place.length:
         raise UserError(
             f"--length {place.length}: {run.path} was trained on windows of {how.place.length} "

@@ -60,7 +60,7 @@ class Targets:
         return (self.share[:, 0] >= SURE) & ~self.is_ambiguous
 
     def fewest(self) -> int:
-        """Clusters that would be left if all ambiguous clusters were joined."""
+        """First clusters of tracklets that would be left if all ambiguous clusters were joined."""
         cluster = torch.arange(len(self.ambiguous), device=self.ambiguous.device)[:, None]
         ends = (
             torch.stack([cluster.expand_as(self.ambiguous), self.ambiguous])
@@ -69,7 +69,9 @@ class Targets:
             .numpy()
         )
         links = sparse.coo_array((np.ones(ends.shape[1]), tuple(ends)), (len(cluster),) * 2)
-        return int(connected_components(links, directed=False)[0])
+        joined = connected_components(links, directed=False)[1]
+        likely = self.cluster[self.known, 0].cpu().numpy()
+        return len(np.unique(joined[likely]))
 
     def excluded_negatives(self, tracklet: torch.Tensor) -> torch.Tensor:
         """(B, m r) int64, the ambiguous clusters of all clusters of some tracklets (B,).

@@ -210,7 +210,9 @@ def find_spec(data_root: Path, dataset: str, length: int) -> DatasetSpec:
         path = data_root / dataset / str(length) / NAME
         content, _ = read_manifest(path.parent)
         if content is None:
-            raise UserError(f"{unknown}, or your own with a {path}") from None
+            own = sorted(found.parent.parent.name for found in data_root.glob(f"*/{length}/{NAME}"))
+            there = f" (in {data_root}: {', '.join(own)})" if own else ""
+            raise UserError(f"{unknown}, or your own with a {path}{there}") from None
     try:
         gallery_of = {str(probe): str(split) for probe, split in content["gallery_of"].items()}
         skeleton = read_skeleton(content["skeleton"])

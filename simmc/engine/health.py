@@ -108,11 +108,15 @@ def _unsure(learned: Sequence[EpochRecord], about: Trained) -> Health | None:
     if share is None or share <= UNSURE:
         return None
     last = next(record for record in reversed(learned) if "tracks" in record)
-    people = f"{last['people_at_least']:,} to {last['people']:,} people"
+    fewest, likely = last["people_at_least"], last["people"]
+    span = f"{fewest:,} to " if fewest < likely else ""
+    people = numbered("{} [person is|people are] found", likely)
+    auto = any("reach" in record for record in learned)
     return _health(
         "unsure",
-        f"{share:.0%} of the recordings have no certain cluster; {people} are found",
-        "use --recordings auto, and do not rely on the people that simmc identify lists",
+        f"{share:.0%} of the recordings have no certain cluster; {span}{people}",
+        f"{'' if auto else 'use --recordings auto, and '}do not rely on the people that simmc "
+        "identify lists",
     )
 
 

@@ -200,7 +200,7 @@ def _found(summary: Summary, found: Sequence[Finding]) -> str:
             f"{names}</li>"
         )
     listed = f'<ul class="findings">{"".join(items)}</ul>'
-    good = '<p class="good">&#10003; Nothing to check was found.</p>'
+    good = '<p class="good">&#10003; No problem was found.</p>'
     notes = "".join(f"<li>{escape(note)}</li>" for note in rules.not_checked(summary))
     rest = f'<p class="soft">Not looked at:</p><ul class="soft">{notes}</ul>' if notes else ""
     return f"<h2>What to check</h2>{listed if items else good}{rest}"

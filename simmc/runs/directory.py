@@ -118,8 +118,8 @@ class RunDirectory:
         folders = [path for path in home.iterdir() if path.is_dir()] if home.is_dir() else []
         if not folders:
             raise UserError(
-                f"there is no run in {home}. Train first (--mode Train), or name the folder of "
-                "your runs with --model_root."
+                f"there is no run in {home}. Train first (--mode Train), give the --dataset "
+                "and --probe of your runs, or the folder of all runs with --model_root."
             )
         # the pointer is lost or names a run that was deleted
         return cls(max(folders, key=lambda path: (path.stat().st_mtime_ns, path.name)))

@@ -20,7 +20,7 @@ from simmc.clustering import (
     shared_targets,
 )
 from simmc.clustering import gpu as on_device
-from simmc.clustering.tracklets import ambiguous_clusters
+from simmc.clustering.tracklets import Targets, ambiguous_clusters
 
 
 def graph_of(distance):
@@ -199,6 +199,12 @@ def test_what_ambiguous_say_of_tracks():
     assert found.is_ambiguous.tolist() == [True, False, True, False]
     assert found.excluded_negatives(torch.tensor([0, 2])).tolist() == [[2, 1], [0, 0]]
     assert found.fewest() == 3  # clusters 0 and 2 may be one person
+
+
+def test_clusters_that_are_first_of_no_tracklet_are_not_people():
+    cluster, share = torch.tensor([[0, 1], [0, 2]]), torch.tensor([[0.7, 0.3], [0.6, 0.4]])
+    found = Targets(cluster, share, torch.eye(3), torch.arange(3)[:, None])
+    assert found.fewest() == 1
 
 
 def test_nothing_clustered_and_nothing_lone():

@@ -23,6 +23,7 @@ from simmc.data.importing.clean import cleaned, filled, resampled, smoothed
 from simmc.data.importing.description import Description, described, path_pattern
 from simmc.data.importing.guess import guessed, path_of
 from simmc.data.importing.importer import Request, import_items
+from simmc.data.importing.joint_names import skeleton_of
 from simmc.data.importing.recording import Body
 from simmc.data.importing.source_files import items
 from simmc.errors import UserError
@@ -470,3 +471,14 @@ def test_two_imports_at_once_are_refused(tmp_path):
 
     import_items(items(source, told), Request(out, 6, told), other)
     assert (out / "6").is_dir() and time.time() > 0
+
+
+def test_a_hip_without_a_side_is_the_root_and_has_one_bone_to_the_spine():
+    skeleton, guessed_bones = skeleton_of(("hip", "spine", "neck"), "")
+    assert guessed_bones and skeleton.root == "hip"
+    assert skeleton.edges == (("hip", "spine"), ("spine", "neck"))
+
+
+def test_an_empty_folder_is_refused_with_what_can_be_read(tmp_path):
+    with pytest.raises(UserError, match="no file that can be imported was found; known are CSV"):
+        guessed(tmp_path)

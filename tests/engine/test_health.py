@@ -54,6 +54,16 @@ def test_each_failure_has_its_verdict_a_reason_and_a_next_step(good, change, exp
     assert found["next_step"]
 
 
+def test_an_unsure_auto_run_is_not_told_to_use_auto():
+    bad = TRACKED | {"unsure": 40, "people": 30, "people_at_least": 30}
+    found = health_of([bad], ABOUT)
+    assert (
+        "use --recordings auto" in found["next_step"] and "; 30 people are found" in found["reason"]
+    )
+    found = health_of([bad | {"reach": 1.0, "people_at_least": 28}], ABOUT)
+    assert "auto" not in found["next_step"] and "; 28 to 30 people are found" in found["reason"]
+
+
 def test_the_last_epochs_count_and_a_single_one_does_not():
     bad = GOOD | {"label_free_score": 0.1, "largest": 0.9}
     assert verdict(bad, bad, bad, GOOD, GOOD, GOOD) == "healthy"

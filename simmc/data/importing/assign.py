@@ -177,7 +177,7 @@ def _tested_persons(
     found = tested | {free[place] for place in order[: max(wanted - len(tested), 0)]}
     if not found:
         raise UserError(
-            "--person-disjoint needs persons with two recordings (or sessions, cameras) each and "
+            "--person_disjoint needs persons with two recordings (or sessions, cameras) each and "
             "one more person to learn from; say where the person stands in dataset.toml, or leave "
             "it out"
         )

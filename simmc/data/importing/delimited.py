@@ -77,7 +77,8 @@ def layout_of(path: str, data: bytes, told: Description) -> Layout:
             break
         header.append(found)
     if first < 0:
-        raise UserError(f"{path}: no row of numbers in its first {len(lines)} lines")
+        where = numbered("[its only line|its first {} lines]", len(lines))
+        raise UserError(f"{path}: no row of numbers in {where}")
     names = _names(header, len(found))
     start = 0
     for _ in range(first):
@@ -232,7 +233,7 @@ def _by_cell(
     if refuse and wrong:
         line = layout.first_line - 1 + (wrong[0] or 0)
         raise UserError(
-            f"{path}, line {line}: another number of fields than the {len(layout.names)} of the "
+            f"{path}, line {line}: the number of fields is not {len(layout.names)}, as in the "
             f"first row; {advice}"
         )
     for name in numbers:

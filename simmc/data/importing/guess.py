@@ -14,6 +14,7 @@ import numpy as np
 from simmc.data.conventions import extents
 from simmc.data.importing.clean import frame_rate
 from simmc.data.importing.description import Description, toml_text
+from simmc.data.importing.importer import NOTHING_FOUND
 from simmc.data.importing.joint_names import skeleton_of, spelled_joints
 from simmc.data.importing.members import members
 from simmc.data.importing.recording import Body
@@ -55,7 +56,8 @@ def guessed(source: Path) -> tuple[str, int]:
     """
     paths, bodies, columns, faults = _look(source)
     if not bodies:
-        raise UserError("no file can be read:\n  " + "\n  ".join(faults[:5]))
+        shown = "\n  ".join(["no file can be read:", *faults[:5]])
+        raise UserError(shown if faults else NOTHING_FOUND)
     text = _Text()
     files = numbered("{} [file|files]", len(paths))
     text.lines += [
@@ -124,7 +126,11 @@ def _body(text: _Text, bodies: Sequence[Body]) -> None:
     sets = {spelled_joints(other.joints) for other in bodies}
     if len(sets) > 1:
         sizes = sorted({len(names) for names in sets})
-        text.lines.append(f"# DOUBT: the files have different joints ({sizes} of them)")
+        shown = ", ".join(map(str, sizes))
+        text.lines.append(
+            f"# DOUBT: the files have different joints ({shown} of them); "
+            "files without the joints above are left out"
+        )
         text.doubts += 1
 
 

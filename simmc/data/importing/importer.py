@@ -35,6 +35,11 @@ from simmc.data.manifest import Manifest, read_manifest
 from simmc.data.recordings import Progress, silent
 from simmc.errors import UserError, numbered
 
+NOTHING_FOUND = (
+    "no file that can be imported was found; known are CSV, TSV, Parquet, .npy, .npz, JSON and the "
+    "formats of docs/import.md"
+)
+
 _SAMPLE = 200  # frames of a recording that are measured
 # keys of a description that decide what the coordinates are
 _FRAMES = ("unit", "up", "zeros", "skip_frames", "min_frames", "resample", "fill_gaps", "smooth")
@@ -145,10 +150,7 @@ class _Reading:
             shown = "\n  ".join(faults[:5])
             count = numbered("{} [file was|files were] left out", len(faults))
             raise UserError(
-                f"no recording can be imported; {count}:\n  {shown}"
-                if faults
-                else "no file that can be imported was found; known are CSV, TSV, Parquet, .npy, "
-                ".npz, JSON and the formats of docs/import.md"
+                f"no recording can be imported; {count}:\n  {shown}" if faults else NOTHING_FOUND
             )
         return self._entries
 
@@ -167,7 +169,7 @@ class _Reading:
                 return entry, []
             return self._fitted(entry, _chosen(bodies, self._told))
         except UserError as error:
-            entry["fault"] = str(error).removeprefix(f"{item.path}: ")
+            entry["fault"] = str(error).removeprefix(item.path).lstrip(":, ")
             return entry, []
 
     def _fitted(self, entry: Entry, bodies: list[Body]) -> tuple[Entry, list[np.ndarray]]:

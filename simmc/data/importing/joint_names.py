@@ -90,8 +90,10 @@ def skeleton_of(joints: Sequence[str], name: str) -> tuple[Skeleton, bool]:
     for known in SKELETONS.values():
         if set(known.joints) == set(joints) and len(known.joints) == len(joints):
             return Skeleton(name, tuple(joints), known.root, known.edges), False
-    bones = tuple(filter(None, (_bone(joint, joints) for joint in joints)))
+    found = tuple(filter(None, (_bone(joint, joints) for joint in joints)))
     root = next((root for root in _ROOTS if root in joints), joints[0])
+    # "hip" without a side is the root, and also a joint that a bone leads to
+    bones = tuple(b for b in found if b[1] != root or b[::-1] not in found)
     return Skeleton(name, tuple(joints), root, bones), bool(bones)
 
 

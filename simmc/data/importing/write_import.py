@@ -109,7 +109,7 @@ def write(
     skeleton, guessed = _skeleton(earlier, entries, told, target.parent.name)
     spec = DatasetSpec(target.parent.name, skeleton, SPLITS[1:], _GALLERY_OF)
     plan = _Plan(target, spec, length, earlier, old, new, split, labels, _scale(earlier, new, told))
-    _check_windows(plan, known)
+    _check_windows(plan, known, entries)
     given: Given = {
         "unit": told.unit or "m",
         "up": told.up or next((e["up"] for e in entries if e["bodies"]), "") or "y",
@@ -160,11 +160,14 @@ def _write_split(
     return {key: count for key, count in counts.items() if count}
 
 
-def _check_windows(plan: _Plan, known: Sequence[Known]) -> None:
+def _check_windows(plan: _Plan, known: Sequence[Known], entries: Sequence[Entry]) -> None:
     """UserError if a split has no window, with what can be done."""
     first = len(plan.old)
     persons = {recording.person for recording in known}
-    who = f" of {len(persons - {None})} persons" if persons - {None} else ""
+    faults = [f"{entry['path']}: {entry['fault']}" for entry in entries if entry["fault"]]
+    left = numbered("{} [file was|files were] left out", len(faults))
+    shown = "\n  ".join(["", left + ":", *faults[:5]]) if faults else ""
+    who = numbered(" of {} [person|persons]", len(persons - {None})) if persons - {None} else ""
     for name in SPLITS:
         added = [r for r, split in zip(plan.new, plan.split[first:], strict=True) if split == name]
         there = 0 if plan.earlier is None else plan.earlier["counts"][name]["windows"]
@@ -173,11 +176,12 @@ def _check_windows(plan: _Plan, known: Sequence[Known]) -> None:
         if added:
             short = numbered("its {} [recording gives|recordings give] no window", len(added))
             raise UserError(f"{name}: {short} of {plan.length} frames; choose a shorter --length")
+        count = numbered("there [is {} recording|are {} recordings]", len(known))
         raise UserError(
-            f"{name}: holds none of the {len(known)} recordings{who}. Without [[split]] in "
+            f"{name}: no recording; {count}{who}. Without [[split]] in "
             "dataset.toml a person needs three recordings (or sessions, cameras) to be in all "
-            "splits; use --person-disjoint where persons have two, or --split none to learn from "
-            "everything"
+            "splits; use --person_disjoint where persons have two, or --split none to learn from "
+            f"everything{shown}"
         )
 
 
