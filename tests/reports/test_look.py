@@ -88,7 +88,7 @@ def test_the_command_writes_a_page_and_says_what_to_check(folder, tmp_path, caps
     out = tmp_path / "mine.html"
     words = ["Mine", "--data_root", str(folder.parents[1]), "--out", str(out)]
     assert run("look", words) == 0
-    assert capsys.readouterr().out.splitlines()[0] .endswith(str(out))
+    assert capsys.readouterr().out.splitlines()[0].endswith(str(out))
     assert out.is_file()
     for wrong in (["Nothing", *words[1:]], [*words, "--length", "7"], ["Mine", "x", *words[1:]]):
         assert run("look", wrong) == 2
