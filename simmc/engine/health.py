@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from simmc.engine.body_check import PartnerRanks
+from simmc.engine.body import PartnerRanks
 from simmc.errors import numbered
 from simmc.runs.records import EpochRecord, Health, Verdict
 
@@ -36,19 +36,24 @@ class Trained:
         batch_size: windows of a step.
         eps: of the clustering; None without one.
         partners: the check by body measurements; None where it was not made.
+        untrained_by: the number of the record by which the untrained network is the best and is
+            kept; empty: a trained one is.
     """
 
     windows: int
     batch_size: int
     eps: float | None = None
     partners: PartnerRanks | None = None
+    untrained_by: str = ""
 
 
 def health_of(records: Sequence[EpochRecord], about: Trained) -> Health:
     """The verdict on a training from its epochs' records, in their order."""
     learned = [record for record in records if "steps" in record]
+    # TrackMC's first stage learns from other clusters than those by which it ends
+    ended = [record for record in records if "ended" in record]
     for sign in _SIGNS:
-        if found := sign(learned, about):
+        if found := sign(ended or learned if sign is _unsure else learned, about):
             return found
     return _health(HEALTHY, "no sign of failure", "")
 
@@ -71,6 +76,17 @@ def _no_steps(learned: Sequence[EpochRecord], about: Trained) -> Health | None:
         f"{empty} of {numbered('{} [epoch|epochs]', len(learned))} took no step; {kept:,} of "
         f"{about.windows:,} windows are in a cluster, a batch has {about.batch_size:,}",
         "use --part_batches keep, a smaller --batch_size, or a larger --eps",
+    )
+
+
+def _untrained(learned: Sequence[EpochRecord], about: Trained) -> Health | None:
+    if not about.untrained_by:
+        return None
+    return _health(
+        "nothing learned",
+        f"by {about.untrained_by} no epoch was better than the untrained network, which is kept: "
+        "its features are random projections of the input",
+        "train with other settings, or use the raw skeleton (simmc descriptors)",
     )
 
 
@@ -160,7 +176,8 @@ def _partners_lost(learned: Sequence[EpochRecord], about: Trained) -> Health | N
 
 
 _SIGNS: tuple[Callable[[Sequence[EpochRecord], Trained], Health | None], ...] = (
-    *(_no_steps, _collapsed, _over_split, _unsure, _unstable, _no_progress, _partners_lost),
+    *(_no_steps, _untrained, _collapsed, _over_split, _unsure, _unstable, _no_progress),
+    _partners_lost,
 )
 
 

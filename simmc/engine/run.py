@@ -15,7 +15,7 @@ from simmc.data.experiment.experiment import Experiment
 from simmc.data.specs import skeleton_of
 from simmc.data.synthetic.perturbations import by_identity
 from simmc.engine import body, radius
-from simmc.engine.body_check import PartnerRanks, partner_ranks
+from simmc.engine.body import PartnerRanks, partner_ranks
 from simmc.engine.evaluate import evaluate_run
 from simmc.engine.health import Trained, health_of
 from simmc.engine.load import load_joints, with_stored_names
@@ -343,12 +343,6 @@ def train_stage(
     reporter.stage(protocols, method.explained)
     with reporter.board(run.path, settings.training.tensorboard) as board:
         train(training, run, lambda record: reporter.epoch(record, training, board))
-    chosen = training.selectors.get("label_free")
-    if training.body and chosen and chosen.best_epoch == 0 and training.epoch > 1:
-        reporter.say(
-            "label-free epoch: 0. Training only lowered the agreement with bone lengths, so the "
-            "untrained network is kept: its features are random projections of the input"
-        )
     scored: dict[int, Outcome | None] = {}  # by epoch: each is scored once
     for protocol in protocols:
         epoch = training.selectors[protocol].best_epoch
@@ -356,7 +350,7 @@ def train_stage(
             scored[epoch] = score_stage(method, training, run, protocol)
     outcomes = {p: scored[training.selectors[p].best_epoch] for p in protocols}
     records = run.read_metrics()
-    results["health"] = health_of(records, trained_by(method, training, run))
+    results["health"] = health_of(records, trained_by(method, training, run, records))
     reporter.health(results["health"])
     if not settings.training.save_model:
         for protocol in protocols:
@@ -367,18 +361,25 @@ def train_stage(
     return outcomes
 
 
-def trained_by(method: Method[Any], training: Training[Any], run: RunDirectory) -> Trained:
-    """What the health of a training is judged by, beside its records."""
+def trained_by(
+    method: Method[Any],
+    training: Training[Any],
+    run: RunDirectory,
+    records: Sequence[EpochRecord],
+) -> Trained:
+    """What the health of a training is judged by, beside the records of its epochs."""
     settings = training.settings
     clustering: Clustering | None = getattr(settings, "clustering", None)
     eps = None if clustering is None else clustering.eps
     if clustering is not None and eps is None:  # chosen from the data
-        eps = next((record["eps"] for record in run.read_metrics() if "eps" in record), None)
+        eps = next((record["eps"] for record in records if "eps" in record), None)
+    chosen = training.selectors.get(LABEL_FREE)
     return Trained(
         windows=len(training.data.train),
         batch_size=settings.windows.batch_size,
         eps=eps,
         partners=partners_of(method, training, run),
+        untrained_by=training.chosen_by(LABEL_FREE) if chosen and chosen.best_epoch == 0 else "",
     )
 
 

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 S = TypeVar("S", bound="MethodSettings")
 LAST = "epoch"  # as a rule of choice: the later an epoch, the better
+BODY = "body_agreement"
+REACH = "reach_score"
+UNTRAINED_COUNTS = (BODY, REACH)  # rules of choice by which the untrained network may be the best
 
 
 @dataclass
@@ -132,11 +135,12 @@ class Training(ABC, Generic[S]):
         if by_body and data.body is not None:
             self.body = BodyAgreement(data.body, data.train.recording)
         self.selectors = {
-            name: Selector(endless if waits is None or self.is_last(name) else waits)
+            name: Selector(
+                endless if waits is None or self.is_last(name) else waits,
+                first=0 if self.chosen_by(name) in UNTRAINED_COUNTS else 1,
+            )
             for name in protocols
         }
-        if self.body is not None and "label_free" in self.selectors:
-            self.selectors["label_free"].first = 0
         self.epoch = 0
         self.ended = ""
         self.best_weights: dict[str, torch.Tensor] | None = None
@@ -206,7 +210,7 @@ class Training(ABC, Generic[S]):
     def chosen_by(self, protocol: str) -> str:
         """The number of the record by which the epoch of a protocol is chosen, or `LAST`."""
         by_body = protocol == "label_free" and self.body is not None
-        return "body_agreement" if by_body else self.CHOSEN_BY[protocol]
+        return BODY if by_body else self.CHOSEN_BY[protocol]
 
     def is_last(self, protocol: str) -> bool:
         """Whether a protocol always uses the last epoch."""

@@ -7,7 +7,7 @@ import pytest
 
 from simmc.data.experiment.experiment import Split
 from simmc.data.skeletons import Skeleton
-from simmc.engine.body_check import PartnerRanks, partner_ranks
+from simmc.engine.body import PartnerRanks, partner_ranks
 from simmc.engine.health import Trained, health_of
 
 ABOUT = Trained(windows=1000, batch_size=100, eps=0.6)
@@ -64,6 +64,13 @@ def test_an_unsure_auto_run_is_not_told_to_use_auto():
     assert "auto" not in found["next_step"] and "; 28 to 30 people are found" in found["reason"]
 
 
+def test_an_auto_run_that_ended_is_judged_by_the_clusters_by_which_it_ended():
+    last = {"tracks": 100, "unsure": 80, "people": 40, "people_at_least": 9, "ended": "unsure"}
+    assert verdict(TRACKED, TRACKED) == "healthy"
+    assert verdict(TRACKED, TRACKED, last) == "unsure"
+    assert verdict(TRACKED | {"unsure": 80}, last | {"unsure": 3}) == "healthy"
+
+
 def test_the_last_epochs_count_and_a_single_one_does_not():
     bad = GOOD | {"label_free_score": 0.1, "largest": 0.9}
     assert verdict(bad, bad, bad, GOOD, GOOD, GOOD) == "healthy"
@@ -96,6 +103,14 @@ def test_nothing_was_trained():
 def test_features_have_to_bring_recordings_of_one_build_nearer(pairs, trained, raw, expected):
     about = Trained(1000, 100, 0.6, PartnerRanks(pairs, trained, raw))
     assert verdict(GOOD, GOOD, about=about) == expected
+
+
+@pytest.mark.parametrize("number", ["body_agreement", "reach_score"])
+def test_a_run_that_keeps_the_untrained_network_says_so(number):
+    about = Trained(1000, 100, 0.6, PartnerRanks(50, 1.5, 3.0), untrained_by=number)
+    found = health_of([GOOD], about)
+    assert found["verdict"] == "nothing learned"
+    assert number in found["reason"] and "untrained network" in found["reason"]
 
 
 # The check by body measurements
