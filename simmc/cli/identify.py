@@ -14,7 +14,7 @@ from simmc.cli.console import CONSOLE
 from simmc.cli.trained import Asked, Chosen, choose
 from simmc.clustering import Targets
 from simmc.data.experiment.experiment import Experiment, labels_of
-from simmc.engine.tracklets import OFF
+from simmc.engine.tracklets import OFF, cluster_record
 from simmc.engine.training import load_weights
 from simmc.errors import UserError, numbered
 from simmc.evaluation.ranking import evaluate
@@ -106,8 +106,8 @@ def clusters_of(chosen: Chosen, data: Experiment) -> tuple[Targets, EpochRecord]
     training = TrackMC(settings, data, seeds, chosen.runtime, ("label_free",))
     load_weights(training.network, chosen.weights, SHAPE_FLAGS)
     features = trackmc.encode(training.network, training.windows)
-    training.targets = training.share(features, trackmc.stage_of(settings, 0))
-    return training.targets, training.cluster_record()
+    targets = training.share(features, trackmc.stage_of(settings, 0))
+    return targets, cluster_record(targets, training.tracklet, data.train, recordings=True)
 
 
 def people(data: Experiment, targets: Targets) -> list[tuple[Any, ...]]:

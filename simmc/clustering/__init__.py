@@ -31,11 +31,11 @@ from simmc.clustering.pseudo_labels import (
     pseudo_labels,
 )
 from simmc.clustering.tracklets import (
+    Reach,
     Targets,
     descriptions,
     draw_parts,
     part_means,
-    reach,
     shared_targets,
 )
 from simmc.compiled import Executor, Threads
@@ -51,6 +51,7 @@ __all__ = [
     "Executor",
     "JaccardGraph",
     "Neighbors",
+    "Reach",
     "Targets",
     "Threads",
     "approximate_neighbors",
@@ -70,7 +71,6 @@ __all__ = [
     "part_means",
     "pseudo_labels",
     "radius_graph",
-    "reach",
     "shared_targets",
     "unit_rows",
 ]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from simmc.clustering import gpu
 
 NEAREST = 10  # most recordings whose variety `reach` measures; a quarter of all where few
+_CHUNK = 4096  # windows converted to float64 at a time
 SURE = 0.75  # the least share of a tracklet's parts in its first cluster, where that is sure
 
 
@@ -112,7 +113,7 @@ def draw_parts(
     return part
 
 
-def descriptions(windows: torch.Tensor, tracklet: np.ndarray) -> np.ndarray:
+def descriptions(windows: torch.Tensor, tracklet: torch.Tensor) -> np.ndarray:
     """(T, 2 K) float64: mean and deviation of every input over the frames of a tracklet.
 
     Every value is scaled to mean 0 and deviation 1 over the tracklets; constant ones become 0.
@@ -121,17 +122,20 @@ def descriptions(windows: torch.Tensor, tracklet: np.ndarray) -> np.ndarray:
         windows: (N, f, K) float.
         tracklet: (N,) int64, 0 .. T-1, each of them used.
     """
-    rows = torch.from_numpy(tracklet).to(windows.device)
-    x = windows.double()
-    moments = torch.cat([x.mean(1), x.square().mean(1)], 1)
-    mean, square = cluster_means(moments, rows).chunk(2, 1)
+    moments = torch.cat([_moments(part.double()) for part in windows.split(_CHUNK)])
+    mean, square = cluster_means(moments, tracklet).chunk(2, 1)
     found = torch.cat([mean, (square - mean.square()).clamp(min=0).sqrt()], 1).cpu().numpy()
     spread = found.std(0)
     scaled = (found - found.mean(0)) / np.where(spread > 1e-9, spread, np.inf)
     return np.asarray(scaled)
 
 
-def reach(features: np.ndarray, described: np.ndarray, threads: int | None = None) -> float:
+def _moments(x: torch.Tensor) -> torch.Tensor:
+    """(N, 2 K) means of the values (N, f, K) and of their squares over the frames."""
+    return torch.cat([x.mean(1), x.square().mean(1)], 1)
+
+
+class Reach:
     """How far in their inputs the recordings reach that are nearest by their features.
 
     The ten nearest (at most a quarter of all) of every recording by its features, and by its
@@ -140,25 +144,30 @@ def reach(features: np.ndarray, described: np.ndarray, threads: int | None = Non
     does, and falls when they begin to sort recordings by it.
 
     Args:
-        features: (T, H) float, a row a recording.
         described: (T, d) float, of `descriptions`.
         threads: of the search; None: as many as torch uses.
-
-    Returns:
-        The ratio, near 1 for features that order recordings as the inputs do; 0 where fewer than
-        three recordings leave no choice.
     """
-    if len(features) < 3:
-        return 0.0
-    count = min(NEAREST, max(len(features) // 4, 1))
 
-    def unlike(rows: np.ndarray) -> float:
-        near = k_nearest_others(rows, count, threads=threads).indices
+    def __init__(self, described: np.ndarray, threads: int | None = None) -> None:
+        self.described, self.threads = described, threads
+        self.least = self._unlike(described)
+
+    def __call__(self, features: torch.Tensor) -> float:
+        """The ratio for features (T, H), a row a recording.
+
+        It is near 1 for features that order recordings as the inputs do, and 0 where fewer than
+        three recordings leave no choice.
+        """
+        return self._unlike(features.cpu().numpy()) / self.least if self.least > 0 else 0.0
+
+    def _unlike(self, rows: np.ndarray) -> float:
+        described = self.described
+        if len(rows) < 3:
+            return 0.0
+        count = min(NEAREST, max(len(rows) // 4, 1))
+        near = k_nearest_others(rows, count, threads=self.threads).indices
         unlike = [np.square(described[column] - described).mean(1) for column in near.T]
         return float(np.median(np.mean(unlike, 0)))
-
-    least = unlike(described)
-    return unlike(features) / least if least > 0 else 0.0
 
 
 def part_means(features: torch.Tensor, part: torch.Tensor) -> torch.Tensor:

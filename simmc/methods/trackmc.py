@@ -3,17 +3,19 @@
 Each epoch: encode every window; divide every tracklet (recording) at random into parts and average
 their features; cluster the parts by density; a tracklet shares the clusters of its parts; draw each
 of its windows to their prototypes, away from those of all other clusters but the ones that may be
-the same person. The first stage clusters single windows. As soon as most recordings as wholes are
-clear-cut, the second stage clusters them; if they never are, it does not begin, because it would
-drive recordings of one person apart; the weights are then those of the epoch of the first stage
-after which its reach hardly grew.
+the same person.
+
+`--recordings auto` has two stages. The first one clusters single windows. As soon as most
+recordings, clustered as wholes, are sure, the second stage clusters them so and begins again with
+the untrained network. Where they stay unsure it would push recordings of one person apart, and
+never begins; the weights are then those of the last epoch in which the reach grew.
 docs/trackmc.md says why. Shape letters: N windows, f frames, K values a frame, H features,
 T tracklets, P parts.
 """
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,15 +24,11 @@ import torch
 from torch.nn.functional import normalize
 
 from simmc.clustering import (
-    CannotLink,
-    Clustering,
+    Reach,
     Targets,
-    as_arrays,
-    dbscan_cannot_link,
     descriptions,
     draw_parts,
     part_means,
-    reach,
     shared_targets,
 )
 from simmc.data.experiment import inputs
@@ -47,11 +45,12 @@ from simmc.engine.tracklets import (
     OFF,
     POSITIVES,
     cannot_link_of,
+    cluster_record,
+    constrained,
     tracklets_of,
 )
-from simmc.engine.training import LAST, Training, load_weights
+from simmc.engine.training import LAST, REACH, Training, load_weights
 from simmc.errors import UserError, numbered
-from simmc.evaluation import diagnostics
 from simmc.evaluation.ranking import Retrieval
 from simmc.losses import shared_prototype_contrast
 from simmc.models.simmc import count_parameters
@@ -69,18 +68,20 @@ from simmc.scoring.match import (
 )
 from simmc.settings import groups
 from simmc.settings.groups import COUNT, FRACTION, INSIDE, POSITIVE
-from simmc.settings.layers import Resolved
+from simmc.settings.layers import Resolved, by_user
 from simmc.settings.options import EVALUATION, MAIN, Range, Settings, group_of, option
 
 SHAPE_FLAGS = "--dataset, --input, --H, --D and --pooling"
-FEWEST = 3  # epochs of the first stage
+# `auto`: the clustering of the first stage, as in configs/trackmc/positives.toml
+WINDOWS: dict[str, Any] = {"eps": 0.6, "min_samples": 4, "doubt": 0.8}
+MIN_EPOCHS = 3  # of the first stage
 GROWTH = 1.03  # an epoch is better than the best so far if its reach is larger by this factor
 PATIENCE = 4  # epochs without a better one that end the first stage
-MANY = 5  # recordings for each of the k1 neighbours that the second stage needs
+PER_NEIGHBOR = 5  # the second stage needs this many recordings for each of the k1 neighbours
 EXPLAINED = {
     "paper": "paper protocol: the epoch with the best probe top-1 (it has seen the test)",
-    "label_free": "label-free protocol: the last epoch, or the one after which the reach hardly "
-    "grew (--recordings auto); no identity, probe or gallery decides",
+    "label_free": "label-free protocol: the last epoch, or, where --recordings auto ends in its "
+    "first stage, the last in which the reach grew; no identity, probe or gallery decides",
 }
 
 
@@ -207,16 +208,19 @@ class Stage:
         return self.lr * 0.5 * (1 + math.cos(math.pi * share))
 
 
-def stage_of(settings: TrackMCSettings, begin: int | None) -> Stage:
-    """The stage of a training whose second one began at an epoch; None: it has not begun."""
-    s = settings
-    if begin is not None or s.recordings != AUTO:
-        whole = s.recordings in (AUTO, MERGE)
-        return Stage(
-            whole, False, s.clustering, s.doubt, s.training.lr, begin or 0, s.training.epochs
-        )
-    windows = replace(s.clustering, eps=0.6, min_samples=4)
-    return Stage(False, True, windows, 0.8, s.first_lr, 0, s.training.epochs)
+def stage_of(settings: TrackMCSettings, second: int | None) -> Stage:
+    """The stage of a training.
+
+    Args:
+        settings: of the training.
+        second: `auto`: the epoch at which its second stage began; None: it has not begun.
+    """
+    s, end = settings, settings.training.epochs
+    if s.recordings == AUTO and second is None:
+        windows = s.clustering.but(eps=WINDOWS["eps"], min_samples=WINDOWS["min_samples"])
+        return Stage(False, True, windows, WINDOWS["doubt"], s.first_lr, 0, end)
+    whole = s.recordings in (AUTO, MERGE)
+    return Stage(whole, False, s.clustering, s.doubt, s.training.lr, second or 0, end)
 
 
 class TrackMC(Training[TrackMCSettings]):
@@ -242,16 +246,16 @@ class TrackMC(Training[TrackMCSettings]):
         used = settings.recordings != OFF and settings.overlap == APART
         self.cannot_link = cannot_link_of(data.train) if used else None
         self.guess: np.ndarray | None = None  # saves time, decides nothing
-        self.second: int | None = None  # epoch at which the second stage began
-        self.farthest, self.best = 0.0, 0  # reach of the best epoch so far, and that epoch
-        self.described: np.ndarray | None = None
+        self.of_window = torch.from_numpy(self.tracklet).to(runtime.device)
+        self.reach: Reach | None = None
         if settings.recordings == AUTO:
-            self.described = descriptions(self.windows, self.tracklet)
+            described = descriptions(self.windows, self.of_window)
+            self.reach = Reach(described, runtime.threads)
+        self.second: int | None = None  # epoch at which the second stage began
+        self.farthest, self.best = -math.inf, 0  # reach of the best epoch so far, and that epoch
         network = new_network(settings, self.windows.shape[2], seeds.weights)
         super().__init__(settings, data, seeds, runtime, protocols, network)
         self.untrained = self.optimizer.vector.clone()
-        if self.described is not None and "label_free" in self.selectors:
-            self.selectors["label_free"].first = 0  # the untrained network counts, too
 
     def evaluate(self) -> Figures:
         """Figures of matching with the present weights."""
@@ -261,8 +265,8 @@ class TrackMC(Training[TrackMCSettings]):
 
     def chosen_by(self, protocol: str) -> str:
         """The number of the record by which the epoch of a protocol is chosen."""
-        auto = self.described is not None and protocol == "label_free"
-        return "reach_score" if auto else super().chosen_by(protocol)
+        auto = self.reach is not None and protocol == "label_free"
+        return REACH if auto else super().chosen_by(protocol)
 
     @property
     def stage(self) -> Stage:
@@ -270,23 +274,27 @@ class TrackMC(Training[TrackMCSettings]):
         return stage_of(self.settings, self.second)
 
     def look(self) -> EpochRecord:
-        """The clusters of an epoch, in `targets`; whether the second stage begins."""
+        """The clusters of an epoch, in `targets`; in `auto`, whether the second stage begins."""
         last = self.epoch >= self.settings.training.epochs
-        if last and self.described is None:
+        if last and self.reach is None:
             return {}
-        features = self.encoded()
-        record: EpochRecord = {}
-        if self.described is not None:
-            record["reach"] = self.reach_of(features)
-            record["reach_score"] = self.score_of(record["reach"])
+        features, record = self.encoded(), EpochRecord()
+        if self.reach is not None:
+            record["reach"] = self.reach(part_means(features, self.of_window))
+            record["reach_score"] = float(self.epoch) if self.improves(record["reach"]) else None
         if last:
             return record
-        if self.begin_second(features):
-            self.restart()
-            features, record["reach_score"] = self.encoded(), None
+        if self.reach is not None and self.second is None and self.epoch >= MIN_EPOCHS:
+            self.targets = self.share(features, stage_of(self.settings, self.epoch))
+            if self.begins_second(self.targets):
+                self.restart()
+                features, record["reach_score"] = self.encoded(), None
         if not self.ended:
             self.targets = self.share(features, self.stage)
-        return record | self.cluster_record()
+        if self.cannot_link is not None:
+            record["seen_at_once"] = len(self.cannot_link)
+        known = self.settings.recordings != OFF
+        return record | cluster_record(self.targets, self.tracklet, self.data.train, known)
 
     def encoded(self) -> torch.Tensor:
         """(N, H) features of the training windows."""
@@ -295,45 +303,35 @@ class TrackMC(Training[TrackMCSettings]):
             self.require_finite(features)
         return features
 
-    def reach_of(self, features: torch.Tensor) -> float:
-        """`reach` of the mean features of recordings."""
-        assert self.described is not None
-        rows = torch.from_numpy(self.tracklet).to(features.device)
-        means = part_means(features, rows).cpu().numpy()
-        return reach(means, self.described, self.runtime.threads)
+    def improves(self, reach: float) -> bool:
+        """Whether an epoch is better than all before it, from its reach; it is then the best.
 
-    def score_of(self, reach: float) -> float | None:
-        """The later a better epoch, the higher; None where an epoch is not better.
-
-        In the first stage an epoch is better if it is not one of the first few and its reach has
-        grown, in the second one always.
+        In the first stage: it is not one of the first few and its reach has grown. In the second
+        one always.
         """
-        early = 0 < self.epoch < FEWEST
+        early = 0 < self.epoch < MIN_EPOCHS
         if self.second is None and (early or reach <= GROWTH * self.farthest):
-            return None
-        self.farthest, self.best = reach, self.epoch
-        return float(self.epoch)
-
-    def begin_second(self, features: torch.Tensor) -> bool:
-        """Whether the second stage begins: most recordings as wholes are clear-cut.
-
-        Where they are not at the end of the first stage, the training ends.
-        """
-        s = self.settings
-        if s.recordings != AUTO or self.second is not None or self.epoch < FEWEST:
             return False
-        self.targets = self.share(features, stage_of(s, self.epoch))
-        count, few = len(self.targets.known), len(self.targets.known) < MANY * s.clustering.k1
-        unsure = float((~self.targets.sure).float().mean())
+        self.farthest, self.best = reach, self.epoch
+        return True
+
+    def begins_second(self, wholes: Targets) -> bool:
+        """Whether the second stage begins: there are many recordings, and most wholes are sure.
+
+        Where it does not and the reach has not grown for `PATIENCE` epochs, the training ends.
+        """
+        s, count = self.settings, len(wholes.known)
+        few = count < PER_NEIGHBOR * s.clustering.k1
+        unsure = float((~wholes.sure).float().mean())
         if unsure <= s.unsure and not few:
             self.second = self.epoch
-        elif self.epoch - self.best >= PATIENCE:
-            self.ended = (
-                numbered("only {} [recording|recordings], too few to tell", count)
-                if few
-                else f"{100 * unsure:.0f} % of the recordings are unsure: too many to tell"
-            ) + " which show the same person"
-        return self.second is not None
+            return True
+        if self.epoch - self.best >= PATIENCE:
+            why = f"{100 * unsure:.0f} % of the recordings are unsure: too many to tell"
+            if few:
+                why = numbered("only {} [recording|recordings], too few to tell", count)
+            self.ended = f"{why} which show the same person"
+        return False
 
     def restart(self) -> None:
         """The untrained network again: what separates windows is a worse start than none."""
@@ -360,7 +358,8 @@ class TrackMC(Training[TrackMCSettings]):
         if not stage.whole:
             self.guess = found.candidates
         if self.cannot_link is not None:
-            found = self.constrained(found, stage, tracklet_of_part, self.cannot_link)
+            with self.clock("dbscan"):
+                found = constrained(found, stage.clustering, tracklet_of_part, self.cannot_link)
         return shared_targets(
             means,
             found.labels,
@@ -370,21 +369,10 @@ class TrackMC(Training[TrackMCSettings]):
             cannot_link=self.cannot_link,
         )
 
-    def constrained(
-        self, found: Clustering, stage: Stage, tracklet: np.ndarray, cannot_link: CannotLink
-    ) -> Clustering:
-        """The clusters of parts anew, under cannot-links of their tracklets (P,)."""
-        with self.clock("dbscan"):
-            graph = as_arrays(found.graph).whole()
-            near = graph.within(stage.clustering.eps)
-            labels = dbscan_cannot_link(near, stage.clustering.min_samples, tracklet, cannot_link)
-        return replace(found, labels=torch.from_numpy(labels).to(found.labels.device), graph=graph)
-
     def steps(self) -> EpochRecord:
         """One step a batch, over all windows whose tracklet has a cluster, in a new order."""
         s, stage, targets = self.settings, self.stage, self.targets
-        tracklet = torch.from_numpy(self.tracklet).to(self.windows.device)
-        kept = torch.nonzero(targets.known[tracklet]).flatten()
+        kept = torch.nonzero(targets.known[self.of_window]).flatten()
         kept = kept[torch.from_numpy(self.seeds.masks.permutation(len(kept))).to(kept.device)]
         weights = self.draw_weights()
         batches = kept.split(s.windows.batch_size) if len(kept) else ()
@@ -396,7 +384,7 @@ class TrackMC(Training[TrackMCSettings]):
                 features = self.network(
                     self.windows[rows], None if weights is None else weights[rows]
                 )
-                own = tracklet[rows]
+                own = self.of_window[rows]
                 loss = shared_prototype_contrast(
                     features,
                     targets.cluster[own],
@@ -409,7 +397,8 @@ class TrackMC(Training[TrackMCSettings]):
                 loss.backward()
                 self.optimizer.step()
                 total += loss.detach()
-                mean += self.optimizer.vector
+                if stage.averaged:
+                    mean += self.optimizer.vector
         self.require_finite(total)
         if stage.averaged and batches:
             self.optimizer.vector.copy_(mean / len(batches))
@@ -423,29 +412,6 @@ class TrackMC(Training[TrackMCSettings]):
         n, length = self.windows.shape[:2]
         masks = draw_masks(self.seeds.masks, n, length, (s.mask_x,))[:, 0]
         return torch.from_numpy(masks).to(self.windows)
-
-    def cluster_record(self) -> EpochRecord:
-        """Numbers of the clusters; `ami` is a diagnostic from identities, nothing uses it."""
-        first = self.targets.cluster[:, 0].cpu().numpy()
-        known = self.targets.known.cpu().numpy()
-        of_window = known[self.tracklet]
-        clusters, kept = len(np.unique(first[known])), int(of_window.sum())
-        record: EpochRecord = {"kept": kept}
-        if self.settings.recordings == OFF:
-            record |= {"clusters_1": clusters, "outliers": len(first) - kept}
-        else:
-            record |= {"people": clusters, "people_at_least": self.targets.fewest()}
-            record |= {"tracks": len(first), "unsure": int((~self.targets.sure).sum())}
-        if self.cannot_link is not None:
-            record["seen_at_once"] = len(self.cannot_link)
-        if kept:
-            record["largest"] = diagnostics.largest_share(first[self.tracklet][of_window])
-        of_window &= self.data.train.identity >= 0
-        if of_window.any():
-            record["ami"] = diagnostics.adjusted_mutual_information(
-                self.data.train.identity[of_window], first[self.tracklet][of_window]
-            )
-        return record
 
     def state(self) -> dict[str, Any]:
         """Everything needed to continue bit for bit, as plain values."""
@@ -543,17 +509,24 @@ def model_size(settings: TrackMCSettings) -> str:
 
 
 def remarks(resolved: Resolved[TrackMCSettings], data: Experiment) -> list[str]:
-    """Where `merge` has too few recordings to tell one person's from another's by density."""
+    """What `auto` leaves out in its first stage; where `merge` has too few recordings."""
     settings, k1 = resolved.settings, resolved.settings.clustering.k1
+    if settings.recordings == AUTO:
+        given = [f"--{name}" for name in (*WINDOWS, "lr") if by_user(resolved.origin[name])]
+        first = ", ".join(f"{name} {value:g}" for name, value in WINDOWS.items())
+        return [
+            f"{', '.join(given)}: of the second stage alone; the first one clusters windows with "
+            f"{first} and has --first_lr {settings.first_lr:g}"
+        ] * bool(given)
     if settings.recordings != MERGE:
         return []
     count = int(tracklets_of(data.train, settings.recordings, settings.place).max(initial=-1)) + 1
-    if count >= MANY * k1:
+    if count >= PER_NEIGHBOR * k1:
         return []
     return [
         f"only {numbered('{} training [recording|recordings]', count)}: with fewer than about "
-        f"{MANY * k1} (--k1 {k1}), merge may join different persons; --recordings auto is the "
-        "safe choice (docs/trackmc.md)"
+        f"{PER_NEIGHBOR * k1} (--k1 {k1}), merge may join different persons; --recordings auto is "
+        "the safe choice (docs/trackmc.md)"
     ]
 
 

@@ -18,7 +18,13 @@ from simmc.settings.options import Option, Settings, options_of
 
 S = TypeVar("S", bound=Settings)
 TYPED, STORED, NO_PRESET = "command line", "stored run", "no preset"
+FILE = "file "  # begins the layer of --config
 SMALL = "_cpu"  # ends the keys of a file that count with `--budget cpu` alone
+
+
+def by_user(layer: str) -> bool:
+    """Whether the user has given the value of a layer, by a flag or in the file of --config."""
+    return layer == TYPED or layer.startswith(FILE)
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,7 @@ def resolve(
     above = [(TYPED, typed)]
     if typed.get("config"):
         path = Path(typed["config"])
-        above.insert(0, (f"file {path}", read_file(path, options.values())))
+        above.insert(0, (f"{FILE}{path}", read_file(path, options.values())))
     if stored is not None:
         above.insert(0, (STORED, _stored(stored, options.values(), typed)))
     defaults = {name: entry.default for name, entry in options.items()}

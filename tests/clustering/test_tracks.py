@@ -12,11 +12,11 @@ from simmc.clustering import (
     CannotLink,
     ClusterSettings,
     JaccardGraph,
+    Reach,
     descriptions,
     draw_parts,
     part_means,
     pseudo_labels,
-    reach,
     shared_targets,
 )
 from simmc.clustering import gpu as on_device
@@ -230,7 +230,7 @@ def test_descriptions_are_scaled_means_and_deviations_of_the_frames():
     varies = np.setdiff1d(np.arange(10), constant)
     expected[:, varies] -= expected[:, varies].mean(0)
     expected[:, varies] /= expected[:, varies].std(0)
-    found = descriptions(torch.from_numpy(windows), tracklet)
+    found = descriptions(torch.from_numpy(windows), torch.from_numpy(tracklet))
     np.testing.assert_allclose(found, expected, atol=1e-7)
 
 
@@ -254,6 +254,10 @@ def test_reach_is_that_of_its_definition(count, k):
     assert reach(features, described) == pytest.approx(literal_reach(features, described, k))
     assert reach(described, described) == pytest.approx(1)
     assert reach(features[:2], described[:2]) == 0
+
+
+def reach(features, described):
+    return Reach(described)(torch.from_numpy(features))
 
 
 def test_reach_grows_where_features_ignore_what_a_person_does():

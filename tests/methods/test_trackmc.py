@@ -11,10 +11,19 @@ import torch
 from simmc.clustering import Threads
 from simmc.errors import UserError
 from simmc.losses import shared_prototype_contrast
-from simmc.methods.trackmc import TrackMC, TrackMCSettings, encode, retrieve, stage_of
+from simmc.methods.trackmc import (
+    WINDOWS,
+    TrackMC,
+    TrackMCSettings,
+    encode,
+    remarks,
+    retrieve,
+    stage_of,
+)
 from simmc.models.optimizer import FlatAdam
 from simmc.runs.runtime import generators
 from simmc.scoring.match import MatchRule
+from simmc.settings.layers import resolve
 from tests.methods import make
 from tests.methods.make import CPU
 
@@ -70,7 +79,7 @@ AUTO = {**SINGLE, "recordings": "auto"}
 @pytest.fixture(autouse=True)
 def _few_recordings_are_enough(monkeypatch):
     """The walkers here have 24 recordings and lists of 20 neighbours."""
-    monkeypatch.setattr("simmc.methods.trackmc.MANY", 1)
+    monkeypatch.setattr("simmc.methods.trackmc.PER_NEIGHBOR", 1)
 
 
 def test_second_stage_begins_where_recordings_are_clear_cut():
@@ -88,15 +97,15 @@ def unclear(**changes):
 @pytest.mark.parametrize(("needed", "ends"), [(1.2, False), (1.25, True)])
 def test_second_stage_needs_recordings_for_its_neighbours(monkeypatch, needed, ends):
     """24 recordings for lists of 20 neighbours."""
-    monkeypatch.setattr("simmc.methods.trackmc.MANY", needed)
+    monkeypatch.setattr("simmc.methods.trackmc.PER_NEIGHBOR", needed)
     made = training(**AUTO, epochs=6)
     make.run_all(made)
     assert (made.second is None) == ends
 
 
-def test_training_ends_where_recordings_are_unsure(monkeypatch):
-    monkeypatch.setattr("simmc.methods.trackmc.reach", lambda *given: 1.0)
+def test_training_ends_where_recordings_are_unsure():
     made = unclear()
+    made.reach = lambda means: 1.0
     rows = make.run_all(made)
     assert [row["epoch"] for row in rows] == [0, 1, 2, 3, 4]
     assert rows[4]["ended"] and rows[4]["unsure"] > 0 and "steps" not in rows[4]
@@ -106,10 +115,21 @@ def test_training_ends_where_recordings_are_unsure(monkeypatch):
     assert resumed.done
 
 
+def test_two_recordings_have_no_reach_and_keep_the_untrained_network():
+    data = experiment()
+    data = replace(data, train=replace(data.train, recording=data.train.identity % 2))
+    made = training(data, **AUTO | {"epochs": 9})
+    rows = make.run_all(made)
+    assert {row["reach"] for row in rows} == {0} and rows[-1]["ended"]
+    assert made.selectors["label_free"].best_epoch == 0
+
+
 def test_first_stage_learns_as_positives_do():
-    """Up to the second stage: the same steps as `positives`, but for the parts that are drawn."""
+    """Up to the second stage: the clusters of its preset, but for the parts that are drawn."""
     made = unclear()
-    plain = training(recordings="positives", eps=0.6, min_samples=4, doubt=0.8, k1=20, k2=6)
+    preset = resolve(TrackMCSettings, ["--recordings", "positives"]).settings.flat()
+    assert {name: preset[name] for name in WINDOWS} == WINDOWS
+    plain = training(recordings="positives", **WINDOWS, k1=20, k2=6)
     for one in (made, plain):
         one.look()
     assert torch.equal(made.targets.share, plain.targets.share)
@@ -117,11 +137,19 @@ def test_first_stage_learns_as_positives_do():
     assert torch.equal(made.targets.ambiguous, plain.targets.ambiguous)
 
 
-def test_an_epoch_is_chosen_while_the_reach_grows(monkeypatch):
+def test_what_is_typed_for_the_second_stage_alone_is_said():
+    data = experiment()
+    assert remarks(resolve(TrackMCSettings, []), data) == []
+    assert remarks(resolve(TrackMCSettings, ["--recordings", "off", "--eps", "0.4"]), data) == []
+    (said,) = remarks(resolve(TrackMCSettings, ["--eps", "0.4", "--lr", "0.1"]), data)
+    assert said.startswith("--eps, --lr: of the second stage alone") and "eps 0.6" in said
+
+
+def test_an_epoch_is_chosen_while_the_reach_grows():
     """By 3 % at least, from the third epoch on; four epochs without growth end the stage."""
     values = [1, 1.3, 1.3, 1.2, 1.235, 1.24, 1.27, 1.277, 1.1, 1.2]
-    monkeypatch.setattr("simmc.methods.trackmc.reach", lambda *given: values[made.epoch])
     made = unclear(epochs=12)
+    made.reach = lambda means: values[made.epoch]
     rows = make.run_all(made)
     scores = [row["reach_score"] for row in rows]
     assert scores == [0, None, None, 3, None, 5, None, None, None, None]
@@ -278,7 +306,7 @@ def test_clusters_that_may_be_one_person_do_not_repel():
     t, own = off.targets, tracklet
     plain = shared_prototype_contrast(features, t.cluster[own], t.share[own], t.prototypes, 0.1)
     assert loss(off) == plain > loss(kept)
-    record = kept.cluster_record()
+    record = kept.look()
     assert record["people_at_least"] == kept.targets.fewest() < record["people"]
     assert record["unsure"] >= int(kept.targets.is_ambiguous.sum())
 
@@ -330,8 +358,8 @@ def test_people_seen_at_once_share_no_cluster_and_repel(recordings):
         )
     assert met(made.targets) == (0, 0)
     assert met(free.targets)[0] > 0
-    assert made.cluster_record()["seen_at_once"] == 12
-    assert "seen_at_once" not in free.cluster_record()
+    assert made.look()["seen_at_once"] == 12
+    assert "seen_at_once" not in free.look()
 
 
 def test_times_that_say_nothing_change_nothing():
