@@ -5,7 +5,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from simmc.data.experiment.experiment import Experiment
-from simmc.data.experiment.inputs import body_lengths, described, is_measured, without_view
+from simmc.data.experiment.inputs import (
+    AUTO_INPUT,
+    body_lengths,
+    described,
+    is_measured,
+    without_view,
+)
 from simmc.data.experiment.load import Request, load_experiment
 from simmc.data.experiment.split_selection import Features
 from simmc.data.specs import skeleton_of
@@ -19,7 +25,7 @@ S = TypeVar("S", bound=Settings)
 def with_stored_names(settings: S) -> S:
     """The same settings, a set of the user's own and its probe named as in its manifest.
 
-    An input that is auto becomes what the skeleton has of `AUTO_INPUT`.
+    An input that is auto becomes what the skeleton has of `inputs.AUTO_INPUT`.
     """
     place: Place = settings.place  # type: ignore[attr-defined]
     spec = place.read_spec()
@@ -27,7 +33,7 @@ def with_stored_names(settings: S) -> S:
     changes = {"dataset": dataset, "probe": probe}
     joints: Any = getattr(settings, "joints", None)
     if joints is not None and joints.input is None:
-        changes["input"] = without_view(skeleton_of(spec), settings.AUTO_INPUT)
+        changes["input"] = without_view(skeleton_of(spec), AUTO_INPUT)
     flat = settings.flat()
     if all(flat[name] == value for name, value in changes.items()):
         return settings
@@ -39,6 +45,8 @@ def load(
     windows: Windows,
     joints: Joints,
     seed: int,
+    *,
+    body: bool = False,
     **how: Any,
 ) -> Experiment:
     """The experiment, its frames described as `joints` says.
@@ -48,10 +56,12 @@ def load(
         windows: which windows.
         joints: how joints are read and frames described.
         seed: of sampling and order.
+        body: measure the bones of the training windows as well.
         how: further arguments of `load_joints`.
     """
     data = load_joints(place, windows, joints, seed, **how)
-    data = replace(data, body=body_lengths(data.train.windows, data.skeleton))
+    if body:
+        data = replace(data, body=body_lengths(data.train.windows, data.skeleton))
     return described(data, joints.parts, joints.input_scale)
 
 

@@ -14,7 +14,7 @@ from simmc.engine.load import load
 from simmc.engine.training import Training
 from simmc.runs.runtime import Runtime, Seeds
 from simmc.scoring.match import MatchRule, Outcome
-from simmc.settings.groups import Common, Joints, Machine, Place, Windows
+from simmc.settings.groups import Common, Joints, Machine, Place, Stopping, Windows
 from simmc.settings.groups import Training as TrainingGroup
 from simmc.settings.layers import Resolved
 
@@ -82,7 +82,10 @@ class Embedder:
 
 def load_joints_of(settings: Any) -> Experiment:
     """The data of a method whose settings have a group `joints`."""
-    return load(settings.place, settings.windows, settings.joints, settings.common.seed)
+    stopping: Stopping | None = getattr(settings, "stopping", None)
+    by_body = stopping is not None and stopping.best_by == "body"
+    which = (settings.place, settings.windows, settings.joints, settings.common.seed)
+    return load(*which, body=by_body)
 
 
 def check_input(settings: Any, skeleton: Skeleton) -> None:

@@ -57,7 +57,6 @@ class HiMPCSettings(Settings):
         "matching probe against gallery windows, or score a trained run (--mode Eval)."
     )
     WITHOUT_PRESET: ClassVar[dict[str, Any]] = {**groups.AUTO, "input": None}
-    AUTO_INPUT: ClassVar = ("turned", "bones", "distances")
 
     place: groups.Place
     machine: groups.Machine
@@ -170,9 +169,8 @@ class HiMPC(Training[HiMPCSettings]):
         record = self.pseudo.record(self.pseudo_labels, self.data.train.identity)
         if self.body:
             seen = {level: v[self.body.rows] for level, v in self.instances.items()}
-            with torch.no_grad():
-                joined = self.network.represent(seen)
-            record["body_agreement"] = self.body(joined.cpu())
+            with self.clock("features"), torch.no_grad():
+                record["body_agreement"] = self.body(self.network.represent(seen).cpu())
         return record
 
     def steps(self) -> EpochRecord:
@@ -207,10 +205,9 @@ class HiMPC(Training[HiMPCSettings]):
         parts = [rows for _, rows in batches(kept, s.windows)]
         if shared or not parts:
             return [[rows] * len(labels) for rows in parts]
-        levels = []
+        levels, used = [], torch.cat(parts)
         for own in inside:
             counts = torch.stack([own[rows].sum() for rows in parts]).tolist()
-            used = torch.cat(parts)
             levels.append(used[own[used]].split(counts))
         return list(zip(*levels, strict=True))
 

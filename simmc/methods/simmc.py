@@ -105,7 +105,6 @@ class SimMCSettings(Settings):
         "windows, or score a trained run (--mode Eval)."
     )
     WITHOUT_PRESET: ClassVar[dict[str, Any]] = {**groups.AUTO, "input": None}
-    AUTO_INPUT: ClassVar = ("turned", "bones", "distances")
 
     place: groups.Place
     machine: groups.Machine
@@ -159,8 +158,9 @@ class SimMC(Training[Any]):
             self.require_finite(self.views)
         record = self.feature_record() if self.settings.recipe.mact else {}
         if self.body:
-            seen = encode(self.network, self.train_windows[self.body.rows])[:, 0]
-            record["body_agreement"] = self.body(seen.cpu())
+            with self.clock("features"):
+                seen = encode(self.network, self.train_windows[self.body.rows])[:, 0]
+                record["body_agreement"] = self.body(seen.cpu())
         self.pseudo_labels = self.pseudo.of(self.views.unbind(1))  # (q, N)
         return record | self.pseudo.record(self.pseudo_labels, self.data.train.identity)
 

@@ -192,7 +192,6 @@ class Settings:
     PRESETS: ClassVar[str] = ""  # folder of presets; the command's name where left out
     MAY_BE_AUTO: ClassVar[tuple[str, ...]] = ()  # None where a command's own option allows it
     WITHOUT_PRESET: ClassVar[Mapping[str, Any]] = {}  # name -> value where no preset fits
-    AUTO_INPUT: ClassVar[tuple[str, ...]] = ()  # `--input auto`, if a skeleton has it
     GROUP: ClassVar[str] = TRAINING  # heading of the options that name none
 
     def __post_init__(self) -> None:

@@ -22,6 +22,7 @@ from simmc.errors import UserError
 
 JOINTS, TURNED = "joints", "turned"
 COORDINATES = (JOINTS, TURNED)  # inputs that are still coordinates of joints, in metres
+AUTO_INPUT = (TURNED, "bones", "distances")  # `--input auto`, as far as a skeleton has them
 _CHUNK = 4096  # windows converted to float64 at a time
 
 
