@@ -8,7 +8,7 @@ agree. No identity, probe or gallery is used, and the same features give the sam
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations, product
+from itertools import combinations
 
 import numpy as np
 
@@ -54,12 +54,14 @@ def choose(
         (q, N) int64 pseudo labels, -1 = outlier, and what they were made with.
     """
     tried = []
-    for count, radius in product(min_samples, eps):
-        labels = np.stack([dbscan(graph.within(radius), count) for graph in graphs])
-        score = coverage(labels)
-        if len(graphs) > 1:
-            score *= agreement(list(combinations(labels, 2)))
-        tried.append((score, labels, Radius(radius, count)))
+    for radius in eps:
+        near = [graph.within(radius) for graph in graphs]
+        for count in min_samples:
+            labels = np.stack([dbscan(graph, count) for graph in near])
+            score = coverage(labels)
+            if len(graphs) > 1:
+                score *= agreement(list(combinations(labels, 2)))
+            tried.append((score, labels, Radius(radius, count)))
     enough = (1 - TOLERANCE) * max(score for score, _, _ in tried)
     good = [one for one in tried if one[0] >= enough]
     _, labels, chosen = min(good, key=lambda one: (one[2].eps, -one[0]))
