@@ -167,6 +167,21 @@ def test_empty_cells_are_not_seen_and_other_text_is_refused():
     assert len(read("\n".join(rows), bad_rows="drop")[0].xyz) == 8
 
 
+def test_times_of_a_parquet_file_keep_all_digits():
+    """Seconds since 1970: rounded to six digits, all frames would have the same time."""
+    names = [f"{joint}_{axis}" for joint in JOINTS for axis in "xyz"]
+    wide_columns = dict(zip(names, XYZ.reshape(9, 9).T, strict=True))
+    flat = dict(zip("xyz", XYZ.reshape(-1, 3).T, strict=True))
+    for columns, times in (
+        (wide_columns, 1.7e9 + TIMES),
+        ({"joint": JOINTS * 9, **flat}, np.repeat(1.7e9 + TIMES, 3)),
+    ):
+        sink = io.BytesIO()
+        parquet.write_table(pa.table({"time": times, **columns}), sink)
+        (body,) = read(sink.getvalue(), "walk.parquet")
+        assert np.array_equal(body.xyz, XYZ) and np.allclose(body.times - 1.7e9, TIMES)
+
+
 def test_parquet_and_plane_poses():
     data = {f"{j}_{a}": XYZ[:, n, "xy".index(a)] for n, j in enumerate(JOINTS) for a in "xy"}
     sink = io.BytesIO()

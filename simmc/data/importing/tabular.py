@@ -166,6 +166,9 @@ def _order(table: pa.Table, columns: Columns, told: Description, path: str) -> n
     role = "time" if "time" in columns.roles else "frame"
     if role not in columns.roles:
         return None
+    column = table[f"c{columns.roles[role]}"]
+    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+        return np.asarray(column.cast(pa.float64(), safe=False).to_numpy())  # null is NaN
     texts = _text(table, columns.roles[role])
     try:
         return np.array([float(str(t).replace(",", ".")) if t else np.nan for t in texts])
