@@ -17,6 +17,7 @@ from simmc.data.importing.description import Description
 from simmc.data.importing.joint_names import spelled_joints
 from simmc.data.importing.recording import Body
 from simmc.data.importing.source_files import read_bodies
+from simmc.data.importing.tabular import from_arrow
 from simmc.errors import UserError
 
 JOINTS = ("HipCenter", "Head", "HandLeft")
@@ -180,6 +181,15 @@ def test_times_of_a_parquet_file_keep_all_digits():
         parquet.write_table(pa.table({"time": times, **columns}), sink)
         (body,) = read(sink.getvalue(), "walk.parquet")
         assert np.array_equal(body.xyz, XYZ) and np.allclose(body.times - 1.7e9, TIMES)
+
+
+def test_persons_with_long_numbers_are_not_merged():
+    """As pandas writes them where one is missing: as floats."""
+    columns = {f"{j}_{a}": XYZ[:, n, "xyz".index(a)] for n, j in enumerate(JOINTS) for a in "xyz"}
+    bodies = from_arrow(
+        "t", pa.table({"person": [1234567.0, 1234568.0, 7.0] * 3, **columns}), Description()
+    )
+    assert [body.person for body in bodies] == ["1234567", "1234568", "7"]
 
 
 def test_parquet_and_plane_poses():

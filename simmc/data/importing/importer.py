@@ -45,13 +45,17 @@ _SAMPLE = 200  # frames of a recording that are measured
 _FRAMES = ("unit", "up", "zeros", "skip_frames", "min_frames", "resample", "fill_gaps", "smooth")
 
 
+# sha256 of a content, and what makes bodies of it; UserError from either if it is faulty
+Read = tuple[str, Callable[[], list[Body]]]
+
+
 @dataclass(frozen=True)
 class Item:
     """One source file, or one array in memory."""
 
     path: str
     stamp: str  # changes when the content does
-    read: Callable[[Description], tuple[str, list[Body]]]  # sha256 and bodies; UserError if faulty
+    read: Callable[[Description], Read]
     fault: str = ""  # why it is not read
 
 
@@ -130,18 +134,28 @@ class _Reading:
             self._joints = tuple(earlier["skeleton"]["joints"])
         self._flat = None if earlier is None else earlier["given"]["dimensions"] == 2
         self._entries: list[Entry] = []
-        self._unused: dict[str, list[str]] = {}
 
     def take(self, item: Item) -> None:
-        """Read an item, or take what is stored of it."""
+        """Read an item, or take what an interrupted import has stored of it."""
         entry = self._stored.entries.get((item.path, item.stamp))
-        if entry is None:
+        if entry is None or not self._fits(entry):
             entry, frames = self._read(item)
             entry = self._stored.add(entry, frames)
         if entry["bodies"]:
             self._joints = self._joints or tuple(entry["joints"])
             self._flat = entry["flat"] if self._flat is None else self._flat
         self._entries.append(entry)
+
+    def _fits(self, entry: Entry) -> bool:
+        """Whether reading a file again would give the stored frames.
+
+        Joints follow from the first file, and that may have been changed or removed since.
+        """
+        if not entry["bodies"]:
+            return False
+        if not self._joints:
+            return bool(entry["first"])
+        return tuple(entry["joints"]) == self._joints and self._flat in (None, entry["flat"])
 
     def found(self) -> list[Entry]:
         """The entries of all items, in their order; UserError if there is nothing to import."""
@@ -167,12 +181,13 @@ class _Reading:
                 entry["known"] = True
                 entry["fault"] = "has changed since it was imported; left as it was" * changed
                 return entry, []
-            return self._fitted(entry, _chosen(bodies, self._told))
+            return self._fitted(entry, _chosen(bodies(), self._told))
         except UserError as error:
             entry["fault"] = str(error).removeprefix(item.path).lstrip(":, ")
             return entry, []
 
     def _fitted(self, entry: Entry, bodies: list[Body]) -> tuple[Entry, list[np.ndarray]]:
+        entry["first"] = not self._joints
         frames = []
         for body in bodies:
             fitted = _with_joints(body, self._joints, self._told)

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from simmc.data.importing.description import FILE, Description, path_pattern
 from simmc.data.importing.formats import FORMATS, format_of
-from simmc.data.importing.importer import Item
+from simmc.data.importing.importer import Item, Read
 from simmc.data.importing.members import Member, members
 from simmc.data.importing.nested import read_json, read_npy, read_npz, read_text_or_json
 from simmc.data.importing.recording import Body, Format
@@ -106,13 +106,14 @@ def _joined(
         digest.update(data)
     sha = digest.hexdigest()
 
-    def read(told: Description) -> tuple[str, list[Body]]:
+    fields, fault = _path_fields(name, told)
+
+    def bodies() -> list[Body]:
         assert form.join is not None
         parts = [(number, form.read(member.path, data)) for number, member, data in frames]
-        fields, _ = _path_fields(name, told)
-        return sha, [with_fields(body, fields) for body in form.join(name, parts)]
+        return [with_fields(body, fields) for body in form.join(name, parts)]
 
-    return Item(name, sha, read, _path_fields(name, told)[1])
+    return Item(name, sha, lambda _: (sha, bodies), fault)
 
 
 def _path_fields(path: str, told: Description) -> tuple[dict[str, str], str]:
@@ -143,10 +144,13 @@ def _item(member: Member, told: Description) -> Item | None:
     return Item(member.path, f"{member.stamp} {fault}", read, fault)
 
 
-def _read(member: Member, fields: Mapping[str, str], told: Description) -> tuple[str, list[Body]]:
+def _read(member: Member, fields: Mapping[str, str], told: Description) -> Read:
     data = member.read()
-    bodies = read_bodies(member.path, data, told)
-    return hashlib.sha256(data).hexdigest(), [with_fields(body, fields) for body in bodies]
+
+    def bodies() -> list[Body]:
+        return [with_fields(body, fields) for body in read_bodies(member.path, data, told)]
+
+    return hashlib.sha256(data).hexdigest(), bodies
 
 
 def with_fields(body: Body, fields: Mapping[str, str]) -> Body:

@@ -128,7 +128,7 @@ def _text(table: pa.Table, place: int) -> np.ndarray:
     """A column as text, (n,) object."""
     column = table[f"c{place}"]
     if pa.types.is_floating(column.type):
-        whole = [None if v is None else f"{v:g}" for v in column.to_pylist()]
+        whole = [None if v is None else f"{v:.15g}" for v in column.to_pylist()]
         column = pa.chunked_array([pa.array(whole, pa.string())])
     return np.array([text or "" for text in column.cast(pa.string()).to_pylist()], dtype=object)
 
