@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ import pytest
 import simmc
 from simmc.data import store
 from simmc.data.importing.description import Description
+from simmc.data.importing.guess import guessed
 from simmc.data.importing.importer import Request, import_items
 from simmc.data.importing.source_files import items
 from simmc.errors import UserError
@@ -73,14 +76,16 @@ def test_importing_again_adds_and_leaves_the_old_alone(tmp_path):
         load(source, out, unit="cm")
 
 
-KILLED = """
-import sys, time
+STOPPED = """
+import signal, sys, time
 from pathlib import Path
 from simmc.data.importing import work
 from simmc.data.importing.description import Description
+from simmc.data.importing.guess import guessed
 from simmc.data.importing.importer import Request, import_items
 from simmc.data.importing.source_files import items
 work._SYNC_SECONDS = 0.0
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 told = Description(path="person{person}/*.csv")
 def slowly(them):
     for item in them:
@@ -91,22 +96,108 @@ print("done", flush=True)
 """
 
 
-def test_a_killed_import_goes_on_with_the_same_bytes(tmp_path):
+@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
+def test_a_stopped_import_goes_on_with_the_same_bytes(tmp_path, stop):
     source = make(tmp_path / "raw", persons=5, walks=4)
     load(source, tmp_path / "whole" / "Mine")
     out = tmp_path / "killed" / "Mine"
     for number in (3, 8):
-        command = [sys.executable, "-c", KILLED, str(source), str(out)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        command = [sys.executable, "-c", STOPPED, str(source), str(out)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        with subprocess.Popen(command, **pipes, text=True, cwd=ROOT) as process:
             for _ in range(number):
                 assert process.stdout.readline() == "one\n"
-            process.send_signal(signal.SIGKILL)
+            process.send_signal(stop)
         assert not (out / "6").exists()
     lines = (out / ".6.import" / "files.jsonl").read_bytes()
-    assert lines.count(b"\n") > 8  # the second run went on where the first was killed
+    assert lines.count(b"\n") > 8  # the second run went on where the first was stopped
     (out / ".6.import" / "files.jsonl").write_bytes(lines + b'{"path": "cut sho')
     load(source, out)
     assert bytes_of(out) == bytes_of(tmp_path / "whole" / "Mine")
+
+
+def stopped_after(source: Path, out: Path, number: int) -> None:
+    def few(them):
+        yield from islice(them, number)
+        raise KeyboardInterrupt
+
+    told = Description(path="person{person}/*.csv")
+    with pytest.raises(KeyboardInterrupt):
+        import_items(items(source, told), Request(out, 6, told), few)
+
+
+@pytest.mark.parametrize("change", ["reordered", "removed"])
+def test_files_that_change_before_an_import_goes_on_count_as_they_are(tmp_path, change):
+    """The joints of all files follow from the first one."""
+    source, out = make(tmp_path / "raw"), tmp_path / "goes on" / "Mine"
+    first, reverse = source / "person0" / "a.csv", slice(None, None, -1)
+    text = csv_text(frames(0)).splitlines()
+    first.write_text("\n".join(",".join(line.split(",")[3:]) for line in text))  # a joint less
+    stopped_after(source, out, 5)
+    if change == "removed":
+        first.unlink()
+    else:
+        cells = np.array([line.split(",") for line in text]).reshape(len(text), -1, 3)
+        rows = cells[:, reverse].reshape(len(text), -1)
+        first.write_text("\n".join(map(",".join, rows)))
+    load(source, out)
+    load(source, tmp_path / "whole" / "Mine")
+    assert bytes_of(out) == bytes_of(tmp_path / "whole" / "Mine")
+    assert len(content(out)["skeleton"]["joints"]) == 5
+
+
+def test_files_left_out_because_of_the_first_come_in_without_it(tmp_path):
+    source, out = make(tmp_path / "raw"), tmp_path / "Mine"
+    first = source / "person0" / "a.csv"
+    first.write_text("p_x,p_y,p_z,q_x,q_y,q_z\n" + "1,2,3,4,5,6\n" * 20)
+    with pytest.raises(UserError, match="no joint 'p'"):
+        load(source, out)
+    first.unlink()
+    assert len(load(source, out).added) == 9
+
+
+@pytest.mark.parametrize("room", [0, 1, 2, 3, 5, 20])
+def test_a_full_disk_leaves_the_dataset_and_the_next_import_goes_on(tmp_path, monkeypatch, room):
+    """The disk is full after `room` files were forced to it."""
+    source, out = make(tmp_path / "raw"), tmp_path / "full" / "Mine"
+    load(source, out)
+    load(source, tmp_path / "whole" / "Mine")
+    before = bytes_of(out)
+    make(source, walks=5)
+    left, fsync = iter(range(room)), os.fsync
+
+    def force(handle):
+        if next(left, None) is None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(handle)
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "fsync", force)
+        with pytest.raises(UserError, match="No space left"):
+            load(source, out)
+    there = bytes_of(out)
+    assert {name: there[name] for name in before} == before
+    assert {name.split("/")[0] for name in there} <= {"6", ".6.import", ".6.import.lock"}
+    load(source, out)
+    load(source, tmp_path / "whole" / "Mine")
+    assert bytes_of(out) == bytes_of(tmp_path / "whole" / "Mine")
+
+
+def test_nothing_is_written_into_the_source(tmp_path):
+    source = make(tmp_path / "raw")
+    paths = [source, *source.rglob("*")]
+    for path in paths:
+        path.chmod(0o500 if path.is_dir() else 0o400)
+    before = [(path, path.stat()) for path in paths]
+    guessed(source)
+    load(source, tmp_path / "Mine")
+    load(source, tmp_path / "Mine")
+    after = [(path, path.stat()) for path in [source, *source.rglob("*")]]
+    assert [(p, s.st_mtime_ns, s.st_ctime_ns) for p, s in after] == [
+        (p, s.st_mtime_ns, s.st_ctime_ns) for p, s in before
+    ]
+    for path in paths:
+        path.chmod(0o700)  # pytest removes it
 
 
 def archive(path: Path, files: dict[str, str], link: str = "") -> Path:
@@ -169,9 +260,6 @@ def test_faulty_files_are_left_out_and_named(tmp_path):
     assert set(left) == {"person0/walk9.csv", "person1/notes.docx", "person1/other.csv"}
     with pytest.raises(UserError, match="no recording"):
         load(source, tmp_path / "None", files="*.docx")
-    if os.geteuid():  # root may read and write everything
-        source.chmod(0o500)
-    load(source, tmp_path / "again")
 
 
 def test_two_imports_at_once_are_refused(tmp_path):
