@@ -7,7 +7,7 @@ import pytest
 from simmc.data.importing.assign import Known, Rule, by_chance, by_rules
 from simmc.data.importing.description import described
 from simmc.errors import UserError
-from tests.data.imports import content, load, make
+from tests.data.imports import content, csv_text, frames, load, make
 
 
 def known(persons, walks, sessions=1) -> list[Known]:
@@ -55,6 +55,37 @@ def test_persons_apart_persons_unknown_and_copies():
         assert len(set(by_chance(copies, Rule(seed=seed))[:4])) == 1
     nothing = by_chance(known(range(3), 3), Rule("none"))
     assert sorted(nothing)[:2] == ["gallery", "probe"] and nothing.count("train") == 7
+
+
+def test_nothing_is_held_out_but_one_recording_each(tmp_path):
+    """The first two with a window, by person and name, with their copies."""
+    source = make(tmp_path / "raw")
+    (source / "person0" / "walk0.csv").write_text(csv_text(frames(5, 3)))  # too short
+    (source / "person2" / "walk9.csv").write_text((source / "person0" / "walk1.csv").read_text())
+    load(source, tmp_path / "Mine", rule=Rule("none"))
+    split = {r["name"]: r["split"] for r in content(tmp_path / "Mine")["recordings"]}
+    held = {name: found for name, found in split.items() if found != "train"}
+    assert held == {
+        "person0/walk1.csv": "gallery",
+        "person2/walk9.csv": "gallery",
+        "person0/walk2.csv": "probe",
+    }
+    make(source, walks=5)
+    load(source, tmp_path / "Mine", rule=Rule("none"))
+    more = [r["split"] for r in content(tmp_path / "Mine")["recordings"][len(split) :]]
+    assert more == ["train"] * 6
+    with pytest.raises(UserError, match="needs 3 different recordings"):
+        by_chance(known([1], 2), Rule("none"))
+    with pytest.raises(UserError, match="person_disjoint"):
+        Rule("none", person_disjoint=True)
+
+
+def test_recordings_without_a_window_are_no_part_of_the_choice():
+    whole = known(range(3), 3)
+    empty = [Known(f"{p}/short", str(p), None, None, {}, empty=True) for p in range(3)]
+    for rule in (Rule(), Rule(person_disjoint=True)):
+        split = by_chance([*empty, *whole], rule)
+        assert split == ["train"] * 3 + by_chance(whole, rule)
 
 
 def test_rules_and_split_files(tmp_path):

@@ -176,9 +176,12 @@ def _check_windows(plan: _Plan, known: Sequence[Known], entries: Sequence[Entry]
         if added:
             short = numbered("its {} [recording gives|recordings give] no window", len(added))
             raise UserError(f"{name}: {short} of {plan.length} frames; choose a shorter --length")
-        count = numbered("there [is {} recording|are {} recordings]", len(known))
+        count = numbered("there [is {} recording|are {} recordings]", len(known)) + who
+        if empty := sum(recording.empty for recording in known):
+            text = f", {{}} of them without a window of {plan.length} frames"
+            count += numbered(text, empty)
         raise UserError(
-            f"{name}: no recording; {count}{who}. Without [[split]] in "
+            f"{name}: no recording; {count}. Without [[split]] in "
             "dataset.toml a person needs three recordings (or sessions, cameras) to be in all "
             "splits; use --person_disjoint where persons have two, or --split none to learn from "
             f"everything{shown}"
@@ -214,6 +217,7 @@ def _known(new: Sequence[_New]) -> list[Known]:
                 about["camera"],
                 about["fields"],
                 copy_of=copy_of or recording.name,
+                empty=not about["windows"],
             )
         )
     return found
