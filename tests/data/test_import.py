@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import os
 import signal
 import subprocess
@@ -74,6 +75,26 @@ def test_importing_again_adds_and_leaves_the_old_alone(tmp_path):
     assert bytes_of(out) == before
     with pytest.raises(UserError, match="unit"):
         load(source, out, unit="cm")
+
+
+def test_nothing_is_added_to_a_damaged_dataset(tmp_path):
+    """Its values would get valid checksums."""
+    source, out = make(tmp_path / "raw"), tmp_path / "Mine"
+    load(source, out)
+    make(source, walks=4)
+    manifest = out / "6" / "manifest.json"
+    whole = content(out)
+    for key in ("persons", "given", "frame_rate", "skeleton", "counts", "recordings", "files"):
+        manifest.write_text(json.dumps({name: whole[name] for name in whole if name != key}))
+        with pytest.raises(UserError, match=f"manifest.json: lacks {key}"):
+            load(source, out)
+    manifest.write_text(json.dumps(whole))
+    name = next(name for name in whole["files"] if "source_x" in name)
+    array = np.load(out / "6" / name)
+    array[0, 0] += 1
+    np.save(out / "6" / name, array)
+    with pytest.raises(UserError, match="is not the file"):
+        load(source, out)
 
 
 STOPPED = """

@@ -25,13 +25,13 @@ from simmc.data.coordinates import LIMIT_METRES, within_limit
 from simmc.data.importing import work
 from simmc.data.importing.assign import Rule
 from simmc.data.importing.clean import cleaned, frame_rate
-from simmc.data.importing.description import Description
+from simmc.data.importing.description import SPLITS, Description
 from simmc.data.importing.joint_names import known_sensor, spelled_joints
 from simmc.data.importing.recording import Body
 from simmc.data.importing.tracks import largest
 from simmc.data.importing.work import Entry, Work
 from simmc.data.importing.write_import import Imported, write
-from simmc.data.manifest import Manifest, read_manifest
+from simmc.data.manifest import NAME, Manifest, read_manifest, read_skeleton
 from simmc.data.recordings import Progress, silent
 from simmc.errors import UserError, numbered
 
@@ -109,6 +109,18 @@ def _check_earlier(target: Path, earlier: Manifest | None, request: Request) -> 
         raise UserError(
             f"{target}: was written by write_dataset, not by an import; choose another --out"
         )
+    lacking = [key for key in ("persons", "given", "frame_rate", "skeleton") if key not in earlier]
+    lacking += [key for key in ("files", "recordings") if not earlier[key]]
+    lacking += [] if set(SPLITS) <= earlier["counts"].keys() else ["counts"]
+    try:
+        read_skeleton(earlier.get("skeleton", {}))
+    except (KeyError, TypeError, ValueError):
+        lacking.append("the joints")
+    if lacking:
+        raise UserError(
+            f"{target / NAME}: lacks {', '.join(lacking)}, so nothing can be added; import "
+            "everything again with another --out"
+        )
     before, now = earlier["imported"]["description"], request.told.text()
     for name in _FRAMES:
         # JSON has lists where the description has tuples
@@ -131,7 +143,7 @@ class _Reading:
         self._before: dict[str, str] = {} if earlier is None else earlier["imported"]["files"]
         self._joints = _joints_told(request.told)
         if earlier is not None:
-            self._joints = tuple(earlier["skeleton"]["joints"])
+            self._joints = read_skeleton(earlier["skeleton"]).joints
         self._flat = None if earlier is None else earlier["given"]["dimensions"] == 2
         self._entries: list[Entry] = []
 

@@ -145,11 +145,12 @@ def _write_split(
             if r.about["windows"]
         )
     ]
-    if there := before.get("windows", 0):
-        folder = store.split_folder(plan.target, spec, name)
-        path = partial(store.file_path, folder, spec, length, name)
-        label = np.concatenate([arrays.read_integers(path("frame_id"), there), label])
-        index = np.concatenate([arrays.read_integers(path("recording"), there), index])
+    if before.get("windows", 0):
+        there = store.read_split(plan.target.parent.parent, spec, length, name)  # with checksums
+        assert there.recording is not None
+        label = np.concatenate([there.labels, label])
+        index = np.concatenate([there.recording, index])
+        path = partial(store.file_path, there.path, spec, length, name)
         blocks.insert(0, _copied([path(axis) for axis in "xyz"]))
     store.write_split(stage, spec, length, name, chain.from_iterable(blocks), label, index)
     counts: Counter[str] = Counter(before)
