@@ -74,8 +74,9 @@ def test_nothing_is_held_out_but_one_recording_each(tmp_path):
     load(source, tmp_path / "Mine", rule=Rule("none"))
     more = [r["split"] for r in content(tmp_path / "Mine")["recordings"][len(split) :]]
     assert more == ["train"] * 6
-    with pytest.raises(UserError, match="needs 3 different recordings"):
-        by_chance(known([1], 2), Rule("none"))
+    few = make(tmp_path / "few", persons=1, walks=2)
+    with pytest.raises(UserError, match="--split none needs three recordings"):
+        load(few, tmp_path / "Few", rule=Rule("none"))
     with pytest.raises(UserError, match="person_disjoint"):
         Rule("none", person_disjoint=True)
 

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from simmc.data.importing.description import NONE, SPLITS, Description, compiled
-from simmc.errors import UserError, numbered
+from simmc.errors import UserError
 
 TRAIN, GALLERY, PROBE = SPLITS
 Unit = Literal["recording", "session", "camera", "none"]
@@ -211,11 +211,5 @@ def _nothing_held_out(recordings: Sequence[Known]) -> list[str]:
     usable = [r for r in recordings if r.split is None and not r.empty]
     usable.sort(key=lambda r: (r.person or "", r.name))
     groups = dict.fromkeys(r.copy_of or r.name for r in usable)
-    if lacking and len(groups) + (TRAIN in have) <= len(lacking):
-        raise UserError(
-            f"split none needs {len(lacking) + 1 - (TRAIN in have)} different recordings with a "
-            f"window, one each for {', '.join(lacking)} and the rest to learn from; there "
-            + numbered("[is {}|are {}]", len(groups))
-        )
     chosen = dict(zip(groups, lacking, strict=False))
     return [r.split or chosen.get(r.copy_of or r.name, TRAIN) for r in recordings]

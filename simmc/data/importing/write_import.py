@@ -109,7 +109,7 @@ def write(
     skeleton, guessed = _skeleton(earlier, entries, told, target.parent.name)
     spec = DatasetSpec(target.parent.name, skeleton, SPLITS[1:], _GALLERY_OF)
     plan = _Plan(target, spec, length, earlier, old, new, split, labels, _scale(earlier, new, told))
-    _check_windows(plan, known, entries)
+    _check_windows(plan, known, entries, rule)
     given: Given = {
         "unit": told.unit or "m",
         "up": told.up or next((e["up"] for e in entries if e["bodies"]), "") or "y",
@@ -161,8 +161,20 @@ def _write_split(
     return {key: count for key, count in counts.items() if count}
 
 
-def _check_windows(plan: _Plan, known: Sequence[Known], entries: Sequence[Entry]) -> None:
+def _check_windows(
+    plan: _Plan, known: Sequence[Known], entries: Sequence[Entry], rule: Rule
+) -> None:
     """UserError if a split has no window, with what can be done."""
+    advice = (
+        "Without [[split]] in dataset.toml a person needs three recordings (or sessions, cameras) "
+        "to be in all splits; use --person_disjoint where persons have two, or --split none to "
+        "learn from everything"
+    )
+    if rule.unit == "none":
+        advice = (
+            "--split none needs three recordings with a window each and different frames: gallery "
+            "and probe get one, so that a run can be tested"
+        )
     first = len(plan.old)
     persons = {recording.person for recording in known}
     faults = [f"{entry['path']}: {entry['fault']}" for entry in entries if entry["fault"]]
@@ -176,17 +188,14 @@ def _check_windows(plan: _Plan, known: Sequence[Known], entries: Sequence[Entry]
             continue
         if added:
             short = numbered("its {} [recording gives|recordings give] no window", len(added))
-            raise UserError(f"{name}: {short} of {plan.length} frames; choose a shorter --length")
+            raise UserError(
+                f"{name}: {short} of {plan.length} frames; choose a shorter --length{shown}"
+            )
         count = numbered("there [is {} recording|are {} recordings]", len(known)) + who
         if empty := sum(recording.empty for recording in known):
             text = f", {{}} of them without a window of {plan.length} frames"
             count += numbered(text, empty)
-        raise UserError(
-            f"{name}: no recording; {count}. Without [[split]] in "
-            "dataset.toml a person needs three recordings (or sessions, cameras) to be in all "
-            "splits; use --person_disjoint where persons have two, or --split none to learn from "
-            f"everything{shown}"
-        )
+        raise UserError(f"{name}: no recording; {count}. {advice}{shown}")
 
 
 def _named(entries: Sequence[Entry], taken: set[str]) -> list[_New]:
