@@ -22,6 +22,7 @@ from simmc.errors import UserError, numbered
 from simmc.files import write_text
 from simmc.reports import look
 from simmc.settings import Range, Settings, option, resolve
+from simmc.settings.options import MAIN
 
 PAGE = "look.html"  # beside the windows' folders
 _NAMED = 5  # names in a line; the manifest holds all
@@ -31,7 +32,7 @@ _NAMED = 5  # names in a line; the manifest holds all
 class ImportSettings(Settings):
     """Settings of one import."""
 
-    GROUP: ClassVar[str] = "main"
+    GROUP: ClassVar[str] = MAIN
 
     COMMAND: ClassVar[str] = "import"
     SUMMARY: ClassVar[str] = (
