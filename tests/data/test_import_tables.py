@@ -238,6 +238,15 @@ def test_recordings_one_after_another_in_an_archive():
     assert [body.name for body in several] == ["all.npz#one", "all.npz#two"]
 
 
+@pytest.mark.parametrize(("bit", "reason"), [(1, "encrypted"), (32, "patched")])
+def test_archives_that_zipfile_does_not_read_are_refused(bit, reason):
+    data = bytearray(saved(x=XYZ))
+    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.find(mark) + flags] |= bit
+    with pytest.raises(UserError, match=reason):
+        read(bytes(data), "all.npz")
+
+
 def test_json_in_many_shapes():
     frames = [dict(zip(JOINTS, frame, strict=True)) for frame in XYZ.tolist()]
     axes = [{j: dict(zip("xyz", p, strict=True)) for j, p in f.items()} for f in frames]

@@ -7,7 +7,6 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -16,7 +15,7 @@ from simmc.data.importing.formats import FORMATS, format_of
 from simmc.data.importing.importer import Item, Read
 from simmc.data.importing.members import Member, members
 from simmc.data.importing.nested import read_json, read_npy, read_npz, read_text_or_json
-from simmc.data.importing.recording import Body, Format
+from simmc.data.importing.recording import Body, Format, with_fields
 from simmc.data.importing.tabular import read_parquet, read_text
 from simmc.errors import UserError
 
@@ -151,20 +150,6 @@ def _read(member: Member, fields: Mapping[str, str], told: Description) -> Read:
         return [with_fields(body, fields) for body in read_bodies(member.path, data, told)]
 
     return hashlib.sha256(data).hexdigest(), bodies
-
-
-def with_fields(body: Body, fields: Mapping[str, str]) -> Body:
-    """The body with what its path says; a recording's name there becomes its own."""
-    if not fields:
-        return body
-    rest = {key: text for key, text in fields.items() if key not in ("person", "session", "camera")}
-    return replace(
-        body,
-        person=fields.get("person", body.person),
-        session=fields.get("session", body.session),
-        camera=fields.get("camera", body.camera),
-        fields={**body.fields, **rest},
-    )
 
 
 def count(source: Path) -> int | None:

@@ -19,7 +19,7 @@ from simmc.data.importing.members import natural
 from simmc.data.importing.recording import Body
 from simmc.errors import UserError, numbered
 
-_SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "100ns": 1e-7, "ns": 1e-9}
+SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "100ns": 1e-7, "ns": 1e-9}
 _RATES = (4.0, 250.0)  # Hz, of body sensors: tells the unit of times
 
 
@@ -199,12 +199,12 @@ def _times(
     unit = told.time_unit or guessed_unit(step)
     if not unit:
         return None, (f"times are {step:g} apart, of an unknown unit: they are not used",)
-    return when * _SECONDS[unit], ()
+    return when * SECONDS[unit], ()
 
 
 def guessed_unit(step: float) -> str:
     """The unit in which frames `step` apart are those of a body sensor; "" if there is none."""
-    for unit, seconds in _SECONDS.items():
+    for unit, seconds in SECONDS.items():
         if _RATES[0] <= 1 / (step * seconds) <= _RATES[1]:
             return unit
     return ""
