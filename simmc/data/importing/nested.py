@@ -23,7 +23,7 @@ from simmc.data.importing.delimited import text_of
 from simmc.data.importing.description import ROLES, Description
 from simmc.data.importing.members import MOST_BYTES
 from simmc.data.importing.recording import Body, with_fields
-from simmc.data.importing.tabular import SECONDS, from_arrow, guessed_unit, read_text
+from simmc.data.importing.tabular import from_arrow, in_seconds, read_text
 from simmc.errors import UserError
 
 _TIME_NAMES = ("time", "times", "timestamp", "timestamps")
@@ -236,16 +236,19 @@ def _with_row(
         if array.ndim == 1 and len(array) == count and role and role not in ROLES:
             fields[role.lower()] = str(array[place])
         elif count == 1 and array.shape == body.xyz.shape[:1] and role in _TIME_NAMES:
-            times = _seconds(array, told)
-    return with_fields(body if times is None else replace(body, times=times), fields)
+            times = array
+    return _timed(with_fields(body, fields), times, told)
 
 
-def _seconds(array: np.ndarray, told: Description) -> np.ndarray | None:
-    when = array.astype(np.float64) if array.dtype.kind in "fiu" else None
-    if when is None or len(when) < 2 or not (np.diff(when) > 0).all():
-        return None
-    unit = told.time_unit or guessed_unit(float(np.median(np.diff(when))))
-    return when * SECONDS[unit] if unit else None
+def _timed(body: Body, times: np.ndarray | None, told: Description) -> Body:
+    """The body with the times of its frames, or with a note why they are not used."""
+    if times is None or times.dtype.kind not in "fiu" or len(times) < 2:
+        return body
+    when, doubts = times.astype(np.float64), ("times do not rise: they are not used",)
+    found = None
+    if (np.diff(when) > 0).all():
+        found, doubts = in_seconds(when, told)
+    return replace(body, times=found, notes=(*body.notes, *doubts))
 
 
 # JSON
@@ -278,8 +281,9 @@ def _with_fields(body: Body, content: Any, key: str, told: Description) -> Body:
     }
     names = (told.columns.get("time", ""), *_TIME_NAMES)
     times = next((_numbers(content[name]) for name in names if name in content), None)
-    seconds = None if times is None or times.shape != body.xyz.shape[:1] else _seconds(times, told)
-    return with_fields(body if seconds is None else replace(body, times=seconds), found)
+    if times is not None and times.shape != body.xyz.shape[:1]:
+        times = None
+    return _timed(with_fields(body, found), times, told)
 
 
 def _flattened(path: str, content: Any) -> pa.Table:

@@ -19,7 +19,7 @@ from simmc.data.importing.members import natural
 from simmc.data.importing.recording import Body
 from simmc.errors import UserError, numbered
 
-SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "100ns": 1e-7, "ns": 1e-9}
+_SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "100ns": 1e-7, "ns": 1e-9}
 _RATES = (4.0, 250.0)  # Hz, of body sensors: tells the unit of times
 
 
@@ -193,18 +193,23 @@ def _times(
         return None, ("frames without a time: times are not used",)
     if "time" not in columns.roles:
         return (when / told.frame_rate, ()) if told.frame_rate else (None, ())
+    return in_seconds(when, told)
+
+
+def in_seconds(when: np.ndarray, told: Description) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Times (F,) of frames in seconds, and a note where they cannot be used."""
     step = float(np.median(np.diff(when)))
     if step <= 0:
         return None, ("times do not rise: they are not used",)
-    unit = told.time_unit or guessed_unit(step)
+    unit = told.time_unit or _guessed_unit(step)
     if not unit:
         return None, (f"times are {step:g} apart, of an unknown unit: they are not used",)
-    return when * SECONDS[unit], ()
+    return when * _SECONDS[unit], ()
 
 
-def guessed_unit(step: float) -> str:
+def _guessed_unit(step: float) -> str:
     """The unit in which frames `step` apart are those of a body sensor; "" if there is none."""
-    for unit, seconds in SECONDS.items():
+    for unit, seconds in _SECONDS.items():
         if _RATES[0] <= 1 / (step * seconds) <= _RATES[1]:
             return unit
     return ""
