@@ -12,6 +12,7 @@ from simmc.data.manifest import NAME, find_spec, read_manifest
 from simmc.data.skeletons import SKELETONS
 from simmc.errors import UserError, numbered
 from simmc.settings import Settings, option, resolve
+from simmc.settings.options import MAIN
 
 HEAD = ("dataset", "f", "persons", "recordings", "windows", "sensor", "problems")
 
@@ -20,7 +21,7 @@ HEAD = ("dataset", "f", "persons", "recordings", "windows", "sensor", "problems"
 class DatasetsSettings(Settings):
     """Where to look."""
 
-    GROUP: ClassVar[str] = "main"
+    GROUP: ClassVar[str] = MAIN
 
     COMMAND: ClassVar[str] = "datasets"
     SUMMARY: ClassVar[str] = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from simmc.errors import UserError, numbered
 from simmc.files import write_text
 from simmc.reports import look
 from simmc.settings import Range, Settings, option, resolve
+from simmc.settings.options import MAIN
 
 PAGE = "look.html"  # beside the windows' folders
 _NAMED = 5  # names in a line; the manifest holds all
@@ -30,7 +32,7 @@ _NAMED = 5  # names in a line; the manifest holds all
 class ImportSettings(Settings):
     """Settings of one import."""
 
-    GROUP: ClassVar[str] = "main"
+    GROUP: ClassVar[str] = MAIN
 
     COMMAND: ClassVar[str] = "import"
     SUMMARY: ClassVar[str] = (
@@ -114,7 +116,7 @@ def _guess(source: Path, out: Path, settings: ImportSettings) -> int:
     print(text)
     print(
         f"written to {path}: {numbered('{} [doubt|doubts]', doubts)}, as comments. Correct it, "
-        f"then run: simmc import {settings.source} --out {settings.out}"
+        f"then run: {shlex.join(['simmc', 'import', settings.source, '--out', settings.out])}"
     )
     return 0
 
@@ -223,6 +225,6 @@ def _left_out(entries: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _next(out: Path, length: int) -> str:
-    root = "" if out.parent == Path("Datasets") else f" --data_root {out.parent}"
-    frames = "" if length == 6 else f" --length {length}"
-    return f"simmc trackmc --dataset {out.name}{root}{frames}"
+    root = [] if out.parent == Path("Datasets") else ["--data_root", str(out.parent)]
+    frames = [] if length == 6 else ["--length", str(length)]
+    return shlex.join(["simmc", "trackmc", "--dataset", out.name, *root, *frames])

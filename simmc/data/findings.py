@@ -124,12 +124,11 @@ def _unit(summary: Summary) -> Iterable[Finding]:
             step = f"They look like {UNITS[fits[0]]}: divide by {fits[0]:g}, or state the unit."
         yield Finding("unit", f"A body measures {usual:,.3g} m in the median.", step)
     odd = np.flatnonzero(summary.other_unit)
-    if len(odd):
-        yield _on(
-            bodies, odd, "unit", "{} [recording has a body|recordings have bodies] over 5 times "
-            "larger or smaller than the rest", "These files may be in another unit: import them "
-            "with a unit of their own.",
-        )  # fmt: skip
+    yield from _on(
+        bodies, odd, "unit", "{} [recording has a body|recordings have bodies] over 5 times "
+        "larger or smaller than the rest", "These files may be in another unit: import them "
+        "with a unit of their own.",
+    )  # fmt: skip
 
 
 def _axes(summary: Summary) -> Iterable[Finding]:
@@ -157,7 +156,7 @@ def _axes(summary: Summary) -> Iterable[Finding]:
         )
     away = np.flatnonzero((up[:, axis] * sign < -0.7) | (_others(up, axis) > 0.85))
     if 0 < len(away) < len(up) / 2:
-        yield _on(
+        yield from _on(
             bodies, away, "axes", "In {} [recording|recordings] heads are above feet along another "
             "axis than in the rest", "Somebody lies down, or these files have other axes: watch "
             "them move.",
@@ -202,12 +201,11 @@ def _mirror(summary: Summary) -> Iterable[Finding]:
         )  # fmt: skip
         return
     backward = np.flatnonzero((toes < -0.01) & (usual > 0.01))
-    if len(backward):
-        yield _on(
-            bodies, backward, "mirror", "In {} [recording|recordings] toes point backwards, unlike "
-            "in the rest", "Left and right may be exchanged there: watch them, and correct or "
-            "leave them out.",
-        )  # fmt: skip
+    yield from _on(
+        bodies, backward, "mirror", "In {} [recording|recordings] toes point backwards, unlike "
+        "in the rest", "Left and right may be exchanged there: watch them, and correct or "
+        "leave them out.",
+    )  # fmt: skip
 
 
 def _copies(summary: Summary) -> Iterable[Finding]:
@@ -249,13 +247,12 @@ def shared_frames(bodies: Bodies) -> dict[tuple[int, int], int]:
     every = np.concatenate(hashes)
     order = np.argsort(every, kind="stable")
     every, owner = every[order], owner[order]
-    ends = np.flatnonzero(np.diff(every, append=every[-1:] + np.uint64(1)))
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    shared: defaultdict[tuple[int, int], int] = defaultdict(int)
-    for start, end in zip(starts, ends, strict=True):
-        for a in range(start, end):  # each with the next: of n copies n - 1 pairs
-            shared[int(owner[a]), int(owner[a + 1])] += 1
-    return dict(shared)
+    # each with the next: of n copies n - 1 pairs
+    same = np.flatnonzero(every[1:] == every[:-1])
+    pairs, counts = np.unique(
+        np.stack([owner[same], owner[same + 1]], axis=1), axis=0, return_counts=True
+    )
+    return {(a, b): n for (a, b), n in zip(pairs.tolist(), counts.tolist(), strict=True)}
 
 
 def _other_body(summary: Summary) -> Iterable[Finding]:
@@ -269,12 +266,11 @@ def _other_body(summary: Summary) -> Iterable[Finding]:
         fits = (own > OTHER) & (own > _FITS * other) & (change > 0.02)
         far = (own > 2.0) & (change > 0.15)
     odd = np.flatnonzero((fits | far) & ~summary.other_unit)
-    if len(odd):
-        yield _on(
-            bodies, odd, "body", "In {} [recording|recordings] the body differs from the one in "
-            "the other recordings of the person", "Two persons under one name? Watch them move, "
-            "and correct the name, or leave them out.",
-        )  # fmt: skip
+    yield from _on(
+        bodies, odd, "body", "In {} [recording|recordings] the body differs from the one in "
+        "the other recordings of the person", "Two persons under one name? Watch them move, "
+        "and correct the name, or leave them out.",
+    )  # fmt: skip
 
 
 def _switches(summary: Summary) -> Iterable[Finding]:
@@ -285,7 +281,7 @@ def _switches(summary: Summary) -> Iterable[Finding]:
     odd = body_lengths.switches(bodies)
     if odd:
         frames = ", ".join(f"frame {when:,}" for when in list(odd.values())[:_NAMED])
-        yield _on(
+        yield from _on(
             bodies, sorted(odd), "switch", "In {} [recording|recordings] the bones change from one "
             f"moment to the next ({frames})", "Another person may have been taken for the first: "
             "cut the recording there.",
@@ -306,11 +302,10 @@ def _lost(summary: Summary) -> Iterable[Finding]:
         )  # fmt: skip
         return
     odd = [i for i, e in enumerate(bodies.entries) if (_unseen(e) > _LOST_IN_ONE).any()]
-    if odd:
-        yield _on(
-            bodies, odd, "lost", "In {} [recording|recordings] a joint is missing or filled in "
-            "more than half the frames", "Leave them out, or accept that this joint says nothing.",
-        )  # fmt: skip
+    yield from _on(
+        bodies, odd, "lost", "In {} [recording|recordings] a joint is missing or filled in "
+        "more than half the frames", "Leave them out, or accept that this joint says nothing.",
+    )  # fmt: skip
 
 
 def lost_shares(bodies: Bodies) -> np.ndarray:
@@ -333,12 +328,11 @@ def _repeated(summary: Summary) -> Iterable[Finding]:
     bodies, f = summary.bodies, summary.bodies.stored.length
     share = np.array([e.measured.repeated.mean() / max(1, f - 1) for e in bodies.entries])
     odd = np.flatnonzero(share > 0.2)
-    if len(odd):
-        yield _on(
-            bodies, odd, "repeated", "In {} [recording|recordings] more than a fifth of the frames "
-            "repeat the frame before exactly", "The sensor stalled, or a lower frame rate was "
-            "raised by copying: import with the true frame rate.",
-        )  # fmt: skip
+    yield from _on(
+        bodies, odd, "repeated", "In {} [recording|recordings] more than a fifth of the frames "
+        "repeat the frame before exactly", "The sensor stalled, or a lower frame rate was "
+        "raised by copying: import with the true frame rate.",
+    )  # fmt: skip
 
 
 def _gaps(summary: Summary) -> Iterable[Finding]:
@@ -352,22 +346,23 @@ def _gaps(summary: Summary) -> Iterable[Finding]:
         begin, end = entry.span or (0.0, 0.0)
         if entry.frames + f < 0.8 * (end - begin) * bodies.rate:
             odd.append(i)
-    if odd:
-        yield _on(
-            bodies, odd, "gap", "In {} [recording|recordings] more than a fifth of the frames are "
-            f"missing, by their times and {bodies.rate:.3g} frames a second", "Cut them at the "
-            "gaps, or fill short gaps when importing.",
-        )  # fmt: skip
+    yield from _on(
+        bodies, odd, "gap", "In {} [recording|recordings] more than a fifth of the frames are "
+        f"missing, by their times and {bodies.rate:.3g} frames a second", "Cut them at the "
+        "gaps, or fill short gaps when importing.",
+    )  # fmt: skip
 
 
 def _on(
     bodies: Bodies, which: Sequence[int] | np.ndarray, kind: str, text: str, step: str
-) -> Finding:
-    """A finding on some recordings; the text holds their count and gets the first names."""
+) -> Iterable[Finding]:
+    """A finding on some recordings, if there are any; the text holds their count, then names."""
+    if not len(which):
+        return
     names = tuple(bodies.entries[int(i)].name for i in which)
     more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
     shown = ", ".join(names[:_NAMED]) + more
-    return Finding(kind, f"{numbered(text, len(names))}: {shown}.", step, names)
+    yield Finding(kind, f"{numbered(text, len(names))}: {shown}.", step, names)
 
 
 def _whole(bodies: Bodies, name: str) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from simmc import cli
-from tests.data.test_import import bytes_of, make
+from tests.data.imports import bytes_of, make
 
 
 def test_from_files_to_the_table_of_datasets(tmp_path, capsys):

@@ -17,6 +17,7 @@ from simmc.data.importing.description import Description
 from simmc.data.importing.joint_names import spelled_joints
 from simmc.data.importing.recording import Body
 from simmc.data.importing.source_files import read_bodies
+from simmc.data.importing.tabular import from_arrow
 from simmc.errors import UserError
 
 JOINTS = ("HipCenter", "Head", "HandLeft")
@@ -167,6 +168,30 @@ def test_empty_cells_are_not_seen_and_other_text_is_refused():
     assert len(read("\n".join(rows), bad_rows="drop")[0].xyz) == 8
 
 
+def test_times_of_a_parquet_file_keep_all_digits():
+    """Seconds since 1970: rounded to six digits, all frames would have the same time."""
+    names = [f"{joint}_{axis}" for joint in JOINTS for axis in "xyz"]
+    wide_columns = dict(zip(names, XYZ.reshape(9, 9).T, strict=True))
+    flat = dict(zip("xyz", XYZ.reshape(-1, 3).T, strict=True))
+    for columns, times in (
+        (wide_columns, 1.7e9 + TIMES),
+        ({"joint": JOINTS * 9, **flat}, np.repeat(1.7e9 + TIMES, 3)),
+    ):
+        sink = io.BytesIO()
+        parquet.write_table(pa.table({"time": times, **columns}), sink)
+        (body,) = read(sink.getvalue(), "walk.parquet")
+        assert np.array_equal(body.xyz, XYZ) and np.allclose(body.times - 1.7e9, TIMES)
+
+
+def test_persons_with_long_numbers_are_not_merged():
+    """As pandas writes them where one is missing: as floats."""
+    columns = {f"{j}_{a}": XYZ[:, n, "xyz".index(a)] for n, j in enumerate(JOINTS) for a in "xyz"}
+    bodies = from_arrow(
+        "t", pa.table({"person": [1234567.0, 1234568.0, 7.0] * 3, **columns}), Description()
+    )
+    assert [body.person for body in bodies] == ["1234567", "1234568", "7"]
+
+
 def test_parquet_and_plane_poses():
     data = {f"{j}_{a}": XYZ[:, n, "xy".index(a)] for n, j in enumerate(JOINTS) for a in "xy"}
     sink = io.BytesIO()
@@ -211,6 +236,15 @@ def test_recordings_one_after_another_in_an_archive():
     assert np.array_equal(bodies[1].xyz, XYZ + 1)
     several = read(saved(one=XYZ, two=XYZ + 1), "all.npz")
     assert [body.name for body in several] == ["all.npz#one", "all.npz#two"]
+
+
+@pytest.mark.parametrize(("bit", "reason"), [(1, "encrypted"), (32, "patched")])
+def test_archives_that_zipfile_does_not_read_are_refused(bit, reason):
+    data = bytearray(saved(x=XYZ))
+    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.find(mark) + flags] |= bit
+    with pytest.raises(UserError, match=reason):
+        read(bytes(data), "all.npz")
 
 
 def test_json_in_many_shapes():

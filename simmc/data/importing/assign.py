@@ -25,7 +25,8 @@ class Rule:
 
     Attributes:
         unit: what belongs to one split as a whole: a recording, or all recordings of a person that
-            share a session or a camera; "none": everything is learned from.
+            share a session or a camera; "none": all but two are learned from, because a run needs
+            one each in gallery and probe.
         person_disjoint: persons who are learned from are not tested.
         hold_out: share of the units of each person (with `person_disjoint`, of the persons) that
             is tested.
@@ -36,6 +37,13 @@ class Rule:
     person_disjoint: bool = False
     hold_out: float = 0.5
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.unit == "none" and self.person_disjoint:
+            raise UserError(
+                "split none learns from all persons: leave person_disjoint out, or choose another "
+                "split"
+            )
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,7 @@ class Known:
     fields: Mapping[str, str]
     split: str | None = None  # of an earlier import; "none" if it was of none
     copy_of: str = ""  # the first recording with the same frames, itself included
+    empty: bool = False  # gives no window
 
 
 def splits_of(known: Sequence[Known], told: Description, rule: Rule) -> list[str]:
@@ -118,12 +127,14 @@ def by_chance(recordings: Sequence[Known], rule: Rule) -> list[str]:
 
     Copies of the same frames are one recording. Of each person's units, `hold_out` are tested and
     at least one is learned from. The larger half of those tested is the gallery. Persons with too
-    few units are only learned from.
+    few units are only learned from. Recordings without a window do not count.
     """
     if rule.unit == "none":
         return _nothing_held_out(recordings)
     units: defaultdict[str | None, dict[str, list[int]]] = defaultdict(dict)
     for place, recording in enumerate(recordings):
+        if recording.empty:
+            continue
         unit = None if rule.unit == "recording" else getattr(recording, rule.unit)
         unit = unit or recording.copy_of or recording.name
         units[recording.person].setdefault(unit, []).append(place)
@@ -191,9 +202,14 @@ def _draw(rule: Rule, text: str) -> np.random.Generator:
 
 
 def _nothing_held_out(recordings: Sequence[Known]) -> list[str]:
-    """Everything is learned from, but for one recording each that a run needs to be tested."""
+    """Everything is learned from, but for what gallery and probe lack: a recording each.
+
+    These are the first by person and name that have a window, with their copies.
+    """
     have = {recording.split for recording in recordings}
     lacking = [split for split in (GALLERY, PROBE) if split not in have]
-    free = sorted(r.name for r in recordings if r.split is None)[: len(lacking)]
-    chosen = dict(zip(free, lacking, strict=False))
-    return [r.split or chosen.get(r.name, TRAIN) for r in recordings]
+    usable = [r for r in recordings if r.split is None and not r.empty]
+    usable.sort(key=lambda r: (r.person or "", r.name))
+    groups = dict.fromkeys(r.copy_of or r.name for r in usable)
+    chosen = dict(zip(groups, lacking, strict=False))
+    return [r.split or chosen.get(r.copy_of or r.name, TRAIN) for r in recordings]

@@ -166,17 +166,14 @@ def _check(found: Description, where: str) -> None:
 SPLITS = ("train", "gallery", "probe")
 NONE = "none"  # of no split
 _ALLOWED = {
-    key: ("", *values) if key == "time_unit" else values
-    for key, values in {
-        "unit": ("", "m", "cm", "mm", "px"),
-        "up": ("", "y", "-y", "z", "-z", "x", "-x"),
-        "time_unit": ("s", "ms", "us", "100ns", "ns"),
-        "zeros": ("missing", "position"),
-        "bad_rows": ("refuse", "drop"),
-        "order": ("joints", "axes"),
-        "bodies": ("all", "first", "longest", "largest"),
-        "decimal": ("", ".", ","),
-    }.items()
+    "unit": ("", "m", "cm", "mm", "px"),
+    "up": ("", "y", "-y", "z", "-z", "x", "-x"),
+    "time_unit": ("", "s", "ms", "us", "100ns", "ns"),
+    "zeros": ("missing", "position"),
+    "bad_rows": ("refuse", "drop"),
+    "order": ("joints", "axes"),
+    "bodies": ("all", "first", "longest", "largest"),
+    "decimal": ("", ".", ","),
 }
 
 

@@ -6,6 +6,7 @@ import hashlib
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -129,12 +130,12 @@ def _item(one: Any, name: str, about: dict[str, Any]) -> Item:
             digest.update(batch.serialize().to_pybytes())
     sha = digest.hexdigest()
 
-    def read(told: Description) -> tuple[str, list[Body]]:
-        bodies = of_array(name, array, told) if table is None else from_arrow(name, table, told)
+    def bodies(told: Description) -> list[Body]:
+        found = of_array(name, array, told) if table is None else from_arrow(name, table, told)
         who = {key: None if value is None else str(value) for key, value in about.items()}
-        return sha, [replace(body, **who) for body in bodies]  # type: ignore[arg-type]
+        return [replace(body, **who) for body in found]  # type: ignore[arg-type]
 
-    return Item(name, sha, read)
+    return Item(name, sha, lambda told: (sha, partial(bodies, told)))
 
 
 def _array(one: Any, name: str) -> np.ndarray:

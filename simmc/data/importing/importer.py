@@ -25,13 +25,13 @@ from simmc.data.coordinates import LIMIT_METRES, within_limit
 from simmc.data.importing import work
 from simmc.data.importing.assign import Rule
 from simmc.data.importing.clean import cleaned, frame_rate
-from simmc.data.importing.description import Description
+from simmc.data.importing.description import SPLITS, Description
 from simmc.data.importing.joint_names import known_sensor, spelled_joints
 from simmc.data.importing.recording import Body
 from simmc.data.importing.tracks import largest
 from simmc.data.importing.work import Entry, Work
 from simmc.data.importing.write_import import Imported, write
-from simmc.data.manifest import Manifest, read_manifest
+from simmc.data.manifest import NAME, Manifest, read_manifest, read_skeleton
 from simmc.data.recordings import Progress, silent
 from simmc.errors import UserError, numbered
 
@@ -45,13 +45,17 @@ _SAMPLE = 200  # frames of a recording that are measured
 _FRAMES = ("unit", "up", "zeros", "skip_frames", "min_frames", "resample", "fill_gaps", "smooth")
 
 
+# sha256 of a content, and what makes bodies of it; UserError from either if it is faulty
+Read = tuple[str, Callable[[], list[Body]]]
+
+
 @dataclass(frozen=True)
 class Item:
     """One source file, or one array in memory."""
 
     path: str
     stamp: str  # changes when the content does
-    read: Callable[[Description], tuple[str, list[Body]]]  # sha256 and bodies; UserError if faulty
+    read: Callable[[Description], Read]
     fault: str = ""  # why it is not read
 
 
@@ -105,6 +109,18 @@ def _check_earlier(target: Path, earlier: Manifest | None, request: Request) -> 
         raise UserError(
             f"{target}: was written by write_dataset, not by an import; choose another --out"
         )
+    lacking = [key for key in ("persons", "given", "frame_rate", "skeleton") if key not in earlier]
+    lacking += [key for key in ("files", "recordings") if not earlier[key]]
+    lacking += [] if set(SPLITS) <= earlier["counts"].keys() else ["counts"]
+    try:
+        read_skeleton(earlier.get("skeleton", {}))
+    except (KeyError, TypeError, ValueError):
+        lacking.append("the joints")
+    if lacking:
+        raise UserError(
+            f"{target / NAME}: lacks {', '.join(lacking)}, so nothing can be added; import "
+            "everything again with another --out"
+        )
     before, now = earlier["imported"]["description"], request.told.text()
     for name in _FRAMES:
         # JSON has lists where the description has tuples
@@ -127,21 +143,31 @@ class _Reading:
         self._before: dict[str, str] = {} if earlier is None else earlier["imported"]["files"]
         self._joints = _joints_told(request.told)
         if earlier is not None:
-            self._joints = tuple(earlier["skeleton"]["joints"])
+            self._joints = read_skeleton(earlier["skeleton"]).joints
         self._flat = None if earlier is None else earlier["given"]["dimensions"] == 2
         self._entries: list[Entry] = []
-        self._unused: dict[str, list[str]] = {}
 
     def take(self, item: Item) -> None:
-        """Read an item, or take what is stored of it."""
+        """Read an item, or take what an interrupted import has stored of it."""
         entry = self._stored.entries.get((item.path, item.stamp))
-        if entry is None:
+        if entry is None or not self._fits(entry):
             entry, frames = self._read(item)
             entry = self._stored.add(entry, frames)
         if entry["bodies"]:
             self._joints = self._joints or tuple(entry["joints"])
             self._flat = entry["flat"] if self._flat is None else self._flat
         self._entries.append(entry)
+
+    def _fits(self, entry: Entry) -> bool:
+        """Whether reading a file again would give the stored frames.
+
+        Joints follow from the first file, and that may have been changed or removed since.
+        """
+        if not entry["bodies"]:
+            return False
+        if not self._joints:
+            return bool(entry["first"])
+        return tuple(entry["joints"]) == self._joints and self._flat in (None, entry["flat"])
 
     def found(self) -> list[Entry]:
         """The entries of all items, in their order; UserError if there is nothing to import."""
@@ -167,12 +193,13 @@ class _Reading:
                 entry["known"] = True
                 entry["fault"] = "has changed since it was imported; left as it was" * changed
                 return entry, []
-            return self._fitted(entry, _chosen(bodies, self._told))
+            return self._fitted(entry, _chosen(bodies(), self._told))
         except UserError as error:
             entry["fault"] = str(error).removeprefix(item.path).lstrip(":, ")
             return entry, []
 
     def _fitted(self, entry: Entry, bodies: list[Body]) -> tuple[Entry, list[np.ndarray]]:
+        entry["first"] = not self._joints
         frames = []
         for body in bodies:
             fitted = _with_joints(body, self._joints, self._told)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,8 +38,9 @@ def parse(path: str, data: bytes) -> Any:
     return parse_json(data, object, path, _ADVICE, allow_nan=True)
 
 
-def frames_of(value: Any, path: str) -> list[Any]:
+def frames_of(path: str, data: bytes) -> list[Any]:
     """The frames of a file: its list, the list 'frames' of its object, or the one object itself."""
+    value = parse(path, data)
     found = keyed(value).get("frames", value) if isinstance(value, dict) else value
     found = [found] if isinstance(found, dict) else found
     if not isinstance(found, list) or not found:
@@ -75,7 +76,18 @@ def array(value: Any, shape: tuple[int, ...], where: str) -> np.ndarray:
     return check_positions(found.reshape(shape), where)
 
 
-def seconds_of(frame: Any) -> float | None:
+def times_of(frames: Sequence[Any]) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Times of frames (F,) in seconds, and a note where they cannot be used."""
+    values = [_seconds_of(frame) for frame in frames]
+    if all(value is None for value in values):
+        return None, ()
+    times = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    if np.isfinite(times).all() and (np.diff(times) > 0).all() and np.abs(times).max() < 1e12:
+        return times, ()
+    return None, ("the times of the frames do not ascend, or some are missing: they are not used",)
+
+
+def _seconds_of(frame: Any) -> float | None:
     """The time of a frame, if it has one whose unit is known."""
     entries = keyed(frame)
     for key, unit in _TIMES.items():

@@ -14,11 +14,10 @@ from simmc.data.importing.json_frames import (
     key_of,
     keyed,
     listed,
-    parse,
-    seconds_of,
+    times_of,
 )
 from simmc.data.importing.recording import Body
-from simmc.data.importing.tracks import by_id, check_positions, to_bodies, usable_times
+from simmc.data.importing.tracks import by_id, check_positions, to_bodies
 from simmc.data.skeletons import AZURE_KINECT, KINECT_V2
 from simmc.errors import UserError
 
@@ -56,7 +55,7 @@ def read_azure_kinect(path: str, data: bytes) -> list[Body]:
     Raises:
         UserError: the file is damaged, or holds no body.
     """
-    frames = frames_of(parse(path, data), path)
+    frames = frames_of(path, data)
     seen: list[list[tuple[str | None, np.ndarray]]] = []
     unseen = 0
     for place, frame in enumerate(frames, start=1):
@@ -71,7 +70,7 @@ def read_azure_kinect(path: str, data: bytes) -> list[Body]:
                 xyz[lost] = np.nan
             bodies.append((key_of(entries.get("bodyid")), xyz))
         seen.append(bodies)
-    times, notes = usable_times([seconds_of(frame) for frame in frames])
+    times, notes = times_of(frames)
     return to_bodies(
         path,
         by_id(seen, path),
@@ -93,7 +92,7 @@ def read_kinect_v2(path: str, data: bytes) -> list[Body]:
     Raises:
         UserError: the file is damaged, or holds no body.
     """
-    frames = frames_of(parse(path, data), path)
+    frames = frames_of(path, data)
     counts = {"lost": 0, "inferred": 0, "untracked": 0}
     seen = []
     for place, frame in enumerate(frames, start=1):
@@ -110,7 +109,7 @@ def read_kinect_v2(path: str, data: bytes) -> list[Body]:
                 (key_of(about.get("trackingid", about.get("id"))), _pose(about, where, counts))
             )
         seen.append(found)
-    times, notes = usable_times([seconds_of(frame) for frame in frames])
+    times, notes = times_of(frames)
     more = (
         *counted("{} [joint was|joints were] not tracked", counts["lost"]),
         *counted("{} [position is|positions are] inferred by the sensor", counts["inferred"]),

@@ -11,6 +11,7 @@ import math
 import zipfile
 import zlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import IO, Any
 
 import numpy as np
@@ -21,8 +22,8 @@ from simmc.data.importing.columns import NOT_USED
 from simmc.data.importing.delimited import text_of
 from simmc.data.importing.description import ROLES, Description
 from simmc.data.importing.members import MOST_BYTES
-from simmc.data.importing.recording import Body
-from simmc.data.importing.tabular import from_arrow, guessed_unit, read_text
+from simmc.data.importing.recording import Body, with_fields
+from simmc.data.importing.tabular import from_arrow, in_seconds, read_text
 from simmc.errors import UserError
 
 _TIME_NAMES = ("time", "times", "timestamp", "timestamps")
@@ -49,7 +50,8 @@ def read_npz(path: str, data: bytes, told: Description) -> list[Body]:
                 with archive.open(info) as file:
                     where = f"{path}, {info.filename}"
                     found[info.filename[:-4]] = _loaded(where, file, info.file_size)
-    except (OSError, zipfile.BadZipFile, zlib.error, *FAULTS, NotImplementedError) as error:
+    except (OSError, zipfile.BadZipFile, zlib.error, *FAULTS, RuntimeError) as error:
+        # RuntimeError of zipfile: encrypted, or (NotImplementedError) of a form it does not read
         raise UserError(f"{path}: no valid .npz file ({str(error)[:100]})") from error
     return _of_arrays(path, found, told)
 
@@ -233,33 +235,20 @@ def _with_row(
         role = by_role.get(name, "" if name in told.columns else name)
         if array.ndim == 1 and len(array) == count and role and role not in ROLES:
             fields[role.lower()] = str(array[place])
-        elif count == 1 and array.shape == body.xyz.shape[:1] and role in (*_TIME_NAMES, "time"):
-            times = _seconds(array, told)
-    return _named(body, fields, times)
+        elif count == 1 and array.shape == body.xyz.shape[:1] and role in _TIME_NAMES:
+            times = array
+    return _timed(with_fields(body, fields), times, told)
 
 
-def _seconds(array: np.ndarray, told: Description) -> np.ndarray | None:
-    when = array.astype(np.float64) if array.dtype.kind in "fiu" else None
-    if when is None or len(when) < 2 or not (np.diff(when) > 0).all():
-        return None
-    unit = told.time_unit or guessed_unit(float(np.median(np.diff(when))))
-    scale = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "100ns": 1e-7, "ns": 1e-9}.get(unit)
-    return None if scale is None else when * scale
-
-
-def _named(body: Body, fields: dict[str, str], times: np.ndarray | None) -> Body:
-    return Body(
-        body.name,
-        body.xyz,
-        body.joints,
-        times if times is not None else body.times,
-        fields.pop("person", body.person),
-        fields.pop("session", body.session),
-        fields.pop("camera", body.camera),
-        body.flat,
-        body.notes,
-        {**body.fields, **fields},
-    )
+def _timed(body: Body, times: np.ndarray | None, told: Description) -> Body:
+    """The body with the times of its frames, or with a note why they are not used."""
+    if times is None or times.dtype.kind not in "fiu" or len(times) < 2:
+        return body
+    when, doubts = times.astype(np.float64), ("times do not rise: they are not used",)
+    found = None
+    if (np.diff(when) > 0).all():
+        found, doubts = in_seconds(when, told)
+    return replace(body, times=found, notes=(*body.notes, *doubts))
 
 
 # JSON
@@ -292,8 +281,9 @@ def _with_fields(body: Body, content: Any, key: str, told: Description) -> Body:
     }
     names = (told.columns.get("time", ""), *_TIME_NAMES)
     times = next((_numbers(content[name]) for name in names if name in content), None)
-    seconds = None if times is None or times.shape != body.xyz.shape[:1] else _seconds(times, told)
-    return _named(body, found, seconds)
+    if times is not None and times.shape != body.xyz.shape[:1]:
+        times = None
+    return _timed(with_fields(body, found), times, told)
 
 
 def _flattened(path: str, content: Any) -> pa.Table:

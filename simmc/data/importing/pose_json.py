@@ -21,10 +21,10 @@ from simmc.data.importing.json_frames import (
     keyed,
     listed,
     parse,
-    seconds_of,
+    times_of,
 )
 from simmc.data.importing.recording import Body
-from simmc.data.importing.tracks import LONGEST_GAP, by_id, by_position, to_bodies, usable_times
+from simmc.data.importing.tracks import LONGEST_GAP, by_id, by_position, to_bodies
 from simmc.data.skeletons import MIDDLES, Skeleton
 from simmc.errors import UserError, numbered
 
@@ -245,14 +245,14 @@ def read_mediapipe(path: str, data: bytes) -> list[Body]:
     Raises:
         UserError: the file is damaged, or holds no body.
     """
-    results = frames_of(parse(path, data), path)
+    results = frames_of(path, data)
     found = [keyed(result) for result in results]
     deep = any(entries.get(key) for entries in found for key in _WORLD)
     frames: list[list[_Seen]] = []
     for place, entries in enumerate(found, start=1):
         value = next((entries[key] for key in (_WORLD if deep else _IMAGE) if key in entries), None)
         frames.append([(None, pose) for pose in _poses(value, f"{path}, frame {place}", deep)])
-    times, notes = usable_times([seconds_of(result) for result in results])
+    times, notes = times_of(results)
     layout = _LAYOUTS[33]
     more = [*notes, *_notes(layout, 33)]
     if not deep:

@@ -6,7 +6,7 @@ Shape letters: F frames, J joints.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -28,6 +28,20 @@ class Body:
     metres: bool = False  # the file or format states the unit, and xyz is in metres already
     up: str = ""  # the axis that points up, "y", "-y", "z", ..., if the format fixes it
     bones: tuple[tuple[str, str], ...] = ()  # pairs of joint names, if the file has bones
+
+
+def with_fields(body: Body, fields: Mapping[str, str]) -> Body:
+    """The body with what is known of it besides: person, session, camera and other fields."""
+    if not fields:
+        return body
+    rest = {key: text for key, text in fields.items() if key not in ("person", "session", "camera")}
+    return replace(
+        body,
+        person=fields.get("person", body.person),
+        session=fields.get("session", body.session),
+        camera=fields.get("camera", body.camera),
+        fields={**body.fields, **rest},
+    )
 
 
 @dataclass(frozen=True)

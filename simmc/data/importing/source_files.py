@@ -7,16 +7,15 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 from simmc.data.importing.description import FILE, Description, path_pattern
 from simmc.data.importing.formats import FORMATS, format_of
-from simmc.data.importing.importer import Item
+from simmc.data.importing.importer import Item, Read
 from simmc.data.importing.members import Member, members
 from simmc.data.importing.nested import read_json, read_npy, read_npz, read_text_or_json
-from simmc.data.importing.recording import Body, Format
+from simmc.data.importing.recording import Body, Format, with_fields
 from simmc.data.importing.tabular import read_parquet, read_text
 from simmc.errors import UserError
 
@@ -106,13 +105,14 @@ def _joined(
         digest.update(data)
     sha = digest.hexdigest()
 
-    def read(told: Description) -> tuple[str, list[Body]]:
+    fields, fault = _path_fields(name, told)
+
+    def bodies() -> list[Body]:
         assert form.join is not None
         parts = [(number, form.read(member.path, data)) for number, member, data in frames]
-        fields, _ = _path_fields(name, told)
-        return sha, [with_fields(body, fields) for body in form.join(name, parts)]
+        return [with_fields(body, fields) for body in form.join(name, parts)]
 
-    return Item(name, sha, read, _path_fields(name, told)[1])
+    return Item(name, sha, lambda _: (sha, bodies), fault)
 
 
 def _path_fields(path: str, told: Description) -> tuple[dict[str, str], str]:
@@ -143,24 +143,13 @@ def _item(member: Member, told: Description) -> Item | None:
     return Item(member.path, f"{member.stamp} {fault}", read, fault)
 
 
-def _read(member: Member, fields: Mapping[str, str], told: Description) -> tuple[str, list[Body]]:
+def _read(member: Member, fields: Mapping[str, str], told: Description) -> Read:
     data = member.read()
-    bodies = read_bodies(member.path, data, told)
-    return hashlib.sha256(data).hexdigest(), [with_fields(body, fields) for body in bodies]
 
+    def bodies() -> list[Body]:
+        return [with_fields(body, fields) for body in read_bodies(member.path, data, told)]
 
-def with_fields(body: Body, fields: Mapping[str, str]) -> Body:
-    """The body with what its path says; a recording's name there becomes its own."""
-    if not fields:
-        return body
-    rest = {key: text for key, text in fields.items() if key not in ("person", "session", "camera")}
-    return replace(
-        body,
-        person=fields.get("person", body.person),
-        session=fields.get("session", body.session),
-        camera=fields.get("camera", body.camera),
-        fields={**body.fields, **rest},
-    )
+    return hashlib.sha256(data).hexdigest(), bodies
 
 
 def count(source: Path) -> int | None:

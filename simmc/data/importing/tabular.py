@@ -128,7 +128,7 @@ def _text(table: pa.Table, place: int) -> np.ndarray:
     """A column as text, (n,) object."""
     column = table[f"c{place}"]
     if pa.types.is_floating(column.type):
-        whole = [None if v is None else f"{v:g}" for v in column.to_pylist()]
+        whole = [None if v is None else f"{v:.15g}" for v in column.to_pylist()]
         column = pa.chunked_array([pa.array(whole, pa.string())])
     return np.array([text or "" for text in column.cast(pa.string()).to_pylist()], dtype=object)
 
@@ -166,6 +166,9 @@ def _order(table: pa.Table, columns: Columns, told: Description, path: str) -> n
     role = "time" if "time" in columns.roles else "frame"
     if role not in columns.roles:
         return None
+    column = table[f"c{columns.roles[role]}"]
+    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+        return np.asarray(column.cast(pa.float64(), safe=False).to_numpy())  # null is NaN
     texts = _text(table, columns.roles[role])
     try:
         return np.array([float(str(t).replace(",", ".")) if t else np.nan for t in texts])
@@ -190,16 +193,21 @@ def _times(
         return None, ("frames without a time: times are not used",)
     if "time" not in columns.roles:
         return (when / told.frame_rate, ()) if told.frame_rate else (None, ())
+    return in_seconds(when, told)
+
+
+def in_seconds(when: np.ndarray, told: Description) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Times (F,) of frames in seconds, and a note where they cannot be used."""
     step = float(np.median(np.diff(when)))
     if step <= 0:
         return None, ("times do not rise: they are not used",)
-    unit = told.time_unit or guessed_unit(step)
+    unit = told.time_unit or _guessed_unit(step)
     if not unit:
         return None, (f"times are {step:g} apart, of an unknown unit: they are not used",)
     return when * _SECONDS[unit], ()
 
 
-def guessed_unit(step: float) -> str:
+def _guessed_unit(step: float) -> str:
     """The unit in which frames `step` apart are those of a body sensor; "" if there is none."""
     for unit, seconds in _SECONDS.items():
         if _RATES[0] <= 1 / (step * seconds) <= _RATES[1]:

@@ -174,13 +174,3 @@ def to_bodies(
 def largest(bodies: Sequence[Body]) -> Body:
     """The body with the largest sum of bounding-box diagonals: near, and seen for long."""
     return max(bodies, key=lambda body: float(_size(body.xyz).sum()))
-
-
-def usable_times(values: Sequence[float | None]) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """Times of frames (F,) in seconds, and a note where they cannot be used."""
-    if not values or all(value is None for value in values):
-        return None, ()
-    times = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-    if np.isfinite(times).all() and (np.diff(times) > 0).all() and np.abs(times).max() < 1e12:
-        return times, ()
-    return None, ("the times of the frames do not ascend, or some are missing: they are not used",)

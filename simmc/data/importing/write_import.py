@@ -109,7 +109,7 @@ def write(
     skeleton, guessed = _skeleton(earlier, entries, told, target.parent.name)
     spec = DatasetSpec(target.parent.name, skeleton, SPLITS[1:], _GALLERY_OF)
     plan = _Plan(target, spec, length, earlier, old, new, split, labels, _scale(earlier, new, told))
-    _check_windows(plan, known, entries)
+    _check_windows(plan, known, entries, rule)
     given: Given = {
         "unit": told.unit or "m",
         "up": told.up or next((e["up"] for e in entries if e["bodies"]), "") or "y",
@@ -145,11 +145,12 @@ def _write_split(
             if r.about["windows"]
         )
     ]
-    if there := before.get("windows", 0):
-        folder = store.split_folder(plan.target, spec, name)
-        path = partial(store.file_path, folder, spec, length, name)
-        label = np.concatenate([arrays.read_integers(path("frame_id"), there), label])
-        index = np.concatenate([arrays.read_integers(path("recording"), there), index])
+    if before.get("windows", 0):
+        there = store.read_split(plan.target.parent.parent, spec, length, name)  # with checksums
+        assert there.recording is not None
+        label = np.concatenate([there.labels, label])
+        index = np.concatenate([there.recording, index])
+        path = partial(store.file_path, there.path, spec, length, name)
         blocks.insert(0, _copied([path(axis) for axis in "xyz"]))
     store.write_split(stage, spec, length, name, chain.from_iterable(blocks), label, index)
     counts: Counter[str] = Counter(before)
@@ -160,8 +161,20 @@ def _write_split(
     return {key: count for key, count in counts.items() if count}
 
 
-def _check_windows(plan: _Plan, known: Sequence[Known], entries: Sequence[Entry]) -> None:
+def _check_windows(
+    plan: _Plan, known: Sequence[Known], entries: Sequence[Entry], rule: Rule
+) -> None:
     """UserError if a split has no window, with what can be done."""
+    advice = (
+        "Without [[split]] in dataset.toml a person needs three recordings (or sessions, cameras) "
+        "to be in all splits; use --person_disjoint where persons have two, or --split none to "
+        "learn from everything"
+    )
+    if rule.unit == "none":
+        advice = (
+            "--split none needs three recordings with a window each and different frames: gallery "
+            "and probe get one, so that a run can be tested"
+        )
     first = len(plan.old)
     persons = {recording.person for recording in known}
     faults = [f"{entry['path']}: {entry['fault']}" for entry in entries if entry["fault"]]
@@ -175,14 +188,14 @@ def _check_windows(plan: _Plan, known: Sequence[Known], entries: Sequence[Entry]
             continue
         if added:
             short = numbered("its {} [recording gives|recordings give] no window", len(added))
-            raise UserError(f"{name}: {short} of {plan.length} frames; choose a shorter --length")
-        count = numbered("there [is {} recording|are {} recordings]", len(known))
-        raise UserError(
-            f"{name}: no recording; {count}{who}. Without [[split]] in "
-            "dataset.toml a person needs three recordings (or sessions, cameras) to be in all "
-            "splits; use --person_disjoint where persons have two, or --split none to learn from "
-            f"everything{shown}"
-        )
+            raise UserError(
+                f"{name}: {short} of {plan.length} frames; choose a shorter --length{shown}"
+            )
+        count = numbered("there [is {} recording|are {} recordings]", len(known)) + who
+        if empty := sum(recording.empty for recording in known):
+            text = f", {{}} of them without a window of {plan.length} frames"
+            count += numbered(text, empty)
+        raise UserError(f"{name}: no recording; {count}. {advice}{shown}")
 
 
 def _named(entries: Sequence[Entry], taken: set[str]) -> list[_New]:
@@ -214,6 +227,7 @@ def _known(new: Sequence[_New]) -> list[Known]:
                 about["camera"],
                 about["fields"],
                 copy_of=copy_of or recording.name,
+                empty=not about["windows"],
             )
         )
     return found
