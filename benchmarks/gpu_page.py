@@ -53,13 +53,18 @@ def heading(record: dict[str, Any]) -> str:
 
 
 def tests(parts: dict[str, Any]) -> str:
-    """Passed and failed tests."""
+    """Tests that passed, were skipped, and failed."""
     rows = [
-        f"| {name.removeprefix('tests_')} | {part['passed']} | {', '.join(part['failed']) or '0'} |"
+        f"| {name.removeprefix('tests_')} | {part['passed']} | {part['skipped']} "
+        f"| {', '.join(part['failed']) or '0'} |"
         for name, part in parts.items()
         if "passed" in part
     ]
-    return "\n".join(["| tests | passed | failed |", "|---|---|---|", *rows]) if rows else ""
+    return (
+        "\n".join(["| tests | passed | skipped | failed |", "|---|---|---|---|", *rows])
+        if rows
+        else ""
+    )
 
 
 def targets(parts: dict[str, Any]) -> str:

@@ -263,11 +263,12 @@ def described(job: Job, runs: Sequence[RunDirectory]) -> Record:
         ],
         "counts": dict(results["counts"]),
         "seconds": sum(seconds(found["timing"]) for found in all_results),
+        **load(),
         "peak_rss_bytes": max(found["peak_rss_bytes"] or 0 for found in all_results),
         "machine": machine(),
         "versions": results["versions"],
         "commit": commit(),
-        "made": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
     return record
 
@@ -294,6 +295,14 @@ def persons_of(path: Path) -> str:
 def seconds(timing: Mapping[str, float]) -> float:
     """Seconds of a run: of its epochs, or of the stages of one that learns nothing."""
     return timing.get("total_run") or sum(timing.values())
+
+
+def load() -> Record:
+    """Processes that want a core, by core: over 1, times mean little. Nothing where not known."""
+    try:
+        return {"load": round(max(os.getloadavg()) / physical_cores(), 2)}
+    except (AttributeError, OSError):  # Windows
+        return {}
 
 
 def machine() -> str:

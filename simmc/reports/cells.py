@@ -58,11 +58,12 @@ class Record(TypedDict, total=False):
     epochs: list[dict[str, float]]  # epoch, top1, mAP
     counts: dict[str, Any]
     seconds: float
+    load: float  # processes that wanted a core when it ended, a mean of minutes, by core
     peak_rss_bytes: int
     machine: str
     versions: dict[str, str]
     commit: str
-    made: str  # date
+    made: str  # date and time, UTC
 
 
 _NUMBER = (None, float, int)
@@ -78,6 +79,7 @@ _SCHEMA = {
     "persons?": {str: str},
     "epochs?": [{str: _NUMBER}],
     "seconds?": _NUMBER,
+    "load?": _NUMBER,
     "peak_rss_bytes?": _NUMBER,
     "made?": str,
 }

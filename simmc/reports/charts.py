@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
+from html import escape as _escape
 
 import numpy as np
 
@@ -20,6 +20,11 @@ class Line:
     values: np.ndarray  # (T,) float, NaN: a gap
     colour: int  # 0 to 4
     dashed: bool
+
+
+def escape(text: object) -> str:
+    """Text for HTML; what is not UTF-8 becomes a question mark."""
+    return _escape(str(text).encode("utf-8", "replace").decode())
 
 
 def swatch(colour: int, dashed: bool) -> str:

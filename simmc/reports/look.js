@@ -184,7 +184,9 @@ function tick(now) {
 if (button) {
   button.addEventListener("click", () => setPlaying(!playing));
   for (const player of players) {
-    player.slider.addEventListener("pointerdown", () => setPlaying(false));
+    for (const touched of ["pointerdown", "input"]) {
+      player.slider.addEventListener(touched, () => setPlaying(false));
+    }
     player.stage.addEventListener("keydown", (event) => {
       const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
       if (event.key === " ") setPlaying(!playing);

@@ -9,7 +9,6 @@ import base64
 import hashlib
 import json
 from collections.abc import Sequence
-from html import escape as _escape
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from simmc.data.bodies import SIDES, Bodies, Entry, frames_of, measure, open_set
 from simmc.data.findings import Finding, Summary
 from simmc.errors import UserError, numbered
 from simmc.reports import charts
-from simmc.reports.charts import Line
+from simmc.reports.charts import Line, escape
 
 MOVING, MOST_MOVING = 6, 12  # recordings that move: chosen here, and at most where named
 _FRAMES = 600  # of a recording that moves
@@ -33,11 +32,6 @@ _PARTS = (
     ("Arms", ("elbow", "wrist", "shoulder", "arm")),
     ("Hands and feet", ("hand", "foot", "thumb", "toe", "heel", "finger", "tip")),
 )
-
-
-def escape(text: object) -> str:
-    """Text for HTML; what is not UTF-8 becomes a question mark."""
-    return _escape(str(text).encode("utf-8", "replace").decode())
 
 
 def findings(folder: Path) -> list[Finding]:
@@ -249,7 +243,7 @@ def _card(bodies: Bodies, entry: Entry, found: Sequence[Finding]) -> str:
     if len(frames) < entry.frames:
         whole = f"the first {len(frames):,} of {whole}"
     return (
-        f'<article class="recording"><header><h3>{name}</h3>'
+        f'<article class="recording"><header><h3>Recording {name}</h3>'
         f'<span class="soft">{escape(entry.split)}{who}, {whole}{marked}</span></header><div>'
         f'<div class="views" tabindex="0" role="group" aria-label="{name}: space plays and pauses, '
         f'the arrow keys step">{figures}</div><div class="at"><input type="range" min="0" '
@@ -348,8 +342,8 @@ def _over_recordings(summary: Summary, found: Sequence[Finding]) -> str:
     for split in bodies.stored.splits:
         own = [i for i, e in enumerate(bodies.entries) if e.split == split]
         own.sort(key=lambda i: (bodies.entries[i].person or 0, i))
-        kept = own[::every] + [i for i in own if i in odd]
-        groups.append((split, np.array(sorted(set(kept), key=own.index), dtype=np.int64)))
+        kept = [i for place, i in enumerate(own) if place % every == 0 or i in odd]
+        groups.append((split, np.array(kept, dtype=np.int64)))
     thinned = f" One of {every} recordings is shown." if every > 1 else ""
     parts = [
         charts.over_recordings(
@@ -385,25 +379,35 @@ def _joints(bodies: Bodies) -> str:
         lost = lost + entry.measured.lost.sum(0)
         still = still + entry.measured.still.sum(0)
         frames += entry.measured.hashes.size
+    counts = (bodies.stored.manifest or {}).get("counts", {})
+    unseen = sum(count.get("unseen_joints", 0) for count in counts.values())
+    note = f" When the set was written, {unseen:,} joint positions were missing." if unseen else ""
+    if not (lost + still).any():
+        return (
+            "<h2>Lost joints</h2><p>No joint is missing, and none is exactly where it was a frame "
+            f"before.{note}</p>"
+        )
     lines = []
     for i in np.argsort(-(lost + still), kind="stable"):
         shares = lost[i] / frames, still[i] / frames
         cells = "".join(
-            f'<td class="number">{share:.2%}</td><td>{charts.bar(share)}</td>' for share in shares
+            f'<td class="number">{_percent(share)}</td><td>{charts.bar(share)}</td>'
+            for share in shares
         )
         lines.append(f'<tr><th scope="row">{escape(joints[i])}</th>{cells}</tr>')
     head = (
         '<thead><tr><th scope="col">Joint</th><th scope="col" colspan="2">Not seen</th>'
         '<th scope="col" colspan="2">Exactly where it was a frame before</th></tr></thead>'
     )
-    counts = (bodies.stored.manifest or {}).get("counts", {})
-    unseen = sum(count.get("unseen_joints", 0) for count in counts.values())
-    note = f" When the set was written, {unseen:,} joint positions were missing." if unseen else ""
     return (
         "<h2>Lost joints</h2><p>Joints that were not seen are filled when a set is written: one "
         "that does not move at all was probably filled, or coordinates are coarse. Shares of all "
         f"frames.{note}</p>{_scrolling('Lost joints', head + ''.join(lines))}"
     )
+
+
+def _percent(share: float) -> str:
+    return "&lt;0.01%" if 0 < share < 1e-4 else f"{share:.2%}"
 
 
 def _table(summary: Summary, found: Sequence[Finding]) -> str:

@@ -13,14 +13,28 @@ from simmc.schema import read_json
 
 PROTOCOLS = (("paper", "supervised"), ("label_free", "fixed_epochs"))
 CARRIED = "†"
+BUSY = "‡"
 NOTE = (
     f"Percent. {CARRIED}: some or all of these seeds are carried over, measured by an older "
-    "version. ±: sample standard deviation over seeds, each with its own split and training. "
-    "95 %: interval over persons (bootstrap); empty where runs kept no outcomes by person."
+    "version. ±: sample standard deviation over seeds, each with its own training, and its own "
+    "split where none is given. Best epoch by the test: of those that were tested, not of all. "
+    "95 %: interval over persons (bootstrap) of the first of our values; empty where runs kept no "
+    "outcomes by person. Seeds: two numbers where our two values have different ones. "
+    f"{BUSY}: timed while other work may have used the machine."
 )
+_MINUTES = 90  # seconds from which a time is given in minutes
+_CROWDED = 1.1  # processes a core; the averages of the system are never exact
 _MARKER = re.compile(r"(<!-- (claims|table) ?([^>]*?) -->\n)(.*?)(<!-- end -->)", re.S)
 _INLINE = re.compile(r"<!-- mean ([^>]*?)-->(.*?)<!-- /mean -->", re.S)
 _BLOCK = {"title": str, "section": str, "blocks": [{str: object}]}
+
+_TEX = str.maketrans(
+    {
+        **{sign: f"\\{sign}" for sign in "&%_#{}$"},
+        "\\": r"\textbackslash{}", "^": r"\^{}", "~": r"\~{}",
+        "±": r"$\pm$", CARRIED: r"$\dagger$", BUSY: r"$\ddagger$", "λ": r"$\lambda$",
+    }
+)  # fmt: skip
 
 Line = tuple[Row, Ours | None, Ours | None]  # by the test's best epoch; without the test
 
@@ -34,7 +48,7 @@ def lines_of(table: Table, column: str, records: Sequence[Record]) -> list[Line]
             next(filter(None, (summary(having, name, row.figure_of) for name in names)), None)
             for names in PROTOCOLS
         )
-        if chosen or blind or column in row.printed or not row.run:
+        if chosen or blind or column in row.printed:
             found.append((row, chosen, blind))
     return found
 
@@ -66,16 +80,30 @@ def cells_of(table: Table, column: str, line: Line) -> list[str]:
         cells += [_joined(one.mean, names), _joined(one.deviation, names)] if one else ["", ""]
     away = {n: ours.mean[n] - printed[n] for n in names if n in ours.mean and n in printed}
     ends = "{:.1f} to {:.1f}".format(*ours.ends["top1"]) if "top1" in ours.ends else ""
-    seeds = f"{ours.n}{' ' + CARRIED if ours.carried else ''}"
+    both = [one for one in (chosen, blind) if one]
+    seeds = ", ".join(dict.fromkeys(str(one.n) for one in both))
+    seeds += f" {CARRIED}" * any(one.carried for one in both)
     return [*cells, _joined(away, names, "+"), ends, seeds, cost_of(ours)]
 
 
 def cost_of(ours: Ours) -> str:
-    """Mean minutes of the runs that were timed, and their largest memory."""
-    seconds = [record["seconds"] for record in ours.records if record.get("seconds")]
+    """Mean time of the runs that were timed, marked if any was on a busy machine; most memory."""
+    timed = [record for record in ours.records if record.get("seconds")]
     peaks = [record["peak_rss_bytes"] for record in ours.records if record.get("peak_rss_bytes")]
-    parts = [f"{sum(seconds) / len(seconds) / 60:.0f} min"] if seconds else []
+    parts = []
+    if timed:
+        mean = sum(record["seconds"] for record in timed) / len(timed)
+        shown = f"{mean / 60:.0f} min" if mean >= _MINUTES else f"{mean:.0f} s"
+        parts.append(f"{shown} {BUSY}" if any(map(was_busy, timed)) else shown)
     return ", ".join(parts + ([f"{max(peaks) / 1e9:.1f} GB"] if peaks else []))
+
+
+def was_busy(record: Record) -> bool:
+    """Whether more wanted the cores than there are; unknown counts, but for carried-over times.
+
+    Those were taken on idle cores.
+    """
+    return record.get("load", 0 if "carried" in record else _CROWDED + 1) > _CROWDED
 
 
 def _joined(values: Any, names: Iterable[str], sign: str = "") -> str:
@@ -118,22 +146,15 @@ def text_of(table: Table, records: Sequence[Record], protocol: str = "") -> str:
                 for row, a, b in lines
             ]
         cells = [[column, *cells_of(table, column, line)] for line in lines]
-        blocks.append(_without_empty(["data", *heads_of(table)], cells))
+        blocks.append(without_empty(["data", *heads_of(table)], cells))
     if not blocks:
         return f"{title_of(table)}: no record yet\n"
     return f"{title_of(table)}\n\n" + plain_tables(blocks, [NOTE], "text")
 
 
-def markdown_of(table: Table, records: Sequence[Record], columns: Sequence[str]) -> str:
-    """Markdown of some columns of a table."""
-    blocks = [
-        (
-            heads_of(table),
-            [cells_of(table, column, line) for line in lines_of(table, column, records)],
-        )
-        for column in columns
-    ]
-    return plain_tables(blocks, [], "md")
+def block_of(table: Table, column: str, lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
+    """Headings and cells of some lines, without the columns that are empty in all of them."""
+    return without_empty(heads_of(table), [cells_of(table, column, line) for line in lines])
 
 
 def claims_of(records: Sequence[Record]) -> list[Verdict]:
@@ -154,23 +175,24 @@ def markdown_page(records: Sequence[Record]) -> str:
         if columns := columns_with(table, records):
             parts += [f"## {title_of(table)}"]
             for column in columns:
-                parts += [f"### {column}", markdown_of(table, records, [column])]
+                block = block_of(table, column, lines_of(table, column, records))
+                parts += [f"### {column}", plain_tables([block], [], "md")]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
 def latex_page(records: Sequence[Record]) -> str:
     r"""Every table for a paper; it needs \usepackage{booktabs}."""
-    parts = ["% \\usepackage{booktabs}"]
+    parts = ["% \\usepackage{booktabs}", rf"\noindent {_tex(NOTE)}"]
     for table in tables().values():
         for column in columns_with(table, records):
-            heads = heads_of(table)
-            body = [cells_of(table, column, line) for line in lines_of(table, column, records)]
+            heads, body = block_of(table, column, lines_of(table, column, records))
             lines = [" & ".join(map(_tex, row)) + r" \\" for row in [heads, *body]]
+            left = sum(head in ("method", "labels") for head in heads)
             parts.append(
                 "\n".join(
                     [
                         rf"\begin{{table}}\caption{{{_tex(f'{title_of(table)}, {column}')}}}",
-                        rf"\begin{{tabular}}{{{'l' * 3}{'r' * (len(heads) - 3)}}}",
+                        rf"\centering\begin{{tabular}}{{{'l' * left}{'r' * (len(heads) - left)}}}",
                         r"\toprule",
                         lines[0],
                         r"\midrule",
@@ -184,9 +206,7 @@ def latex_page(records: Sequence[Record]) -> str:
 
 
 def _tex(text: str) -> str:
-    for sign in "&%_#{}":
-        text = text.replace(sign, "\\" + sign)
-    return text.replace("±", r"$\pm$").replace(CARRIED, r"$\dagger$").replace("λ", r"$\lambda$")
+    return re.sub(r"(?<!\w)-(?=[\d ])", "$-$", text.translate(_TEX))
 
 
 def fill(text: str, records: Sequence[Record]) -> str:
@@ -209,8 +229,7 @@ def fill(text: str, records: Sequence[Record]) -> str:
             if (not wanted or line[0].name in wanted)
             and (line[1] or line[2] or not line[0].run or wanted)
         ]
-        cells = [cells_of(table, column, line) for line in lines]
-        made = plain_tables([_without_empty(heads_of(table), cells)], [], "md")
+        made = plain_tables([block_of(table, column, lines)], [], "md")
         return f"{match[1]}\n{made}\n{match[5]}"
 
     def number(match: re.Match[str]) -> str:
@@ -225,7 +244,7 @@ def fill(text: str, records: Sequence[Record]) -> str:
     return _INLINE.sub(number, _MARKER.sub(block, text))
 
 
-def _without_empty(heads: list[str], cells: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+def without_empty(heads: list[str], cells: list[list[str]]) -> tuple[list[str], list[list[str]]]:
     """Headings and cells without the columns that are empty in every row."""
     kept = [place for place in range(len(heads)) if any(row[place] for row in cells)]
     return [heads[place] for place in kept], [[row[place] for place in kept] for row in cells]

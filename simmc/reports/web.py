@@ -9,24 +9,24 @@ from html import escape
 from typing import Any
 
 from simmc.reports.cells import Ours, Record, Row, Table, figures_of, tables
-from simmc.reports.claims import FAILS, HOLDS, MARKS, MISSING, NAMES, OPEN, Verdict
+from simmc.reports.claims import FAILS, HOLDS, MARKS, MISSING, OPEN, Verdict
 from simmc.reports.page import (
+    BUSY,
     NOTE,
     PROTOCOLS,
     Line,
     cells_of,
     claims_of,
     columns_with,
+    heads_of,
     lines_of,
     title_of,
+    was_busy,
+    without_empty,
 )
 
 _CLASS = {HOLDS: "yes", FAILS: "no", OPEN: "open", MISSING: "none"}
 # blue and orange are told apart by colour-blind readers; the marks and words say the same
-_HEADS = (
-    *("method", "labels", "published", "ours, best epoch by the test", "ours, test not used"),
-    *("ours - published", "95 % of top-1", "seeds", "cost"),
-)
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1b1f24;--dim:#57606a;--line:#d0d7de;--back:#fff;
 --soft:#f4f6f8;
@@ -42,13 +42,14 @@ a{color:var(--link)}.skip{position:absolute;left:-99rem}.skip:focus{left:1rem;to
 nav ul{list-style:none;padding:0;display:flex;flex-wrap:wrap;gap:.15rem .9rem;font-size:.9rem}
 p.note,caption,.dim{color:var(--dim);font-size:.9rem}caption{text-align:left;padding:.3rem 0}
 .wide{overflow-x:auto}
-table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}
-th,td{border-bottom:1px solid var(--line);padding:.3rem .6rem;text-align:left;vertical-align:top}
-thead th{border-bottom:2px solid var(--ink)}
-td,thead th{white-space:nowrap}tbody th{min-width:12rem}th .dim{font-weight:400}
-tr.ours th{font-weight:600}tbody th{font-weight:400}
+table{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums}
+th,td{border-bottom:1px solid var(--line);padding:.3rem .4rem;text-align:left;vertical-align:top}
+thead th{border-bottom:2px solid var(--ink);vertical-align:bottom}
+td{white-space:nowrap}tbody th{min-width:9rem;font-weight:400}tr.ours th{font-weight:600}
+th .dim{font-weight:400}.wide th:first-child{position:sticky;left:0;background:var(--back)}
 summary{cursor:pointer;color:var(--link)}
-summary:focus-visible,a:focus-visible{outline:3px solid var(--no);outline-offset:2px}
+summary:focus-visible,a:focus-visible,.wide:focus-visible{
+outline:3px solid var(--no);outline-offset:2px}
 details[open]>summary{font-weight:600}details>div{white-space:normal;padding:.4rem 0}
 td details>div{width:34rem;max-width:75vw}
 pre,code{background:var(--soft);border-radius:4px;font:.82rem/1.45 ui-monospace,monospace}
@@ -104,7 +105,7 @@ def _document(sections: Sequence[str], links: Sequence[tuple[str, str]], count: 
 def _section_of_claims(found: Sequence[Verdict]) -> str:
     """The first screen: every claim with its mark."""
     counts = "".join(
-        f'<span class="{_CLASS[mark]}">{MARKS[mark]} {sum(v.mark == mark for v in found)} {mark}'
+        f'<span class="{_CLASS[mark]}">{MARKS[mark]} {mark}: {sum(v.mark == mark for v in found)}'
         "</span>"
         for mark in (HOLDS, FAILS, OPEN, MISSING)
     )
@@ -123,35 +124,46 @@ def _section_of_claims(found: Sequence[Verdict]) -> str:
 
 def _section_of_table(table: Table, columns: Sequence[str], records: Sequence[Record]) -> str:
     """A table, one block for each dataset that has records."""
-    heads = "".join(f'<th scope="col">{escape(head)}</th>' for head in _HEADS)
-    rates = " / ".join(NAMES[name] for name in table.figures)
+    named = [head for head in heads_of(table) if head != "±"]
     parts = [f'<section id="{table.name}"><h2>{escape(title_of(table))}</h2>']
-    parts.append(f'<p class="note"><code>simmc reproduce {table.name}</code></p>')
+    if any(row.run for row in table.rows):
+        parts.append(f'<p class="note"><code>simmc reproduce {table.name}</code></p>')
     for column in columns:
         lines = lines_of(table, column, records)
-        body = "".join(_row(table, column, line) for line in lines)
+        shown, rows = without_empty(named, [_cells(table, column, line) for line in lines])
+        heads = "".join(f'<th scope="col">{escape(head)}</th>' for head in shown)
+        body = "".join(
+            f'<tr{" class=ours" * any(line[1:])}><th scope="row">{name}</th>'
+            + "".join(f"<td>{cell}</td>" for cell in rest)
+            + "</tr>"
+            for line, (name, *rest) in zip(lines, rows, strict=True)
+        )
         parts.append(
-            f'<div class="wide"><table><caption>{escape(column)}: {rates}</caption>'
-            f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
+            _wide(f"{table.name}, {column}", f"<caption>{escape(column)}</caption>", heads, body)
         )
     return "".join(parts) + "</section>"
 
 
-def _row(table: Table, column: str, line: Line) -> str:
-    """A line of a table; deviations stand below their means."""
+def _wide(label: str, caption: str, heads: str, body: str) -> str:
+    """A table that scrolls by itself, with the keyboard as well."""
+    return (
+        f'<div class="wide" tabindex="0" role="region" aria-label="{escape(label)}"><table>'
+        f"{caption}<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _cells(table: Table, column: str, line: Line) -> list[str]:
+    """The cells of a line; deviations stand below their means."""
     row, *both = line
     cells = [escape(cell) for cell in cells_of(table, column, line)]
     for place, ours, protocols in zip((3, 5), both, PROTOCOLS, strict=True):
         if ours is not None:
             spread = f'<div class="dim">± {cells[place + 1]}</div>' if cells[place + 1] else ""
             cells[place] = _opened(cells[place], row, column, protocols, ours) + spread
-    name, labels, printed, chosen, _, blind, _, *rest = cells
+    name, labels, printed, chosen, _, blind, _, *rest, cost = cells
     note = f'<br><span class="dim">{escape(row.note)}</span>' if row.note else ""
-    return (
-        f'<tr{" class=ours" * any(both)}><th scope="row">{name}{note}</th>'
-        + "".join(f"<td>{cell}</td>" for cell in (labels, printed, chosen, blind, *rest))
-        + "</tr>"
-    )
+    cost = cost.replace(", ", ",<br>")
+    return [name + note, labels, printed, chosen, blind, *rest, cost]
 
 
 def _opened(shown: str, row: Row, column: str, protocols: Sequence[str], ours: Ours) -> str:
@@ -181,7 +193,7 @@ def _of_record(record: Record, row: Row, protocols: Sequence[str]) -> str:
     if found.get("epoch") is not None:
         parts.append(f"epoch {found['epoch']}")
     if record.get("seconds"):
-        parts.append(f"{record['seconds'] / 60:.1f} min")
+        parts.append(f"{record['seconds'] / 60:.1f} min{f' {BUSY}' * was_busy(record)}")
     parts += [str(record[key]) for key in ("machine", "commit", "made", "key") if record.get(key)]
     if "carried" in record:
         parts.append(f"carried over: {record['carried']}")
@@ -254,8 +266,7 @@ def _block(block: dict[str, Any]) -> str:
         "<tr>" + "".join(f"<td>{_inline(cell)}</td>" for cell in row) + "</tr>"
         for row in block["rows"]
     )
-    table = f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
-    return f'<div class="wide">{table}</div>'
+    return _wide(" / ".join(block["heads"]), "", heads, rows)
 
 
 def _inline(text: str) -> str:

@@ -93,7 +93,7 @@ def test_the_section_shows_what_was_measured():
     assert ["SimMC, a whole run", "90", "61.5"] in rows
     assert ["TrackMC, a whole run", "20", "-"] in rows
     assert ["1,000,000 rows to labels, exact", "60", "25"] in rows
-    assert ["methods", "28", "two_epochs"] in rows
+    assert ["methods", "28", "0", "two_epochs"] in rows
     assert ["1,000,000", "20", "4", "1", "10", "2", "-", "-", "-"] in rows
     assert "`trackmc`: stopped at its limit" in shown
 

@@ -23,7 +23,7 @@ from simmc.reports.cells import Row, Table
 from tests.conftest import ROOT
 
 SIMMC = "simmc --epochs 2 --batch_size 16 --k1 6 --k2 2 --H 8 --part_batches keep --device cpu"
-TIMES = ("seconds", "peak_rss_bytes", "made", "commit", "machine", "versions")
+TIMES = ("seconds", "load", "peak_rss_bytes", "made", "commit", "machine", "versions")
 
 
 def table(*rows, columns=("*/probe",)):

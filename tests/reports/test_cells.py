@@ -159,10 +159,36 @@ class TestClaims:
         return found.mark
 
     def test_a_row_reaches_its_printed_figures(self):
-        claim = {"row": "A", "within": 1.0}
-        assert self.judged(claim, record(0, 0.505)) == claims.HOLDS
-        assert self.judged(claim, record(0, 0.495)) == claims.FAILS
+        claim = {"row": "A", "within": 1.0}  # from 50.0 on
+
+        def runs(*top1):
+            return [record(seed, value) for seed, value in enumerate(top1)]
+
+        assert self.judged(claim, *runs(0.505, 0.506, 0.504)) == claims.HOLDS
+        assert self.judged(claim, *runs(0.495, 0.494, 0.496)) == claims.FAILS
+        assert self.judged(claim, *runs(0.525, 0.505, 0.485)) == claims.OPEN  # they scatter
         assert self.judged(claim) == claims.MISSING
+
+    @pytest.mark.parametrize(
+        ("top1", "mark"),
+        [(0.54, claims.HOLDS), (0.505, claims.OPEN), (0.495, claims.OPEN), (0.46, claims.FAILS)],
+    )
+    def test_one_seed_decides_only_what_is_far_away(self, top1, mark):
+        claim = {"row": "A", "within": 1.0, "figures": ["top1"]}
+        assert self.judged(claim, record(0, top1)) == mark
+
+    @pytest.mark.parametrize(
+        ("top1", "around", "mark"),
+        [(0.51, 4, claims.HOLDS), (0.6, 4, claims.FAILS), (0.53, 4, claims.OPEN)],
+    )
+    def test_a_row_has_its_printed_top1(self, top1, around, mark):
+        assert self.judged({"row": "A", "around": around}, record(0, top1)) == mark
+
+    def test_a_claim_from_carried_numbers_says_so(self):
+        claim = {"text": "x", "column": K, "above": ["A", "B"], "figures": ["top1"]}
+        both = [record(0, 0.6, carried="page"), record(0, 0.5, run="simmc --x 2")]
+        (found,) = claims.verdicts(table(A, B, claim=[claim]), both)
+        assert "carried over" in found.detail
 
     @pytest.mark.parametrize(
         ("better", "mark"),
@@ -229,6 +255,36 @@ def html(tmp_path_factory):
     sections = page.read_carried(ROOT / "results" / "carried")
     path.write_text(web.html_page(RECORDS, sections), encoding="utf-8")
     return path
+
+
+class TestCells:
+    def drawn(self, *records):
+        (line,) = page.lines_of(table(A), K, records)
+        return dict(zip(page.heads_of(table(A)), page.cells_of(table(A), K, line), strict=True))
+
+    @pytest.mark.parametrize(
+        ("more", "cost"),
+        [
+            ({"load": 0.9}, "10 min"),
+            ({"load": 3.1}, "10 min ‡"),
+            ({}, "10 min ‡"),  # not known
+            ({"carried": "page"}, "10 min"),
+        ],
+    )
+    def test_times_of_a_busy_machine_are_marked(self, more, cost):
+        assert self.drawn(record(seconds=600, **more))["cost"] == cost
+
+    def test_both_numbers_of_seeds_are_shown_where_they_differ(self):
+        blind = record(0, protocol="label_free")
+        more = record(1, carried="page")
+        first = {**record(0), "protocols": {**record(0)["protocols"], **blind["protocols"]}}
+        assert self.drawn(first)["seeds"] == "1"
+        assert self.drawn(first, more)["seeds"] == "2, 1 †"
+
+    def test_latex_escapes_names(self):
+        assert page._tex(r"a_b & 50 % ~ -1.0 \x") == (
+            r"a\_b \& 50 \% \~{} $-$1.0 \textbackslash{}x"
+        )
 
 
 class TestPage:

@@ -2,9 +2,12 @@
 
 import base64
 import json
+import os
 import re
 import shutil
 import subprocess
+import threading
+import time
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -125,3 +128,114 @@ def test_a_browser_shows_it_without_a_request_or_an_error(folder, tmp_path):
     assert not [
         host for host in hosts if not str(host).endswith((".google.com", ".googleapis.com"))
     ]
+
+
+KEYS = {"Tab": (9, ""), " ": (32, " "), "ArrowRight": (39, ""), "ArrowLeft": (37, "")}
+
+
+class Keyboard:
+    """A browser with a page, and keys that are pressed in it (DevTools protocol over pipes)."""
+
+    def __init__(self, browser, page, profile):
+        read, self.down = os.pipe()
+        self.up, write = os.pipe()
+        flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run"
+        flags += " --disable-background-networking --disable-component-update --disable-sync"
+        flags += " --force-prefers-reduced-motion --remote-debugging-pipe"
+
+        def place():  # the browser reads from 3 and writes to 4
+            for fd, far in ((read, 103), (write, 104)):
+                os.dup2(fd, far)
+            os.dup2(103, 3)
+            os.dup2(104, 4)
+
+        self.process = subprocess.Popen(
+            [browser, *flags.split(), f"--user-data-dir={profile}", page.as_uri()],
+            close_fds=False, preexec_fn=place,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        os.close(read)
+        os.close(write)
+        self.limit = threading.Timer(120, self.process.kill)
+        self.limit.start()
+        self.number, self.session, self.rest = 0, {}, b""
+        targets = self.call("Target.getTargets")["targetInfos"]
+        target = next(t["targetId"] for t in targets if t["type"] == "page")
+        found = self.call("Target.attachToTarget", targetId=target, flatten=True)
+        self.session = {"sessionId": found["sessionId"]}
+
+    def close(self):
+        self.limit.cancel()
+        self.process.kill()
+        self.process.wait()
+        os.close(self.down)
+        os.close(self.up)
+
+    def call(self, method, **params):
+        self.number += 1
+        message = {"id": self.number, "method": method, "params": params, **self.session}
+        os.write(self.down, json.dumps(message).encode() + b"\0")
+        while True:
+            while b"\0" not in self.rest:
+                got = os.read(self.up, 65536)
+                assert got, "the browser has ended"
+                self.rest += got
+            line, _, self.rest = self.rest.partition(b"\0")
+            answer = json.loads(line)
+            if answer.get("id") == self.number:
+                return answer["result"]
+
+    def press(self, key):
+        code, text = KEYS[key]
+        common = {"key": key, "windowsVirtualKeyCode": code}
+        self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **common)
+        self.call("Input.dispatchKeyEvent", type="keyUp", **common)
+
+    def value(self, script):
+        return self.call("Runtime.evaluate", expression=script)["result"].get("value")
+
+    def until(self, script, between=lambda: time.sleep(0.05)):
+        for _ in range(200):
+            if self.value(script):
+                return
+            between()
+        raise AssertionError(f"never: {script}")
+
+
+@pytest.mark.slow
+def test_the_keyboard_plays_pauses_and_steps(folder, tmp_path):
+    browser = shutil.which("chromium") or shutil.which("chromium-browser")
+    if browser is None:
+        pytest.skip("needs the browser chromium")
+    page = look.write_page(folder, tmp_path / "page.html")
+    keys = Keyboard(browser, page, tmp_path / "profile")
+    button = "document.getElementById('play').textContent"
+    frame = "+document.querySelector('.at input').value"
+
+    def tab_to(selector):
+        here = f"document.activeElement.matches({selector!r})"
+        keys.until(here, lambda: keys.press("Tab"))
+
+    try:
+        keys.until("document.readyState === 'complete' && !!document.querySelector('output').value")
+        assert keys.value(button) == "Play"  # less motion is asked for
+        tab_to("#play")
+        keys.press(" ")
+        assert keys.value(button) == "Pause"
+        keys.until(f"{frame} > 0")
+        tab_to(".views")
+        keys.press(" ")
+        assert keys.value(button) == "Play"
+        at = keys.value(frame)
+        count = keys.value("+document.querySelector('.at input').max + 1")
+        keys.press("ArrowRight")
+        assert keys.value(frame) == (at + 1) % count
+        keys.press("ArrowLeft")
+        assert keys.value(frame) == at
+        keys.press(" ")
+        assert keys.value(button) == "Pause"
+        tab_to(".at input")
+        keys.press("ArrowRight" if at < count // 2 else "ArrowLeft")
+        assert keys.value(button) == "Play"  # a step on the slider pauses
+    finally:
+        keys.close()
