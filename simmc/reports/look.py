@@ -389,7 +389,8 @@ def _joints(bodies: Bodies) -> str:
     for i in np.argsort(-(lost + still), kind="stable"):
         shares = lost[i] / frames, still[i] / frames
         cells = "".join(
-            f'<td class="number">{share:.2%}</td><td>{charts.bar(share)}</td>' for share in shares
+            f'<td class="number">{100 * share:.2f} %</td><td>{charts.bar(share)}</td>'
+            for share in shares
         )
         lines.append(f'<tr><th scope="row">{escape(joints[i])}</th>{cells}</tr>')
     head = (
