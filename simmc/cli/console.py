@@ -1,5 +1,6 @@
 """Messages of a training: one line an epoch, and a table at the end."""
 
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -253,9 +254,9 @@ class Console(Reporter):
             self.supervised(found["note"])
         self.say(f"run folder: {path}")
         if "people" in found["counts"] and not found["settings"]["stress"]:
-            where = f"--dataset {found['dataset']} --probe {found['probe']}"
-            where += f" --model_root {path.parents[2]} --run {path.name}"
-            self.say(f"next, to list who is who: python -m simmc identify {where}")
+            words = ["identify", "--dataset", found["dataset"], "--probe", found["probe"]]
+            words += ["--model_root", str(path.parents[2]), "--run", path.name]
+            self.say(f"next, to list who is who: python -m simmc {shlex.join(words)}")
 
     def further_matching(self, tables: Mapping[str, Mapping[str, Any]], path: Path) -> None:
         """The tables of further ways of matching: of windows, and of walks."""
