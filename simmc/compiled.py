@@ -6,6 +6,7 @@ depends on nothing else, so any thread or machine may compute it, in any order, 
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Protocol
 
 import numba
@@ -15,6 +16,7 @@ import torch
 # A block's scratch arrays have one entry for each of the N rows, so the blocks must grow with N.
 LEAST_ROWS = 256
 MOST_BLOCKS = 64
+_LOOPS: list[Any] = []  # all that are compiled at first use
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -26,11 +28,19 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
-            return numba.njit(nogil=True, cache=True, **options)(function)
+            loop = numba.njit(nogil=True, cache=True, **options)(function)
         except RuntimeError:  # numba: no place for the cache
-            return numba.njit(nogil=True, **options)(function)
+            loop = numba.njit(nogil=True, **options)(function)
+        _LOOPS.append(loop)
+        return loop
 
     return decorate
+
+
+def is_first_use() -> bool:
+    """Whether no loop is in the cache, so that the first use has to compile all that it needs."""
+    found = (Path(loop.stats.cache_path) for loop in _LOOPS if loop.stats.cache_path)
+    return not any(folder.is_dir() and any(folder.glob("*.nbi")) for folder in set(found))
 
 
 def check_indices(name: str, values: np.ndarray, count: int, *, lowest: int = 0) -> None:

@@ -21,15 +21,15 @@ Command = Callable[[list[str]], int]
 OTHERS = {
     "preprocess": "cut raw recordings into windows of equal length",
     "import": "make a dataset of your own recordings: CSV, arrays, JSON, BVH, C3D and more",
-    "datasets": "list the datasets that are there",
+    "datasets": "list the stored datasets with counts and problems",
     "descriptors": "score hand-crafted descriptors, which learn nothing",
     "export-features": "write the features of a source model, or import features made elsewhere",
     "embed": "write the features that a trained run gives every window",
     "identify": "list who is who by a trained run: people, and nearest gallery recordings",
-    "look": "write a page that shows a dataset, what is wrong in it, and some recordings moving",
+    "look": "write a page about a dataset: what to check, and moving recordings",
     "generate": "write raw data of synthetic walkers for tests",
     "report": "tables and figures of finished runs against the papers",
-    "reproduce": "make the cells of a published table again, and record them",
+    "reproduce": "run the cells of a published table again, and record the results",
     "benchmark": "measure time and memory of the clustering and of the published routine",
     "doctor": "check this machine, its packages and its data",
 }
@@ -154,6 +154,7 @@ def overview() -> str:
             *lines,
             "",
             "simmc COMMAND --help shows what a command accepts; simmc --version the version.",
+            "Where simmc is not installed: python -m simmc COMMAND.",
         ]
     )
 
@@ -171,7 +172,7 @@ def _fault() -> int:
     traceback.print_exc()
     return _say(
         f"\nThis is a bug in simmc {version}, not in your input. Please report it with "
-        "the lines above, the command you typed and the output of: simmc doctor",
+        "the lines above, the command you typed and the output of: python -m simmc doctor",
         FAULT,
     )
 

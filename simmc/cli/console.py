@@ -1,5 +1,6 @@
 """Messages of a training: one line an epoch, and a table at the end."""
 
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from simmc import compiled
 from simmc.data.experiment.experiment import Experiment
 from simmc.engine.health import in_words
 from simmc.engine.reporter import Reporter
@@ -144,7 +146,9 @@ class Console(Reporter):
 
     def stage(self, protocols: Sequence[str], explained: Mapping[str, str]) -> None:
         """A training that begins, and the protocols that it serves."""
-        self.say("training for the " + " and the ".join(explained[p] for p in protocols))
+        self.say("\n".join(["training for", *(f"  {explained[p]}" for p in protocols)]))
+        if compiled.is_first_use():
+            self.say("the first use compiles loops of the clustering: the first epoch takes longer")
 
     def bar(self, items: Iterable[Any]) -> Iterable[Any]:
         """Show the batches of an epoch as a progress bar, on a terminal."""
@@ -164,6 +168,8 @@ class Console(Reporter):
             parts.append(f"eps {record['eps']:g}, {record['min_samples']}")
         if "body_agreement" in record:
             parts.append(f"bones {record['body_agreement']:.3f}")
+        if "reach" in record:
+            parts.append(f"reach {record['reach']:.2f}")
         if "people" in record:
             parts.append(
                 f"people {record['people_at_least']} to {record['people']}  unsure of "
@@ -177,12 +183,13 @@ class Console(Reporter):
         if note := remark(record):
             parts.append(note)
         fixed = training.stopping is None
-        waits = [
-            f"{'best' if name == 'paper' else name} @{s.best_epoch}"
+        best = [
+            f"{s.best_epoch} ({name})"
             for name, s in training.selectors.items()
             if s.best_epoch >= 0 and not (fixed and s.best_epoch == record["epoch"])
         ]
-        parts.append(", ".join(waits))
+        if best:
+            parts.append(f"best epoch {', '.join(best)}")
         parts.append(f"{sum(record['seconds'].values()):.1f} s")
         if fixed and record.get("steps"):
             parts.append(remaining(record, training.settings.training))
@@ -246,6 +253,10 @@ class Console(Reporter):
         if found.get("supervised"):
             self.supervised(found["note"])
         self.say(f"run folder: {path}")
+        if "people" in found["counts"] and not found["settings"]["stress"]:
+            words = ["identify", "--dataset", found["dataset"], "--probe", found["probe"]]
+            words += ["--model_root", str(path.parents[2]), "--run", path.name]
+            self.say(f"next, to list who is who: python -m simmc {shlex.join(words)}")
 
     def further_matching(self, tables: Mapping[str, Mapping[str, Any]], path: Path) -> None:
         """The tables of further ways of matching: of windows, and of walks."""

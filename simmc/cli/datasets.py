@@ -38,7 +38,7 @@ def main(argv: list[str]) -> int:
         raise UserError(f"--data_root {root}: is not a folder")
     rows = [row(folder) for folder in folders(root)]
     if not rows:
-        print(f"{root}: no dataset; make one with simmc import, or with Preprocess.py")
+        print(f"{root}: no dataset; make one with python -m simmc import, or with Preprocess.py")
         return 0
     widths = [max(map(len, column)) for column in zip(HEAD, *rows, strict=True)]
     for cells in (HEAD, *rows):

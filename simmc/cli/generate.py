@@ -41,10 +41,10 @@ class GenerateSettings(Settings):
     dataset: str = option("KS20", f"Whose layout and sensor: {', '.join(specs.DATASETS)}.")
     persons: int | None = option(
         None,
-        "How many walkers; as many as the size has if left out (KS20: 20).",
+        "Number of walkers; auto: as many as the size has (KS20: 20).",
         kind=int,
         limits=Range(2),
-        words={"default": None},
+        words={"auto": None, "default": None},
     )
     size: str = option(
         "small",

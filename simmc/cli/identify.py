@@ -207,7 +207,7 @@ def write_csv(path: Path, head: Sequence[str], rows: Iterable[Sequence[Any]]) ->
             first = file.readline(1000)
         if first.strip() != ",".join(head).encode():
             raise UserError(
-                f"{path}: exists and is no table of simmc identify, so it is not overwritten; "
+                f"{path}: exists and is not a table of simmc identify, so it is not overwritten; "
                 "choose another folder with --out, or move the file away"
             )
     atomic.write_text(path, text.getvalue())

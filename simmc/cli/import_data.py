@@ -11,15 +11,18 @@ from typing import Any, ClassVar, cast
 
 from tqdm import tqdm
 
+from simmc.data.experiment.inputs import without_view
 from simmc.data.importing.assign import Rule, Unit
 from simmc.data.importing.description import FILE, SPLITS, Description, read_description
 from simmc.data.importing.guess import guessed
 from simmc.data.importing.importer import Request, import_items, notes_of
 from simmc.data.importing.source_files import NO_READER, NOT_CHOSEN, count, items
 from simmc.data.importing.write_import import Imported
+from simmc.data.manifest import read_skeleton
 from simmc.data.skeletons import SKELETONS
 from simmc.errors import UserError, numbered
 from simmc.files import write_text
+from simmc.methods.trackmc import TrackMCSettings
 from simmc.reports import look
 from simmc.settings import Range, Settings, option, resolve
 from simmc.settings.options import MAIN
@@ -36,27 +39,27 @@ class ImportSettings(Settings):
 
     COMMAND: ClassVar[str] = "import"
     SUMMARY: ClassVar[str] = (
-        "Import recordings from a folder, a zip or tar archive, or a file, which comes first, "
-        "without a flag: simmc import recordings --out Datasets/Mine. What cannot be seen from the "
-        "files stands in a dataset.toml, in the folder of the recordings or in --out; --guess "
-        "writes it. An import that was interrupted goes on with the same command; run again later, "
-        "it adds new recordings."
+        "Make a dataset of recordings: simmc import SOURCE --out Datasets/Mine. SOURCE is a "
+        "folder, a zip or tar archive, or a file. What the files do not show, such as the unit, is "
+        "read from a dataset.toml in --out or in the folder of the source; --guess writes one. "
+        "The same command continues an import that was interrupted, and adds new recordings."
     )
 
-    source: str = option("", "Folder, archive or file; may also come first, without the flag.")
+    source: str = option("", "Folder, archive or file; may also be the first word.")
     out: str = option("", "Folder of the dataset, such as Datasets/Mine.")
     guess: bool = option(
         False, "Import nothing; write a dataset.toml into --out, with doubts as comments."
     )
-    description: str = option("", f"Another place of the {FILE}.")
+    description: str = option("", f"Path of the {FILE}, if it is in neither folder.")
     length: int = option(6, "Frames of a window.", limits=Range(1, 1000))
     split: str = option(
         "recording",
-        "What belongs to train, gallery or probe as a whole: a person's recordings one by one, all "
-        "that share a session or a camera, or none: all but two are learned from.",
+        "What is kept together in train, gallery or probe: a recording, or all recordings of a "
+        "person that share a session or a camera; none: no test split, all recordings but two are "
+        "training data.",
         choices=("recording", "session", "camera", "none"),
     )
-    person_disjoint: bool = option(False, "Persons who are learned from are not tested.")
+    person_disjoint: bool = option(False, "No person is in both the training and the test splits.")
     hold_out: float = option(
         0.5,
         "Share of a person's recordings (with --person_disjoint, of the persons) that is tested.",
@@ -64,7 +67,7 @@ class ImportSettings(Settings):
     )
     seed: int = option(0, "Seed of the random split.", limits=Range(0))
     split_file: str = option("", "CSV file of recording,split, instead of a random split.")
-    page: bool = option(True, f"Also write {PAGE}: the recordings move, and what to check.")
+    page: bool = option(True, f"Also write {PAGE}: moving recordings, and what to check.")
 
 
 def main(argv: list[str]) -> int:
@@ -75,7 +78,8 @@ def main(argv: list[str]) -> int:
     settings = resolve(ImportSettings, words).settings
     if not settings.source or not settings.out:
         raise UserError(
-            "give the source and the dataset's folder: simmc import recordings --out Datasets/Mine"
+            "give the source and the dataset's folder: "
+            "python -m simmc import recordings --out Datasets/Mine"
         )
     source, out = Path(settings.source), Path(settings.out)
     if settings.guess:
@@ -103,7 +107,7 @@ def main(argv: list[str]) -> int:
         for finding in look.findings(found.folder):
             print(f"check: {finding.text}")
         print(f"page: {look.write_page(found.folder, out / PAGE)}")
-    print(f"next: {_next(out, settings.length)}")
+    print(f"next: {_next(found, out)}")
     return 0
 
 
@@ -114,9 +118,11 @@ def _guess(source: Path, out: Path, settings: ImportSettings) -> int:
     text, doubts = guessed(source)
     write_text(path, text)
     print(text)
+    words = ["import", settings.source, "--out", settings.out]
+    words += ["--description", settings.description] if settings.description else []
     print(
         f"written to {path}: {numbered('{} [doubt|doubts]', doubts)}, as comments. Correct it, "
-        f"then run: {shlex.join(['simmc', 'import', settings.source, '--out', settings.out])}"
+        f"then run: python -m simmc {shlex.join(words)}"
     )
     return 0
 
@@ -224,7 +230,13 @@ def _left_out(entries: Sequence[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def _next(out: Path, length: int) -> str:
-    root = [] if out.parent == Path("Datasets") else ["--data_root", str(out.parent)]
-    frames = [] if length == 6 else ["--length", str(length)]
-    return shlex.join(["simmc", "trackmc", "--dataset", out.name, *root, *frames])
+def _next(found: Imported, out: Path) -> str:
+    """The command that trains on an imported set, with the inputs that its skeleton has."""
+    defaults = TrackMCSettings.of()
+    length = found.manifest["length"]
+    described = without_view(read_skeleton(found.manifest["skeleton"]), defaults.joints.parts)
+    words = ["trackmc", "--dataset", out.name]
+    words += [] if out.parent == Path("Datasets") else ["--data_root", str(out.parent)]
+    words += [] if length == defaults.place.length else ["--length", str(length)]
+    words += [] if described == defaults.joints.input else ["--input", described]
+    return f"python -m simmc {shlex.join(words)}"

@@ -29,20 +29,21 @@ class LookSettings(Settings):
 
     COMMAND: ClassVar[str] = "look"
     SUMMARY: ClassVar[str] = (
-        "simmc look DATASET [RECORDING ...]: write one HTML page with counts, what to check, bone "
-        "lengths and lost joints, and recordings that move. RECORDING is a name or its end."
+        "Write one HTML page about a dataset: simmc look DATASET [RECORDING ...]. It shows counts, "
+        "what to check, bone lengths, lost joints, and moving recordings. RECORDING is the name of "
+        "a recording, or the end of it."
     )
 
-    dataset: str = option("", "The dataset; the same as the first word.")
+    dataset: str = option("", "The dataset; may also be the first word.")
     data_root: str = option("Datasets", "Folder of the preprocessed datasets.")
     length: int | None = option(
         None,
-        "Frames of a window; the dataset's default, or what is there, if left out.",
+        "Frames of a window; auto: the dataset's default, or the only or smallest length stored.",
         kind=int,
         limits=Range(1),
-        words={"found": None},
+        words={"auto": None},
     )
-    out: str = option("", "The page; look_DATASET_LENGTH.html in this folder if left out.")
+    out: str = option("", "File of the page; default: look_DATASET_LENGTH.html in this folder.")
 
 
 def main(argv: list[str]) -> int:
@@ -68,7 +69,7 @@ def find_folder(data_root: Path, dataset: str, length: int | None) -> Path:
     )
     there = ", ".join(dict.fromkeys(names)) or "none"
     if not dataset:
-        raise UserError(f"simmc look DATASET: name a dataset; in {data_root}: {there}")
+        raise UserError(f"name a dataset: python -m simmc look DATASET; in {data_root}: {there}")
     spec = specs.get(dataset) if specs.known(dataset) else None
     home = data_root / (spec.folder if spec else dataset)
     lengths = sorted(int(p.name) for p in home.glob("*") if p.name.isdecimal() and p.is_dir())

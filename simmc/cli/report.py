@@ -37,7 +37,7 @@ class _Parser(argparse.ArgumentParser):
     """An argparse parser that raises instead of printing usage and leaving the process."""
 
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}. See {self.prog} --help.")
+        raise UserError(f"{message}. See python -m {self.prog} --help.")
 
 
 def main(argv: list[str]) -> int:
@@ -154,7 +154,8 @@ def page(words: Any) -> int:
 
     if not words.records.is_dir():
         raise UserError(
-            f"--records {words.records}: there is no such folder. simmc reproduce TABLE writes it."
+            f"--records {words.records}: there is no such folder; write it with: "
+            "python -m simmc reproduce TABLE"
         )
     found = cells.read_records(words.records)
     if words.fill:

@@ -35,11 +35,11 @@ class ReproduceSettings(Settings):
     GROUP: ClassVar[str] = MAIN
     COMMAND: ClassVar[str] = "reproduce"
     SUMMARY: ClassVar[str] = (
-        "Make the cells of a published table again: simmc reproduce simmc-4. Finished cells are "
-        "not run again, and what was interrupted goes on."
+        "Run the cells of a published table again: simmc reproduce simmc-4. Finished cells are "
+        "skipped; interrupted cells continue."
     )
 
-    table: str = option("", "Name of a table, given first and without a flag; or all.")
+    table: str = option("", "Name of a table, or all; may also be the first word.")
     dataset: str = option("", "Datasets, joined by commas; all with data if left out.")
     rows: str = option("", "Rows, joined by semicolons; all if left out.")
     seeds: str = option(
@@ -49,10 +49,10 @@ class ReproduceSettings(Settings):
         "both", "Protocol of the printed table.", choices=("both", "paper", "label_free")
     )
     dry_run: bool = option(False, "List the cells and the time they will take; run nothing.")
-    cells: str = option("", "I/N: every N-th cell from the I-th, to share them among machines.")
-    split: str = option("", "NAME=FILE: a given split (simmc preprocess --split), such as public=.")
-    sets: str = option("", "Folder of your own sets, for the tables that take any (generality).")
-    raw_root: str = option(".", "Raw datasets, for splits that are not there yet.")
+    cells: str = option("", "I/N: every N-th cell from the I-th, to divide them among machines.")
+    split: str = option("", "NAME=FILE: file of a given split, such as public=split.json.")
+    sets: str = option("", "Folder of your own datasets, for the table generality.")
+    raw_root: str = option(".", "Folder of the raw datasets; missing splits are made from them.")
     data_root: str = option("Datasets", "Folder of the splits: split_0, split_1, ...")
     model_root: str = option("ReID_Models/cells", "Folder of the runs.")
     records: str = option(str(RECORDS), "Folder of the records.")

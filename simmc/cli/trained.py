@@ -50,7 +50,7 @@ def settings_of(
     for file in (run.config_path, weights_of(run)):
         if not file.is_file():
             raise UserError(
-                f"{run.path} has no {file.name}: it is no run of {wanted}, or it kept no weights. "
+                f"{run.path} has no {file.name}: it is not a run of {wanted}, or has no weights. "
                 f"Give the folder of a run of {wanted} that was made without --save_model 0."
             )
     stored = run.read_config()

@@ -131,9 +131,7 @@ def read_integers(path: Path, count: int) -> np.ndarray:
     if array.shape != (count,):
         raise UserError(f"{path}: shape {array.shape}, but there are {count} windows; {AGAIN}")
     if array.dtype.kind not in "iuf" or not _are_integers(array):
-        raise UserError(
-            f"{path}: holds {array.dtype} values that are no integers of 64 bits; {AGAIN}"
-        )
+        raise UserError(f"{path}: holds {array.dtype} values that are not 64-bit integers; {AGAIN}")
     return array.astype(np.int64)
 
 

@@ -28,6 +28,8 @@ def medians(values: Sequence[np.ndarray]) -> np.ndarray:
 
 def nanmedian(values: np.ndarray) -> np.ndarray:
     """The median over the last axis of what is not NaN; NaN if nothing is. No warning."""
+    if not values.shape[-1]:
+        return np.full(values.shape[:-1], np.nan)
     if not np.isnan(values).any():
         return np.asarray(np.median(values, axis=-1))
     found = np.ma.median(np.ma.masked_invalid(values), axis=-1)

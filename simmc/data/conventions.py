@@ -136,7 +136,7 @@ def mirrored_remarks(name: str, sets: Mapping[str, np.ndarray], skeleton: Skelet
     known = {split: share for split, share in shares.items() if not math.isnan(share)}
     if not known or max(known.values()) < _MIXED or min(known.values()) > 1 - _MIXED:
         return []
-    found = ", ".join(f"{share:.0%} in {split}" for split, share in known.items())
+    found = ", ".join(f"{100 * share:.0f} % in {split}" for split, share in known.items())
     return [
         f"{name}: feet point backwards in a part of the windows ({found}): left and right are "
         "swapped there, or an axis is mirrored, and they will not match the others; negate x, or "

@@ -23,7 +23,7 @@ from simmc.errors import UserError
 
 FRAMES = "frames"  # the kind that SimMC-UF learns from
 SCHEMA = 1
-_AGAIN = "export them again with simmc export-features"
+_AGAIN = "export them again with python -m simmc export-features"
 _FORM = {
     "schema": schema.Within(SCHEMA, SCHEMA, whole=True),
     "made_by": str,

@@ -294,7 +294,7 @@ def _lost(summary: Summary) -> Iterable[Finding]:
     share = lost_shares(bodies)
     bad = [(joints[i], share[i]) for i in np.flatnonzero(share > _LOST)]
     if bad:
-        text = ", ".join(f"{name} {value:.0%}" for name, value in bad[:5])
+        text = ", ".join(f"{name} {100 * value:.0f} %" for name, value in bad[:5])
         more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
         yield Finding(
             "lost", f"Joints that are often not seen or filled (share of frames): {text}{more}.",

@@ -96,7 +96,7 @@ def _collapsed(learned: Sequence[EpochRecord], about: Trained) -> Health | None:
         return None
     return _health(
         "collapsed",
-        f"one cluster holds {share:.0%} of the clustered windows",
+        f"one cluster holds {100 * share:.0f} % of the clustered windows",
         f"lower --eps (it is {about.eps:g}), or raise --min_samples",
     )
 
@@ -106,7 +106,7 @@ def _over_split(learned: Sequence[EpochRecord], about: Trained) -> Health | None
     if left is not None and left > OUTLIERS:
         return _health(
             "over-split",
-            f"{left:.0%} of the windows are in no cluster",
+            f"{100 * left:.0f} % of the windows are in no cluster",
             f"raise --eps (it is {about.eps:g}), or lower --min_samples",
         )
     size = _recent(learned, _cluster_size)
@@ -130,7 +130,7 @@ def _unsure(learned: Sequence[EpochRecord], about: Trained) -> Health | None:
     auto = any("reach" in record for record in learned)
     return _health(
         "unsure",
-        f"{share:.0%} of the recordings have no certain cluster; {span}{people}",
+        f"{100 * share:.0f} % of the recordings have no certain cluster; {span}{people}",
         f"{'' if auto else 'use --recordings auto, and '}do not rely on the people that simmc "
         "identify lists",
     )

@@ -20,10 +20,10 @@ from simmc.settings.layers import Resolved
 
 PAPER, LABEL_FREE, FIXED_EPOCHS = "paper", "label_free", "fixed_epochs"
 EXPLAINED = {
-    PAPER: "paper protocol: the epoch with the best probe top-1 (it has seen the test)",
+    PAPER: "paper protocol: the epoch with the best probe top-1 (the test chooses it)",
     LABEL_FREE: "label-free protocol: the epoch chosen without identities, probe or gallery",
-    FIXED_EPOCHS: "fixed-epochs protocol: the last of a number of epochs set beforehand (it has "
-    "not seen the test)",
+    FIXED_EPOCHS: "fixed-epochs protocol: the last of a number of epochs set beforehand (the test "
+    "is not used)",
 }
 # of trainings whose last epoch is the one that counts
 LAST_EPOCH = {

@@ -386,8 +386,8 @@ METHOD = Method(
     protocols=lambda s: MATCHED if s.score == MATCH else CLASSIFIED,
     explained=EXPLAINED
     | {
-        "supervised": "supervised protocol: the epoch with the best test Rank-1, as published (it "
-        "has seen the test)",
+        "supervised": "supervised protocol: the epoch with the best test Rank-1, as published "
+        "(the test chooses it)",
     },
     recipe=recipe,
     prepared=with_encoder_run,

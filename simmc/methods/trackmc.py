@@ -115,7 +115,7 @@ class TrackMCSettings(Settings):
     )
     training: groups.Training = group_of(
         lr=option(1e-3, "Learning rate of Adam; falls to 0 along a cosine.", limits=POSITIVE),
-        epochs=option(20, "Epochs; the weights of the last one are used.", limits=Range(0)),
+        epochs=option(20, "Maximum number of epochs; auto may end earlier.", limits=Range(0)),
         eval_every=5,
     )
     clustering: groups.Clustering = group_of(eps=0.5)
@@ -124,9 +124,9 @@ class TrackMCSettings(Settings):
     H: int = option(256, "Width of the encoder.", aliases=("hidden",), limits=COUNT)
     recordings: str = option(
         AUTO,
-        "Use of the fact that a recording shows one person: none (off); its windows share their "
-        "clusters (positives); it is clustered as a whole (merge); first positives, then merge if "
-        "most recordings are clear-cut (auto).",
+        "How recordings are used, each of which shows one person: not at all (off); windows of a "
+        "recording share their clusters (positives); recordings are clustered as wholes (merge); "
+        "positives first, then merge if most recordings are clear-cut (auto).",
         choices=(AUTO, OFF, POSITIVES, MERGE),
         group=MAIN,
     )
@@ -136,14 +136,16 @@ class TrackMCSettings(Settings):
         "and are never in one cluster (apart), or the times are not used (ignore).",
         choices=(APART, IGNORE),
     )
-    first_lr: float = option(5e-4, "auto: learning rate of the first stage.", limits=POSITIVE)
+    first_lr: float = option(
+        5e-4, "auto: constant learning rate of the first stage.", limits=POSITIVE
+    )
     unsure: float = option(
         0.5,
         "auto: largest share of unsure recordings with which the second stage begins.",
         limits=FRACTION,
     )
-    parts: int = option(12, "auto, merge: most parts of a recording.", limits=COUNT)
-    part_size: int = option(4, "auto, merge: fewest windows of a part.", limits=COUNT)
+    parts: int = option(12, "auto, merge: maximum number of parts of a recording.", limits=COUNT)
+    part_size: int = option(4, "auto, merge: minimum number of windows of a part.", limits=COUNT)
     doubt: float | None = option(
         0.95,
         "Ambiguity radius: clusters with parts within this distance may be one person and are not "

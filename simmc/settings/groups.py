@@ -35,7 +35,7 @@ WHOLE = "all"  # --walk: recordings as they are
 _for_one_call = partial(option, transient=True)  # a stored run does not pass it on
 _of_files = partial(option, group=MACHINE)
 
-# where a dataset has no preset: nobody has tuned these numbers for it
+# settings of a dataset without a preset (docs/simmc.md)
 AUTO: dict[str, Any] = {
     "eps": None,
     "min_samples": None,
@@ -89,7 +89,7 @@ class Machine(Settings):
 
     device: str = _for_one_call(
         "auto",
-        "auto, cpu or cuda; Apple's mps has no double precision, which ranking needs.",
+        "auto, cpu or cuda. mps (Apple) is not supported: ranking needs double precision.",
         choices=("auto", "cpu", "cuda"),
     )
     gpu: str = _for_one_call("", "Number of the GPU; without one the CPU is used.")
@@ -305,7 +305,7 @@ class Stopping(Settings):
     best_by: str = option(
         "labels",
         "What chooses the epoch without labels: consistent pseudo labels, or agreement of the "
-        "features with bone lengths (body), by which the untrained epoch may be the best.",
+        "features with bone lengths (body), which may choose the untrained epoch 0.",
         choices=("labels", "body"),
     )
 

@@ -14,7 +14,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         message = message.removeprefix("argument ")
-        raise UserError(f"{message}. See simmc {self.prog.split()[-1]} --help.")
+        raise UserError(f"{message}. See python -m {self.prog} --help.")
 
 
 def typed(settings: type[Settings], argv: Sequence[str]) -> dict[str, tuple[str, Any]]:
@@ -32,7 +32,7 @@ def typed(settings: type[Settings], argv: Sequence[str]) -> dict[str, tuple[str,
     if unknown:
         raise UserError(
             f"{unknown[0]!r} belongs to no flag; every setting is written as --name value. "
-            f"See simmc {settings.COMMAND} --help."
+            f"See python -m simmc {settings.COMMAND} --help."
         )
     return {name: (f"--{name.rstrip('_')}", text) for name, text in vars(found).items()}
 
@@ -106,8 +106,8 @@ def _value_rule(entry: Option) -> dict[str, Any]:
 
 def _help(entry: Option) -> str:
     default = entry.default
-    if default is None:
-        default = next(word for word, value in entry.words.items() if value is None)
+    if default != "":
+        default = next((word for word, value in entry.words.items() if value == default), default)
     if isinstance(default, bool):
         default = int(default)
     shown = f" (default: {default})" if default != "" else ""

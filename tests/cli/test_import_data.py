@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+
+import numpy as np
+
 from simmc import cli
 from tests.data.imports import bytes_of, make
 
@@ -24,6 +28,22 @@ def test_from_files_to_the_table_of_datasets(tmp_path, capsys):
     assert head.split()[:4] == ["dataset", "f", "persons", "recordings"]
     assert mine.split()[:5] == ["Mine", "6", "3", "9", "27"]
     assert "?" in broken
+
+
+def test_joints_without_names_need_other_inputs(tmp_path, capsys):
+    source, out = tmp_path / "some walks", tmp_path / "my sets" / "Mine"
+    source.mkdir()
+    for i in range(6):
+        np.save(source / f"{i}.npy", np.random.default_rng(i).normal(size=(20, 7, 3)))
+    words = ["import", str(source), "--out", str(out)]
+    guess = tmp_path / "guess.toml"
+    assert cli.run(words[0], [*words[1:], "--guess", "--description", str(guess)]) == 0
+    assert f"{shlex.join([*words, '--description', str(guess)])}\n" in capsys.readouterr().out
+    assert cli.run(words[0], words[1:]) == 0
+    hint = capsys.readouterr().out.splitlines()[-1].partition("-m simmc ")[2]
+    assert "--input distances" in hint
+    command, *rest = shlex.split(hint)
+    assert cli.run(command, [*rest, "--epochs", "1", "--model_root", str(tmp_path / "runs")]) == 0
 
 
 def test_what_is_missing_is_named(tmp_path, capsys):

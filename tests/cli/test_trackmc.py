@@ -1,6 +1,7 @@
 """`simmc trackmc`: every dataset and probe, both tiers under names of their own, whole runs."""
 
 import json
+import shlex
 
 import numpy as np
 import pytest
@@ -26,6 +27,9 @@ def test_a_tier_is_named_everywhere(recordings, prepared, tmp_path, capsys):
     found = latest(tmp_path, f"trackmc_{recordings}").read_results()
     assert found["method"] == f"TrackMC ({tier})"
     assert ("people" in found["counts"]) == (recordings != "off")
+    hints = [line.partition("-m simmc ")[2] for line in out.splitlines() if "next" in line]
+    assert len(hints) == (recordings != "off")
+    assert all(run(*shlex.split(hint)) == 0 for hint in hints)
 
 
 def test_data_without_recordings(prepared, tmp_path, refused):

@@ -1,8 +1,10 @@
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from simmc import compiled
 from simmc.clustering import ClusterSettings, Executor, jaccard_graph, k_nearest, pseudo_labels
 from simmc.compiled import MOST_BLOCKS, block_rows, multiply_by_threads
 
@@ -79,3 +81,12 @@ def test_an_error_inside_comes_out():
 
     with pytest.raises(KeyError):
         multiply_by_threads(work, range(3), 2)
+
+
+def test_a_loop_in_the_cache_is_no_first_use(tmp_path, monkeypatch):
+    loop = SimpleNamespace(stats=SimpleNamespace(cache_path=str(tmp_path / "cache")))
+    monkeypatch.setattr(compiled, "_LOOPS", [loop])
+    assert compiled.is_first_use()
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "distances.nbi").touch()
+    assert not compiled.is_first_use()

@@ -7,6 +7,7 @@ import pytest
 
 from simmc.data import preprocess, specs, store
 from simmc.data.bodies import frames_of, in_time, measure, open_set, plain_name
+from simmc.data.body_lengths import nanmedian
 from simmc.data.findings import Summary
 from simmc.data.skeletons import KINECT_V1, Skeleton
 from simmc.data.store import write_dataset
@@ -169,6 +170,12 @@ def test_sets_that_say_little(tmp_path, clean):
     (folder / "manifest.json").write_text(json.dumps(manifest))
     bodies = measure(open_set(folder))
     assert not bodies.recordings_known and Summary(bodies).findings == []
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_median_of_nothing():
+    assert np.isnan(nanmedian(np.empty((3, 0)))).tolist() == [True] * 3
+    assert nanmedian(np.array([[np.nan, 2.0, 4.0]])).tolist() == [3.0]
 
 
 def test_overlapping_windows_give_each_frame_once(tmp_path):

@@ -55,7 +55,7 @@ def read(path: str, data: bytes) -> list[Body]:
     text = data.decode("utf-8-sig", "replace")
     head, found, tail = text.partition("MOTION")
     if not found:
-        raise UserError(f"{path}: there is no line MOTION; it is no complete BVH file")
+        raise UserError(f"{path}: there is no line MOTION, so the file is cut off; export it again")
     joints = _hierarchy(path, head)
     frames, seconds, values = _motion(path, tail, sum(len(joint.channels) for joint in joints))
     notes = [f"the unit is not in the file; bones are {_longest(joints):.3g} long at most"]
@@ -97,12 +97,12 @@ def _hierarchy(path: str, text: str) -> list[_Joint]:
 
     def wrong(what: str) -> UserError:
         return UserError(
-            f"{path}: {what} (word {at + 1} of the skeleton); it is no valid BVH file, export it "
+            f"{path}: {what} (word {at + 1} of the skeleton); the BVH file is not valid, export it "
             "again"
         )
 
     if not words or words[0].upper() != "HIERARCHY":
-        raise UserError(f"{path}: does not begin with HIERARCHY; it is no BVH file")
+        raise UserError(f"{path}: does not begin with HIERARCHY; it is not a BVH file")
     at = 1
     while at < len(words):
         word = words[at].upper()
@@ -158,9 +158,9 @@ def _motion(path: str, text: str, width: int) -> tuple[int, float, np.ndarray]:
     count, seconds = _numbers(words[1:2]), _numbers(words[4:5])
     values = _numbers(words[5].split() if len(words) > 5 else [])
     if count is None or seconds is None or not len(seconds) or count[0] != int(count[0]):
-        raise UserError(f"{path}: the number of frames or the frame time is no number; correct it")
+        raise UserError(f"{path}: frame number or frame time is not a number; correct it")
     if values is None:
-        raise UserError(f"{path}: the motion holds what is no finite number; export it again")
+        raise UserError(f"{path}: a number of the motion is not finite; export it again")
     if not len(values) or len(values) != count[0] * width:
         raise UserError(
             f"{path}: {numbered('{} frames', count[0])} of {numbered('{} channels', width)} have "

@@ -38,7 +38,7 @@ class _File:
         self.path, self.data = path, data
         start = (data[0] - 1) * _BLOCK if data else -1
         if len(data) < 2 * _BLOCK or data[1] != 0x50 or not 0 <= start < len(data) - 4:
-            raise UserError(f"{path}: it is no C3D file; {_ADVICE}")
+            raise UserError(f"{path}: it is not a C3D file; {_ADVICE}")
         self.processor = data[start + 3]
         if self.processor not in (_INTEL, _DEC, _MIPS):
             raise UserError(f"{path}: byte {start + 4} names no known processor; {_ADVICE}")

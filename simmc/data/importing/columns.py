@@ -162,7 +162,7 @@ def _numbered(
             order = "of each joint in turn" if by_joint else "of all joints, an axis at a time"
             guesses = [f"{count} columns without names of joints are {letters} {order}"]
             if rest:
-                guesses.append("the first column is no coordinate and is not used")
+                guesses.append("the first column is not a coordinate and is not used")
             return tuple(map(str, range(len(places)))), full, guesses
     shown = ", ".join(filter(None, names))[:300] or f"{len(names)} without names"
     raise UserError(

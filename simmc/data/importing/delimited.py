@@ -38,10 +38,10 @@ def text_of(path: str, data: bytes) -> bytes:
         try:
             data = data.decode("utf-16").encode()
         except UnicodeError as error:
-            raise UserError(f"{path}: no valid UTF-16 text ({error})") from error
+            raise UserError(f"{path}: not valid UTF-16 text ({error})") from error
     data = data.removeprefix(b"\xef\xbb\xbf")
     if b"\0" in data:
-        raise UserError(f"{path}: holds zero bytes, so it is no text")
+        raise UserError(f"{path}: holds zero bytes, so it is not text")
     if not data.isascii():
         try:
             data.decode()
@@ -246,7 +246,7 @@ def _by_cell(
             value = float(text) if _is_number(text, ".") else None
             if value is None and text not in _NULLS and refuse:
                 raise UserError(
-                    f"{path}, line {layout.first_line + row}: {text[:40]!r} is no number "
+                    f"{path}, line {layout.first_line + row}: {text[:40]!r} is not a number "
                     f"({layout.names[int(name[1:])]}); {advice}"
                 )
             values.append(value)

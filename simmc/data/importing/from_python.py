@@ -52,16 +52,17 @@ def import_recordings(
         out: folder of the dataset, such as "Datasets/Mine".
         joints: names in the order of the arrays, a `Skeleton`, or the name of a sensor, such as
             "Kinect v2"; by default the names of the tables, or numbers.
-        recording: a name for each of them; by default their numbers. As all four: a list with one
-            entry for each of `recordings`, or the name of a column of the tables.
-        person: who it shows, text or number, None where unknown.
-        session: when it was made: a text for each.
-        camera: by which camera it was made: a text for each.
+        recording: names of the recordings; by default their numbers. This and the next three are a
+            list with one entry for each of `recordings`, or the name of a column of the tables.
+        person: who is shown, text or number; None where unknown.
+        session: when they were made, text or number.
+        camera: by which camera they were made, text or number.
         length: frames of a window, f.
-        split: "recording", "session", "camera" or "none": what belongs to one split as a whole.
-        person_disjoint: persons who are learned from are not tested.
-        hold_out: the share that is tested.
-        seed: of the random choice.
+        split: what is kept together in one split: "recording", "session" or "camera"; "none": all
+            recordings but two are training data.
+        person_disjoint: whether no person is in both the training and the test splits.
+        hold_out: share of a person's recordings (or of the persons) that is tested, in (0, 1).
+        seed: seed of the random split.
         told: keys of dataset.toml, such as `unit="mm"`, `up="z"`, `frame_rate=30`.
 
     Returns:

@@ -136,7 +136,7 @@ def _pose(body: Mapping[str, Any], where: str, counts: dict[str, int]) -> np.nda
         number = int(number) if isinstance(number, str) and number in _DIGITS else number
         if not isinstance(number, int) or not 0 <= number < len(_SDK):
             raise UserError(
-                f"{where}: {str(name)[:40]!r} is no joint of Kinect v2; correct the file"
+                f"{where}: {str(name)[:40]!r} is not a joint of Kinect v2; correct the file"
             )
         state = about.get("trackingstate", about.get("state", 2))
         state = _STATES.get(state.lower(), 2) if isinstance(state, str) else state

@@ -83,7 +83,7 @@ def _file(path: Path, name: str) -> Member:
     except OSError as error:
         return Member(name, "", bytes, f"cannot be read ({error.strerror})")
     if not stat.S_ISREG(info.st_mode):
-        return Member(name, "", bytes, "is no plain file")
+        return Member(name, "", bytes, "is not a plain file")
     stamp = f"{info.st_size} {info.st_mtime_ns}"
     return Member(name, stamp, lambda: raw.read_bytes(path), _too_large(info.st_size))
 

@@ -52,7 +52,7 @@ def read_npz(path: str, data: bytes, told: Description) -> list[Body]:
                     found[info.filename[:-4]] = _loaded(where, file, info.file_size)
     except (OSError, zipfile.BadZipFile, zlib.error, *FAULTS, RuntimeError) as error:
         # RuntimeError of zipfile: encrypted, or (NotImplementedError) of a form it does not read
-        raise UserError(f"{path}: no valid .npz file ({str(error)[:100]})") from error
+        raise UserError(f"{path}: not a valid .npz file ({str(error)[:100]})") from error
     return _of_arrays(path, found, told)
 
 
@@ -99,7 +99,7 @@ def _loaded(path: str, file: IO[bytes], size: int) -> np.ndarray:
         found = np.frombuffer(file.read(), dtype)
         return found.reshape(shape, order="F" if by_column else "C")
     except (OSError, zipfile.BadZipFile, zlib.error, *FAULTS) as error:
-        raise UserError(f"{path}: no valid array ({str(error)[:100]})") from error
+        raise UserError(f"{path}: not a valid array ({str(error)[:100]})") from error
 
 
 # Arrays of coordinates
@@ -212,8 +212,8 @@ def _divided(
     rises = len(ends) > 1 and ends[0] >= 0 and ends[-1] <= len(array) and np.all(np.diff(ends) >= 0)
     if not rises:
         raise UserError(
-            f"{path}: offsets are no whole numbers that rise from 0 to {len(array):,}, the number "
-            "of frames"
+            f"{path}: offsets have to be whole numbers that rise from 0 to the number of frames, "
+            f"{len(array):,}"
         )
     made: list[Body] = []
     for place in range(len(ends) - 1):
@@ -244,10 +244,10 @@ def _timed(body: Body, times: np.ndarray | None, told: Description) -> Body:
     """The body with the times of its frames, or with a note why they are not used."""
     if times is None or times.dtype.kind not in "fiu" or len(times) < 2:
         return body
-    when, doubts = times.astype(np.float64), ("times do not rise: they are not used",)
-    found = None
-    if (np.diff(when) > 0).all():
-        found, doubts = in_seconds(when, told)
+    when = times.astype(np.float64)
+    if not (np.diff(when) > 0).all():
+        return replace(body, notes=(*body.notes, "times do not rise: they are not used"))
+    found, doubts = in_seconds(when, told)
     return replace(body, times=found, notes=(*body.notes, *doubts))
 
 
@@ -306,7 +306,7 @@ def _flattened(path: str, content: Any) -> pa.Table:
     flat = [_leaves(row, "", 0) for row in rows]
     names = list(dict.fromkeys(name for row in flat for name in row))
     if len(names) * len(flat) > 10 * sum(map(len, flat)) + 1000:
-        raise UserError(f"{path}: its frames have different keys, so they are no table")
+        raise UserError(f"{path}: its frames have different keys, so they are not a table")
     columns = {}
     for name in names:
         values = [row.get(name) for row in flat]

@@ -86,5 +86,5 @@ def read(path: str, data: bytes) -> list[Body]:
 
 def _count(value: float, path: str, line: int) -> int:
     if not 0 <= value <= 1000 or value != int(value):
-        raise UserError(f"{path}, line {line}: {value:g} is no number of bodies; {_ADVICE}")
+        raise UserError(f"{path}, line {line}: {value:g} is not a number of bodies; {_ADVICE}")
     return int(value)

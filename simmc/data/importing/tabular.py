@@ -47,7 +47,7 @@ def read_parquet(path: str, data: bytes, told: Description) -> list[Body]:
         table.validate(full=True)
         _ = table.column_names  # decoded here
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
-        raise UserError(f"{path}: no valid Parquet file ({str(error)[:200]})") from error
+        raise UserError(f"{path}: not a valid Parquet file ({str(error)[:200]})") from error
     return from_arrow(path, table, told)
 
 
@@ -178,8 +178,8 @@ def _order(table: pa.Table, columns: Columns, told: Description, path: str) -> n
         return np.array(texts.astype(str), "datetime64[us]").astype(np.int64) / 1e6
     except ValueError:
         raise UserError(
-            f"{path}: the column of the {role} holds {str(texts[0])[:40]!r}, which is no number "
-            f'and no date; name another in [columns], or {role} = "-"'
+            f"{path}: the column of the {role} holds {str(texts[0])[:40]!r}, which is not a number "
+            f'or a date; name another in [columns], or {role} = "-"'
         ) from None
 
 
@@ -257,7 +257,7 @@ def columns_of(path: str, data: bytes, told: Description) -> tuple[list[str], Ma
         try:
             names = parquet.read_schema(pa.BufferReader(data)).names
         except (pa.ArrowException, OSError) as error:
-            raise UserError(f"{path}: no valid Parquet file ({str(error)[:200]})") from error
+            raise UserError(f"{path}: not a valid Parquet file ({str(error)[:200]})") from error
     elif path.lower().endswith((".csv", ".tsv", ".tab", ".txt")) and data.lstrip()[:1] not in b"[{":
         names = layout_of(path, data, told).names
     else:

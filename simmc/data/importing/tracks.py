@@ -42,7 +42,7 @@ def check_positions(values: np.ndarray, where: str) -> np.ndarray:
         np.fmax.reduce(values, axis=None, initial=0) > LIMIT
         or np.fmin.reduce(values, axis=None, initial=0) < -LIMIT
     ):
-        raise UserError(f"{where}: a coordinate beyond {LIMIT:g} is no position; correct the file")
+        raise UserError(f"{where}: a coordinate is beyond {LIMIT:g}; correct the file")
     return values
 
 
