@@ -1,8 +1,9 @@
-"""Recordings: what every raw reader returns, how it reads, and when recordings begin and end."""
+"""Recordings: what every raw reader returns, and how it reads."""
 
 from __future__ import annotations
 
-import math
+import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,12 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from simmc.errors import UserError
-
 MARKER = "generated.json"  # in every folder of synthetic raw data
 # Wraps an iterable to show progress, as `tqdm.tqdm` does.
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
-BEGIN, END = "start", "end"  # attributes of a recording in the manifest, in seconds
 
 
 def silent(items: Iterable[Any]) -> Iterable[Any]:
@@ -54,56 +52,11 @@ class ReadOptions:
     dense_starts: str = "repeated"  # repeated | once | stride: training starts (docs/data.md 5.2)
 
 
-def time_attributes(begin: float, end: float) -> dict[str, str]:
-    """The times of a recording for the manifest: as text that is read back to the last bit."""
-    return {BEGIN: repr(float(begin)), END: repr(float(end))}
-
-
-def is_span(begin: float, end: float) -> bool:
-    """Whether two times can be the beginning and the end of a recording."""
-    return math.isfinite(begin) and math.isfinite(end) and begin < end
-
-
-def recording_times(recordings: Sequence[Mapping[str, Any]], manifest: Path) -> np.ndarray | None:
-    """Begin and end of the manifest's recordings: (R, 2) float64 seconds, NaN where unknown.
-
-    None if no recording has times; UserError if the times of a recording are not valid.
-    """
-    times = np.full((len(recordings), 2), np.nan)
-    for place, recording in enumerate(recordings):
-        attributes = recording.get("attributes", {})
-        given = attributes.get(BEGIN), attributes.get(END)
-        if given == (None, None):
-            continue
-        try:
-            begin, end = (float(value) for value in given)
-        except (TypeError, ValueError):
-            begin = end = math.nan
-        if not is_span(begin, end):
-            raise UserError(
-                f"{manifest}: recording {recording.get('name', place)!r} has the {BEGIN} "
-                f"{str(given[0])[:30]} and the {END} {str(given[1])[:30]}; expected seconds, "
-                f"{BEGIN} before {END}. Write the set again, or remove both."
-            )
-        times[place] = begin, end
-    return None if np.isnan(times).all() else times
-
-
-def overlapping(times: np.ndarray) -> np.ndarray:
-    """All pairs of recordings that overlap in time; touching ends do not overlap.
-
-    Args:
-        times: (T, 2) float64, begin < end; rows with NaN overlap none.
-
-    Returns:
-        (K, 2) int64, the lower index first, ascending.
-    """
-    order = np.flatnonzero(~np.isnan(times).any(1))
-    order = order[np.argsort(times[order, 0], kind="stable")]
-    begin, end = times[order].T
-    place = np.arange(len(order))
-    later = np.searchsorted(begin, end) - place - 1  # how many begin after it and before its end
-    one = np.repeat(place, later)
-    other = one + 1 + np.arange(len(one)) - np.repeat(np.cumsum(later) - later, later)
-    pairs = np.sort(np.stack([order[one], order[other]], axis=1), axis=1)
-    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+def same_recordings(recordings: Sequence[Recording]) -> list[list[str]]:
+    """Names of recordings with exactly the same frames, in groups of two and more."""
+    groups: defaultdict[bytes, list[str]] = defaultdict(list)
+    for recording in recordings:
+        if len(recording.frames):
+            digest = hashlib.sha256(np.ascontiguousarray(recording.frames).data).digest()
+            groups[digest].append(recording.name)
+    return [names for names in groups.values() if len(names) > 1]

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from simmc.data.experiment.experiment import Experiment
+from simmc.data.experiment.experiment import Experiment, Features
 from simmc.data.experiment.inputs import (
     AUTO_INPUT,
     body_lengths,
@@ -13,7 +13,6 @@ from simmc.data.experiment.inputs import (
     without_view,
 )
 from simmc.data.experiment.load import Request, load_experiment
-from simmc.data.experiment.split_selection import Features
 from simmc.data.specs import skeleton_of
 from simmc.runs.runtime import generators
 from simmc.settings.groups import Joints, Place, Windows, chosen_probe

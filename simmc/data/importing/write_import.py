@@ -28,9 +28,9 @@ from simmc.data.manifest import (
     RecordingEntry,
     describe_skeleton,
     read_skeleton,
+    time_attributes,
     write_manifest,
 )
-from simmc.data.recordings import time_attributes
 from simmc.data.skeletons import with_parts
 from simmc.data.specs import DatasetSpec
 from simmc.errors import UserError, numbered
