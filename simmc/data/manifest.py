@@ -15,14 +15,13 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from simmc import files as atomic
-from simmc import schema
 from simmc.data import specs
 from simmc.data.arrays import REWRITE
 from simmc.data.conventions import Given
 from simmc.data.skeletons import SKELETONS, Skeleton, with_parts
 from simmc.data.specs import DatasetSpec
 from simmc.errors import UserError
+from simmc.files import Within, parse_json, write_json
 
 NAME = "manifest.json"
 SCHEMA = 1
@@ -69,7 +68,7 @@ class Manifest(TypedDict, total=False):
 
 
 _FORM = {
-    "schema": schema.Within(SCHEMA, SCHEMA, whole=True),
+    "schema": Within(SCHEMA, SCHEMA, whole=True),
     "dataset?": str,
     "length?": int,
     "generated?": bool,
@@ -80,10 +79,10 @@ _FORM = {
     "given?": {
         "unit": str,
         "up": str,
-        "dimensions": schema.Within(2, 3, whole=True),
+        "dimensions": Within(2, 3, whole=True),
         "scale": float,
     },
-    "frame_rate?": (None, schema.Within(0, 10_000)),
+    "frame_rate?": (None, Within(0, 10_000)),
     "seconds?": (None, float),
     "counts?": {str: {"windows": int}},
     "files?": {str: str},
@@ -106,7 +105,7 @@ def write_manifest(folder: Path, content: Manifest) -> None:
     arrays = sorted(folder.rglob("*.npy"))
     names = [path.relative_to(folder).as_posix() for path in arrays]
     files = dict(zip(names, checksums(arrays), strict=True))
-    atomic.write_json(folder / NAME, {"schema": SCHEMA, **content, "files": files})
+    write_json(folder / NAME, {"schema": SCHEMA, **content, "files": files})
 
 
 def read_manifest(folder: Path) -> tuple[Manifest | None, str | None]:
@@ -124,7 +123,7 @@ def read_manifest(folder: Path) -> tuple[Manifest | None, str | None]:
 @lru_cache(maxsize=4)  # every split of a set asks for it
 def _parsed(data: bytes, where: str) -> Manifest:
     found: Manifest = {"recordings": [], "counts": {}, "files": {}}
-    content: Manifest = schema.parse_json(data, _FORM, where, REWRITE)
+    content: Manifest = parse_json(data, _FORM, where, REWRITE)
     return {**found, **content}
 
 

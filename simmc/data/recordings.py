@@ -1,4 +1,4 @@
-"""Recordings: what every raw reader returns, and how it reads."""
+"""Recordings: what every raw reader returns, how it reads, and joints that were not seen."""
 
 from __future__ import annotations
 
@@ -50,6 +50,58 @@ class ReadOptions:
     ks20_roles: str = "slip"  # slip | own: whose setting decides the split (docs/data.md 2.3 b)
     zero_joints: str = "keep"  # keep | missing: what (0, 0, 0) is (docs/data.md 2.6)
     dense_starts: str = "repeated"  # repeated | once | stride: training starts (docs/data.md 5.2)
+
+
+def fill_missing(planes: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Fill joints that were not seen: the last observation in the window is carried forward.
+
+    Before the first observation, the first one is carried backward. A joint that is never seen
+    gets the mean of the joints seen in that frame, or 0 if there are none.
+
+    Args:
+        planes: (3, N, f, J) metres; values of joints that were not seen do not matter.
+        seen: (N, f, J) bool.
+    """
+    f = seen.shape[1]
+    frame = np.where(seen, np.arange(f)[:, None], -1)
+    before = np.maximum.accumulate(frame, axis=1)
+    frame = np.where(seen, np.arange(f)[:, None], f)
+    after = np.minimum.accumulate(frame[:, ::-1], axis=1)[:, ::-1]
+    source = np.where(before >= 0, before, after)
+    never = source == f
+    where = np.broadcast_to(np.where(never, 0, source), planes.shape)
+    found = np.take_along_axis(planes, where, axis=2)
+    total = np.where(seen, planes, 0.0).sum(3, keepdims=True)
+    return np.where(never, total / np.maximum(seen.sum(2, keepdims=True), 1), found)
+
+
+def fill_recording(frames: np.ndarray, zeros: bool) -> tuple[np.ndarray, dict[str, int]]:
+    """A recording (T, J, 3) with missing joints filled, and counts of joints and frames.
+
+    A joint with a NaN is missing; with `zeros` also one at exactly (0, 0, 0). Frames in which all
+    joints are missing are dropped.
+    """
+    x, y, z = np.moveaxis(frames == 0, -1, 0)
+    at_zero = x & y & z
+    unknown = np.isnan(frames).any(axis=2) if np.isnan(frames.min(initial=0)) else None
+    counts = {
+        "zero_joints": int(np.count_nonzero(at_zero)),
+        "zero_frames": int(np.count_nonzero(at_zero.all(axis=1))),
+        "nan_joints": 0 if unknown is None else int(np.count_nonzero(unknown)),
+    }
+    unseen = at_zero if zeros else np.zeros_like(at_zero)
+    unseen = unseen if unknown is None else unseen | unknown
+    if not unseen.any():
+        return frames, counts
+    kept = ~unseen.all(axis=1)
+    frames, seen = frames[kept], ~unseen[kept]
+    counts |= {
+        "filled_joints": int(np.count_nonzero(~seen)),
+        "unseen_frames": int(np.count_nonzero(~kept)),
+        "never_seen_joints": int(np.count_nonzero(~seen.any(axis=0))) if len(seen) else 0,
+    }
+    planes = np.where(seen, np.moveaxis(frames, -1, 0), 0.0)[:, None]
+    return np.ascontiguousarray(np.moveaxis(fill_missing(planes, seen[None])[:, 0], 0, -1)), counts
 
 
 def same_recordings(recordings: Sequence[Recording]) -> list[list[str]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from simmc.data import store
-from simmc.data.coordinates import check_coordinates
+from simmc.data.arrays import check_coordinates
 from simmc.data.experiment.experiment import (
     Experiment,
     Features,
