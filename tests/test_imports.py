@@ -13,7 +13,7 @@ ROOT = Path(simmc.__file__).parent
 # A part may import parts of its own layer and of the layers before it, but never in a circle.
 LAYERS = (
     ("simmc", "errors"),
-    ("files", "compiled", "schema"),
+    ("files", "compiled"),
     ("data", "distances"),
     ("settings",),
     ("models", "losses", "clustering", "evaluation"),

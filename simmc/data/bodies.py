@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from simmc.data import specs, store
-from simmc.data.manifest import Manifest, find_spec, read_manifest
-from simmc.data.recordings import Progress, recording_times, silent
+from simmc.data.manifest import Manifest, find_spec, read_manifest, recording_times
+from simmc.data.recordings import Progress, silent
 from simmc.data.skeletons import Skeleton
 from simmc.data.specs import DatasetSpec
 from simmc.data.store import StoredSplit

@@ -4,7 +4,7 @@ import pytest
 
 from simmc.cli.export import ExportSettings
 from simmc.methods.simmc import SimMCSettings
-from simmc.settings import parser as arguments
+from simmc.settings import layers
 from tests.cli.conftest import SMALL, contents, run, words_for
 
 
@@ -71,7 +71,7 @@ def test_no_bar_where_nobody_looks_on(tmp_path, capsys):
 
 def test_the_help_names_the_layers_that_a_command_has():
     whole, few = (
-        " ".join(arguments.parser(one).format_help().split())
+        " ".join(layers.parser(one).format_help().split())
         for one in (SimMCSettings, ExportSettings)
     )
     assert (

@@ -5,7 +5,7 @@ import pytest
 
 from simmc.data.experiment.load import Request, load_experiment
 from simmc.runs.directory import RunDirectory
-from simmc.runs.outcomes import ProbeOutcomes
+from simmc.runs.records import ProbeOutcomes
 from tests.cli.conftest import QUICK, TWIN, contents, run, words_for
 
 COMMANDS = {

@@ -27,7 +27,7 @@ from simmc.reports import comparison, confusion, plots, render, results, sides
 from simmc.reports import tables as reports
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
-from simmc.runs.outcomes import ProbeOutcomes
+from simmc.runs.records import ProbeOutcomes
 from simmc.settings import resolve
 from tests.benchmarks import make as make_benchmark
 from tests.conftest import ROOT

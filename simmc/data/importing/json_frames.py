@@ -11,7 +11,7 @@ import numpy as np
 
 from simmc.data.importing.tracks import check_positions
 from simmc.errors import UserError, numbered
-from simmc.schema import parse_json
+from simmc.files import parse_json
 
 MOST_BYTES = 1 << 30  # of a file: Python's objects take about ten times as much
 _ADVICE = "write it again"

@@ -18,7 +18,6 @@ import numpy as np
 from simmc import __version__, files
 from simmc.data import arrays, store
 from simmc.data.conventions import METRES, Given, remarks, scale_of
-from simmc.data.coordinates import fill_missing
 from simmc.data.importing.assign import GALLERY, PROBE, Known, Rule, splits_of
 from simmc.data.importing.description import NONE, SPLITS, Description
 from simmc.data.importing.joint_names import skeleton_of
@@ -28,9 +27,10 @@ from simmc.data.manifest import (
     RecordingEntry,
     describe_skeleton,
     read_skeleton,
+    time_attributes,
     write_manifest,
 )
-from simmc.data.recordings import time_attributes
+from simmc.data.recordings import fill_missing
 from simmc.data.skeletons import with_parts
 from simmc.data.specs import DatasetSpec
 from simmc.errors import UserError, numbered

@@ -20,8 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from simmc.data.arrays import read_header
-from simmc.data.coordinates import check_coordinates
+from simmc.data.arrays import check_coordinates, read_header
 from simmc.data.raw import files, text
 from simmc.data.recordings import Progress, ReadOptions, Recording, silent
 from simmc.errors import UserError
