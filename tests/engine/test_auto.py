@@ -85,18 +85,6 @@ def test_settings_that_are_given_are_kept():
     assert (labels == [dbscan(graph, found.min_samples) for graph in graphs]).all()
 
 
-def test_identities_do_not_change_the_choice():
-    data = make.experiment()
-    shuffled = np.random.default_rng(2).permutation(data.train.identity)
-    made = [
-        make.training(one, eps=None, min_samples=None)
-        for one in (data, make.exchanged(data, "train", identity=shuffled))
-    ]
-    first, second = (one.run_epoch()[0] for one in made)
-    assert (first["eps"], first["min_samples"]) == (second["eps"], second["min_samples"])
-    make.assert_equal_weights(*(make.weights_of(one) for one in made))
-
-
 def test_the_choice_stays_for_the_whole_training_and_when_it_is_continued(tmp_path):
     def begun():
         return make.training(with_bodies(), eps=None, min_samples=None, best_by="body")
