@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from simmc.data.arrays import read_header
-from simmc.data.coordinates import check_coordinates
+from simmc.data.coordinates import check_coordinates, within_limit
 from simmc.data.raw import files, text
 from simmc.data.recordings import Progress, ReadOptions, Recording, silent
 from simmc.errors import UserError
@@ -125,13 +125,15 @@ def _parse_csv(data: bytes) -> np.ndarray:
     rows = [row for row in csv.reader(io.StringIO(data.decode("utf-8-sig"))) if row]
     if rows and all(math.isinf(text.number(cell)) for cell in rows[0]):
         rows = rows[1:]  # the header
-    for number, row in enumerate(rows, start=1):
+    frames = []
+    for place, row in enumerate(rows, start=1):
         if len(row) != 3 * N_JOINTS:
-            raise ValueError(f"frame {number} has {len(row)} numbers, not {3 * N_JOINTS}")
-        if fault := next(filter(None, map(text.fault_of, row)), ""):
-            raise ValueError(f"frame {number}: {fault}")
-    cells = [[text.number(cell) for cell in row] for row in rows]
-    return np.array(cells, dtype=np.float64).reshape(-1, N_JOINTS, 3)
+            raise ValueError(f"frame {place} has {len(row)} numbers, not {3 * N_JOINTS}")
+        frames.append([text.number(cell) for cell in row])
+        if not within_limit(np.array(frames[-1]), allow_nan=True):
+            fault = next(filter(None, map(text.fault_of, row)))
+            raise ValueError(f"frame {place}: {fault}")
+    return np.array(frames, dtype=np.float64).reshape(-1, N_JOINTS, 3)
 
 
 _PARSERS = {".npy": _parse_npy, ".json": _parse_json, ".csv": _parse_csv}
