@@ -217,7 +217,7 @@ def _known(
     """What is known of all recordings; copies of the same frames point to the first."""
     first = {name: names[0] for names in copies for name in names}
     found = [_known_of(entry, first.get(entry["name"], entry["name"])) for entry in old]
-    same = {}
+    same: dict[str, str] = {}
     for entry, known in zip(old, found, strict=True):
         if digest := entry.get("frames_sha256"):
             same.setdefault(digest, known.copy_of)
