@@ -14,6 +14,7 @@ its lists refer to each other.
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import re
 import struct
@@ -183,6 +184,17 @@ def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     read = formats.read_array_header_1_0 if first else formats.read_array_header_2_0
     shape, by_column, dtype = read(file)
     return shape, by_column, dtype
+
+
+def parse_npy(file: IO[bytes], size: int) -> np.ndarray:
+    """The plain array in an open ``.npy`` of so many bytes; one of `FAULTS` if it is none.
+
+    The header is checked before memory is taken for the numbers that it claims.
+    """
+    shape, by_column, dtype = read_header(file)
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize != size - file.tell():
+        raise ValueError("not a plain array, or its header and size disagree")
+    return np.frombuffer(file.read(), dtype).reshape(shape, order="F" if by_column else "C")
 
 
 class _Dtype:

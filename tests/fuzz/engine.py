@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from types import FrameType
 from typing import Any
 
 from simmc.errors import UserError
@@ -164,7 +165,8 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
     if not _WATCH:
         return
     root, seen = _WATCH[-1]
-    if event in _STARTS or (event == "exec" and arguments[0].co_filename == "<string>"):
+    text = event == "exec" and arguments[0].co_filename == "<string>" and not _imports()
+    if event in _STARTS or text:
         seen.append(f"ran {event} {ascii(arguments)[:80]}")
     elif event in _WRITES and not (event == "open" and not arguments[2] & _WRITING):
         for place in _WRITES[event]:
@@ -172,6 +174,14 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
                 arguments[place], root
             ):
                 seen.append(f"{event} of {ascii(arguments[place])[:80]}")
+
+
+def _imports() -> bool:
+    """Whether a module is being imported: named tuples evaluate text."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and "importlib._bootstrap" not in frame.f_code.co_filename:
+        frame = frame.f_back
+    return frame is not None
 
 
 def _outside(path: str | bytes | Path, root: Path) -> bool:

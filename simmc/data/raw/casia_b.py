@@ -14,13 +14,12 @@ import io
 import json
 import math
 import re
-import tokenize
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from simmc.data.arrays import read_header
+from simmc.data.arrays import FAULTS, parse_npy
 from simmc.data.coordinates import check_coordinates, within_limit
 from simmc.data.raw import files, text
 from simmc.data.recordings import Progress, ReadOptions, Recording, silent
@@ -30,11 +29,6 @@ N_JOINTS = 14
 VIEWS = tuple(range(0, 181, 18))  # degrees
 _NAME = re.compile(r"(?:.*-)?(\d{3})-(nm|bg|cl)-(\d{2})-(\d{3})", re.ASCII)
 _EXAMPLE = "001-nm-01-090.npy or 001/nm-01/090.npy"
-# what json, csv and numpy's reader of headers raise at damaged bytes
-FAULTS = (
-    *(ValueError, TypeError, OverflowError, MemoryError, RecursionError, EOFError, SyntaxError),
-    *(csv.Error, tokenize.TokenError),
-)
 _Key = tuple[str, str, str, str]  # subject, condition, take, view
 
 
@@ -73,7 +67,7 @@ def _read_video(root: Path, key: _Key, path: Path) -> Recording:
     data = files.read_bytes(path)
     try:
         frames = _PARSERS[path.suffix](data)
-    except FAULTS as error:
+    except (*FAULTS, csv.Error) as error:
         raise UserError(
             f"{path}: cannot be read as (T, {N_JOINTS}, 3) numbers ({error}); "
             "write it as docs/data.md says"
@@ -97,13 +91,7 @@ def _read_video(root: Path, key: _Key, path: Path) -> Recording:
 
 
 def _parse_npy(data: bytes) -> np.ndarray:
-    file = io.BytesIO(data)
-    shape, by_column, dtype = read_header(file)
-    # before any memory is allocated for the numbers that a damaged header claims
-    if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(data) - file.tell():
-        raise ValueError("not a plain array, or its header and size disagree")
-    array = np.frombuffer(data, dtype, offset=file.tell())
-    return array.reshape(shape, order="F" if by_column else "C")
+    return parse_npy(io.BytesIO(data), len(data))
 
 
 def _parse_json(data: bytes) -> np.ndarray:
