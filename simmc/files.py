@@ -247,20 +247,20 @@ def parse_json(
             json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError, MemoryError) as error:
         raise UserError(f"{where}: not valid JSON ({_short(str(error))}); {advice}") from error
-    if fault := _fault(value, schema, ""):
-        raise UserError(f"{where}: {fault}; {advice}")
+    if wrong := fault(value, schema):
+        raise UserError(f"{where}: {wrong}; {advice}")
     return value
 
 
-def _fault(value: Any, schema: Any, place: str) -> str:
+def fault(value: Any, schema: Any, place: str = "") -> str:
     """What is wrong with a value, and where; "" if nothing."""
     if isinstance(schema, tuple):
-        either = [_fault(value, one, place) for one in schema]
+        either = [fault(value, one, place) for one in schema]
         return either[-1] if all(either) else ""
     if isinstance(schema, list):
         if not isinstance(value, list):
             return _expected("a list", value, place)
-        faults = (_fault(item, schema[0], f"{place}[{at}]") for at, item in enumerate(value))
+        faults = (fault(item, schema[0], f"{place}[{at}]") for at, item in enumerate(value))
         return next(filter(None, faults), "")
     if isinstance(schema, dict):
         return _object_fault(value, schema, place)
@@ -279,12 +279,12 @@ def _object_fault(value: Any, schema: dict[Any, Any], place: str) -> str:
     inner = f"{place}." if place else ""
     for key, form in schema.items():
         if key is str:
-            faults = (_fault(item, form, f"{inner}{name}") for name, item in value.items())
-            if fault := next(filter(None, faults), ""):
-                return fault
+            faults = (fault(item, form, f"{inner}{name}") for name, item in value.items())
+            if wrong := next(filter(None, faults), ""):
+                return wrong
         elif (name := key.removesuffix("?")) in value:
-            if fault := _fault(value[name], form, f"{inner}{name}"):
-                return fault
+            if wrong := fault(value[name], form, f"{inner}{name}"):
+                return wrong
         elif name == key:
             return f"{inner}{name} is missing"
     return ""

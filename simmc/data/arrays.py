@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import struct
 import tokenize
@@ -166,6 +167,17 @@ def within_limit(values: np.ndarray, *, allow_nan: bool) -> bool:
     least = low.reduce(values, axis=None, initial=0)
     most = high.reduce(values, axis=None, initial=0)
     return bool(least >= -LIMIT_METRES and most <= LIMIT_METRES)
+
+
+def parse_npy(file: IO[bytes], size: int) -> np.ndarray:
+    """The plain array in an open ``.npy`` of so many bytes; one of `FAULTS` if it is none.
+
+    The header is checked before memory is taken for the numbers that it claims.
+    """
+    shape, by_column, dtype = read_header(file)
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize != size - file.tell():
+        raise ValueError("not a plain array, or its header and size disagree")
+    return np.frombuffer(file.read(), dtype).reshape(shape, order="F" if by_column else "C")
 
 
 def check_coordinates(values: np.ndarray, where: str, *, allow_nan: bool = False) -> None:

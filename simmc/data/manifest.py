@@ -38,6 +38,7 @@ class RecordingEntry(TypedDict, total=False):
     attributes: dict[str, str]  # view, setting, ..., and start and end in seconds
     frames: int | None
     sha256: str | None  # of its source files
+    frames_sha256: str  # of an imported recording: equal for copies under another name
 
 
 class Manifest(TypedDict, total=False):
@@ -92,6 +93,7 @@ _FORM = {
             "identity?": (None, int),
             "split?": (None, str),
             "attributes?": {str: (float, str)},
+            "frames_sha256?": str,
         }
     ],
 }
