@@ -13,7 +13,7 @@ from typing import Any
 from simmc.clustering import Executor
 from simmc.data.experiment.experiment import Experiment
 from simmc.data.specs import skeleton_of
-from simmc.data.synthetic.perturbations import by_identity
+from simmc.data.synthetic.perturbations import BY_IDENTITY, names_of
 from simmc.engine.evaluate import evaluate_run
 from simmc.engine.health import PartnerRanks, Trained, health_of, partner_ranks
 from simmc.engine.method import (
@@ -213,7 +213,7 @@ def train_locked(
     for sentence in [*chosen_without_preset(resolved, data), *method.remarks(resolved, data)]:
         reporter.say(sentence)
     if LABEL_FREE in method.protocols(settings):
-        reporter.notes(perturbed_by_identity(settings))
+        reporter.notes(perturbation_notes(settings))
     if method.labels:
         reporter.supervised(method.labels)
     if nothing := unscored_by(method, settings, data):
@@ -257,17 +257,22 @@ def chosen_without_preset(resolved: Resolved[Any], data: Experiment) -> list[str
     return found
 
 
-def perturbed_by_identity(settings: MethodSettings) -> list[str]:
-    """A remark where --stress uses identities."""
-    stress = settings.windows.stress
-    words = by_identity(stress) if stress else []
-    if not words:
-        return []
-    return [
-        f"--stress {', '.join(words)}: identities decided which windows there are to learn "
-        f"from{', gallery windows among them' * ('borrow' in words)}. That holds for the "
-        "label-free numbers too"
-    ]
+def perturbation_notes(settings: MethodSettings) -> list[str]:
+    """Remarks where --stress uses identities, or windows of the probe's recordings."""
+    names = names_of(settings.windows.stress)
+    found = []
+    if words := [name for name in names if name in BY_IDENTITY]:
+        found.append(
+            f"--stress {', '.join(words)}: identities decided which windows there are to learn "
+            f"from{', gallery windows among them' * ('borrow' in words)}. That holds for the "
+            "label-free numbers too"
+        )
+    if "leak" in names:
+        found.append(
+            "--stress leak: windows of one recording are in training, gallery and probe, so all "
+            "numbers are too good"
+        )
+    return found
 
 
 def plan_stages(method: Method[Any], settings: Any) -> list[tuple[str, Any, tuple[str, ...]]]:

@@ -279,3 +279,9 @@ def test_data_that_identities_chose_are_named(
     runs.trained("data", "trackmc", *TWO, "--k1", 6, "--k2", 2, "--stress", stress)
     said = capsys.readouterr()
     assert ("identities decided which windows" in said.out + said.err) == named
+
+
+def test_a_leak_is_named(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+    runs.trained("data", "trackmc", *TWO, "--k1", 6, "--k2", 2, "--stress", "leak")
+    said = capsys.readouterr()
+    assert "windows of one recording are in training, gallery and probe" in said.out + said.err

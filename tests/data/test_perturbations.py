@@ -195,7 +195,9 @@ def timed():
     )
 
 
-@pytest.mark.parametrize("text", ["keep:2", "borrow:1", "mixed:0.5", "strangers", "noise:0.1"])
+@pytest.mark.parametrize(
+    "text", ["keep:2", "borrow:1", "mixed:0.5", "strangers", "leak", "noise:0.1"]
+)
 def test_a_recording_keeps_its_times(text):
     for found in perturbed(timed(), text, rng()):
         np.testing.assert_array_equal(found.times[:, 0], found.recording)
@@ -216,6 +218,21 @@ def test_strangers_share_nobody():
     known, asked = set(found.train.labels.tolist()), set(found.probe.labels.tolist())
     assert len(known) == len(asked) == 3 and not known & asked
     assert set(found.gallery.labels.tolist()) == asked
+
+
+def test_a_leak_divides_windows_and_not_recordings():
+    given = sets()
+    found = perturbed(given, "leak", rng())
+    assert [len(part) for part in found] == [len(part) for part in given]
+    rows = [np.column_stack([part.labels, part.recording, part.planes[0][:, 0]]) for part in found]
+    before = [np.column_stack([p.labels, p.recording, p.planes[0][:, 0]]) for p in given]
+    together = [np.concatenate(parts) for parts in (rows, before)]
+    one, other = (part[np.lexsort(part.T)] for part in together)
+    np.testing.assert_array_equal(one, other)  # every window once
+    for part in found:  # of (almost) every recording some windows are in every set
+        assert len(np.unique(part.recording)) > 0.9 * 3 * 6 * 3
+    same = perturbed(Sets(given.train, given.probe, given.probe), "leak", rng())
+    assert same.same_windows and [len(part) for part in same] == [len(part) for part in given]
 
 
 def test_several_at_once_and_the_seed_decides():
@@ -240,6 +257,7 @@ def test_several_at_once_and_the_seed_decides():
         ("pieces:3", "pieces:5-50"),
         ("camera:90", "camera:180-10"),
         ("strangers:2", "takes no value"),
+        ("leak:0.2", "takes no value"),
     ],
 )
 def test_invalid_values(text, message):

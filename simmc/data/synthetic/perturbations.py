@@ -158,6 +158,24 @@ def strangers(sets: Sets, value: str, rng: np.random.Generator) -> Sets:
     return Sets(train, probe, gallery)
 
 
+def leak(sets: Sets, value: str, rng: np.random.Generator) -> Sets:
+    """Divide all windows at random among the sets, whose sizes stay: recordings are in several.
+
+    Numbers of such sets are too good: other windows of the same walk were learned or are matched.
+    """
+    if value:
+        raise UserError(f"--stress leak:{value}: leak takes no value.")
+    parts = [sets.train, sets.probe] + [sets.gallery] * (not sets.same_windows)
+    whole = joined(parts)
+    order = rng.permutation(len(whole))
+    ends = np.cumsum([len(part) for part in parts])[:-1]
+    made = [
+        replace(whole.take(np.sort(rows)), path=part.path)
+        for part, rows in zip(parts, np.split(order, ends), strict=True)
+    ]
+    return Sets(made[0], made[1], made[-1])
+
+
 PERTURBATIONS: Mapping[str, Callable[[Sets, str, np.random.Generator], Sets]] = {
     "noise": noise,
     "lost": lost,
@@ -167,19 +185,19 @@ PERTURBATIONS: Mapping[str, Callable[[Sets, str, np.random.Generator], Sets]] = 
     "pieces": pieces,
     "mixed": mixed,
     "strangers": strangers,
+    "leak": leak,
 }
 ALLOWED = (
     "noise:METRES, lost:SHARE, camera:TURN-TILT, keep:RECORDINGS, borrow:RECORDINGS, "
-    "pieces:FEWEST-MOST, mixed:SHARE, strangers; several joined by +"
+    "pieces:FEWEST-MOST, mixed:SHARE, strangers, leak; several joined by +"
 )
 # perturbations that select training windows by identity or from the gallery
 BY_IDENTITY = ("keep", "borrow", "mixed", "strangers")
 
 
-def by_identity(text: str) -> list[str]:
-    """The perturbations in a text that are `BY_IDENTITY`."""
-    names = [word.strip().partition(":")[0] for word in text.split("+")]
-    return [name for name in names if name in BY_IDENTITY]
+def names_of(text: str) -> list[str]:
+    """The names of the perturbations in a text."""
+    return [word.strip().partition(":")[0] for word in text.split("+")]
 
 
 def _number(name: str, value: str, low: float, high: float, *, whole: bool = False) -> float:
