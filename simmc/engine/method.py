@@ -131,11 +131,8 @@ def load_whole(settings: Any) -> Experiment:
         seed,
         shuffle=False,
     )
-    like = (
-        load_joints(place, settings.windows, joints, seed)
-        if inputs.is_measured(joints.parts)
-        else None
-    )
+    measured = inputs.is_measured(joints.parts)
+    like = load_joints(place, settings.windows, joints, seed) if measured else None
     return inputs.described(data, joints.parts, joints.input_scale, like)
 
 
