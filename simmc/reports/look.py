@@ -9,7 +9,6 @@ import base64
 import hashlib
 import json
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from simmc.data.bodies import SIDES, Bodies, Entry, frames_of, measure, open_set
 from simmc.data.findings import Finding, Summary
 from simmc.errors import UserError, numbered
 from simmc.reports import charts
-from simmc.reports.charts import Line, escape
+from simmc.reports.charts import Line, asset, escape
 
 MOVING, MOST_MOVING = 6, 12  # recordings that move: chosen here, and at most where named
 _FRAMES = 600  # of a recording that moves
@@ -45,11 +44,8 @@ def findings(folder: Path) -> list[Finding]:
 def write_page(folder: Path, out: Path, recordings: Sequence[str] | None = None) -> Path:
     """Write the page about the set in ``<data_root>/<dataset>/<f>``; returns its path.
 
-    Args:
-        folder: of the windows of one length.
-        out: the file to write, such as look.html.
-        recordings: names, or unique endings of names, of recordings that move (12 at most); those
-            with findings and some others if left out.
+    `recordings` are names, or unique endings of names, of those that move (12 at most); if left out
+    those with findings and some others.
     """
     return write(Summary(measure(open_set(folder))), out, recordings)
 
@@ -90,7 +86,7 @@ def page(summary: Summary, moving: Sequence[Entry]) -> str:
     bodies, found = summary.bodies, summary.findings
     stored = bodies.stored
     data = json.dumps(_data(bodies, moving)).replace("<", "\\u003c")
-    style, script = _asset("look.css"), _asset("look.js")
+    style, script = asset("look.css"), asset("look.js")
     policy = f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}"
     title = f"{stored.folder.absolute().parent.name}, f = {stored.length}"
     parts = [
@@ -110,10 +106,6 @@ def page(summary: Summary, moving: Sequence[Entry]) -> str:
         f"<script>{script}</script></body></html>\n",
     ]
     return "\n".join(part for part in parts if part)
-
-
-def _asset(name: str) -> str:
-    return resources.files("simmc.reports").joinpath(name).read_text(encoding="utf-8")
 
 
 def _hash(text: str) -> str:

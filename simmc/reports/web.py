@@ -9,6 +9,7 @@ from html import escape
 from typing import Any
 
 from simmc.reports.cells import Ours, Record, Row, Table, figures_of, tables
+from simmc.reports.charts import asset
 from simmc.reports.claims import FAILS, HOLDS, MARKS, MISSING, OPEN, Verdict
 from simmc.reports.page import (
     BUSY,
@@ -26,57 +27,10 @@ from simmc.reports.page import (
 )
 
 _CLASS = {HOLDS: "yes", FAILS: "no", OPEN: "open", MISSING: "none"}
-# blue and orange are told apart by colour-blind readers; the marks and words say the same
-_STYLE = """
-:root{color-scheme:light dark;--ink:#1b1f24;--dim:#57606a;--line:#d0d7de;--back:#fff;
---soft:#f4f6f8;
---yes:#0067a5;--no:#a84300;--open:#5f5a00;--link:#0b57a4}
-@media(prefers-color-scheme:dark){:root{--ink:#e6edf3;--dim:#9aa7b3;--line:#3a444e;--back:#11161c;
---soft:#1a2129;--yes:#6cb8f0;--no:#ffa657;--open:#d9d26a;--link:#79b8ff}}
-*{box-sizing:border-box}
-body{margin:0;font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--back)}
-main,header,nav{max-width:78rem;margin:0 auto;padding:0 1.2rem}
-header{padding-top:1.5rem}h1{margin:0 0 .4rem}h2{margin:2.6rem 0 .3rem;padding-top:.4rem}
-h3{margin:1.4rem 0 .4rem;font-size:1rem}
-a{color:var(--link)}.skip{position:absolute;left:-99rem}.skip:focus{left:1rem;top:1rem}
-nav ul{list-style:none;padding:0;display:flex;flex-wrap:wrap;gap:.15rem .9rem;font-size:.9rem}
-p.note,caption,.dim{color:var(--dim);font-size:.9rem}caption{text-align:left;padding:.3rem 0}
-.wide{overflow-x:auto}
-table{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums}
-th,td{border-bottom:1px solid var(--line);padding:.3rem .4rem;text-align:left;vertical-align:top}
-thead th{border-bottom:2px solid var(--ink);vertical-align:bottom}
-td{white-space:nowrap}tbody th{min-width:9rem;font-weight:400}tr.ours th{font-weight:600}
-th .dim{font-weight:400}.wide th:first-child{position:sticky;left:0;background:var(--back)}
-summary{cursor:pointer;color:var(--link)}
-summary:focus-visible,a:focus-visible,.wide:focus-visible{
-outline:3px solid var(--no);outline-offset:2px}
-details[open]>summary{font-weight:600}details>div{white-space:normal;padding:.4rem 0}
-td details>div{width:34rem;max-width:75vw}
-pre,code{background:var(--soft);border-radius:4px;font:.82rem/1.45 ui-monospace,monospace}
-code{padding:.05rem .25rem}
-pre{padding:.5rem .7rem;overflow-x:auto;max-width:60rem;white-space:pre-wrap}pre code{padding:0}
-ul.claims{list-style:none;padding:0}
-ul.claims li{display:grid;grid-template-columns:9.5rem 1fr;gap:.2rem 1rem;padding:.45rem 0;
-border-bottom:1px solid var(--line)}
-.mark{font-weight:700}.yes{color:var(--yes)}.no{color:var(--no)}.open{color:var(--open)}
-.none{color:var(--dim)}
-.claims .dim{grid-column:2}svg{display:block;margin:.4rem 0;max-width:100%}
-svg text{fill:currentColor;font:12px system-ui,sans-serif}
-#carried td{white-space:normal}
-.counts{display:flex;gap:1.6rem;flex-wrap:wrap;font-size:1.1rem;margin:.4rem 0}
-@media(max-width:40rem){ul.claims li{grid-template-columns:1fr}.claims .dim{grid-column:1}}
-@media print{nav,.skip{display:none}body{font-size:10pt}.wide{overflow:visible}
-table{font-size:7.5pt}h2{break-after:avoid}tr,li{break-inside:avoid}a{color:inherit}}
-"""
 
 
 def html_page(records: Sequence[Record], carried: Sequence[dict[str, Any]]) -> str:
-    """The whole page as one HTML file that needs nothing else.
-
-    Args:
-        records: every record.
-        carried: sections of an older page (`page.read_carried`).
-    """
+    """The whole page as one HTML file that needs nothing else; `carried` of `page.read_carried`."""
     found = [(t, columns) for t in tables().values() if (columns := columns_with(t, records))]
     sections = [_section_of_claims(claims_of(records))]
     sections += [_section_of_table(table, columns, records) for table, columns in found]
@@ -91,7 +45,7 @@ def _document(sections: Sequence[str], links: Sequence[tuple[str, str]], count: 
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>simmc: results</title><style>{_STYLE}</style></head>\n<body>"
+        f"<title>simmc: results</title><style>\n{asset('web.css')}</style></head>\n<body>"
         '<a class="skip" href="#claims">Skip to the results</a>'
         "<header><h1>Results of simmc</h1>"
         f'<p class="note">Drawn from {count} records by <code>simmc report page</code>. '

@@ -39,15 +39,6 @@ def test_frames_instances_and_representation_equal_the_loops(layers):
         torch.testing.assert_close(msmr[n], torch.cat(parts))
 
 
-def test_representation_of_chosen_levels():
-    net = network()
-    instances = net.instances(windows())
-    whole = net.represent(instances)
-    torch.testing.assert_close(
-        net.represent(instances, ["limb", "joint"]), torch.cat([whole[:, 10:], whole[:, :5]], 1)
-    )
-
-
 def test_without_heads_the_representation_is_the_instance():
     net = network(heads=0)
     instances = net.instances(windows())
