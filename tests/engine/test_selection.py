@@ -52,21 +52,6 @@ def test_state_continues(scores, patience, cut):
     assert after == whole
 
 
-def test_an_equal_score_is_no_better():
-    selector = Selector(10)
-    assert [selector.update(e, s) for e, s in enumerate([9, 5, 5, 6, 6])] == [
-        *(False, True, False, True, False)
-    ]
-    assert selector.best_epoch == 3
-
-
-def test_the_untrained_epoch_is_never_best_but_uses_patience():
-    selector = Selector(1)
-    assert not selector.update(0, 1.0)
-    assert selector.done
-    assert selector.best_epoch == -1
-
-
 def test_a_margin_must_be_exceeded():
     selector = Selector(10, margin=0.5)
     assert selector.update(1, 1.0)
