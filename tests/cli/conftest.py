@@ -17,7 +17,7 @@ from simmc.data import specs
 from simmc.data.store import dataset_folder, file_path, split_folder
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
-from simmc.runs.outcomes import ProbeOutcomes
+from simmc.runs.records import ProbeOutcomes
 from simmc.runs.runtime import start
 from tests.data.make import without_checksums
 

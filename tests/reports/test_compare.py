@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from simmc.cli import run
-from simmc.runs.outcomes import ProbeOutcomes
+from simmc.runs.records import ProbeOutcomes
 
 IDENTITY = np.repeat([3, 4, 5, 6], 5)  # four persons, five windows each
 
