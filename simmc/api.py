@@ -12,8 +12,7 @@ from simmc.data.experiment.experiment import Experiment
 from simmc.data.experiment.inputs import described, is_measured
 from simmc.data.experiment.load import experiment_of
 from simmc.engine import run as engine
-from simmc.engine.load import load_joints, with_stored_names
-from simmc.engine.method import LABEL_FREE, PAPER, Embedder, Method
+from simmc.engine.method import LABEL_FREE, PAPER, Embedder, Method, load_joints, with_stored_names
 from simmc.engine.reporter import Reporter
 from simmc.engine.stored_run import home_of
 from simmc.engine.training import weights_path

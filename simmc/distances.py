@@ -1,4 +1,6 @@
-"""The squared Euclidean distance: one definition, to the last bit, for every use and device.
+"""The squared Euclidean distance, and the compiled loops that list the nearest rows by it.
+
+There is one definition of it, to the last bit, for every use and device.
 
 The float64 sum of squared differences in the order stated here. Left to themselves, compilers and
 tensor libraries choose another order at each place of use, and equal pairs would differ.
@@ -13,6 +15,7 @@ import torch
 from simmc.compiled import compiled
 
 LANES = 32  # partial sums
+CHUNK = 64  # entries of a tile compared at once; fewer would not be vectorised
 
 
 @compiled()
@@ -71,3 +74,140 @@ def halved(values: torch.Tensor) -> torch.Tensor:
         width //= 2
         values = values[..., :width] + values[..., width:]
     return values[..., 0]
+
+
+@compiled(fastmath={"reassoc", "contract"})
+def limits(rows, half, guess, limit, begin, end):
+    """The largest value of the m guessed rows: nothing beyond it can be among the m nearest.
+
+    A little is added, so that rounding in another order keeps the guessed rows themselves in.
+    """
+    for i in range(begin, end):
+        most = np.float32(-np.inf)
+        for j in guess[i]:
+            if j < 0:
+                most = np.float32(np.inf)
+                break
+            product = np.float32(0.0)
+            for e in range(rows.shape[1]):
+                product += rows[i, e] * rows[j, e]
+            most = max(most, half[j] - product)
+        limit[i] = most + np.float32(1e-5) * (abs(most) + half[i])
+
+
+@compiled(inline="always")
+def insert(values, indices, row, value, index):
+    """Put a value into its place in an ascending list, dropping the last."""
+    p = values.shape[1] - 1
+    while p > 0 and values[row, p - 1] > value:
+        values[row, p] = values[row, p - 1]
+        indices[row, p] = indices[row, p - 1]
+        p -= 1
+    values[row, p] = value
+    indices[row, p] = index
+
+
+@compiled()
+def keep_along_rows(products, half, row0, column0, values, indices):
+    """Insert the columns of a tile into the candidate lists of its rows.
+
+    Few columns are near enough. Whole chunks are therefore tested first, by a loop of fixed
+    length without branches, which the compiler turns into vector compares.
+    """
+    n_rows, n_columns = products.shape
+    whole = n_columns // CHUNK
+    for r in range(n_rows):
+        i = row0 + r
+        for q in range(whole + 1):
+            begin, end = q * CHUNK, n_columns
+            if q < whole:
+                end = begin + CHUNK
+                if not _any_below(products, r, half, q, values[i, -1]):
+                    continue
+            for c in range(begin, end):
+                value = half[c] - products[r, c]
+                if value < values[i, -1]:
+                    insert(values, indices, i, value, column0 + c)
+
+
+@compiled()
+def _any_below(products, r, half, q, limit):
+    """Whether a column of chunk q of row r has half - product < limit."""
+    hit = np.int32(0)
+    for e in range(CHUNK):
+        c = q * CHUNK + e
+        hit |= np.int32(half[c] - products[r, c] < limit)
+    return hit != 0
+
+
+@compiled()
+def keep_along_columns(products, half, row0, column0, values, indices):
+    """Insert the rows of a tile into the candidate lists of its columns."""
+    n_rows, n_columns = products.shape
+    whole = n_columns // CHUNK
+    limits = values[column0 : column0 + n_columns, -1].copy()
+    for r in range(n_rows):
+        for q in range(whole + 1):
+            begin, end = q * CHUNK, n_columns
+            if q < whole:
+                end = begin + CHUNK
+                if not _any_below_its_limit(products, r, half[r], q, limits):
+                    continue
+            for c in range(begin, end):
+                value = half[r] - products[r, c]
+                if value < limits[c]:
+                    insert(values, indices, column0 + c, value, row0 + r)
+                    limits[c] = values[column0 + c, -1]
+
+
+@compiled()
+def _any_below_its_limit(products, r, shift, q, limits):
+    """Whether a column c of chunk q of row r has shift - product < limits[c]."""
+    hit = np.int32(0)
+    for e in range(CHUNK):
+        c = q * CHUNK + e
+        hit |= np.int32(shift - products[r, c] < limits[c])
+    return hit != 0
+
+
+@compiled()
+def merge(values, indices, more_values, more_indices):
+    """Join a second set of candidate lists into the first."""
+    n, m = values.shape
+    for i in range(n):
+        for j in range(m):
+            if more_values[i, j] >= values[i, -1]:
+                break
+            insert(values, indices, i, more_values[i, j], more_indices[i, j])
+
+
+@compiled()
+def rank(rows, which, candidates, indices, squared):
+    """Write the k nearest of the candidates of the rows `which`, by (distance, index).
+
+    `candidates`, `indices` and `squared` have a line for each row in `which`; -1: none.
+    """
+    k = indices.shape[1]
+    sums = np.empty(LANES)
+    for position in range(len(which)):
+        i = which[position]
+        squared[position, :] = np.inf
+        indices[position, :] = len(rows)
+        for j in candidates[position]:
+            if j < 0:
+                continue
+            total = squared_distance(rows[i], rows[j], sums)
+            q = k - 1
+            if total > squared[position, q]:
+                continue
+            if total == squared[position, q] and j > indices[position, q]:
+                continue
+            while q > 0 and (
+                squared[position, q - 1] > total
+                or (squared[position, q - 1] == total and indices[position, q - 1] > j)
+            ):
+                squared[position, q] = squared[position, q - 1]
+                indices[position, q] = indices[position, q - 1]
+                q -= 1
+            squared[position, q] = total
+            indices[position, q] = j

@@ -8,6 +8,7 @@ import sys
 import tarfile
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from simmc.data.raw.kgbd import FOLDER
@@ -16,6 +17,24 @@ ROOT = Path(__file__).resolve().parent.parent
 # their tests run whole commands or trainings; `scripts/test.sh --fast` leaves them out
 SLOW_FOLDERS = {"benchmarks", "cli", "engine", "fuzz", "golden", "methods"}
 SLICE_PERSONS = 12
+
+
+def is_fast(config: pytest.Config) -> bool:
+    """Whether slow tests are left out."""
+    return "not slow" in config.getoption("markexpr")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Fast tests draw fewer inputs; where a test names a number of its own, that one holds."""
+    hypothesis.settings.register_profile("fast", max_examples=20)
+    if is_fast(config):
+        hypothesis.settings.load_profile("fast")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Folders of slow tests are not even imported where those are left out."""
+    slow = collection_path.parent == ROOT / "tests" and collection_path.name in SLOW_FOLDERS
+    return True if slow and is_fast(config) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

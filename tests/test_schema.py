@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simmc.errors import UserError
-from simmc.schema import Within, parse_json, read_json
+from simmc.files import Within, parse_json, read_json
 
 ADVICE = "write it again"
 ANY_JSON = st.recursive(

@@ -1,10 +1,13 @@
-"""How the code is laid out: few levels, one table of methods, names that occur once."""
+"""How the code is laid out: imports point one way, few levels, names that occur once."""
 
 import ast
 import json
 import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import Iterator
+from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import numpy as np
@@ -16,24 +19,87 @@ from tests.conftest import ROOT
 
 PACKAGE = ROOT / "simmc"
 FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
-TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in FILES.values()
+}
 # A method is methods/<name>.py and its network models/<name>.py; a command of that name calls it,
 # and its picture is in reports/; gpu/ is the clustering again, on a GPU.
 PARALLEL = {"methods", "models", "cli", "scoring", "reports", "clustering", "clustering/gpu"}
 # file name -> why it occurs in folders that are not parallel
 TWICE = {
     "files.py": "files.py writes files of ours, data/raw/files.py reads those of datasets",
-    "load.py": "data/experiment/load.py takes a request, engine/load.py makes it from settings",
     "preprocess.py": "data/preprocess.py, and cli/preprocess.py its command",
     "pseudo_labels.py": "clustering/pseudo_labels.py of one set, engine/pseudo_labels.py of a run",
     "tracklets.py": "clustering/tracklets.py groups, evaluation/tracklets.py averages",
 }
 MOST_MODULES = 40
+# A part may import parts of its own layer and of the layers before it, but never in a circle.
+LAYERS = (
+    ("simmc", "errors"),
+    ("files", "compiled"),
+    ("data", "distances"),
+    ("settings",),
+    ("models", "losses", "clustering", "evaluation"),
+    ("runs",),
+    ("scoring",),
+    ("engine",),
+    ("methods",),
+    ("reports",),
+    ("cli", "api", "__main__"),
+)
+HEIGHT = {part: height for height, parts in enumerate(LAYERS) for part in parts}
+
+
+@cache
+def trees() -> dict[str, ast.Module]:
+    """Every module, parsed once."""
+    return {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
+
+
+def part_of(module: str) -> str:
+    """The part of the package that a module belongs to: "simmc.data.raw.kgbd" -> "data"."""
+    words = module.split(".")[1:]
+    return words[0] if words else "simmc"
+
+
+def imports() -> Iterator[tuple[str, str]]:
+    """Every module with each of ours that it imports, also inside functions."""
+    for module, tree in trees().items():
+        if module == "simmc":
+            continue  # its public names are imported on first use
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                for name in node.names:
+                    if name.name.split(".")[0] == "simmc":
+                        yield module, name.name
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{module}: relative import; write the whole name"
+                if node.module and node.module.split(".")[0] == "simmc":
+                    for name in node.names:
+                        inner = f"{node.module}.{name.name}"
+                        yield module, inner if inner in MODULES else node.module
+
+
+def test_every_part_has_a_layer():
+    assert {part_of(module) for module in MODULES} <= set(HEIGHT)
+
+
+def test_imports_point_down_and_no_part_imports_itself_by_way_of_others():
+    found = list(imports())
+    assert len({module for module, _ in found}) > 100
+    graph: dict[str, set[str]] = {}
+    for module, imported in found:
+        mine, other = part_of(module), part_of(imported)
+        assert HEIGHT[other] <= HEIGHT[mine], f"{module} imports {imported}, which lies above it"
+        if other != mine:
+            graph.setdefault(mine, set()).add(other)
+    tuple(TopologicalSorter(graph).static_order())  # raises CycleError
 
 
 def classes():
     """(file, class, names of its bases) of every class."""
-    for name, tree in TREES.items():
+    for name, tree in trees().items():
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef):
                 bases = [ast.unparse(base).partition("[")[0].split(".")[-1] for base in node.bases]
@@ -103,21 +169,4 @@ def test_a_run_of_simmc_executes_few_modules(tmp_path):
     code, files = json.loads(done.stdout.splitlines()[-1])
     modules = [Path(file).relative_to(PACKAGE).as_posix() for file in files if str(PACKAGE) in file]
     assert code == 0 and "methods/simmc.py" in modules
-    if len(modules) > MOST_MODULES:
-        pytest.xfail(f"{len(modules)} modules, {MOST_MODULES} at most: {' '.join(sorted(modules))}")
-
-
-def test_help_imports_no_heavy_library():
-    """A stand-in without a file takes its place (simmc/cli/light.py)."""
-    script = (
-        "import runpy, sys; sys.argv = ['SimMC.py', '--help']\n"
-        "try: runpy.run_path('SimMC.py', run_name='__main__')\n"
-        "except SystemExit as end: assert not end.code, end.code\n"
-        "there = [n for n in ('torch', 'numba') if n in sys.modules]\n"
-        "sys.exit([n for n in there if '__file__' in vars(sys.modules[n])] or 0)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "--mask_x" in done.stdout
+    assert len(modules) <= MOST_MODULES, " ".join(sorted(modules))

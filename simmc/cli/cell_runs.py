@@ -25,7 +25,7 @@ from simmc.reports import cells
 from simmc.reports.cells import Record, Row, Table
 from simmc.reports.sides import Scored
 from simmc.runs.directory import RunDirectory
-from simmc.runs.outcomes import ProbeOutcomes
+from simmc.runs.records import ProbeOutcomes
 from simmc.runs.runtime import physical_cores
 
 _MEMORY = 2.5e9  # bytes of a process without an earlier record

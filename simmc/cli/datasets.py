@@ -64,11 +64,7 @@ def row(folder: Path) -> tuple[str, ...]:
     persons, recordings, windows, sensor, problem = "?", "?", "?", "?", ""
     try:
         content = read_manifest(folder)[0]
-        spec = next(
-            (s for s in (*specs.DATASETS.values(), *specs.BY_VIEW.values()) if s.folder == name),
-            None,
-        )
-        spec = spec or find_spec(folder.parent.parent, name, length)
+        spec = specs.in_folder(name) or find_spec(folder.parent.parent, name, length)
         skeleton = spec.skeleton
         named = skeleton.name in SKELETONS
         sensor = skeleton.name if named else numbered("{} [joint|joints]", skeleton.n_joints)

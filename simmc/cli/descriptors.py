@@ -9,14 +9,12 @@ import numpy as np
 from simmc.cli.console import CLASSIFIED, CONSOLE, MATCHED, counted
 from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.specs import skeleton_of
-from simmc.engine.load import load, with_stored_names
-from simmc.engine.method import LABEL_FREE, PAPER
-from simmc.engine.stored_run import described_data, keep_probes, new_results
+from simmc.engine.method import LABEL_FREE, PAPER, load, with_stored_names
 from simmc.errors import UserError
 from simmc.evaluation.classification import Classification, evaluate_classes
 from simmc.methods.descriptors import encoder, lacking
 from simmc.runs.directory import RunDirectory
-from simmc.runs.records import ProtocolResults, Results
+from simmc.runs.records import ProtocolResults, Results, described_data, new_results
 from simmc.runs.runtime import Clock, Runtime, peak_rss_bytes, start
 from simmc.scoring.classifiers import TITLES, class_scores
 from simmc.scoring.classify import classification_record
@@ -24,6 +22,7 @@ from simmc.scoring.match import (
     Encoder,
     MatchRule,
     encode,
+    keep_probes,
     match,
     retrieval_outcome,
     tensor_of,

@@ -9,8 +9,8 @@ from simmc import files as atomic
 from simmc.cli.console import CONSOLE
 from simmc.cli.trained import Asked, Chosen, choose
 from simmc.data import arrays
-from simmc.engine.stored_run import described_data
 from simmc.errors import UserError
+from simmc.runs.records import described_data
 from simmc.settings import groups, resolve
 from simmc.settings.options import MACHINE, Settings, option
 

@@ -18,8 +18,7 @@ from simmc.data.features import FRAMES, FeatureFiles, SplitFeatures, read_import
 from simmc.data.manifest import read_manifest, spec_of
 from simmc.data.specs import skeleton_of, splits_of
 from simmc.data.store import StoredSplit
-from simmc.engine.load import with_stored_names
-from simmc.engine.method import LABEL_FREE
+from simmc.engine.method import LABEL_FREE, with_stored_names
 from simmc.engine.stored_run import learned_from, weights_of
 from simmc.engine.training import weights_path
 from simmc.errors import UserError

@@ -15,7 +15,7 @@ from simmc.data.body_levels import body_levels
 from simmc.data.experiment.experiment import Experiment, labels_of
 from simmc.data.experiment.inputs import is_measured
 from simmc.data.skeletons import KGBD_FILE, Skeleton
-from simmc.engine.load import load_joints
+from simmc.engine.method import load_joints
 from simmc.engine.stored_run import weights_of
 from simmc.errors import UserError, numbered
 from simmc.losses import frame_importance

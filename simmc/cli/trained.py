@@ -11,8 +11,7 @@ import numpy as np
 
 from simmc.cli.console import CONSOLE
 from simmc.data.experiment.experiment import Experiment, Split
-from simmc.engine.load import load_whole, with_stored_names
-from simmc.engine.method import LABEL_FREE, PAPER, Embedder, Method
+from simmc.engine.method import LABEL_FREE, PAPER, Embedder, Method, load_whole, with_stored_names
 from simmc.engine.stored_run import home_of, learned_from, other_data, weights_of
 from simmc.engine.training import weights_path
 from simmc.errors import UserError

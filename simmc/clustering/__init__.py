@@ -7,7 +7,7 @@ prototypes = cluster_means(features, labels) # (C, d)
 
 from typing import TYPE_CHECKING, Any
 
-from simmc.clustering.density import OUTLIER, CannotLink, dbscan, dbscan_cannot_link
+from simmc.clustering.cannot_link import CannotLink, dbscan_cannot_link
 from simmc.clustering.jaccard import (
     JaccardGraph,
     expand_weights,
@@ -24,10 +24,12 @@ from simmc.clustering.neighbors import (
     k_nearest_others,
 )
 from simmc.clustering.pseudo_labels import (
+    OUTLIER,
     Clustering,
     ClusterSettings,
     as_arrays,
     cluster_means,
+    dbscan,
     pseudo_labels,
 )
 from simmc.clustering.tracklets import (

@@ -16,7 +16,6 @@ the same lists, with any number of threads.
 import numpy as np
 import torch
 
-from simmc.clustering.neighbor_loops import insert, rank
 from simmc.clustering.neighbors import (
     SPARE,
     Neighbors,
@@ -27,6 +26,7 @@ from simmc.clustering.neighbors import (
     search,
 )
 from simmc.compiled import Threads, compiled, multiply_by_threads, over_rows
+from simmc.distances import insert, rank
 
 EXACT_UP_TO = 4096  # rows; below, the exact search is as fast
 LEAF = 512  # most rows of a leaf

@@ -15,14 +15,8 @@ from threading import local
 import numpy as np
 import torch
 
-from simmc.clustering.neighbor_loops import (
-    keep_along_columns,
-    keep_along_rows,
-    limits,
-    merge,
-    rank,
-)
 from simmc.compiled import Executor, Threads, check_indices, multiply_by_threads, over_rows
+from simmc.distances import keep_along_columns, keep_along_rows, limits, merge, rank
 
 TILE = 512  # a tile of products is 1 MiB and stays in a core's cache
 SPARE = 12  # candidates kept beyond k, so that rounding seldom leaves a row unproven

@@ -15,10 +15,10 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 from torch.nn.functional import normalize
 
-from simmc.clustering.density import OUTLIER, CannotLink
+from simmc.clustering.cannot_link import CannotLink
 from simmc.clustering.jaccard import JaccardGraph
 from simmc.clustering.neighbors import k_nearest_others
-from simmc.clustering.pseudo_labels import cluster_means
+from simmc.clustering.pseudo_labels import OUTLIER, cluster_means
 
 if TYPE_CHECKING:
     from simmc.clustering import gpu

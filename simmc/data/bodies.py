@@ -6,15 +6,15 @@ Shape letters: N windows, f frames, J joints, E bones, R recordings.
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from simmc.data import specs, store
-from simmc.data.manifest import Manifest, find_spec, read_manifest
-from simmc.data.recordings import Progress, recording_times, silent
+from simmc.data.importing.joint_names import spelled
+from simmc.data.manifest import Manifest, find_spec, read_manifest, recording_times
+from simmc.data.recordings import Progress, silent
 from simmc.data.skeletons import Skeleton
 from simmc.data.specs import DatasetSpec
 from simmc.data.store import StoredSplit
@@ -74,24 +74,13 @@ class Entry:
     rows: np.ndarray  # of its windows in the split, each frame once, in the order of time
     step: int  # frames from one of these windows to the next
     windows: int  # as stored, overlapping ones included
+    measured: Windows  # of `rows`
     span: tuple[float, float] | None = None  # begin and end, s
-    of: Windows | None = field(default=None, repr=False)  # of `rows`
 
     @property
     def frames(self) -> int:
         """Number of different frames."""
-        return (len(self.rows) - 1) * self.step + self.n_window_frames
-
-    @property
-    def n_window_frames(self) -> int:
-        """Frames of a window, f."""
-        return int(self.measured.hashes.shape[1])
-
-    @property
-    def measured(self) -> Windows:
-        """The numbers of its windows."""
-        assert self.of is not None
-        return self.of
+        return (len(self.rows) - 1) * self.step + int(self.measured.hashes.shape[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +101,7 @@ class Bodies:
     @property
     def names(self) -> dict[int, str]:
         """Names of persons, where the manifest has some."""
-        stated = dict(self.stored.manifest or {}).get("persons")
-        return {v: str(k) for k, v in stated.items()} if isinstance(stated, dict) else {}
+        return {v: k for k, v in (self.stored.manifest or {}).get("persons", {}).items()}
 
     def who(self, person: int | None) -> str:
         """A person by name or number; "" if unknown."""
@@ -135,8 +123,7 @@ def open_set(folder: Path) -> StoredSet:
         )
     length, root = int(folder.name), folder.absolute().parents[1]
     name = folder.absolute().parent.name
-    built_in = [s for s in (*specs.DATASETS.values(), *specs.BY_VIEW.values()) if s.folder == name]
-    spec = built_in[0] if built_in else find_spec(root, name, length)
+    spec = specs.in_folder(name) or find_spec(root, name, length)
     # by view, the training windows are those of the same recordings once more
     wanted = spec.test_splits if spec.by_view else (specs.TRAIN, *spec.test_splits)
     here = [s for s in wanted if store.split_folder(folder, spec, s).is_dir()] or wanted[:1]
@@ -175,11 +162,7 @@ def frames_of(stored: StoredSet, entry: Entry, most: int | None = None) -> np.nd
 
 def plain_name(joint: str) -> str:
     """A joint's name as this project writes it: LeftKnee, l_knee and knee-L are left_knee."""
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", joint.rpartition(":")[2])
-    parts = [part.lower() for part in re.split(r"[^A-Za-z0-9]+", words) if part]
-    side = next((s for s in SIDES if s in parts or s[0] in parts), "")
-    rest = [part for part in parts if part not in (side, side[:1])]
-    return "_".join([side, *rest] if side else rest)
+    return spelled(joint.rpartition(":")[2])
 
 
 class _Finder:
@@ -313,7 +296,7 @@ def _entries(
         kept, step = in_time(windows.hashes[rows])
         kept = rows[kept]
         found.append(
-            Entry(name, split, place, person, kept, step, len(rows), span, windows.take(kept))
+            Entry(name, split, place, person, kept, step, len(rows), windows.take(kept), span)
         )
     return found
 
@@ -338,8 +321,7 @@ def in_time(hashes: np.ndarray) -> tuple[np.ndarray, int]:
 
 def _rate(manifest: Manifest | None, entries: list[Entry]) -> float | None:
     """Frames a second: as the manifest says, or the median over recordings with times."""
-    stated = dict(manifest or {}).get("frame_rate")
-    if isinstance(stated, int | float) and 0 < stated < 1e4:
+    if stated := (manifest or {}).get("frame_rate"):
         return float(stated)
     rates = [e.frames / (e.span[1] - e.span[0]) for e in entries if e.span is not None]
     return float(np.median(rates)) if rates else None

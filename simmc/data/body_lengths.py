@@ -6,6 +6,7 @@ from the set itself. Shape letters: E bones, R recordings.
 
 from __future__ import annotations
 
+import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -28,12 +29,9 @@ def medians(values: Sequence[np.ndarray]) -> np.ndarray:
 
 def nanmedian(values: np.ndarray) -> np.ndarray:
     """The median over the last axis of what is not NaN; NaN if nothing is. No warning."""
-    if not values.shape[-1]:
-        return np.full(values.shape[:-1], np.nan)
-    if not np.isnan(values).any():
-        return np.asarray(np.median(values, axis=-1))
-    found = np.ma.median(np.ma.masked_invalid(values), axis=-1)
-    return np.asarray(np.ma.filled(np.ma.asarray(found).astype(float), np.nan))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return np.asarray(np.nanmedian(values, axis=-1))
 
 
 def steps(entry: Entry) -> np.ndarray:

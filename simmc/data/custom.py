@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from simmc.data import specs
+from simmc.data.arrays import check_coordinates
 from simmc.data.conventions import Given, extents, scale_of, three_axes, y_up
-from simmc.data.coordinates import check_coordinates
-from simmc.data.manifest import NAME, RecordingEntry, read_manifest
-from simmc.data.recordings import is_span, time_attributes
+from simmc.data.manifest import NAME, RecordingEntry, is_span, read_manifest, time_attributes
 from simmc.data.skeletons import LEVELS, Skeleton
 from simmc.errors import UserError
 

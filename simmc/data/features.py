@@ -15,7 +15,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from simmc import files, schema
+from simmc import files
 from simmc.data import arrays, store
 from simmc.data.specs import DatasetSpec
 from simmc.data.store import StoredSplit
@@ -25,13 +25,13 @@ FRAMES = "frames"  # the kind that SimMC-UF learns from
 SCHEMA = 1
 _AGAIN = "export them again with python -m simmc export-features"
 _FORM = {
-    "schema": schema.Within(SCHEMA, SCHEMA, whole=True),
+    "schema": files.Within(SCHEMA, SCHEMA, whole=True),
     "made_by": str,
     "labels": str,
     "splits": {
         str: {
             "windows": int,
-            "shape": [schema.Within(1, 2**31, whole=True)],
+            "shape": [files.Within(1, 2**31, whole=True)],
             "sha256": str,
             "order": str,
         }
@@ -129,7 +129,7 @@ class FeatureFiles:
                 f"{self.manifest}: there are no {self.kind} of {self.name} for {self.spec.name}, "
                 f"length {self.length}. {again[:1].upper()}{again[1:]}"
             )
-        content: dict[str, Any] = schema.read_json(self.manifest, _FORM, again)
+        content: dict[str, Any] = files.read_json(self.manifest, _FORM, again)
         return content
 
     def read_split(

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from simmc.data.coordinates import fill_recording
 from simmc.data.raw import files
-from simmc.data.recordings import MARKER, Recording
+from simmc.data.recordings import MARKER, Recording, fill_recording
 from simmc.errors import numbered
 
 TALL, SMALL = 5.0, 0.2  # metres; no body spans more or less

@@ -6,23 +6,26 @@ Its own checksum therefore stands for the values as well; changed files are refu
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypedDict
 
-from simmc import files as atomic
-from simmc import schema
+import numpy as np
+
 from simmc.data import specs
 from simmc.data.arrays import REWRITE
 from simmc.data.conventions import Given
 from simmc.data.skeletons import SKELETONS, Skeleton, with_parts
 from simmc.data.specs import DatasetSpec
 from simmc.errors import UserError
+from simmc.files import Within, parse_json, write_json
 
 NAME = "manifest.json"
 SCHEMA = 1
+BEGIN, END = "start", "end"  # attributes of a recording, in seconds
 
 
 class RecordingEntry(TypedDict, total=False):
@@ -35,6 +38,7 @@ class RecordingEntry(TypedDict, total=False):
     attributes: dict[str, str]  # view, setting, ..., and start and end in seconds
     frames: int | None
     sha256: str | None  # of its source files
+    frames_sha256: str  # of an imported recording: equal for copies under another name
 
 
 class Manifest(TypedDict, total=False):
@@ -65,7 +69,7 @@ class Manifest(TypedDict, total=False):
 
 
 _FORM = {
-    "schema": schema.Within(SCHEMA, SCHEMA, whole=True),
+    "schema": Within(SCHEMA, SCHEMA, whole=True),
     "dataset?": str,
     "length?": int,
     "generated?": bool,
@@ -76,10 +80,10 @@ _FORM = {
     "given?": {
         "unit": str,
         "up": str,
-        "dimensions": schema.Within(2, 3, whole=True),
+        "dimensions": Within(2, 3, whole=True),
         "scale": float,
     },
-    "frame_rate?": (None, schema.Within(0, 10_000)),
+    "frame_rate?": (None, Within(0, 10_000)),
     "seconds?": (None, float),
     "counts?": {str: {"windows": int}},
     "files?": {str: str},
@@ -89,6 +93,7 @@ _FORM = {
             "identity?": (None, int),
             "split?": (None, str),
             "attributes?": {str: (float, str)},
+            "frames_sha256?": str,
         }
     ],
 }
@@ -102,7 +107,7 @@ def write_manifest(folder: Path, content: Manifest) -> None:
     arrays = sorted(folder.rglob("*.npy"))
     names = [path.relative_to(folder).as_posix() for path in arrays]
     files = dict(zip(names, checksums(arrays), strict=True))
-    atomic.write_json(folder / NAME, {"schema": SCHEMA, **content, "files": files})
+    write_json(folder / NAME, {"schema": SCHEMA, **content, "files": files})
 
 
 def read_manifest(folder: Path) -> tuple[Manifest | None, str | None]:
@@ -120,7 +125,7 @@ def read_manifest(folder: Path) -> tuple[Manifest | None, str | None]:
 @lru_cache(maxsize=4)  # every split of a set asks for it
 def _parsed(data: bytes, where: str) -> Manifest:
     found: Manifest = {"recordings": [], "counts": {}, "files": {}}
-    content: Manifest = schema.parse_json(data, _FORM, where, REWRITE)
+    content: Manifest = parse_json(data, _FORM, where, REWRITE)
     return {**found, **content}
 
 
@@ -161,6 +166,41 @@ def check_files(
                 f"{path}: is not the file that {NAME} describes: values were changed, moved or "
                 f"exchanged since the set was written; {REWRITE}"
             )
+
+
+def time_attributes(begin: float, end: float) -> dict[str, str]:
+    """The times of a recording for the manifest: as text that is read back to the last bit."""
+    return {BEGIN: repr(float(begin)), END: repr(float(end))}
+
+
+def is_span(begin: float, end: float) -> bool:
+    """Whether two times can be the beginning and the end of a recording."""
+    return math.isfinite(begin) and math.isfinite(end) and begin < end
+
+
+def recording_times(recordings: Sequence[Mapping[str, Any]], manifest: Path) -> np.ndarray | None:
+    """Begin and end of the manifest's recordings: (R, 2) float64 seconds, NaN where unknown.
+
+    None if no recording has times; UserError if the times of a recording are not valid.
+    """
+    times = np.full((len(recordings), 2), np.nan)
+    for place, recording in enumerate(recordings):
+        attributes = recording.get("attributes", {})
+        given = attributes.get(BEGIN), attributes.get(END)
+        if given == (None, None):
+            continue
+        try:
+            begin, end = (float(value) for value in given)
+        except (TypeError, ValueError):
+            begin = end = math.nan
+        if not is_span(begin, end):
+            raise UserError(
+                f"{manifest}: recording {recording.get('name', place)!r} has the {BEGIN} "
+                f"{str(given[0])[:30]} and the {END} {str(given[1])[:30]}; expected seconds, "
+                f"{BEGIN} before {END}. Write the set again, or remove both."
+            )
+        times[place] = begin, end
+    return None if np.isnan(times).all() else times
 
 
 def describe_skeleton(skeleton: Skeleton, *, bones: bool = False) -> dict[str, Any]:

@@ -13,10 +13,16 @@ import numpy as np
 from simmc import __version__
 from simmc import files as atomic
 from simmc.data import left_out, specs, splits, store, windows
-from simmc.data.copies import same_recordings
 from simmc.data.manifest import Manifest, checksums, describe_skeleton, write_manifest
 from simmc.data.raw import biwi, casia_b, ias, kgbd, ks20
-from simmc.data.recordings import Progress, ReadOptions, Recording, is_generated, silent
+from simmc.data.recordings import (
+    Progress,
+    ReadOptions,
+    Recording,
+    is_generated,
+    same_recordings,
+    silent,
+)
 from simmc.data.specs import DATASETS, DatasetSpec
 from simmc.errors import UserError, numbered
 

@@ -1,8 +1,9 @@
-"""Recordings: what every raw reader returns, how it reads, and when recordings begin and end."""
+"""Recordings: what every raw reader returns, how it reads, and joints that were not seen."""
 
 from __future__ import annotations
 
-import math
+import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,12 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from simmc.errors import UserError
-
 MARKER = "generated.json"  # in every folder of synthetic raw data
 # Wraps an iterable to show progress, as `tqdm.tqdm` does.
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
-BEGIN, END = "start", "end"  # attributes of a recording in the manifest, in seconds
 
 
 def silent(items: Iterable[Any]) -> Iterable[Any]:
@@ -54,56 +52,63 @@ class ReadOptions:
     dense_starts: str = "repeated"  # repeated | once | stride: training starts (docs/data.md 5.2)
 
 
-def time_attributes(begin: float, end: float) -> dict[str, str]:
-    """The times of a recording for the manifest: as text that is read back to the last bit."""
-    return {BEGIN: repr(float(begin)), END: repr(float(end))}
+def fill_missing(planes: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Fill joints that were not seen: the last observation in the window is carried forward.
 
-
-def is_span(begin: float, end: float) -> bool:
-    """Whether two times can be the beginning and the end of a recording."""
-    return math.isfinite(begin) and math.isfinite(end) and begin < end
-
-
-def recording_times(recordings: Sequence[Mapping[str, Any]], manifest: Path) -> np.ndarray | None:
-    """Begin and end of the manifest's recordings: (R, 2) float64 seconds, NaN where unknown.
-
-    None if no recording has times; UserError if the times of a recording are not valid.
-    """
-    times = np.full((len(recordings), 2), np.nan)
-    for place, recording in enumerate(recordings):
-        attributes = recording.get("attributes", {})
-        given = attributes.get(BEGIN), attributes.get(END)
-        if given == (None, None):
-            continue
-        try:
-            begin, end = (float(value) for value in given)
-        except (TypeError, ValueError):
-            begin = end = math.nan
-        if not is_span(begin, end):
-            raise UserError(
-                f"{manifest}: recording {recording.get('name', place)!r} has the {BEGIN} "
-                f"{str(given[0])[:30]} and the {END} {str(given[1])[:30]}; expected seconds, "
-                f"{BEGIN} before {END}. Write the set again, or remove both."
-            )
-        times[place] = begin, end
-    return None if np.isnan(times).all() else times
-
-
-def overlapping(times: np.ndarray) -> np.ndarray:
-    """All pairs of recordings that overlap in time; touching ends do not overlap.
+    Before the first observation, the first one is carried backward. A joint that is never seen
+    gets the mean of the joints seen in that frame, or 0 if there are none.
 
     Args:
-        times: (T, 2) float64, begin < end; rows with NaN overlap none.
-
-    Returns:
-        (K, 2) int64, the lower index first, ascending.
+        planes: (3, N, f, J) metres; values of joints that were not seen do not matter.
+        seen: (N, f, J) bool.
     """
-    order = np.flatnonzero(~np.isnan(times).any(1))
-    order = order[np.argsort(times[order, 0], kind="stable")]
-    begin, end = times[order].T
-    place = np.arange(len(order))
-    later = np.searchsorted(begin, end) - place - 1  # how many begin after it and before its end
-    one = np.repeat(place, later)
-    other = one + 1 + np.arange(len(one)) - np.repeat(np.cumsum(later) - later, later)
-    pairs = np.sort(np.stack([order[one], order[other]], axis=1), axis=1)
-    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+    f = seen.shape[1]
+    frame = np.where(seen, np.arange(f)[:, None], -1)
+    before = np.maximum.accumulate(frame, axis=1)
+    frame = np.where(seen, np.arange(f)[:, None], f)
+    after = np.minimum.accumulate(frame[:, ::-1], axis=1)[:, ::-1]
+    source = np.where(before >= 0, before, after)
+    never = source == f
+    where = np.broadcast_to(np.where(never, 0, source), planes.shape)
+    found = np.take_along_axis(planes, where, axis=2)
+    total = np.where(seen, planes, 0.0).sum(3, keepdims=True)
+    return np.where(never, total / np.maximum(seen.sum(2, keepdims=True), 1), found)
+
+
+def fill_recording(frames: np.ndarray, zeros: bool) -> tuple[np.ndarray, dict[str, int]]:
+    """A recording (T, J, 3) with missing joints filled, and counts of joints and frames.
+
+    A joint with a NaN is missing; with `zeros` also one at exactly (0, 0, 0). Frames in which all
+    joints are missing are dropped.
+    """
+    x, y, z = np.moveaxis(frames == 0, -1, 0)
+    at_zero = x & y & z
+    unknown = np.isnan(frames).any(axis=2) if np.isnan(frames.min(initial=0)) else None
+    counts = {
+        "zero_joints": int(np.count_nonzero(at_zero)),
+        "zero_frames": int(np.count_nonzero(at_zero.all(axis=1))),
+        "nan_joints": 0 if unknown is None else int(np.count_nonzero(unknown)),
+    }
+    unseen = at_zero if zeros else np.zeros_like(at_zero)
+    unseen = unseen if unknown is None else unseen | unknown
+    if not unseen.any():
+        return frames, counts
+    kept = ~unseen.all(axis=1)
+    frames, seen = frames[kept], ~unseen[kept]
+    counts |= {
+        "filled_joints": int(np.count_nonzero(~seen)),
+        "unseen_frames": int(np.count_nonzero(~kept)),
+        "never_seen_joints": int(np.count_nonzero(~seen.any(axis=0))) if len(seen) else 0,
+    }
+    planes = np.where(seen, np.moveaxis(frames, -1, 0), 0.0)[:, None]
+    return np.ascontiguousarray(np.moveaxis(fill_missing(planes, seen[None])[:, 0], 0, -1)), counts
+
+
+def same_recordings(recordings: Sequence[Recording]) -> list[list[str]]:
+    """Names of recordings with exactly the same frames, in groups of two and more."""
+    groups: defaultdict[bytes, list[str]] = defaultdict(list)
+    for recording in recordings:
+        if len(recording.frames):
+            digest = hashlib.sha256(np.ascontiguousarray(recording.frames).data).digest()
+            groups[digest].append(recording.name)
+    return [names for names in groups.values() if len(names) > 1]

@@ -204,6 +204,12 @@ def get(name: str) -> DatasetSpec:
     return spec
 
 
+def in_folder(name: str) -> DatasetSpec | None:
+    """The built-in dataset, divided by view or not, whose folder below the data root that is."""
+    every = (*DATASETS.values(), *BY_VIEW.values())
+    return next((spec for spec in every if spec.folder == name), None)
+
+
 def _find(name: str) -> DatasetSpec | None:
     wanted = name.casefold()
     for spec in DATASETS.values():

@@ -12,7 +12,7 @@ import numpy as np
 from simmc.data.recordings import ReadOptions, Recording
 from simmc.data.specs import CASIA_CONDITIONS, KS20_VIEWS, TRAIN, DatasetSpec
 from simmc.errors import UserError, numbered
-from simmc.schema import read_json
+from simmc.files import read_json
 
 Assignment = dict[str, list[int]]  # split -> indices of its recordings, in reading order
 

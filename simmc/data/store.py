@@ -19,7 +19,6 @@ import numpy as np
 from simmc import __version__, files
 from simmc.data import arrays, custom, specs
 from simmc.data.conventions import check_given, mirrored_remarks, remarks
-from simmc.data.coordinates import fill_missing
 from simmc.data.manifest import (
     Manifest,
     check_files,
@@ -28,6 +27,7 @@ from simmc.data.manifest import (
     read_manifest,
     write_manifest,
 )
+from simmc.data.recordings import fill_missing
 from simmc.data.skeletons import Skeleton, with_parts
 from simmc.data.specs import DatasetSpec
 from simmc.errors import UserError

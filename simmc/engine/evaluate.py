@@ -6,24 +6,14 @@ from typing import Any
 
 from simmc import files
 from simmc.data.experiment.experiment import Experiment
-from simmc.engine.method import Method
+from simmc.engine.method import Method, frame, rule_of, unscored_by
 from simmc.engine.reporter import Reporter
-from simmc.engine.stored_run import (
-    as_stored,
-    fill,
-    frame,
-    home_of,
-    keep_probes,
-    learned_from,
-    other_data,
-    rule_of,
-    unscored_by,
-)
+from simmc.engine.stored_run import as_stored, home_of, learned_from, other_data
 from simmc.engine.training import weights_path
 from simmc.runs.directory import RunDirectory
 from simmc.runs.records import Results
 from simmc.runs.runtime import Runtime, peak_rss_bytes
-from simmc.scoring.match import Matched, Outcome
+from simmc.scoring.match import Matched, Outcome, fill, keep_probes
 from simmc.scoring.rematch import check_matching, rematched
 from simmc.settings.groups import Rematch
 

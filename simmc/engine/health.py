@@ -1,8 +1,9 @@
-"""Health of a training, from its own records: no identity label, probe or gallery is used.
+"""Health of a training, from its own records and features: no identity, probe or gallery is used.
 
 `health_of` looks for the ways in which a training fails on data that it was not tuned for, the
 surest sign first, and gives one verdict with its reason and the next step. The limits lie between
-what is measured on KGBD, where training works, and on sets where it fails (docs/health.md).
+what is measured on KGBD, where training works, and on sets where it fails (docs/health.md). Shape
+letters: N windows, f frames, J joints, T recordings, d features.
 """
 
 from __future__ import annotations
@@ -12,7 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from simmc.engine.body import PartnerRanks
+import numpy as np
+from scipy.spatial.distance import cdist
+
+from simmc.data.experiment.experiment import Split
+from simmc.data.experiment.inputs import bone_lengths
+from simmc.data.skeletons import Skeleton
+from simmc.engine.selection import means, medians
 from simmc.errors import numbered
 from simmc.runs.records import EpochRecord, Health, Verdict
 
@@ -24,7 +31,27 @@ AGREEMENT = 0.3  # score of the pseudo labels: below 0.1 where it fails, 0.5 to 
 UNSURE = 0.25  # share of recordings without a certain cluster: 0.06 on KGBD
 GAIN = 0.8  # rank of the partner, trained over raw: 0.5 to 0.7 on KGBD, 0.8 to 1.2 where it fails
 PAIRS = 20  # pairs of one build below which their ranks are chance
+MOST = 2000  # recordings whose partners are sought; the first ones of a larger set
 _LAST = 3  # epochs that count
+
+
+@dataclass(frozen=True)
+class PartnerRanks:
+    """Geometric mean rank of the partner among the other recordings, 1 at best.
+
+    Partners are recordings whose bone lengths are mutually the nearest. Mostly they show one person
+    (71 to 99 % on four sets of real people), and features that tell persons apart bring them nearer
+    to each other than the raw skeleton does.
+
+    Attributes:
+        pairs: number of pairs of mutually nearest recordings.
+        trained: rank by the trained features.
+        raw: rank by the joints, relative to the root, averaged over a recording.
+    """
+
+    pairs: int
+    trained: float
+    raw: float
 
 
 @dataclass(frozen=True)
@@ -205,3 +232,42 @@ def _loss(record: Mapping[str, Any]) -> float:
 
 def _health(verdict: Verdict, reason: str, next_step: str) -> Health:
     return {"verdict": verdict, "reason": reason, "next_step": next_step}
+
+
+def partner_ranks(joints: Split, features: np.ndarray, skeleton: Skeleton) -> PartnerRanks | None:
+    """Ranks of the partners by bone lengths; None without recordings, bones or pairs.
+
+    Args:
+        joints: training windows (N, f, J, 3) in metres, with their recordings.
+        features: (N, d) trained features of the same windows.
+        skeleton: names and bones of the joints.
+    """
+    if joints.recording is None or not skeleton.edges:
+        return None
+    place = np.unique(joints.recording, return_inverse=True)[1]
+    kept = place < MOST
+    place, windows = place[kept], joints.windows[kept]
+    lengths = medians(bone_lengths(windows, skeleton).mean(1), place)
+    spread = lengths.std(0)
+    nearest = _distances(lengths / np.where(spread > 0, spread, 1.0)).argmin(1)
+    one = np.flatnonzero(nearest[nearest] == np.arange(len(nearest)))
+    if len(one) < 2:
+        return None
+    other = nearest[one]
+    raw = means(windows.mean(1).reshape(len(windows), -1), place)
+    trained = means(features[kept], place)
+    return PartnerRanks(len(one) // 2, _rank(trained, one, other), _rank(raw, one, other))
+
+
+def _rank(values: np.ndarray, one: np.ndarray, other: np.ndarray) -> float:
+    """Geometric mean rank of recordings `other` among the neighbours of recordings `one`."""
+    distance = _distances(values)
+    before = distance[one] < distance[one, other][:, None]
+    return float(np.exp(np.log1p(before.sum(1)).mean()))
+
+
+def _distances(values: np.ndarray) -> np.ndarray:
+    """(T, T) between rows (T, d); infinite between a row and itself."""
+    distance = cdist(values, values)
+    np.fill_diagonal(distance, np.inf)
+    return distance

@@ -1,22 +1,28 @@
-"""What the engine has to know of a method: one row, at the end of the method's file."""
+"""What the engine has to know of a method: one row, at the end of the method's file.
+
+Below it are the functions of any method: the data that its settings describe, and its runs' names.
+"""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import torch
 
 from simmc.data.experiment import inputs
-from simmc.data.experiment.experiment import Experiment, Split
+from simmc.data.experiment.experiment import Experiment, Features, Split
+from simmc.data.experiment.load import Request, load_experiment
 from simmc.data.skeletons import Skeleton
-from simmc.engine.load import load
+from simmc.data.specs import skeleton_of
 from simmc.engine.training import Training
-from simmc.runs.runtime import Runtime, Seeds
-from simmc.scoring.match import MatchRule, Outcome
-from simmc.settings.groups import Common, Joints, Machine, Place, Stopping, Windows
+from simmc.runs.records import Results, new_results
+from simmc.runs.runtime import Runtime, Seeds, generators
+from simmc.scoring.match import MatchRule, Outcome, unscored
+from simmc.settings.groups import Common, Joints, Machine, Place, Stopping, Windows, chosen_probe
 from simmc.settings.groups import Training as TrainingGroup
 from simmc.settings.layers import Resolved
+from simmc.settings.options import Settings
 
 PAPER, LABEL_FREE, FIXED_EPOCHS = "paper", "label_free", "fixed_epochs"
 EXPLAINED = {
@@ -65,6 +71,7 @@ class MethodSettings(Protocol):
 
 
 S = TypeVar("S", bound=MethodSettings)
+G = TypeVar("G", bound=Settings)
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,107 @@ class Embedder:
 
     features: Callable[[Split], torch.Tensor]
     epoch: int
+
+
+def with_stored_names(settings: G) -> G:
+    """The same settings, a set of the user's own and its probe named as in its manifest.
+
+    An input that is auto becomes what the skeleton has of `inputs.AUTO_INPUT`.
+    """
+    place: Place = settings.place  # type: ignore[attr-defined]
+    spec = place.read_spec()
+    dataset, probe = chosen_probe(spec, place.probe, place.probe_type)
+    changes = {"dataset": dataset, "probe": probe}
+    joints: Any = getattr(settings, "joints", None)
+    if joints is not None and joints.input is None:
+        changes["input"] = inputs.without_view(skeleton_of(spec), inputs.AUTO_INPUT)
+    flat = settings.flat()
+    if all(flat[name] == value for name, value in changes.items()):
+        return settings
+    return settings.but(**changes)
+
+
+def load(
+    place: Place,
+    windows: Windows,
+    joints: Joints,
+    seed: int,
+    *,
+    body: bool = False,
+    **how: Any,
+) -> Experiment:
+    """The experiment, its frames described as `joints` says.
+
+    Args:
+        place: dataset and probe.
+        windows: which windows.
+        joints: how joints are read and frames described.
+        seed: of sampling and order.
+        body: measure the bones of the training windows as well.
+        how: further arguments of `load_joints`.
+    """
+    data = load_joints(place, windows, joints, seed, **how)
+    if body:
+        data = replace(data, body=inputs.body_lengths(data.train.windows, data.skeleton))
+    return inputs.described(data, joints.parts, joints.input_scale)
+
+
+def load_whole(settings: Any) -> Experiment:
+    """All stored windows in the order of the files, described as in the training of a method."""
+    place, joints, seed = settings.place, settings.joints, settings.common.seed
+    data = load_joints(
+        place,
+        settings.windows.but(class_sampling="off", part_batches="keep"),
+        joints,
+        seed,
+        shuffle=False,
+    )
+    like = (
+        load_joints(place, settings.windows, joints, seed)
+        if inputs.is_measured(joints.parts)
+        else None
+    )
+    return inputs.described(data, joints.parts, joints.input_scale, like)
+
+
+def load_joints(
+    place: Place,
+    windows: Windows,
+    joints: Joints,
+    seed: int,
+    *,
+    shuffle: bool = True,
+    with_gallery: bool = False,
+    features: Features | None = None,
+) -> Experiment:
+    """The experiment before its frames are described.
+
+    Args:
+        place: dataset and probe.
+        windows: which windows.
+        joints: how joints are read.
+        seed: of sampling and order.
+        shuffle: bring the training windows into a random order once.
+        with_gallery: learn the gallery's windows as well.
+        features: a source model's features, in place of the windows.
+    """
+    request = Request(
+        Path(place.data_root),
+        place.dataset,
+        place.length,
+        place.probe,
+        kgbd_order=joints.kgbd_order,
+        root=joints.root,
+        class_sampling=windows.class_sampling,
+        part_batches=windows.part_batches,
+        double_load=windows.double_load,
+        batch_size=windows.batch_size,
+        shuffle=shuffle,
+        cve_diagonal=windows.cve_diagonal,
+        with_gallery=with_gallery,
+        stress=windows.stress,
+    )
+    return load_experiment(request, generators(seed).data, features)
 
 
 def load_joints_of(settings: Any) -> Experiment:
@@ -151,3 +259,39 @@ class Method(Generic[S]):
     prepared: Callable[[S], S] = lambda settings: settings
     remarks: Callable[[Resolved[Any], Experiment], list[str]] = lambda resolved, data: []
     embedder: Callable[[Path, S, Experiment, Runtime], Embedder] | None = None
+
+
+def default_name(method: Method[Any], settings: MethodSettings) -> str:
+    """Name of a run that the user did not name."""
+    common = settings.common
+    parts = [f"f{settings.place.length}", common.fidelity, f"seed{common.seed}"]
+    if settings.COMMAND != "simmc":
+        parts.insert(0, method.recipe(settings))
+    flag = settings.training.save_flag
+    return "_".join([*parts, flag] if flag else parts)
+
+
+def pointer(method: Method[Any], settings: MethodSettings) -> str:
+    """The file that names a recipe's newest run, beside its runs."""
+    return "latest" if settings.COMMAND == "simmc" else f"latest_{method.recipe(settings)}"
+
+
+def frame(
+    method: Method[Any], settings: MethodSettings, data: Experiment, runtime: Runtime
+) -> Results:
+    """The frame of a training's results.json, without numbers."""
+    found = new_results(method.title(settings), settings, data, runtime)
+    found["protocols"] = dict.fromkeys(method.protocols(settings))
+    if method.labels:
+        found |= {"supervised": True, "note": method.labels}
+    return found
+
+
+def rule_of(settings: MethodSettings) -> MatchRule:
+    """How features are matched in a training."""
+    return MatchRule(settings.windows.same_condition_map)
+
+
+def unscored_by(method: Method[Any], settings: Any, data: Experiment) -> Outcome | None:
+    """The outcome where these data give no rates, else None."""
+    return None if "supervised" in method.protocols(settings) else unscored(data)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from itertools import combinations
 from typing import Any, cast
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 from simmc.clustering import Clustering as Clustered
 from simmc.clustering import ClusterSettings, Threads, as_arrays, pseudo_labels
 from simmc.clustering.pseudo_labels import Timer
-from simmc.engine import radius
+from simmc.engine.selection import EPS, MIN_SAMPLES, Radius, choose_radius, label_free_score
 from simmc.evaluation import diagnostics
 from simmc.runs.records import EpochRecord
 from simmc.runs.runtime import Runtime
@@ -42,12 +41,12 @@ class PseudoLabels:
         self.previous: np.ndarray | None = None
         self.candidates: dict[str, np.ndarray | None] = {}
         self.recall = 1.0
-        self.chosen: radius.Radius | None = None
+        self.chosen: Radius | None = None
 
     def of(self, sets: Sequence[torch.Tensor], kinds: Sequence[str] | None = None) -> torch.Tensor:
         """(q, N) pseudo labels: each of the q sets of features is clustered on its own.
 
-        Where eps or min_samples is auto, `radius.choose` finds them for all sets in the first call;
+        Where eps or min_samples is auto, `choose_radius` finds them for all sets in the first call;
         they stay for the whole training. Chosen anew in each epoch they would rise with it, until
         different people are merged.
 
@@ -60,8 +59,8 @@ class PseudoLabels:
         choosing = self.chosen is None and (s.eps is None or s.min_samples is None)
         if self.chosen:
             s = s.but(eps=self.chosen.eps, min_samples=self.chosen.min_samples)
-        radii = radius.EPS if s.eps is None else (s.eps,)
-        counts = radius.MIN_SAMPLES if s.min_samples is None else (s.min_samples,)
+        radii = EPS if s.eps is None else (s.eps,)
+        counts = MIN_SAMPLES if s.min_samples is None else (s.min_samples,)
         found = []
         for kind, features in zip(kinds or [""] * len(sets), sets, strict=True):
             one = clustered(
@@ -79,7 +78,7 @@ class PseudoLabels:
         if not choosing:
             return torch.stack([one.labels for one in found])
         with self.timer("dbscan"):
-            labels, self.chosen = radius.choose(
+            labels, self.chosen = choose_radius(
                 [as_arrays(one.graph) for one in found], radii, counts
             )
         return torch.from_numpy(labels).to(sets[0].device)
@@ -119,7 +118,7 @@ class PseudoLabels:
     def load_state(self, state: dict[str, Any], count: int) -> None:
         """Continue from a checkpoint of `count` windows; ValueError where it has other content."""
         labels, chosen = state["previous_labels"], state.get("radius")
-        self.chosen = radius.Radius(**chosen) if chosen else None
+        self.chosen = Radius(**chosen) if chosen else None
         shape = () if labels is None else (len(labels), count)
         if labels is not None and (labels.dtype != torch.int64 or labels.shape != shape):
             raise ValueError(f"pseudo labels: {labels.dtype} of shape {tuple(labels.shape)}")
@@ -156,30 +155,3 @@ def clustered(
         timer=timer,
         executor=runtime.executor or Threads(runtime.threads),
     )
-
-
-def label_free_score(labels: np.ndarray, previous: np.ndarray | None) -> float | None:
-    """How consistent the pseudo labels of an epoch are, in [0, 1].
-
-    The product of three shares that need no identity, probe or gallery:
-
-    - windows clustered in every view,
-    - agreement of two clusterings of the same windows by adjusted mutual information: of the two
-      masked views (of every two levels, averaged), or, where there is one view only, of this epoch
-      and the one before,
-    - diversity: pairs of clustered windows that lie in different clusters. It is 0 where all
-      windows are in one cluster, on which any two views agree perfectly.
-
-    Args:
-        labels: (q, N) pseudo labels, -1 = outlier.
-        previous: the same of the epoch before; used where q is 1.
-
-    Returns:
-        The score, or None where there is nothing to compare with yet.
-    """
-    pairs = list(combinations(labels, 2))
-    if not pairs:
-        if previous is None:
-            return None
-        pairs = [(labels[0], previous[0])]
-    return radius.coverage(labels) * radius.agreement(pairs)

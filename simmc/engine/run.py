@@ -14,33 +14,30 @@ from simmc.clustering import Executor
 from simmc.data.experiment.experiment import Experiment
 from simmc.data.specs import skeleton_of
 from simmc.data.synthetic.perturbations import BY_IDENTITY, names_of
-from simmc.engine import body, radius
-from simmc.engine.body import PartnerRanks, partner_ranks
 from simmc.engine.evaluate import evaluate_run
-from simmc.engine.health import Trained, health_of
-from simmc.engine.load import load_joints, with_stored_names
-from simmc.engine.method import LABEL_FREE, Method, MethodSettings
-from simmc.engine.reporter import Reporter
-from simmc.engine.stored_run import (
-    continued,
+from simmc.engine.health import PartnerRanks, Trained, health_of, partner_ranks
+from simmc.engine.method import (
+    LABEL_FREE,
+    Method,
+    MethodSettings,
     default_name,
-    described_data,
-    fill,
     frame,
-    keep_probes,
+    load_joints,
     pointer,
-    refuse_changes,
-    refuse_other_data,
     rule_of,
     unscored_by,
+    with_stored_names,
 )
+from simmc.engine.reporter import Reporter
+from simmc.engine.selection import BODY_REASON, RADIUS_REASON
+from simmc.engine.stored_run import continued, refuse_changes, refuse_other_data
 from simmc.engine.training import Training, train, weights_path
 from simmc.errors import UserError
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
-from simmc.runs.records import EpochRecord, Results
+from simmc.runs.records import EpochRecord, Results, described_data
 from simmc.runs.runtime import Runtime, generators, peak_rss_bytes, start
-from simmc.scoring.match import Outcome
+from simmc.scoring.match import Outcome, fill, keep_probes
 from simmc.settings.groups import Clustering, LabelFree, Pretext, Rematch
 from simmc.settings.layers import NO_PRESET, Resolved, resolve
 
@@ -253,10 +250,10 @@ def chosen_without_preset(resolved: Resolved[Any], data: Experiment) -> list[str
         shown = [f"--{n.rstrip('_')} {'auto' if flat[n] is None else flat[n]}" for n in names]
         found.append(f"no preset for {flat['dataset']}: {', '.join(shown)}")
     if None in (flat.get("eps", 0), flat.get("min_samples", 0)):
-        found.append("eps, min_samples: " + radius.REASON)
+        found.append("eps, min_samples: " + RADIUS_REASON)
     if flat.get("best_by") == "body":
         lacking = "no bones are known, so pseudo labels choose the epoch (--best_by labels)"
-        found.append("label-free epoch: " + (lacking if data.body is None else body.REASON))
+        found.append("label-free epoch: " + (lacking if data.body is None else BODY_REASON))
     return found
 
 

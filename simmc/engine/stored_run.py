@@ -1,7 +1,4 @@
-"""The run folder of a training: names, settings, checks, and results.json.
-
-The paths of its files are in simmc/runs/directory.py.
-"""
+"""A run that is stored: its weights, and what has to agree to continue it or to score it again."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,16 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from simmc.data.experiment.experiment import Experiment, labels_of
-from simmc.engine.method import FIXED_EPOCHS, LABEL_FREE, Method, MethodSettings
+from simmc.data.experiment.experiment import Experiment
+from simmc.engine.method import FIXED_EPOCHS, LABEL_FREE
 from simmc.engine.training import weights_path
 from simmc.errors import UserError
 from simmc.runs.directory import RunDirectory
-from simmc.runs.outcomes import ProbeOutcomes
-from simmc.runs.records import DataRecord, Results
-from simmc.runs.runtime import Runtime, versions
-from simmc.scoring.match import RATES, MatchRule, Outcome, unscored
-from simmc.settings.groups import Rematch
+from simmc.runs.records import Results
+from simmc.scoring.match import RATES
 from simmc.settings.layers import STORED, Resolved
 from simmc.settings.options import options_of
 
@@ -28,21 +22,6 @@ MAY_CHANGE = (
     *("epochs", "patience", "checkpoint_every", "checkpoint_seconds"),
     *("save_model", "tensorboard", "data_root"),
 )
-
-
-def default_name(method: Method[Any], settings: MethodSettings) -> str:
-    """Name of a run that the user did not name."""
-    common = settings.common
-    parts = [f"f{settings.place.length}", common.fidelity, f"seed{common.seed}"]
-    if settings.COMMAND != "simmc":
-        parts.insert(0, method.recipe(settings))
-    flag = settings.training.save_flag
-    return "_".join([*parts, flag] if flag else parts)
-
-
-def pointer(method: Method[Any], settings: MethodSettings) -> str:
-    """The file that names a recipe's newest run, beside its runs."""
-    return "latest" if settings.COMMAND == "simmc" else f"latest_{method.recipe(settings)}"
 
 
 def home_of(run: RunDirectory, protocol: str) -> RunDirectory:
@@ -69,15 +48,6 @@ def refuse_changes(stored: dict[str, Any], settings: Any, run: RunDirectory) -> 
                 f"run may change {', '.join(f'--{name}' for name in MAY_CHANGE)} and the machine, "
                 f"nothing else: leave --{entry.key} out, or start a new run without --resume."
             )
-
-
-def described_data(data: Experiment) -> DataRecord:
-    """The entry on the data in config.json, results.json and embed.json."""
-    return {
-        "manifest_sha256": data.checksum,
-        "generated": data.generated,
-        "checked": data.checked,
-    }
 
 
 def learned_from(run: RunDirectory) -> str | None:
@@ -111,76 +81,6 @@ def continued(stored: dict[str, Any], resolved: Resolved[Any]) -> dict[str, Any]
     first = stored.get("origin", {})
     new["origin"] = {k: first.get(k, o) if o == STORED else o for k, o in new["origin"].items()}
     return new
-
-
-def frame(
-    method: Method[Any], settings: MethodSettings, data: Experiment, runtime: Runtime
-) -> Results:
-    """The frame of a training's results.json, without numbers."""
-    found = new_results(method.title(settings), settings, data, runtime)
-    found["protocols"] = dict.fromkeys(method.protocols(settings))
-    if method.labels:
-        found |= {"supervised": True, "note": method.labels}
-    return found
-
-
-def new_results(title: str, settings: Any, data: Experiment, runtime: Runtime) -> Results:
-    """The frame of results.json, without results."""
-    place, common = settings.place, settings.common
-    further = Rematch.of().flat()
-    return {
-        "method": title,
-        "dataset": place.dataset,
-        "probe": place.probe,
-        "length": place.length,
-        "seed": common.seed,
-        "fidelity": common.fidelity,
-        "protocols": {},
-        "counts": {
-            "train": len(data.train.windows),
-            "probe": len(data.probe.windows),
-            "gallery": len(data.gallery.windows),
-            **{f"probe_copies_in_{name}": count for name, count in data.copies.items()},
-            "identities": len(np.unique(data.probe.identity[data.probe.identity >= 0])),
-            "dropped": data.dropped,
-            "labels_below_0": {
-                name: int((getattr(data, name).identity < 0).sum())
-                for name in ("train", "probe", "gallery")
-            },
-        },
-        "timing": {},
-        "peak_rss_bytes": None,
-        "versions": versions() | {"threads": str(runtime.threads), "device": str(runtime.device)},
-        "data": described_data(data),
-        "settings": {k.rstrip("_"): v for k, v in settings.flat().items() if k not in further},
-    }
-
-
-def rule_of(settings: MethodSettings) -> MatchRule:
-    """How features are matched in a training."""
-    return MatchRule(settings.windows.same_condition_map)
-
-
-def fill(results: Results, outcomes: Mapping[str, Outcome | None]) -> None:
-    """Enter the outcome of each protocol into what results.json holds."""
-    for protocol, outcome in outcomes.items():
-        results["protocols"][protocol] = None if outcome is None else outcome.to_dict()
-
-
-def unscored_by(method: Method[Any], settings: Any, data: Experiment) -> Outcome | None:
-    """The outcome where these data give no rates, else None."""
-    return None if "supervised" in method.protocols(settings) else unscored(data)
-
-
-def keep_probes(
-    run: RunDirectory, outcomes: Mapping[str, Outcome | None], data: Experiment
-) -> None:
-    """Write the result of every probe window under each protocol."""
-    identity = labels_of(data.probe.identity, data.test_identities)
-    for protocol, outcome in outcomes.items():
-        if outcome and outcome.retrieval:
-            found = ProbeOutcomes.of(outcome.retrieval, identity, data.probe.recording)
-            found.write(run.probes_path(protocol))
 
 
 def as_stored(results: Results, run: RunDirectory) -> list[str]:

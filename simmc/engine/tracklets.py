@@ -11,7 +11,6 @@ import torch
 from simmc.clustering import CannotLink, Targets, as_arrays, dbscan_cannot_link
 from simmc.clustering import Clustering as Clustered
 from simmc.data.experiment.experiment import Split
-from simmc.data.recordings import overlapping
 from simmc.errors import UserError
 from simmc.evaluation import diagnostics
 from simmc.runs.records import EpochRecord
@@ -42,6 +41,26 @@ def cannot_link_of(split: Split) -> CannotLink | None:
     first = np.unique(split.recording, return_index=True)[1]
     pairs = overlapping(split.times[first])
     return CannotLink.of(pairs, len(first)) if len(pairs) else None
+
+
+def overlapping(times: np.ndarray) -> np.ndarray:
+    """All pairs of recordings that overlap in time; touching ends do not overlap.
+
+    Args:
+        times: (T, 2) float64, begin < end; rows with NaN overlap none.
+
+    Returns:
+        (K, 2) int64, the lower index first, ascending.
+    """
+    order = np.flatnonzero(~np.isnan(times).any(1))
+    order = order[np.argsort(times[order, 0], kind="stable")]
+    begin, end = times[order].T
+    place = np.arange(len(order))
+    later = np.searchsorted(begin, end) - place - 1  # how many begin after it and before its end
+    one = np.repeat(place, later)
+    other = one + 1 + np.arange(len(one)) - np.repeat(np.cumsum(later) - later, later)
+    pairs = np.sort(np.stack([order[one], order[other]], axis=1), axis=1)
+    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
 
 def constrained(

@@ -7,7 +7,6 @@ import time
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
@@ -16,7 +15,7 @@ import numpy as np
 import torch
 
 from simmc.data.experiment.experiment import Experiment
-from simmc.engine.body import BodyAgreement
+from simmc.engine.selection import BodyAgreement, Selector
 from simmc.errors import UserError
 from simmc.models.optimizer import FlatAdam
 from simmc.runs import checkpoints
@@ -33,55 +32,6 @@ LAST = "epoch"  # as a rule of choice: the later an epoch, the better
 BODY = "body_agreement"
 REACH = "reach_score"
 UNTRAINED_COUNTS = (BODY, REACH)  # rules of choice by which the untrained network may be the best
-
-
-@dataclass
-class Selector:
-    """The best epoch so far by one score, and the number of epochs since.
-
-    Attributes:
-        patience: epochs without a better score after which the run may end.
-        margin: a better score exceeds the best by more than this.
-        first: the first epoch that may be the best.
-    """
-
-    patience: int
-    margin: float = 0.0
-    first: int = 1
-    best_score: float = float("-inf")
-    best_epoch: int = -1
-    waited: int = 0
-
-    @property
-    def done(self) -> bool:
-        """Whether the patience is used up."""
-        return self.waited >= self.patience
-
-    def update(self, epoch: int, score: float | None) -> bool:
-        """Compare an epoch's score (None: it has none) with the best; True where it is better.
-
-        Patience counts all epochs, also those that were not scored. The untrained epoch 0 does not
-        count as best (unless `first` is 0) but is counted, as in the public program. After the
-        patience has ended no epoch is the best any more, even if the run goes on for another
-        protocol.
-        """
-        if self.done:
-            return False
-        better = epoch >= self.first and score is not None and score > self.best_score + self.margin
-        if better and score is not None:
-            self.best_score, self.best_epoch, self.waited = score, epoch, 0
-        self.waited += 1
-        return better
-
-    def state(self) -> dict[str, Any]:
-        """Plain values for a checkpoint."""
-        return asdict(self)
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Continue from a checkpoint (the patience stays as set now)."""
-        self.best_score = float(state["best_score"])
-        self.best_epoch = int(state["best_epoch"])
-        self.waited = int(state["waited"])
 
 
 class Training(ABC, Generic[S]):

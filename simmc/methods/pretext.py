@@ -19,8 +19,7 @@ from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.features import FRAMES
 from simmc.data.skeletons import Skeleton
 from simmc.data.specs import DATASETS
-from simmc.engine.load import load
-from simmc.engine.method import LAST_EPOCH, Method
+from simmc.engine.method import LAST_EPOCH, Method, load
 from simmc.engine.training import LAST, Training, load_weights
 from simmc.errors import UserError
 from simmc.models.source import SourceNetwork

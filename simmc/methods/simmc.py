@@ -16,14 +16,13 @@ from simmc.clustering import cluster_means
 from simmc.data.experiment import inputs
 from simmc.data.experiment.experiment import Experiment
 from simmc.data.specs import skeleton_of
-from simmc.engine.masks import draw_masks
 from simmc.engine.method import Embedder, Method
 from simmc.engine.pseudo_labels import PseudoLabels
 from simmc.engine.training import Training, batches, load_weights
 from simmc.errors import UserError
 from simmc.evaluation import diagnostics
 from simmc.losses import intra_sequence_contrast, prototype_contrast
-from simmc.models.simmc import SimMCNetwork, count_parameters, training_flops
+from simmc.models.simmc import SimMCNetwork, count_parameters, draw_masks, training_flops
 from simmc.runs.records import EpochRecord, Figures
 from simmc.runs.runtime import Runtime, Seeds, few_threads, generators
 from simmc.scoring.match import (

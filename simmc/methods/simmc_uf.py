@@ -12,8 +12,7 @@ from simmc.data.experiment.experiment import Experiment
 from simmc.data.experiment.inputs import body_lengths, standardised
 from simmc.data.features import FeatureFiles
 from simmc.data.manifest import spec_of
-from simmc.engine.load import load_joints
-from simmc.engine.method import Method, without_class_balance
+from simmc.engine.method import Method, load_joints, without_class_balance
 from simmc.methods import simmc
 from simmc.methods.sources import SOURCES
 from simmc.models.simmc import training_flops

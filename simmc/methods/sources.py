@@ -5,7 +5,7 @@ from typing import Any
 
 from simmc.data.experiment.experiment import Experiment
 from simmc.data.specs import skeleton_of
-from simmc.engine.load import load
+from simmc.engine.method import load
 from simmc.errors import UserError
 from simmc.methods import mgscr, sgela, smsge
 from simmc.methods.pretext import Source, load_trained, pretext_settings

@@ -34,7 +34,6 @@ from simmc.clustering import (
 from simmc.data.experiment import inputs
 from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.specs import skeleton_of
-from simmc.engine.masks import draw_masks
 from simmc.engine.method import Embedder, Method
 from simmc.engine.pseudo_labels import clustered
 from simmc.engine.tracklets import (
@@ -53,7 +52,7 @@ from simmc.engine.training import LAST, REACH, Training, load_weights
 from simmc.errors import UserError, numbered
 from simmc.evaluation.ranking import Retrieval
 from simmc.losses import shared_prototype_contrast
-from simmc.models.simmc import count_parameters
+from simmc.models.simmc import count_parameters, draw_masks
 from simmc.models.trackmc import TrackEncoder
 from simmc.runs.records import EpochRecord, Figures
 from simmc.runs.runtime import Runtime, Seeds, few_threads, generators

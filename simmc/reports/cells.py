@@ -26,7 +26,7 @@ import numpy as np
 from simmc import files
 from simmc.errors import UserError
 from simmc.evaluation.significance import bootstrap_means, interval
-from simmc.schema import read_json
+from simmc.files import read_json
 from simmc.settings.layers import preset_root
 
 RECORDS = Path("results/records")

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from simmc.errors import UserError
+from simmc.files import read_json
 from simmc.reports.cells import Ours, Record, Row, Table, records_of, summary, tables
 from simmc.reports.claims import MARKS, NAMES, Verdict, verdicts
 from simmc.reports.render import page as plain_tables
-from simmc.schema import read_json
 
 PROTOCOLS = (("paper", "supervised"), ("label_free", "fixed_epochs"))
 CARRIED = "†"

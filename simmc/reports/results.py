@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from simmc.errors import UserError
+from simmc.files import read_json
 from simmc.runs.directory import RESULTS as SCHEMA
 from simmc.runs.directory import pointed
-from simmc.schema import read_json
 
 RESULTS = "results.json"
 PROTOCOLS = ("paper", "label_free")

@@ -16,7 +16,7 @@ from simmc.reports import results
 from simmc.reports.results import Run
 from simmc.reports.tables import INCIDENTAL, plain
 from simmc.runs.directory import RunDirectory
-from simmc.runs.outcomes import ProbeOutcomes
+from simmc.runs.records import ProbeOutcomes
 
 FIGURES = ("top1", "top5", "top10", "mAP")
 _AGREEMENT = 2e-3  # largest difference of a run's file from its results: other machines round

@@ -22,14 +22,14 @@ from filelock import FileLock, Timeout
 
 from simmc import files
 from simmc.errors import UserError
+from simmc.files import Within, parse_json, read_json
 from simmc.runs.records import EpochRecord, Results
-from simmc.schema import Within, parse_json, read_json
 
 LATEST = "latest"
 _LONGEST = 200  # letters of a name; file systems allow 255, and a suffix may follow
 _NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.+=-]{{0,{_LONGEST - 1}}}")
 
-# What the files hold, as `simmc.schema` checks it. Entries without a name here are free; files
+# What the files hold, as `simmc.files` checks it. Entries without a name here are free; files
 # of older versions lack some entries, so most are optional.
 _TEXT = (None, str)
 _SHARE = Within(0, 1 + 1e-9)  # a mean may be rounded upwards

@@ -1,6 +1,6 @@
 """From windows to a retrieval: features of probe and gallery, matched by Euclidean distance."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import cast
 from weakref import WeakKeyDictionary
@@ -8,10 +8,11 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 
-from simmc.data.experiment.experiment import Experiment, Split
+from simmc.data.experiment.experiment import Experiment, Split, labels_of
 from simmc.evaluation.counting import has_match
 from simmc.evaluation.ranking import Retrieval, evaluate, why_no_rates
-from simmc.runs.records import Figures, ProtocolResults
+from simmc.runs.directory import RunDirectory
+from simmc.runs.records import Figures, ProbeOutcomes, ProtocolResults, Results
 from simmc.runs.runtime import Runtime
 
 RATES = ("top1", "top5", "top10", "mAP", "mINP")
@@ -172,6 +173,23 @@ def unscored(data: Experiment) -> Outcome | None:
     probes = int((probe >= 0).sum())
     figures = _record((None,) * len(RATES), probes, probes - matched, 0, why)
     return Outcome(figures, None, None)
+
+
+def fill(results: Results, outcomes: Mapping[str, Outcome | None]) -> None:
+    """Enter the outcome of each protocol into what results.json holds."""
+    for protocol, outcome in outcomes.items():
+        results["protocols"][protocol] = None if outcome is None else outcome.to_dict()
+
+
+def keep_probes(
+    run: RunDirectory, outcomes: Mapping[str, Outcome | None], data: Experiment
+) -> None:
+    """Write the result of every probe window under each protocol."""
+    identity = labels_of(data.probe.identity, data.test_identities)
+    for protocol, outcome in outcomes.items():
+        if outcome and outcome.retrieval:
+            found = ProbeOutcomes.of(outcome.retrieval, identity, data.probe.recording)
+            found.write(run.probes_path(protocol))
 
 
 def _record(

@@ -17,6 +17,7 @@ from simmc.data import specs
 from simmc.data.store import dataset_folder, file_path, split_folder
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
+from simmc.runs.records import ProbeOutcomes
 from simmc.runs.runtime import start
 from tests.data.make import without_checksums
 
@@ -169,6 +170,26 @@ class Evil:
 
     def __reduce__(self):
         return (open, (str(self.path), "w"))
+
+
+def outcomes_of(folder: RunDirectory) -> dict[str, ProbeOutcomes]:
+    """The outcomes of a run's probe windows, whose means must be what results.json says."""
+    found = {}
+    results = folder.read_results()
+    for protocol, figures in results["protocols"].items():
+        if figures is None:
+            continue
+        assert "retrieval" not in figures
+        kept = found[protocol] = ProbeOutcomes.read(folder.probes_path(protocol))
+        assert len(kept) == results["counts"]["probe"]
+        for k in (1, 5, 10):
+            hits = (kept.first_match_rank >= 1) & (kept.first_match_rank <= k)
+            assert hits.mean() == figures[f"top{k}"]
+        assert np.nanmean(kept.average_precision) == pytest.approx(figures["mAP"], abs=1e-12)
+    assert {path.name for path in folder.path.rglob("probes_*")} == {
+        f"probes_{protocol}.npz" for protocol in found
+    }
+    return found
 
 
 def results_of(folder: RunDirectory) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from simmc.runs.directory import RunDirectory
 from tests.cli import conftest
 from tests.cli.conftest import (
     QUICK,
-    Evil,
     assert_same_run,
     changed,
     contents,
@@ -119,49 +118,18 @@ def sealed(content):
 
 
 @pytest.mark.parametrize(("mode", "file"), [(EVAL, "best.pt"), (RESUME, "last.pt")])
-@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "foreign", "other torch file"])
-def test_an_unreadable_checkpoint(mode, file, damage, copy, refused_again):
+@pytest.mark.parametrize("cut", [True, False])
+def test_an_unreadable_checkpoint(mode, file, cut, copy, refused_again):
     path = copy.path / file
     good = path.read_bytes()
-    flipped = bytearray(good)
-    flipped[len(good) // 2] ^= 1
-    bad = {
-        "cut": good[: len(good) // 2],
-        "flipped": bytes(flipped),
-        "empty": b"",
-        "foreign": b"not a checkpoint",
-        "other torch file": sealed({"weights": torch.zeros(3)}),
-    }
-    path.write_bytes(bad[damage])
+    path.write_bytes(good[: len(good) // 2] if cut else sealed({"weights": torch.zeros(3)}))
     refused_again(*mode, said=[path, "Train again"])
-
-
-@pytest.mark.parametrize(("mode", "file"), [(EVAL, "best.pt"), (RESUME, "last.pt")])
-def test_a_checkpoint_that_would_run_code(mode, file, copy, refused_again, tmp_path):
-    marker = tmp_path / "was run"
-    head = {"schema": checkpoints.SCHEMA, "version": checkpoints.VERSION}
-    (copy.path / file).write_bytes(sealed(head | {"state": {"network": Evil(marker)}}))
-    refused_again(*mode, said=[copy.path / file, "could run code"])
-    assert not marker.exists()
 
 
 def test_a_run_without_weights(copy, refused_again):
     for file in ("best.pt", "label_free.pt"):
         (copy.path / file).unlink()
     refused_again(*EVAL, said=[copy.path, "no best.pt", "--run"])
-
-
-@pytest.mark.parametrize("mode", [EVAL, RESUME])
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"settings": {"lambda": 7}}'])
-def test_a_damaged_config(mode, text, copy, refused_again):
-    copy.config_path.write_text(text)
-    refused_again(*mode, said="config.json")
-
-
-def test_a_damaged_line_of_metrics(copy, refused_again):
-    lines = copy.metrics_path.read_text().splitlines(keepends=True)
-    copy.metrics_path.write_text("".join([lines[0], "??\n", *lines[1:]]))
-    refused_again(*RESUME, said=[copy.metrics_path, "line 2", "start a new run"])
 
 
 def test_metrics_that_were_deleted(prepared, tmp_path):
@@ -251,8 +219,3 @@ def test_ctrl_c(finished, prepared, tmp_path, monkeypatch, capsys):
     assert [row["epoch"] for row in hurt.read_metrics()] == [0, 1]
     assert run("simmc", *words, "--resume") == 0
     assert_same_run(finished, hurt)
-
-
-def test_a_training_that_diverges(prepared, refused, tmp_path):
-    words = [*words_for(prepared, tmp_path), "--lr", "1e30"]
-    refused("simmc", *words, said=["diverged", "--lr", "1e+30"])

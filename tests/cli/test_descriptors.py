@@ -9,7 +9,7 @@ import torch
 
 from simmc import cli
 from simmc.cli.descriptors import NAMES, DescriptorSettings
-from simmc.engine.load import load
+from simmc.engine.method import load
 from simmc.methods.descriptors import d13
 from simmc.reports import render, results, tables
 from simmc.runs.directory import RunDirectory

@@ -128,11 +128,16 @@ def test_help_needs_no_heavy_package(words):
     assert done.returncode == 0, done.stderr
 
 
-def test_the_script_runs_from_any_directory(tmp_path):
-    done = call(ROOT / "SimMC.py", "--epz", "1", cwd=tmp_path)
+@pytest.mark.parametrize(
+    ("script", "command"),
+    [("SimMC.py", "simmc"), ("Hi-MPC.py", "himpc"), ("SimMC-UF.py", "finetune")],
+)
+def test_scripts_are_commands_in_any_directory(script, command, tmp_path):
+    done = call(ROOT / script, "--epz", "1", "word", cwd=tmp_path)
     assert done.returncode == 2
     assert re.fullmatch(r"error: .*--epz.*--eps.*\n", done.stderr)
     assert done.stdout == ""
+    assert f"-m simmc {command} " in call(ROOT / script, "word", cwd=tmp_path).stderr
 
 
 def test_python_m_simmc():

@@ -12,7 +12,7 @@ from simmc.data.experiment.load import load_stored
 from simmc.data.skeletons import Skeleton
 from simmc.data.specs import DATASETS
 from simmc.data.store import write_dataset
-from simmc.engine.load import load_whole
+from simmc.engine.method import load_whole
 from simmc.engine.training import load_weights
 from simmc.evaluation.ranking import evaluate
 from simmc.methods import trackmc

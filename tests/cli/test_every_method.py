@@ -14,7 +14,16 @@ from simmc.data import specs
 from simmc.methods.registry import METHODS
 from simmc.runs.directory import RunDirectory
 from simmc.settings import resolve
-from tests.cli.conftest import BATCH, LENGTHS, PLACES, assert_same_run, latest, run, words_for
+from tests.cli.conftest import (
+    BATCH,
+    LENGTHS,
+    PLACES,
+    assert_same_run,
+    latest,
+    outcomes_of,
+    run,
+    words_for,
+)
 from tests.conftest import ROOT
 
 LEVELS = {"levels": {"joint", "component", "limb"}}
@@ -84,7 +93,7 @@ def test_every_dataset_and_probe(case, dataset, probe, prepared, tmp_path, capsy
     assert (found["method"], found["dataset"], found["probe"]) == (title, dataset, probe)
     assert f"{title} on {dataset}, probe {probe}" in capsys.readouterr().out
     shown = [figures for figures in found["protocols"].values() if figures]
-    assert shown
+    assert shown and len(outcomes_of(made)) == len(shown)
     for figures in shown:
         assert (0 if case == "trackmc" else 1) <= figures["epoch"] <= epochs
         assert 0 <= figures["top1"] <= figures["top5"] <= figures["cmc"][-1] <= 1

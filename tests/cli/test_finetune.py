@@ -14,7 +14,6 @@ from simmc.runs import checkpoints
 from simmc.settings import resolve
 from tests.cli import conftest
 from tests.cli.conftest import LENGTHS, QUICK, latest, metrics_of, run
-from tests.conftest import ROOT
 
 
 def export_coordinates(
@@ -134,8 +133,3 @@ def test_shuffled_features_are_refused(prepared, tmp_path, capsys):
     np.save(files.path("train"), features[::-1])
     assert run("finetune", *words_for(prepared, tmp_path, home), "--source", "SGELA") == 2
     assert "frames_SGELA_KGBD_6.npy" in capsys.readouterr().err
-
-
-def test_the_script_is_the_command():
-    text = (ROOT / "SimMC-UF.py").read_text()
-    assert 'cli.run("finetune"' in text

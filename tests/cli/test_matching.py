@@ -1,6 +1,6 @@
 """Further ways of matching a trained run: rows and a file of their own, nothing else touched."""
 
-import re
+from functools import cache
 
 import numpy as np
 import pytest
@@ -39,11 +39,14 @@ class Run:
         return self.folder.read_results()["protocols"]
 
 
-@pytest.fixture
-def trained(prepared, tmp_path):
-    def train(command, dataset="KGBD", probe="probe", *flags):
-        home = tmp_path / command
-        words = [*words_for(prepared, home, dataset, probe), *QUICK, *flags]
+@pytest.fixture(scope="module")
+def trained(prepared, tmp_path_factory):
+    """Trains once for all tests of this module; scoring changes nothing but matching.json."""
+
+    @cache
+    def train(command, dataset="KGBD", probe="probe"):
+        home = tmp_path_factory.mktemp("runs")
+        words = [*words_for(prepared, home, dataset, probe), *QUICK]
         assert run(command, *words, *COMMANDS[command]) == 0
         return Run(command, words, home, dataset, probe)
 
@@ -58,6 +61,7 @@ def same_figures(row, figures):
 @pytest.mark.parametrize("command", ["simmc", "himpc", "trackmc", "supervised"])
 def test_nothing_else_changes(command, trained, capsys):
     made = trained(command)
+    made.folder.matching_path.unlink(missing_ok=True)
     before = contents(made.folder.path)
     capsys.readouterr()
     made.score()
@@ -167,11 +171,3 @@ def test_data_without_recordings(trained, prepared, tmp_path, refused):
     words = [*made.words, "--mode", "Eval", "--data_root", copy]
     refused("simmc", *words, "--walk", "all", said=["--walk all", "Preprocess.py", "recording_"])
     assert run("simmc", *words, "--rerank", "on") == 0
-
-
-def test_help_tells_of_them(capsys):
-    assert run("trackmc", "--help") == 0
-    page = capsys.readouterr().out
-    assert re.search(r"--walk N .*'all'", page, re.S)
-    assert run("recognition", "--help") == 0
-    assert "--rerank" not in capsys.readouterr().out

@@ -2,9 +2,6 @@
 
 import pytest
 
-from simmc.cli.export import ExportSettings
-from simmc.methods.simmc import SimMCSettings
-from simmc.settings import parser as arguments
 from tests.cli.conftest import SMALL, contents, run, words_for
 
 
@@ -67,15 +64,3 @@ def test_no_bar_where_nobody_looks_on(tmp_path, capsys):
     words = ["--dataset", "KS20", "--size", "tiny", "--persons", 2, "--raw_root", tmp_path]
     assert run("generate", *words) == 0
     assert capsys.readouterr().err == ""
-
-
-def test_the_help_names_the_layers_that_a_command_has():
-    whole, few = (
-        " ".join(arguments.parser(one).format_help().split())
-        for one in (SimMCSettings, ExportSettings)
-    )
-    assert (
-        "defaults, --fidelity, the preset of dataset and probe (configs/simmc), the file given "
-        "with --config, what you type."
-    ) in whole
-    assert "Order, later wins: defaults, what you type." in few

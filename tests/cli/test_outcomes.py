@@ -1,55 +1,19 @@
-"""Every method that matches keeps how each probe window fared, and the numbers are its means."""
+"""The kept outcomes of single probe windows; test_every_method.py checks them for all methods."""
 
 import numpy as np
-import pytest
 
 from simmc.data.experiment.load import Request, load_experiment
 from simmc.runs.directory import RunDirectory
-from simmc.runs.outcomes import ProbeOutcomes
-from tests.cli.conftest import QUICK, TWIN, contents, run, words_for
-
-COMMANDS = {
-    "simmc": ["--epochs", 2],
-    "himpc": ["--epochs", 1],
-    "trackmc": ["--epochs", 2],
-    "supervised": ["--epochs", 1],
-}
+from tests.cli.conftest import QUICK, contents, latest, outcomes_of, run, words_for
 
 
-def made_by(command, prepared, home, dataset="KGBD", probe="probe", *flags):
-    words = [*words_for(prepared, home, dataset, probe), *QUICK, *COMMANDS[command], *flags]
-    assert run(command, *words) == 0
-    if command == "simmc":
-        return RunDirectory.latest(home, dataset, probe)
-    (pointer,) = (home / dataset / probe).glob("latest_*")
-    return RunDirectory(pointer.parent / pointer.read_text().strip())
-
-
-def check(folder: RunDirectory) -> dict[str, ProbeOutcomes]:
-    """The files of a run, whose means must be what results.json says."""
-    found = {}
-    results = folder.read_results()
-    for protocol, figures in results["protocols"].items():
-        assert figures is not None and "retrieval" not in figures
-        kept = found[protocol] = ProbeOutcomes.read(folder.probes_path(protocol))
-        assert len(kept) == results["counts"]["probe"]
-        for k in (1, 5, 10):
-            hits = (kept.first_match_rank >= 1) & (kept.first_match_rank <= k)
-            assert hits.mean() == figures[f"top{k}"]
-        assert np.nanmean(kept.average_precision) == pytest.approx(figures["mAP"], abs=1e-12)
-    assert {path.name for path in folder.path.rglob("probes_*")} == {
-        f"probes_{protocol}.npz" for protocol in found
-    }
-    return found
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_method(command, prepared, tmp_path):
-    check(made_by(command, prepared, tmp_path))
+def made_by(command, prepared, home):
+    assert run(command, *words_for(prepared, home), *QUICK, "--epochs", 2) == 0
+    return latest(home, "simmc" if command == "simmc" else "trackmc_auto")
 
 
 def test_persons_and_recordings_are_those_of_the_data(prepared, tmp_path):
-    found = check(made_by("trackmc", prepared, tmp_path))["paper"]
+    found = outcomes_of(made_by("trackmc", prepared, tmp_path))["paper"]
     data = load_experiment(
         Request(prepared("KGBD"), "KGBD", 6, "probe", part_batches="keep"),
         rng=np.random.default_rng(0),
@@ -59,23 +23,13 @@ def test_persons_and_recordings_are_those_of_the_data(prepared, tmp_path):
     np.testing.assert_array_equal(found.recording, data.probe.recording)
 
 
-def test_a_run_with_a_training_of_its_own_for_label_free(prepared, tmp_path):
-    made = made_by("simmc", prepared, tmp_path, "KS20")
-    assert (made.path / TWIN).is_dir()
-    assert set(check(made)) == {"paper", "label_free"}
-
-
-def test_probe_and_gallery_that_are_the_same_windows(prepared, tmp_path):
-    check(made_by("simmc", prepared, tmp_path, "CASIA_B", "nm.nm"))
-
-
 def test_descriptors_keep_them_too(prepared, tmp_path):
     where = ["--data_root", prepared("KGBD"), "--model_root", tmp_path]
     assert run("descriptors", "--dataset", "KGBD", *where, "--descriptor", "D13") == 0
     folders = [path.parent for path in tmp_path.rglob("results.json")]
     assert folders
     for folder in folders:
-        check(RunDirectory(folder))
+        assert outcomes_of(RunDirectory(folder))
 
 
 def test_scoring_again_gives_an_old_run_its_files(prepared, tmp_path, capsys):

@@ -3,8 +3,7 @@
 import pytest
 
 from simmc.reports import results, tables
-from simmc.runs.directory import RunDirectory
-from tests.cli.conftest import QUICK, assert_same_run, file_names, latest, run, words_for
+from tests.cli.conftest import QUICK, file_names, latest, run, words_for
 
 MODELS = ("encoder", "posegait")
 
@@ -37,22 +36,6 @@ def test_a_run_is_called_supervised_everywhere(model, prepared, tmp_path, capsys
         row for row in tables.build(results.find_all(tmp_path)).rows if row.protocol == "paper"
     )
     assert "supervised" in row.method
-
-
-def test_the_same_seed_gives_the_same_run(prepared, tmp_path):
-    words = [*words_for(prepared, tmp_path), *QUICK, "--model", "posegait", "--epochs", 1]
-    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
-        assert run("supervised", *words, "--run", name, "--seed", seed) == 0
-    a, b, c = (RunDirectory(tmp_path / "KGBD" / "probe" / name) for name in "abc")
-    assert_same_run(a, b)
-    assert a.read_results()["protocols"] != c.read_results()["protocols"]
-
-
-def test_a_run_of_simmc_stays_the_newest_of_its_own(train, prepared):
-    made = train("--epochs", 1, dataset="KGBD")
-    home = made.path.parents[2]
-    assert run("supervised", *words_for(prepared, home), *QUICK, "--epochs", 1) == 0
-    assert RunDirectory.latest(home, "KGBD", "probe") == made
 
 
 def test_a_run_of_another_model_is_not_continued(prepared, tmp_path, capsys):

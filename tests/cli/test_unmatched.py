@@ -13,7 +13,7 @@ from simmc.data.experiment.load import Request, load_experiment
 from simmc.data.skeletons import KINECT_V1
 from simmc.data.store import write_dataset
 from simmc.runs.directory import RunDirectory
-from simmc.runs.outcomes import ProbeOutcomes
+from simmc.runs.records import ProbeOutcomes
 from tests.cli.conftest import SMALL, latest, read_json, run
 from tests.reference import metrics as reference
 

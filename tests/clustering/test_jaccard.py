@@ -5,13 +5,11 @@ from hypothesis import strategies as st
 from sklearn.cluster import DBSCAN
 
 from simmc.clustering import (
-    Threads,
     dbscan,
     expand_weights,
     jaccard_graph,
     k_nearest,
     neighbor_weights,
-    radius_graph,
 )
 from tests.reference import jaccard as literal
 
@@ -56,23 +54,6 @@ def test_weights_equal_the_dense_routine(n, d, centres, seed, copies, scale, k1,
     np.testing.assert_allclose(sparse_v, dense_v, rtol=2e-5, atol=1e-7)
 
 
-@settings(max_examples=60, deadline=None)
-@given(**CASES, eps=st.sampled_from([0.3, 0.6, 0.8]), min_samples=st.integers(1, 5))
-def test_graph_and_labels_equal_the_dense_routine_and_scikit_learn(
-    n, d, centres, seed, copies, scale, k1, k2, eps, min_samples
-):
-    x = clustered(n, d, centres, seed, copies=copies, scale=scale)
-    lists = k_nearest(x, k1).indices
-    v = expand_weights(neighbor_weights(x, lists), lists, min(k2, k1))
-    graph = radius_graph(v, eps)
-    full = literal.distances(v.toarray())
-    within = full <= np.float32(eps)
-    np.testing.assert_array_equal(dense(graph, n)[within], full[within])  # to the last bit
-    assert within.sum() == len(graph.column)
-    wanted = DBSCAN(eps=eps, min_samples=min_samples, metric="precomputed").fit_predict(full)
-    np.testing.assert_array_equal(dbscan(graph, min_samples), wanted)
-
-
 def test_features_to_labels_equal_the_dense_reference():
     x = clustered(900, 16, 30, seed=1, spread=0.5)
     full = literal.jaccard(x)
@@ -92,37 +73,7 @@ def test_duplicates_keep_distance_zero_as_entries():
     np.testing.assert_array_equal(dbscan(graph, 4), np.repeat(np.arange(6), 20))
 
 
-def test_threads_do_not_matter():
-    x = clustered(1500, 16, 40, seed=2)
-    one, three = (jaccard_graph(x, 0.7, executor=Threads(t)) for t in (1, 3))
-    for a, b in ((one.start, three.start), (one.column, three.column)):
-        np.testing.assert_array_equal(a, b)
-    np.testing.assert_array_equal(one.distance, three.distance)
-
-
-def test_normalising_ignores_the_length_of_rows():
-    x = clustered(200, 6, 8, seed=3)
-    lengths = np.float32(2.0) ** np.random.default_rng(0).integers(-3, 4, size=(200, 1))
-    plain = jaccard_graph(x, 0.7, normalise=True)
-    scaled = jaccard_graph(x * lengths, 0.7, normalise=True)
-    np.testing.assert_array_equal(plain.column, scaled.column)
-
-
-@pytest.mark.parametrize("n", [0, 1, 2])
-def test_hardly_any_rows(n):
-    graph = jaccard_graph(np.zeros((n, 3), np.float32), 0.5)
-    assert len(graph) == n
-    np.testing.assert_array_equal(dbscan(graph, 1), [0] * n)
-
-
 @pytest.mark.parametrize("eps", [0.0, 1.0, -1.0])
 def test_eps_outside_its_range_is_refused(eps):
     with pytest.raises(ValueError, match="between 0 and 1"):
         jaccard_graph(np.zeros((4, 2), np.float32), eps)
-
-
-def test_all_noise_and_min_samples():
-    far = np.diag(np.full(30, 100.0)).astype(np.float32)
-    assert (dbscan(jaccard_graph(far, 0.01), 31) == -1).all()
-    with pytest.raises(ValueError, match="at least 1"):
-        dbscan(jaccard_graph(far, 0.5), 0)

@@ -72,14 +72,6 @@ def test_hardly_any_rows(n):
     assert found.indices.shape == (n, n)
 
 
-def test_layout_and_integer_input_do_not_matter():
-    x = features(50, 6)
-    wanted = k_nearest(x, 5).indices
-    np.testing.assert_array_equal(k_nearest(np.asfortranarray(x), 5).indices, wanted)
-    np.testing.assert_array_equal(k_nearest(np.repeat(x, 2, 0)[::2], 5).indices, wanted)
-    assert k_nearest(np.arange(12).reshape(6, 2), 2).indices.shape == (6, 2)
-
-
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match="row 3 holds NaN"):
         k_nearest(np.where(np.arange(10)[:, None] == 3, np.nan, 1.0), 2)

@@ -139,6 +139,8 @@ def test_all_noise_and_one_cluster():
     one = np.ones((40, 3), np.float32)
     assert (pseudo_labels(one, ClusterSettings(0.5, 6)).labels == 0).all()
     assert (pseudo_labels(one, ClusterSettings(0.5, 41)).labels == -1).all()
+    with pytest.raises(ValueError, match="at least 1"):
+        dbscan(jaccard_graph(far, 0.5), 0)
 
 
 # --- what holds for every graph -------------------------------------------------------------

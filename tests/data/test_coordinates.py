@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from simmc.data.coordinates import LIMIT_METRES, check_coordinates
+from simmc.data.arrays import LIMIT_METRES, check_coordinates
 from simmc.errors import UserError
 
 

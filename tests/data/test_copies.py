@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from simmc.cli import console
 from simmc.data import preprocess
-from simmc.data.copies import count_copies, same_recordings
+from simmc.data.experiment.experiment import count_copies
 from simmc.data.experiment.load import Request, load_experiment
-from simmc.data.recordings import Recording
+from simmc.data.recordings import Recording, same_recordings
 from simmc.data.store import StoredSplit
 from tests.data import make
 

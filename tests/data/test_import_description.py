@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
+from simmc import cli
 from simmc.data.importing.description import described, path_pattern
 from simmc.data.importing.guess import guessed, path_of
 from simmc.data.importing.joint_names import skeleton_of
 from simmc.errors import UserError
-from tests.conftest import ROOT
 from tests.data.imports import content, make
 
 
@@ -40,6 +37,10 @@ def test_patterns_of_paths():
         {"unit": 3},
         {"joints": ["a", "a"]},
         {"joints": "a"},
+        {"joints": [""]},
+        {"bones": [["a"]]},
+        {"skip_frames": [1]},
+        {"delimiter": "ab"},
         {"skip_frames": [1, -1]},
         {"axes": "fj"},
         {"frame_rate": -1},
@@ -58,20 +59,11 @@ def test_a_guess_can_be_used_at_once(tmp_path):
     source, out = make(tmp_path / "raw"), tmp_path / "Mine"
     text, doubts = guessed(source)
     (source / "dataset.toml").write_text(text)
-    script = [
-        sys.executable,
-        "-m",
-        "simmc",
-        "import",
-        str(source),
-        "--out",
-        str(out),
-        "--page",
-        "0",
-    ]
-    done = subprocess.run(script, capture_output=True, text=True, cwd=ROOT, check=False)
-    assert done.returncode == 0, done.stderr
+    assert cli.run("import", [str(source), "--out", str(out), "--page", "0"]) == 0
     assert content(out)["persons"] == {"0": 0, "1": 1, "2": 2} and doubts >= 1
+
+
+def test_patterns_follow_from_paths():
     for paths, expected in (
         (
             ["S001C002P003R001A005.json", "S002C001P007R002A005.json"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from simmc.cli.import_data import report
 from simmc.data.importing.assign import Known, Rule, by_chance, by_rules
 from simmc.data.importing.description import described
 from simmc.errors import UserError
@@ -55,6 +56,30 @@ def test_persons_apart_persons_unknown_and_copies():
         assert len(set(by_chance(copies, Rule(seed=seed))[:4])) == 1
     nothing = by_chance(known(range(3), 3), Rule("none"))
     assert sorted(nothing)[:2] == ["gallery", "probe"] and nothing.count("train") == 7
+
+
+@pytest.mark.parametrize("unit", ["recording", "none"])
+def test_copies_of_what_was_imported_before_stay_with_it(tmp_path, unit):
+    """Under another name, in a second and a third import."""
+    source, out = make(tmp_path / "raw", walks=4), tmp_path / "Mine"
+    load(source, out, rule=Rule(unit))
+    before = {r["name"]: r["split"] for r in content(out)["recordings"]}
+    names = list(before)
+    for place, number in ((10, 1), (11, 1), (10, 2)):
+        for name in names:
+            path = source / name
+            new = path.with_name(f"copy{place}_{number}_{path.name}")
+            new.write_bytes(path.read_bytes())
+        made = load(source, out, rule=Rule(unit))
+        assert len(made.added) == len(names)
+    found = {r["name"]: r["split"] for r in content(out)["recordings"]}
+    groups = content(out)["copies"]
+    assert len(groups) == len(names) and {len(group) for group in groups} == {4}
+    for first, *copies in groups:
+        assert first in before and found[first] == before[first]
+        assert {found[name] for name in copies} == {before[first]}
+    text = "\n".join(report(made, ""))
+    assert f"the same frames, bit by bit: {', '.join(groups[0])}" in text
 
 
 def test_nothing_is_held_out_but_one_recording_each(tmp_path):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simmc.data import windows
-from simmc.data.coordinates import LIMIT_METRES
+from simmc.data.arrays import LIMIT_METRES
 from simmc.data.raw import kgbd
 from simmc.data.specs import KINECT_LENGTHS
 from simmc.errors import UserError

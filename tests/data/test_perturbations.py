@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from simmc.data.experiment.split_selection import Sets
+from simmc.data.experiment.experiment import Sets
 from simmc.data.store import StoredSplit
 from simmc.data.synthetic.perturbations import ALLOWED, PERTURBATIONS, perturbed
 from simmc.errors import UserError

@@ -291,17 +291,6 @@ def test_killed_run_leaves_no_set_that_loads(tmp_path: Path) -> None:
     assert len(store.read_split(tmp_path / "out", "KGBD", 6, "train"))
 
 
-@pytest.mark.parametrize("script", ["Preprocess.py", "Pre-process.py"])
-def test_scripts_run_from_any_directory(tmp_path: Path, script: str) -> None:
-    make.kgbd_raw(tmp_path, {1: 3, 2: 3})
-    work = tmp_path / "else where"
-    work.mkdir()
-    words = [sys.executable, ROOT / script, "8", "--raw_root", ".."]
-    done = subprocess.run(words, cwd=work, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert (work / "Datasets" / "KGBD" / "8" / "manifest.json").is_file()
-
-
 @pytest.mark.parametrize(
     ("words", "flags"),
     [

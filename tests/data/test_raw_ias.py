@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simmc.data.coordinates import LIMIT_METRES
+from simmc.data.arrays import LIMIT_METRES
 from simmc.data.raw import files, ias, text, write
 from simmc.data.recordings import ReadOptions, Recording
 from simmc.errors import UserError

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simmc.data.recordings import overlapping, recording_times, time_attributes
+from simmc.data.manifest import recording_times, time_attributes
+from simmc.engine.tracklets import overlapping
 from simmc.errors import UserError
 
 SPANS = st.lists(

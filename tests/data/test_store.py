@@ -68,6 +68,9 @@ def test_labels_come_from_ids_where_frame_id_is_missing(tmp_path: Path) -> None:
     found = store.read_split(tmp_path, KGBD, 6, "probe")
     assert found.labels.tolist() == [7, 3, 7, 7, 3]
     assert found.recording is None
+    kgbd_file(tmp_path, "ids").unlink()
+    with pytest.raises(UserError, match=r"ids_KGBD_6.npy.*missing"):
+        store.read_split(tmp_path, KGBD, 6, "probe")
 
 
 def _replace(root: Path, what: str, array: np.ndarray) -> None:

@@ -7,10 +7,8 @@ import pytest
 
 from simmc.clustering import dbscan, jaccard_graph
 from simmc.data.experiment.inputs import body_lengths
-from simmc.engine import radius
-from simmc.engine.body import SAMPLE, BodyAgreement
-from simmc.engine.pseudo_labels import label_free_score
-from simmc.engine.training import Selector
+from simmc.engine import selection
+from simmc.engine.selection import SAMPLE, BodyAgreement, Selector, label_free_score
 from simmc.evaluation.diagnostics import label_agreement
 from tests.methods import make
 
@@ -27,7 +25,7 @@ def planted(spread, seed=0):
 
 
 def chosen(views):
-    return radius.choose([jaccard_graph(view, radius.EPS[-1]) for view in views])
+    return selection.choose_radius([jaccard_graph(view, selection.EPS[-1]) for view in views])
 
 
 @pytest.mark.parametrize("spread", [0.1, 0.3])
@@ -40,26 +38,26 @@ def test_the_chosen_radius_finds_planted_people(spread):
 
 def test_people_that_the_largest_radius_merges_are_told_apart():
     views, truth = planted(0.6)
-    graphs = [jaccard_graph(view, radius.EPS[-1]) for view in views]
-    labels, found = radius.choose(graphs)
+    graphs = [jaccard_graph(view, selection.EPS[-1]) for view in views]
+    labels, found = selection.choose_radius(graphs)
     merged = dbscan(graphs[0], found.min_samples)
-    assert found.eps < radius.EPS[-1]
+    assert found.eps < selection.EPS[-1]
     assert label_agreement(labels[0], truth) > label_agreement(merged, truth) + 0.05
 
 
 def test_it_is_the_smallest_radius_with_nearly_the_highest_score():
-    graphs = [jaccard_graph(view, radius.EPS[-1]) for view in planted(0.5)[0]]
-    labels, found = radius.choose(graphs)
+    graphs = [jaccard_graph(view, selection.EPS[-1]) for view in planted(0.5)[0]]
+    labels, found = selection.choose_radius(graphs)
     scores = {}
-    for count in radius.MIN_SAMPLES:
-        for eps in radius.EPS:
+    for count in selection.MIN_SAMPLES:
+        for eps in selection.EPS:
             tried = np.stack([dbscan(graph.within(eps), count) for graph in graphs])
             scores[eps, count] = label_free_score(tried, None)
     mine, best = scores[found.eps, found.min_samples], max(scores.values())
-    assert label_free_score(labels, None) == mine >= (1 - radius.TOLERANCE) * best
+    assert label_free_score(labels, None) == mine >= (1 - selection.TOLERANCE) * best
     for (eps, _), score in scores.items():
         if eps < found.eps:
-            assert score < (1 - radius.TOLERANCE) * best
+            assert score < (1 - selection.TOLERANCE) * best
         if eps == found.eps:
             assert score <= mine
 
@@ -82,21 +80,9 @@ def test_one_view_needs_no_second():
 def test_settings_that_are_given_are_kept():
     views, _ = planted(0.3)
     graphs = [jaccard_graph(view, 0.5) for view in views]
-    labels, found = radius.choose(graphs, (0.5,), radius.MIN_SAMPLES)
+    labels, found = selection.choose_radius(graphs, (0.5,), selection.MIN_SAMPLES)
     assert found.eps == 0.5
     assert (labels == [dbscan(graph, found.min_samples) for graph in graphs]).all()
-
-
-def test_identities_do_not_change_the_choice():
-    data = make.experiment()
-    shuffled = np.random.default_rng(2).permutation(data.train.identity)
-    made = [
-        make.training(one, eps=None, min_samples=None)
-        for one in (data, make.exchanged(data, "train", identity=shuffled))
-    ]
-    first, second = (one.run_epoch()[0] for one in made)
-    assert (first["eps"], first["min_samples"]) == (second["eps"], second["min_samples"])
-    make.assert_equal_weights(*(make.weights_of(one) for one in made))
 
 
 def test_the_choice_stays_for_the_whole_training_and_when_it_is_continued(tmp_path):

@@ -7,8 +7,7 @@ import pytest
 
 from simmc.data.experiment.experiment import Split
 from simmc.data.skeletons import Skeleton
-from simmc.engine.body import PartnerRanks, partner_ranks
-from simmc.engine.health import Trained, health_of
+from simmc.engine.health import PartnerRanks, Trained, health_of, partner_ranks
 
 ABOUT = Trained(windows=1000, batch_size=100, eps=0.6)
 # an epoch of a training by clusters that goes well

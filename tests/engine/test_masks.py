@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simmc.engine.masks import draw_masks
+from simmc.models.simmc import draw_masks
 
 
 def draw(windows=64, length=6, dropped=(2, 2), group=1, seed=0):

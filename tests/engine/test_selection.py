@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simmc.engine.pseudo_labels import label_free_score
-from simmc.engine.training import Selector
+from simmc.engine.selection import Selector
 
 
 def public_rule(scores, patience):

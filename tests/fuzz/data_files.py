@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from simmc.data import specs, store
+from simmc.data.experiment.experiment import Features
 from simmc.data.experiment.load import Request, load_experiment
-from simmc.data.experiment.split_selection import Features
 from simmc.data.features import FeatureFiles, read_imported
 from simmc.data.preprocess import preprocess
 from simmc.data.raw import write

@@ -6,16 +6,18 @@ import contextlib
 import os
 import shutil
 import signal
+import sys
 import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from types import FrameType
 from typing import Any
 
 from simmc.errors import UserError
-from tests.fuzz.mutate import TOKENS, mutate
+from tests.fuzz.mutate import CANARY, TOKENS, mutate
 from tests.fuzz.readers import READERS, Reader
 
 SECONDS = 2.0  # of processor time for an input
@@ -111,7 +113,7 @@ def outcome(case: Case, rng: Random) -> tuple[str, str]:
     said = case.damage(rng)
     before = reset_peak()
     try:
-        with warnings.catch_warnings(), limited(SECONDS):
+        with warnings.catch_warnings(), limited(SECONDS), watched(case.root) as seen:
             warnings.simplefilter("ignore")
             case.reader.call(case.here)
         kind = VALID
@@ -124,9 +126,70 @@ def outcome(case: Case, rng: Random) -> tuple[str, str]:
     except Exception as error:
         kind = f"{type(error).__name__} in {_place(error)}"
     added = peak() - before
+    kind = seen[0] if seen else kind
     with contextlib.suppress(OSError):
         case.undo()
     return "memory" if added > MEMORY else kind, said
+
+
+_STARTS = {
+    *("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "pty.spawn"),
+    *("subprocess.Popen", "socket.connect", "socket.bind", "ctypes.dlopen"),
+}
+_WRITES = {  # audit event -> its arguments that are paths
+    **dict.fromkeys(("os.mkdir", "os.remove", "os.rmdir", "os.truncate", "os.chmod"), (0,)),
+    **{"os.rename": (0, 1), "os.symlink": (1,), "os.link": (1,), "open": (0,)},
+}
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+_WATCH: list[tuple[Path, list[str]]] = []  # the folder and the list of the input at work
+
+
+@contextlib.contextmanager
+def watched(root: Path) -> Iterator[list[str]]:
+    """Collects what reading does not do: programs, connections, evaluated text, files elsewhere.
+
+    By Python's audit events, so that attempts are seen that fail or whose error is caught.
+    """
+    if not hasattr(watched, "hooked"):  # a hook cannot be removed
+        sys.addaudithook(_audit)
+        watched.hooked = True  # type: ignore[attr-defined]
+    seen: list[str] = []
+    _WATCH.append((root.resolve(), seen))
+    try:
+        yield seen
+    finally:
+        _WATCH.pop()
+
+
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
+    if not _WATCH:
+        return
+    root, seen = _WATCH[-1]
+    text = event == "exec" and arguments[0].co_filename == "<string>" and not _imports()
+    if event in _STARTS or text:
+        seen.append(f"ran {event} {ascii(arguments)[:80]}")
+    elif event in _WRITES and not (event == "open" and not arguments[2] & _WRITING):
+        for place in _WRITES[event]:
+            if isinstance(arguments[place], str | bytes | Path) and _outside(
+                arguments[place], root
+            ):
+                seen.append(f"{event} of {ascii(arguments[place])[:80]}")
+
+
+def _imports() -> bool:
+    """Whether a module is being imported: named tuples evaluate text."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and "importlib._bootstrap" not in frame.f_code.co_filename:
+        frame = frame.f_back
+    return frame is not None
+
+
+def _outside(path: str | bytes | Path, root: Path) -> bool:
+    """Whether a path is neither below a folder nor relative to an open one, as rmtree's are."""
+    text = os.fsdecode(path)
+    if text in (os.devnull, "/proc/self/clear_refs") or (os.sep not in text and text != CANARY):
+        return False
+    return not Path(text).parent.resolve().is_relative_to(root)
 
 
 @contextlib.contextmanager

@@ -104,8 +104,8 @@ def keypoints(joints: int, frames: int = 2) -> np.ndarray:
 def openpose_folder(root: Path) -> None:
     """Two recordings of two people each, of two frames."""
     for place in range(4):
-        one = keypoints(25)[place % 2].round(1)
-        people = [one, one + np.array([500, 0, 0])]
+        one = keypoints(25)[place % 2] * (1 + place // 2 / 10)  # recordings are no copies
+        people = [one.round(1), (1.05 * one + np.array([500, 0, 0])).round(1)]
         (root / "in").mkdir(exist_ok=True)
         (root / "in" / f"{'vw'[place // 2]}_{place:012d}_keypoints.json").write_bytes(
             make.openpose(people)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import re
 import struct
@@ -15,6 +16,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable
+from functools import lru_cache
 from random import Random
 from typing import Any
 
@@ -54,6 +56,24 @@ VALUES: tuple[Any, ...] = (
 )
 NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 Mutator = Callable[[bytes, Random], bytes]
+ZEROS = bytes(1 << 26)  # a member of an archive that is tiny until it is unpacked
+CANARY = "ran"  # a folder that the pickles below make, where something runs them
+
+
+class Calls:
+    """Pickles as a call."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return self.call
+
+
+TRAPS = (
+    *(Calls(os.mkdir, CANARY), Calls(os.system, f"mkdir {CANARY}"), Calls(eval, "1")),
+    *(Calls(__import__, "os"), Calls(np.load, CANARY), Calls(open, CANARY, "w")),
+)
 
 
 def by_bytes(data: bytes, rng: Random) -> bytes:
@@ -215,6 +235,9 @@ def changed_array(array: np.ndarray, rng: Random) -> np.ndarray:
     return made.reshape(array.shape)
 
 
+LARGE = b"\x80\x02}r"  # a pickle that stores a value under a number, as which it takes memory
+
+
 def pickled(data: bytes, rng: Random) -> bytes:
     """An .npy file that holds a pickle: its bytes, its value, or a pickle that is a trap."""
     how = rng.randrange(6)
@@ -223,11 +246,13 @@ def pickled(data: bytes, rng: Random) -> bytes:
         file, {"descr": "|O", "fortran_order": False, "shape": rng.choice(((), (), (3,)))}
     )
     head = file.getvalue()
-    if how < 2:
+    if how < 2 or data.startswith(LARGE, len(head)):  # these take half a second to load
         return by_bytes(data, rng)
     if how == 2:
-        return head + b"\x80\x02}r" + struct.pack("<I", rng.choice((2**27, 2**20, 2**31))) + b"."
+        return head + LARGE + struct.pack("<I", rng.choice((2**27, 2**20, 2**31))) + b"."
     if how == 3:
+        if rng.random() < 0.3:
+            return head + pickle.dumps(rng.choice(TRAPS), rng.randrange(6))
         levels = rng.choice((10, 23, 300, 5000))
         if rng.random() < 0.5:
             return head + b"\x80\x02" + b"(" * levels + b"l" * levels + b"."
@@ -257,16 +282,26 @@ def archive(data: bytes, rng: Random, inner: Mutator = npy) -> bytes:
     name = rng.choice(list(members))
     if how == 2:
         members[rng.choice((name + "x", "../" + name, "/", "a" * 300))] = members.pop(name)
-    elif how == 3 and rng.random() < 0.3:
-        members[name] = b"\0" * (1 << 26)
+    elif how == 3 and rng.random() < 0.1:
+        members[name] = ZEROS
     else:
         members[name] = inner(members[name], rng)
     method = rng.choice((zipfile.ZIP_DEFLATED,) * 4 + (zipfile.ZIP_STORED, zipfile.ZIP_LZMA))
+    pack = zipped_zeros if ZEROS in members.values() and method != zipfile.ZIP_STORED else zipped
+    return pack(tuple(members.items()), method)
+
+
+def zipped(members: tuple[tuple[str, bytes], ...], method: int) -> bytes:
+    """An archive."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", method) as new:
-        for key, content in members.items():
-            new.writestr(key, content)
+        for name, content in members:
+            new.writestr(name, content)
     return file.getvalue()
+
+
+# packing 64 MB takes half a second
+zipped_zeros = lru_cache(maxsize=64)(zipped)
 
 
 def tarred(data: bytes, rng: Random) -> bytes:
@@ -328,7 +363,7 @@ def checkpoint(data: bytes, rng: Random) -> bytes:
         tensors = (torch.zeros(0), torch.full((2, 3), torch.nan), torch.zeros(3, dtype=torch.int64))
         made = (*VALUES, *tensors, torch.zeros(2, dtype=torch.bfloat16), torch.tensor(2.5))
         file = io.BytesIO()
-        torch.save(tree(value, rng, made), file)
+        torch.save(rng.choice(TRAPS) if rng.random() < 0.05 else tree(value, rng, made), file)
         return checkpoints.sealed(file.getvalue())
     except Exception:  # damaged before
         return by_bytes(data, rng)

@@ -30,7 +30,8 @@ from tests.fuzz.import_files import (
     read_files,
 )
 from tests.fuzz.run_files import (
-    archives,
+    archive_zip,
+    archives_tar,
     benchmark_file,
     checkpoint_files,
     read_benchmark,
@@ -65,7 +66,7 @@ class Reader:
 
 
 KS20 = cut(make.ks20(7, 2), 7)
-CASIA = cut(make.casia(62, 2), 62)
+CASIA = make.casia(62, 2)
 READERS = {
     "raw IAS": Reader(
         raw("IAS", cut(make.ias(2), 27)), preprocessed("IAS", 6), {"**/*.txt": "text"}, True
@@ -113,8 +114,8 @@ READERS = {
     "checkpoint": Reader(checkpoint_files, read_checkpoints, {"*.pt": "checkpoint"}),
     "settings in TOML": Reader(settings_file, read_toml, {"mine.toml": "text"}),
     "benchmark.json": Reader(benchmark_file, read_benchmark, {measure.FILE: "json"}),
-    "archive zip": Reader(archives, unpack, {"*.zip": "zip"}),
-    "archive tar": Reader(archives, unpack, {"*.gz": "tar", "*.xz": "tar"}),
+    "archive zip": Reader(archive_zip, unpack, {"*.zip": "zip"}),
+    "archive tar": Reader(archives_tar, unpack, {"*.gz": "tar", "*.xz": "tar"}),
     **{
         f"import {name}": Reader(one_file(f"a{ending}", content), read_files, {f"a{ending}": form})
         for name, (ending, content, form) in SINGLE.items()

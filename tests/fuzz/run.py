@@ -2,6 +2,8 @@
 
     python -m tests.fuzz.run --inputs 100000          all readers together
     python -m tests.fuzz.run --inputs 500 "probes npz" manifest
+    python -m tests.fuzz.run --inputs 100000 --counts counts.json  goes on where it stopped
+    python -m tests.fuzz.run --table counts.json      the counts as Markdown
     python -m tests.fuzz.run --again "probes npz" 17  one input, with its traceback
 
 An input is the name of its reader and a number. A process that crashes or hangs is counted, and the
@@ -12,122 +14,143 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import resource
-import select
-import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
 from typing import Any
 
 HANG = 60.0  # seconds without an answer
-START = 600.0  # seconds for imports and valid files, before the first answer
+START = 600.0  # seconds for valid files, before the first answer
 SPACE = 4 << 30  # bytes of address space that a process may add to what it has at the beginning
 FIRST = 3  # inputs that are named for each kind of failure
+BLOCK = 1000  # inputs of a reader before the next one has its turn
+Counts = dict[str, Any]  # of a reader: inputs, valid, refused, failures and examples by kind
 
 
 def main(argv: list[str]) -> int:
-    """Prints a line for each reader, then all counts as JSON."""
+    """Prints a line for each block of inputs, then all counts as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("readers", nargs="*", help="default: all")
     parser.add_argument("--inputs", type=int, default=3000, help="of all readers together")
     parser.add_argument("--first", type=int, default=0, help="number of the first input")
+    parser.add_argument("--counts", type=Path, help="a JSON file to which counts are added")
+    parser.add_argument("--table", type=Path, help="prints a file of counts as Markdown")
     parser.add_argument("--again", action="store_true", help="READER NUMBER: one input, unguarded")
-    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     words = parser.parse_args(argv)
-    if words.worker:
-        return work(words.readers[0], words.first, words.inputs)
+    if words.table:
+        print(table(json.loads(words.table.read_text())))
+        return 0
     if words.again:
         return again(words.readers[0], int(words.readers[1]))
-    names = words.readers or known()
-    each = max(1, -(-words.inputs // len(names)))
-    report: dict[str, Any] = {}
-    for name in names:
-        began = time.perf_counter()
-        report[name] = campaign(name, words.first, each)
-        print(f"{name}: {report[name]}, {time.perf_counter() - began:.0f} s", flush=True)
-    failed = sum(sum(one["failures"].values()) for one in report.values())
-    totals = {key: sum(one[key] for one in report.values()) for key in ("valid", "refused")}
-    print(json.dumps({"inputs": each * len(names), **totals, "failed": failed}))
+    report = campaign(words.readers, words.first, words.inputs, words.counts)
+    totals = {key: sum(one[key] for one in report.values()) for key in ("inputs", *ENDS)}
+    failed = totals["inputs"] - sum(totals[key] for key in ENDS)
+    print(json.dumps({**totals, "failed": failed}))
     return 1 if failed else 0
 
 
-def known() -> list[str]:
-    """Names of all readers."""
-    from tests.fuzz.readers import READERS
-
-    return list(READERS)
+ENDS = ("valid", "refused")
 
 
-def campaign(name: str, first: int, count: int) -> dict[str, Any]:
-    """Counts of one reader over so many inputs."""
-    found: Counter[str] = Counter()
-    examples: dict[str, list[int]] = {}
-    at = first
-    while at < first + count:
-        at = _one_process(name, at, first + count, found, examples)
-    failures = {kind: n for kind, n in found.most_common() if kind not in ("valid", "refused")}
-    made = {"valid": found["valid"], "refused": found["refused"], "failures": failures}
-    return made | ({"examples": examples} if examples else {})
+def campaign(names: list[str], first: int, inputs: int, kept: Path | None) -> dict[str, Counts]:
+    """Counts of every reader, those of the file `kept` included, which is written anew each block.
 
-
-def _one_process(
-    name: str, at: int, end: int, found: Counter[str], examples: dict[str, list[int]]
-) -> int:
-    """Lets a process work until it ends, however it ends; the number of the next input."""
-    words = ["--worker", name, "--first", str(at), "--inputs", str(end - at)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.fuzz.run", *words], stdout=subprocess.PIPE
-    )
-    assert process.stdout is not None
-    kind, first = "", at
-    while True:
-        patience = START if at == first else HANG
-        if not select.select([process.stdout], [], [], patience)[0]:
-            process.kill()
-            kind = "hang"
-        line = process.stdout.readline()
-        if not line:
-            break
-        _count(json.loads(line), at, found, examples)
-        at += 1
-    code = process.wait()
-    if at < end:
-        if code == 1 and not kind:
-            raise RuntimeError(f"{name}: the worker failed before input {at}; see its traceback")
-        _count(kind or f"crash {code}", at, found, examples)
-        at += 1
-    return at
-
-
-def _count(kind: str, at: int, found: Counter[str], examples: dict[str, list[int]]) -> None:
-    found[kind] += 1
-    if kind not in ("valid", "refused") and found[kind] <= FIRST:
-        examples.setdefault(kind, []).append(at)
-
-
-def work(name: str, first: int, count: int) -> int:
-    """The inputs of one process; a line for each."""
+    A reader goes on behind the inputs that the file has counted.
+    """
     import torch
 
-    from tests.fuzz.engine import READERS, Case, outcome, quiet
+    from tests.fuzz.engine import READERS
 
     torch.set_num_threads(1)
-    answers = sys.stdout.buffer
+    names = names or list(READERS)
+    report: dict[str, Counts] = {}
+    if kept and kept.exists():
+        report = json.loads(kept.read_text())
+    left = dict.fromkeys(names, max(1, -(-inputs // len(names))))
+    while any(left.values()):
+        for name in filter(left.get, names):
+            began, count = time.perf_counter(), min(BLOCK, left[name])
+            new: Counts = {"inputs": 0, "valid": 0, "refused": 0, "failures": {}, "examples": {}}
+            one = report.setdefault(name, new)
+            end = first + one["inputs"] + count
+            while first + one["inputs"] < end:
+                _one_process(name, first, end, one)
+            left[name] -= count
+            if kept:
+                kept.write_text(json.dumps(report, indent=1))
+            print(f"{name}: {one}, {time.perf_counter() - began:.0f} s", flush=True)
+    return report
+
+
+def _one_process(name: str, first: int, end: int, one: Counts) -> None:
+    """Lets a process work until it ends, however it ends, and counts what came of its inputs.
+
+    It is a fork of this one, so that nothing is imported again.
+    """
+    begin = first + one["inputs"]
+    fork = multiprocessing.get_context("fork")
+    answers, sender = fork.Pipe(duplex=False)
+    process = fork.Process(target=work, args=(name, begin, end, sender))
+    process.start()
+    sender.close()
+    kind = ""
+    while True:
+        at = first + one["inputs"]
+        if not answers.poll(START if at == begin else HANG):
+            process.kill()
+            kind = "hang"
+        try:
+            _count(answers.recv(), at, one)
+        except EOFError:
+            break
+    process.join()
+    if at < end:
+        if process.exitcode == 1 and not kind:
+            raise RuntimeError(f"{name}: the worker failed before input {at}; see its traceback")
+        _count(kind or f"crash {process.exitcode}", at, one)
+
+
+def _count(kind: str, at: int, one: Counts) -> None:
+    one["inputs"] += 1
+    if kind in ENDS:
+        one[kind] += 1
+        return
+    one["failures"][kind] = one["failures"].get(kind, 0) + 1
+    if one["failures"][kind] <= FIRST:
+        one["examples"].setdefault(kind, []).append(at)
+
+
+def work(name: str, at: int, end: int, answers: Connection) -> None:
+    """The inputs `at` to `end` of a reader; an answer for each."""
+    from tests.fuzz.engine import READERS, Case, outcome, quiet
+
     with tempfile.TemporaryDirectory(prefix="fuzz-", dir=_fast_folder()) as folder:
         case = Case(READERS[name], Path(folder) / "files")
         outcome(case, Random("warm"))
         size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (size + SPACE, size + SPACE))
-        for at in range(first, first + count):
+        for place in range(at, end):
             with quiet():
-                kind, _ = outcome(case, Random(f"{name}:{at}"))
-            answers.write(json.dumps(kind).encode() + b"\n")
-            answers.flush()
-    return 0
+                kind, _ = outcome(case, Random(f"{name}:{place}"))
+            answers.send(kind)
+
+
+def table(report: dict[str, Counts]) -> str:
+    """Counts as a Markdown table."""
+    rows = [
+        [name, one["inputs"], one["valid"], one["refused"], sum(one["failures"].values())]
+        for name, one in report.items()
+    ]
+    rows.append(["all", *(sum(row[place] for row in rows) for place in range(1, 5))])
+    head = ["| reader | inputs | valid | refused | failed |", "|---|---|---|---|---|"]
+    return "\n".join(
+        [*head, *(f"| {row[0]} | " + " | ".join(f"{n:,}" for n in row[1:]) + " |" for row in rows)]
+    )
 
 
 def again(name: str, at: int) -> int:

@@ -27,7 +27,7 @@ from simmc.reports import comparison, confusion, plots, render, results, sides
 from simmc.reports import tables as reports
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
-from simmc.runs.outcomes import ProbeOutcomes
+from simmc.runs.records import ProbeOutcomes
 from simmc.settings import resolve
 from tests.benchmarks import make as make_benchmark
 from tests.conftest import ROOT
@@ -173,11 +173,15 @@ def read_benchmark(root: Path) -> None:
 ARCHIVE = {"Data/Person001/1.txt": b"one\n" * 9, "Data/Person002/1.txt": b"two\n" * 9, "a": b"b"}
 
 
-def archives(root: Path) -> None:
-    """KGBD as its author's repository gives it, packed in three ways."""
+def archive_zip(root: Path) -> None:
+    """KGBD as its author's repository gives it."""
     with zipfile.ZipFile(root / "kgbd.zip", "w", zipfile.ZIP_DEFLATED) as packed:
         for name, data in ARCHIVE.items():
             packed.writestr(name, data)
+
+
+def archives_tar(root: Path) -> None:
+    """The same, packed in two ways."""
     for kind in ("gz", "xz"):
         with tarfile.open(root / f"kgbd.tar.{kind}", f"w:{kind}") as tar:
             for name, data in ARCHIVE.items():

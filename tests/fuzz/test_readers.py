@@ -4,7 +4,9 @@ Some inputs a reader in the suite, always the same ones; SIMMC_FUZZ_INPUTS=5000 
 `python -m tests.fuzz.run` draws very many, in processes of their own.
 """
 
+import contextlib
 import os
+import subprocess
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -72,6 +74,16 @@ def test_the_guards_see_what_they_name(tmp_path):
     def takes(root):
         bytearray(300 << 20)
 
+    def runs(root):
+        eval("1")
+
+    def starts(root):
+        with contextlib.suppress(OSError):
+            subprocess.run(["no-such-program"])
+
+    def writes(root):
+        (root.parent.parent / "elsewhere").mkdir()
+
     def refuses(root):
         raise UserError("file: damaged")
 
@@ -81,11 +93,14 @@ def test_the_guards_see_what_they_name(tmp_path):
     from tests.fuzz.readers import Reader
 
     found = {}
-    for call in (raises, takes, refuses, build):
+    for call in (raises, takes, runs, starts, writes, refuses, build):
         made = Case(Reader(build, call, {"file": "bytes"}), tmp_path / call.__name__)
         found[call.__name__] = outcome(made, Random(5))[0]
     assert found["raises"].startswith("KeyError")
     assert (found["refuses"], found["build"]) == (REFUSED, VALID)
     assert found["takes"] == "memory"
+    assert found["runs"].startswith("ran exec")
+    assert found["starts"].startswith("ran subprocess.Popen")
+    assert found["writes"].startswith("os.mkdir of")
     with pytest.raises(engine.Overdue), limited(0.05):
         waits(None)

@@ -193,10 +193,6 @@ def test_no_heads_is_direct_contrast():
     assert records[0]["loss_joint"] > 0
 
 
-def test_a_continued_training_is_the_whole_training(tmp_path):
-    make.assert_continues(lambda: training(epochs=4), tmp_path)
-
-
 def test_scoring_the_weights_that_were_kept(tmp_path):
     made, run = training(), RunDirectory(tmp_path)
     train(made, run, lambda record: None)

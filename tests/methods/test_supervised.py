@@ -164,11 +164,6 @@ def test_windows_are_matched_by_features_before_the_classifier(model):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_continued_training_is_the_whole_training(model, tmp_path):
-    make.assert_continues(lambda: training(model=model), tmp_path)
-
-
-@pytest.mark.parametrize("model", MODELS)
 def test_scoring_the_weights_that_were_kept(model, tmp_path):
     made, run = training(model=model), RunDirectory(tmp_path)
     train(made, run, lambda record: None)
@@ -181,12 +176,6 @@ def test_scoring_the_weights_that_were_kept(model, tmp_path):
     other = SupervisedSettings.of(**SMALL | {"model": MODELS[model == "encoder"]})
     with pytest.raises(UserError, match="--model"):
         method.score(weights_path(run, "paper"), other, made.data, CPU, RULE)
-
-
-def test_divergence_is_the_users_error():
-    made = training(lr=1e30, epochs=9)
-    with pytest.raises(UserError, match=r"diverged.*smaller --lr \(it is 1e\+30\)\."):
-        make.run_all(made)
 
 
 def test_persons_nobody_named_cannot_be_learned():

@@ -379,21 +379,6 @@ def test_doubt_begins_where_joining_ends():
         TrackMCSettings.of(doubt=0.4)
 
 
-def test_identities_and_the_test_sets_have_no_say():
-    data = experiment()
-    rng = np.random.default_rng(5)
-    shuffled = make.exchanged(data, "train", identity=rng.permutation(data.train.identity))
-    for role in ("probe", "gallery"):
-        shuffled = make.exchanged(
-            shuffled, role, identity=rng.permutation(getattr(data, role).identity)
-        )
-    a, b = training(data, protocols=("label_free",)), training(shuffled, protocols=("label_free",))
-    while not a.done:
-        (_, best), (_, other) = a.run_epoch(), b.run_epoch()
-        assert best == other
-    make.assert_equal_weights(make.weights_of(a), make.weights_of(b))
-
-
 def test_the_last_epoch_counts_without_labels():
     made = training(eval_every=2)
     rows = make.run_all(made)
@@ -417,10 +402,6 @@ def test_unit_matching_does_not_depend_on_length():
 def test_recordings_that_are_not_known_are_asked_for(recordings):
     with pytest.raises(UserError, match=r"--recordings off"):
         training(experiment(known=False), recordings=recordings)
-
-
-def test_a_continued_training_is_the_whole_training(tmp_path):
-    make.assert_continues(lambda: training(mask_x=1), tmp_path)
 
 
 def test_clustering_happens_where_the_runtime_says():

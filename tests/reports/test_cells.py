@@ -129,7 +129,8 @@ class TestRecords:
         assert low < 35 and high > 65
 
     def test_the_version_of_the_code_ignores_words_and_sees_values(self, tmp_path, monkeypatch):
-        shutil.copytree(ROOT / "simmc", tmp_path / "simmc")
+        compiled = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / "simmc", tmp_path / "simmc", ignore=compiled)
         monkeypatch.setattr(cells.resources, "files", lambda name: tmp_path / name)
         version = cells.code_version.__wrapped__
         before, other = version("trackmc"), version("sgela")
@@ -140,11 +141,6 @@ class TestRecords:
         path.write_text(text.replace("ClassVar[str] = ", "ClassVar[str] = 'x' + ", 1))
         assert version("trackmc") != before
         assert version("sgela") == other
-
-    def test_the_version_of_the_code_sees_the_losses(self, tmp_path, monkeypatch):
-        shutil.copytree(ROOT / "simmc", tmp_path / "simmc")
-        monkeypatch.setattr(cells.resources, "files", lambda name: tmp_path / name)
-        version = cells.code_version.__wrapped__
         before = version("simmc")
         with (tmp_path / "simmc" / "losses" / "mpc.py").open("a") as file:
             file.write("\nEXTRA = 1\n")
@@ -310,6 +306,7 @@ class TestPage:
         text = web._section_of_table(table(A), [K], made)
         assert f"CMC, {K}" in text and "A 55.0" in text
 
+    @pytest.mark.slow
     def test_a_browser_shows_every_table(self, html):
         browser = shutil.which("chromium") or shutil.which("google-chrome")
         if browser is None:

@@ -74,8 +74,3 @@ def test_wrong_input_is_a_message_and_exit_code_2(make_run, words, message, caps
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert message in error
-
-
-def test_help_leaves_with_0(capsys):
-    assert run("report", ["table", "--help"]) == 0
-    assert "--without_published" in capsys.readouterr().out

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from simmc.cli import run
-from simmc.runs.outcomes import ProbeOutcomes
+from simmc.runs.records import ProbeOutcomes
 
 IDENTITY = np.repeat([3, 4, 5, 6], 5)  # four persons, five windows each
 
@@ -227,7 +227,3 @@ def test_other_things_that_cannot_be(scored, capsys):
         ([one.parent / "nowhere"], "nowhere"),
     ):
         assert said in compared(capsys, *words, code=2)
-
-
-def test_help_leaves_with_0(capsys):
-    assert "95 % interval" in " ".join(compared(capsys, "--help").split())

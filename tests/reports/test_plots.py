@@ -80,19 +80,9 @@ def test_curves_mark_only_the_protocols_asked_for(make_run, metrics, tmp_path):
     assert "label_free" not in text
 
 
-def test_an_unfinished_run_can_be_drawn(metrics, tmp_path):
-    assert "so far" in drawn_text(plots.curves(metrics, tmp_path / "c.svg", title="so far"))
-
-
 def test_nothing_to_draw_is_said(tmp_path):
     with pytest.raises(UserError, match=r"metrics\.jsonl"):
         plots.curves([], tmp_path / "c.png")
-
-
-@pytest.mark.parametrize("name", ["cmc.jpg", "cmc"])
-def test_another_ending_names_the_flag(make_run, tmp_path, name):
-    with pytest.raises(UserError, match=r"--out .*\.png or \.svg"):
-        plots.cmc(results.load(make_run()), tmp_path / name)
 
 
 def test_without_matplotlib_the_message_says_what_to_install(make_run, tmp_path, monkeypatch):

@@ -43,14 +43,6 @@ def test_missing_keys_are_shown_as_unknown(tmp_path):
     assert run.protocol("paper") is None
 
 
-@pytest.mark.parametrize("content", ["{", "[1]", "\0\0"])
-def test_damaged_results_name_the_file(make_run, content):
-    folder = make_run()
-    (folder / "results.json").write_text(content)
-    with pytest.raises(UserError, match=str(folder / "results.json")):
-        results.load(folder)
-
-
 def test_no_such_run_names_the_path(tmp_path):
     with pytest.raises(UserError, match="nowhere: there is no such run"):
         results.load(tmp_path / "nowhere")

@@ -191,11 +191,6 @@ def test_published_rows_name_their_papers(make_run):
     assert "Hi-MPC" in sources("D_PG") and "SimMC" in sources("D16")
 
 
-def test_d_pg_is_called_our_definition(make_run):
-    notes = tables.build(loaded(make_run(method="D_PG"))).notes
-    assert any("our definition" in note for note in notes)
-
-
 def test_copies_of_probe_windows_are_shown(make_run):
     counts = {"probe": 40, "probe_copies_in_gallery": 3, "probe_copies_in_train": 0}
     text = render.render(tables.build(loaded(make_run(counts=counts))), "md")

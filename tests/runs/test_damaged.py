@@ -12,7 +12,7 @@ from simmc.errors import UserError
 from simmc.reports import confusion, plots, results
 from simmc.runs import checkpoints, runtime
 from simmc.runs.directory import RunDirectory
-from simmc.runs.outcomes import ProbeOutcomes
+from simmc.runs.records import ProbeOutcomes
 
 ARRAYS = {
     "first_match_rank": np.array([1, 0, 3], np.int32),

@@ -5,7 +5,7 @@ import pytest
 
 from simmc.errors import UserError
 from simmc.evaluation.ranking import Retrieval
-from simmc.runs.outcomes import ProbeOutcomes
+from simmc.runs.records import ProbeOutcomes
 
 FOUND = Retrieval(np.array([1, 0, 3]), np.array([0.5, np.nan, 0.25]), np.array([0.5, np.nan, 0.1]))
 

@@ -2,8 +2,8 @@
 
 import torch
 
-from simmc.clustering.density import OUTLIER
 from simmc.clustering.gpu.jaccard import JaccardGraph
+from simmc.clustering.pseudo_labels import OUTLIER
 
 
 @torch.no_grad()

@@ -1,15 +1,25 @@
-"""What a method trains on: training, probe and gallery windows in memory."""
+"""The training, probe and gallery sets: as they are stored, and in memory as methods get them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from simmc.data import specs, store
 from simmc.data.manifest import RecordingEntry
 from simmc.data.skeletons import Skeleton
+from simmc.data.specs import DatasetSpec
+from simmc.data.store import StoredSplit, joined
 from simmc.errors import UserError, numbered
+
+# the features (N, f, d) of the windows of a split
+Features = Callable[[str, StoredSplit], np.ndarray]
+_CHUNK = 1024  # windows whose copies are looked for at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,3 +91,116 @@ def labels_of(identity: np.ndarray, identities: Sequence[int]) -> np.ndarray:
     known = identity >= 0
     labels[known] = np.array(identities, np.int64)[identity[known]]
     return labels
+
+
+class Sets(NamedTuple):
+    """The windows of an experiment; probe and gallery may be the same object."""
+
+    train: StoredSplit
+    probe: StoredSplit
+    gallery: StoredSplit
+
+    @property
+    def same_windows(self) -> bool:
+        """Whether probe and gallery are the same list."""
+        return self.probe is self.gallery
+
+
+def known_probe(spec: DatasetSpec, probe: str) -> str:
+    """The probe by its proper name; UserError with the list otherwise."""
+    for known in spec.probes:
+        if known.casefold() == probe.casefold():
+            return known
+    more = ", or views in degrees as in 0.90" if spec.name == "KS20" else ""
+    flag = "--probe_type" if spec.name == "CASIA_B" else "--probe"
+    raise UserError(
+        f"{flag} {probe}: {spec.name} has the probes {', '.join(spec.probes)}{more}; choose one"
+    )
+
+
+def read_sets(
+    data_root: Path,
+    spec: DatasetSpec,
+    length: int,
+    probe: str,
+    features: Features | None,
+    times: np.ndarray | None = None,
+) -> Sets:
+    """Training, probe and gallery; the latter two are one object if they are the same list.
+
+    `features` replace the windows; `times` are `recording_times` of the manifest.
+    """
+
+    def read(split: str) -> StoredSplit:
+        stored = store.read_split(data_root, spec, length, split)
+        if times is not None and stored.recording is not None:
+            stored = replace(stored, times=times[stored.recording])
+        return stored if features is None else replace(stored, features=features(split, stored))
+
+    probe = known_probe(spec, probe)
+    gallery_name = spec.gallery_of[probe]
+    probe_name = probe.partition(".")[0]
+    training = [read(split) for split in specs.splits_of(spec, probe) if specs.is_training(split)]
+    train = training[0] if len(training) == 1 else joined(training)
+    probe_set = read(probe_name)
+    gallery = probe_set if gallery_name == probe_name else read(gallery_name)
+    return Sets(train, probe_set, gallery)
+
+
+def with_gallery(train: StoredSplit, gallery: StoredSplit, same: bool) -> StoredSplit:
+    """Training and gallery windows together, sorted by person."""
+    if same:
+        raise UserError(
+            "--train_on train_gallery: probe and gallery are the same windows here, so the test "
+            "would use training windows; use --train_on train."
+        )
+    both = joined([train, gallery])
+    return both.take(np.argsort(both.labels, kind="stable"))
+
+
+def by_setting(
+    both: StoredSplit, recordings: list[RecordingEntry]
+) -> tuple[StoredSplit, StoredSplit]:
+    """Probes of the repetition gc1, gallery of gc2 and gc3 of the same view."""
+    if both.recording is None or not recordings:
+        raise UserError(
+            f"{both.path}: --cve_diagonal settings needs recording_*.npy and manifest.json; "
+            "run `python Preprocess.py LENGTH --dataset KS20 --protocol CVE`"
+        )
+    settings = np.array([str(r.get("attributes", {}).get("setting", "")) for r in recordings])
+    first = settings[both.recording] == "gc1"
+    if first.all() or not first.any():
+        raise UserError(f"{both.path}: --cve_diagonal settings needs gc1 and other repetitions")
+    return both.take(first), both.take(~first)
+
+
+def count_copies(
+    probe: StoredSplit, probes: np.ndarray, others: Mapping[str, tuple[StoredSplit, np.ndarray]]
+) -> dict[str, int]:
+    """Name of another split -> how many of the probe windows have an exact copy in it.
+
+    `probes` and the arrays beside the other splits are the indices of the windows that count.
+    """
+    return {name: _count(probe, probes, *other) for name, other in others.items()}
+
+
+def _count(probe: StoredSplit, probes: np.ndarray, split: StoredSplit, rows: np.ndarray) -> int:
+    # hashing is slow, and only windows that begin with the same number can be copies
+    ours, theirs = _first_numbers(probe, probes), _first_numbers(split, rows)
+    known = set(_digests(split, rows[np.isin(theirs, ours)]))
+    return sum(map(known.__contains__, _digests(probe, probes[np.isin(ours, theirs)])))
+
+
+def _first_numbers(split: StoredSplit, rows: np.ndarray) -> np.ndarray:
+    """The bits of the first coordinate of each window, (n,) int64."""
+    return split.planes[0][rows, 0, 0].astype(np.float64).view(np.int64)
+
+
+def _digests(split: StoredSplit, rows: np.ndarray) -> list[bytes]:
+    """The sha256 of each window."""
+    found = []
+    for low in range(0, len(rows), _CHUNK):
+        block = np.stack([plane[rows[low : low + _CHUNK]] for plane in split.planes], axis=1)
+        windows = block.astype(np.float64, copy=False)
+        found += [hashlib.sha256(window).digest() for window in windows]
+    return found

@@ -13,15 +13,27 @@ from pathlib import Path
 import numpy as np
 
 from simmc.data import store
-from simmc.data.coordinates import check_coordinates
-from simmc.data.copies import count_copies
-from simmc.data.experiment import split_selection
-from simmc.data.experiment.experiment import Experiment, Split
+from simmc.data.arrays import check_coordinates
+from simmc.data.experiment.experiment import (
+    Experiment,
+    Features,
+    Sets,
+    Split,
+    by_setting,
+    count_copies,
+    read_sets,
+    with_gallery,
+)
 from simmc.data.experiment.sampling import class_sample
-from simmc.data.experiment.split_selection import Features, Sets
 from simmc.data.features import require_finite
-from simmc.data.manifest import NAME, RecordingEntry, has_checksums, read_manifest, spec_of
-from simmc.data.recordings import recording_times
+from simmc.data.manifest import (
+    NAME,
+    RecordingEntry,
+    has_checksums,
+    read_manifest,
+    recording_times,
+    spec_of,
+)
 from simmc.data.skeletons import KGBD_FILE, KINECT_V1, Skeleton, permutation
 from simmc.data.specs import DatasetSpec, reads_by_other_names, skeleton_of
 from simmc.data.store import StoredSplit
@@ -96,7 +108,7 @@ def load_experiment(
         UserError: a file is missing or damaged, or the request does not fit the data.
     """
     source = find(request)
-    sets = split_selection.read_sets(
+    sets = read_sets(
         request.data_root, source.spec, request.length, request.probe, features, source.times
     )
     if request.stress:
@@ -125,10 +137,10 @@ def find(request: Request) -> Source:
 def divide(sets: Sets, source: Source, request: Request) -> Sets:
     """Divide the repetitions of one view, or add the gallery to training, if requested."""
     if source.spec.by_view and sets.same_windows and request.cve_diagonal == "settings":
-        probe, gallery = split_selection.by_setting(sets.probe, source.recordings)
+        probe, gallery = by_setting(sets.probe, source.recordings)
         sets = sets._replace(probe=probe, gallery=gallery)
     if request.with_gallery:
-        train = split_selection.with_gallery(sets.train, sets.gallery, sets.same_windows)
+        train = with_gallery(sets.train, sets.gallery, sets.same_windows)
         sets = sets._replace(train=train)
     return sets
 

@@ -56,8 +56,13 @@ class Known:
     camera: str | None
     fields: Mapping[str, str]
     split: str | None = None  # of an earlier import; "none" if it was of none
-    copy_of: str = ""  # the first recording with the same frames, itself included
+    copy_of: str = ""  # the first recording with the same frames; empty: itself
     empty: bool = False  # gives no window
+
+    @property
+    def original(self) -> str:
+        """The name that all copies of the same frames share."""
+        return self.copy_of or self.name
 
 
 def splits_of(known: Sequence[Known], told: Description, rule: Rule) -> list[str]:
@@ -136,7 +141,7 @@ def by_chance(recordings: Sequence[Known], rule: Rule) -> list[str]:
         if recording.empty:
             continue
         unit = None if rule.unit == "recording" else getattr(recording, rule.unit)
-        unit = unit or recording.copy_of or recording.name
+        unit = unit or recording.original
         units[recording.person].setdefault(unit, []).append(place)
     tested = _tested_persons(units, recordings, rule) if rule.person_disjoint else None
     found = [TRAIN] * len(recordings)
@@ -204,12 +209,13 @@ def _draw(rule: Rule, text: str) -> np.random.Generator:
 def _nothing_held_out(recordings: Sequence[Known]) -> list[str]:
     """Everything is learned from, but for what gallery and probe lack: a recording each.
 
-    These are the first by person and name that have a window, with their copies.
+    These are the first by person and name that have a window, with their copies. Copies of what
+    was imported before go where that is.
     """
-    have = {recording.split for recording in recordings}
-    lacking = [split for split in (GALLERY, PROBE) if split not in have]
-    usable = [r for r in recordings if r.split is None and not r.empty]
+    before = {r.original: r.split for r in recordings if r.split}
+    lacking = [split for split in (GALLERY, PROBE) if split not in before.values()]
+    usable = [r for r in recordings if r.original not in before and not r.empty]
     usable.sort(key=lambda r: (r.person or "", r.name))
-    groups = dict.fromkeys(r.copy_of or r.name for r in usable)
-    chosen = dict(zip(groups, lacking, strict=False))
-    return [r.split or chosen.get(r.copy_of or r.name, TRAIN) for r in recordings]
+    groups = dict.fromkeys(r.original for r in usable)
+    found = {**dict(zip(groups, lacking, strict=False)), **before}
+    return [r.split or found.get(r.original) or TRAIN for r in recordings]

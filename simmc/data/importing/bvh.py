@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from simmc.data.importing.recording import Body
 from simmc.data.importing.tracks import check_positions
@@ -196,7 +197,10 @@ def _places(joints: list[_Joint], motion: np.ndarray, notes: list[str]) -> np.nd
             if channel in _POSITIONS:
                 local[:, _POSITIONS.index(channel)] = values
             else:
-                turn = turn @ _rotation(_ROTATIONS.index(channel), np.radians(values))
+                turn = (
+                    turn
+                    @ Rotation.from_euler(channel[0], values[:, None], degrees=True).as_matrix()
+                )
         if joint.parent >= 0 or joint.offset.any():
             moved += [joint.name] if any(one in _POSITIONS for one in joint.channels) else []
         if joint.parent < 0:
@@ -214,17 +218,6 @@ def _places(joints: list[_Joint], motion: np.ndarray, notes: list[str]) -> np.nd
             + f"which replace the offset ({', '.join(moved[:3])})"
         )
     return places
-
-
-def _rotation(axis: int, angle: np.ndarray) -> np.ndarray:
-    """Rotations (F, 3, 3) about the x, y or z axis by angles (F,) in radians."""
-    made = np.zeros((len(angle), 3, 3))
-    one, two = (axis + 1) % 3, (axis + 2) % 3
-    made[:, axis, axis] = 1
-    made[:, one, one] = made[:, two, two] = np.cos(angle)
-    made[:, two, one] = np.sin(angle)
-    made[:, one, two] = -made[:, two, one]
-    return made
 
 
 def _longest(joints: list[_Joint]) -> float:

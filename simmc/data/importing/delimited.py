@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv as quoted
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -111,8 +112,8 @@ def _split(line: str, delimiter: str) -> list[str]:
     if delimiter == " ":
         return line.split()
     if '"' in line:
-        found = re.findall(rf'(?:^|{re.escape(delimiter)})("(?:[^"]|"")*"|[^{delimiter}]*)', line)
-        return [text.strip().strip('"') for text in found]
+        fields = next(quoted.reader([line], delimiter=delimiter, skipinitialspace=True))
+        return [text.strip() for text in fields]
     return [text.strip() for text in line.rstrip("\r\n").split(delimiter)]
 
 

@@ -10,9 +10,10 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal
 
 from simmc.errors import UserError
+from simmc.files import Within, fault
 
 FILE = "dataset.toml"
 KNOWN = ("person", "session", "camera", "recording")  # fields that mean something to an import
@@ -83,57 +84,42 @@ def read_description(path: Path) -> Description:
 
 def described(content: Mapping[str, Any], where: str) -> Description:
     """The description of these keys; UserError, which begins with `where`, if they are wrong."""
-    kinds = get_type_hints(Description)
-    values: dict[str, Any] = {}
-    for key, value in content.items():
-        if key not in kinds:
-            close = difflib.get_close_matches(key[:80], kinds, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(kinds)}"
-            raise UserError(f"{where}: there is no key {key[:80]!r}; {hint}")
-        values[key] = _converted(value, key, where)
-    found = Description(**values)
+    known = [one.name for one in dataclasses.fields(Description)]
+    for key in (key for key in content if key not in known):
+        close = difflib.get_close_matches(key[:80], known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(known)}"
+        raise UserError(f"{where}: there is no key {key[:80]!r}; {hint}")
+    if wrong := fault(content, _FORM):
+        raise UserError(f"{where}: {wrong}")
+    found = Description(**{key: _converted(key, value) for key, value in content.items()})
     _check(found, where)
     return found
 
 
-def _converted(value: Any, key: str, where: str) -> Any:
-    """A TOML value in the type of its key."""
-    default = getattr(Description(), key)
-    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    match key:
-        case "joints":
-            good, what = _texts(value), "a list of names"
-            value = tuple(value) if good else value
-        case "bones":
-            good = isinstance(value, list) and all(_texts(b) and len(b) == 2 for b in value)
-            what = 'pairs of joints, such as [["hip", "knee"]]'
-            value = tuple((a, b) for a, b in value) if good else value
-        case "skip_frames":
-            good = isinstance(value, list) and [type(n) for n in value] == [int, int]
-            good, what = good and min(value) >= 0, "two numbers of frames, such as [5, 5]"
-            value = tuple(value) if good else value
-        case "rename" | "columns":
-            good = isinstance(value, dict) and _texts(list(value.values()))
-            what = f"a table, [{key}], of name = text"
-        case "split":
-            good = isinstance(value, list) and all(isinstance(r, dict) for r in value)
-            good = good and all(_texts(list(r.values())) and "to" in r for r in value)
-            what = 'tables, [[split]], of to = "train" and field = "regular expression"'
-            value = tuple(value) if good else value
-        case _:
-            good, what = type(value) is type(default), _KIND[type(default)]
-    if not good:
-        raise UserError(f"{where}: {key} = {str(value)[:80]!r}: expected {what}")
-    return value
+_RATE, _FRAMES = Within(0, 10_000), Within(0, 10_000, whole=True)
+_FORM: dict[Any, Any] = {
+    f"{one.name}?": type(one.default)
+    for one in dataclasses.fields(Description)
+    if isinstance(one.default, str | bool | int | float)
+} | {
+    "joints?": [str],
+    "rename?": {str: str},
+    "bones?": [[str]],
+    "columns?": {str: str},
+    "split?": [{"to": str, str: str}],
+    "skip_frames?": [_FRAMES],
+    **dict.fromkeys(("frame_rate?", "resample?", "smooth?"), _RATE),
+    **dict.fromkeys(("fill_gaps?", "min_frames?"), _FRAMES),
+}
 
 
-_KIND: dict[type, str] = {str: "text", float: "a number", int: "a whole number"}
-_KIND[bool] = "true or false"
-
-
-def _texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(text, str) and text for text in value)
+def _converted(key: str, value: Any) -> Any:
+    """A TOML value in the type of its key: tuples for lists, floats for whole numbers."""
+    if key == "bones":
+        return tuple(tuple(bone) for bone in value)
+    if isinstance(value, list):
+        return tuple(value)
+    return float(value) if isinstance(getattr(Description(), key), float) else value
 
 
 def _check(found: Description, where: str) -> None:
@@ -142,9 +128,17 @@ def _check(found: Description, where: str) -> None:
             given = getattr(found, key)
             choose = ", ".join(filter(None, allowed))
             raise UserError(f"{where}: {key} = {given!r}; choose one of {choose}")
-    for key in ("frame_rate", "resample", "fill_gaps", "smooth", "min_frames"):
-        if not 0 <= getattr(found, key) <= 10_000:
-            raise UserError(f"{where}: {key} = {getattr(found, key)}: expected 0 to 10000")
+    names = (*found.joints, *sum(found.bones, ()), *found.rename.values(), *found.columns.values())
+    if not all((*names, *(text for rule in found.split for text in rule.values()))):
+        raise UserError(
+            f"{where}: joints, bones, [rename], [columns] or [[split]] has an empty text"
+        )
+    if len(found.delimiter) > 1 or found.delimiter in ('"', "\n", "\r"):
+        raise UserError(f"{where}: delimiter = {found.delimiter!r}: expected one character")
+    if len(found.skip_frames) != 2:
+        raise UserError(f"{where}: skip_frames: expected two numbers, such as [5, 5]")
+    if any(len(bone) != 2 for bone in found.bones):
+        raise UserError(f'{where}: bones: expected pairs of joints, such as [["hip", "knee"]]')
     if twice := sorted({j for j in found.joints if found.joints.count(j) > 1}):
         raise UserError(f"{where}: joints has {twice[0]!r} twice")
     if not set(found.axes) <= set("fjcb") or len(set(found.axes)) != len(found.axes):

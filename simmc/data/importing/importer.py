@@ -20,8 +20,8 @@ import numpy as np
 
 from simmc import __version__
 from simmc.data import custom
+from simmc.data.arrays import LIMIT_METRES, within_limit
 from simmc.data.conventions import METRES, extents, y_up
-from simmc.data.coordinates import LIMIT_METRES, within_limit
 from simmc.data.importing import work
 from simmc.data.importing.assign import Rule
 from simmc.data.importing.clean import cleaned, frame_rate

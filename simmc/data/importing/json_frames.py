@@ -11,7 +11,7 @@ import numpy as np
 
 from simmc.data.importing.tracks import check_positions
 from simmc.errors import UserError, numbered
-from simmc.schema import parse_json
+from simmc.files import parse_json
 
 MOST_BYTES = 1 << 30  # of a file: Python's objects take about ten times as much
 _ADVICE = "write it again"
@@ -30,7 +30,8 @@ def parse(path: str, data: bytes) -> Any:
         raise UserError(f"{path}: more than {MOST_BYTES:,} bytes; divide the recording")
     data = data.removeprefix(b"\xef\xbb\xbf")
     lines = [line for line in data.splitlines() if line.strip()]
-    if len(lines) > 1 and lines[0].rstrip().endswith(b"}") and lines[1].lstrip()[:1] == b"{":
+    # between two values of one JSON text there would be a comma
+    if len(lines) > 1 and lines[0].rstrip()[-1:] in b"}]" and lines[1].lstrip()[:1] in b"{[":
         return [
             parse_json(line, object, f"{path}, line {place}", _ADVICE, allow_nan=True)
             for place, line in enumerate(lines, start=1)

@@ -36,17 +36,6 @@ _NUMBERS = {name.lower(): place for place, name in enumerate(_SDK)}
 _STATES = {"nottracked": 0, "inferred": 1, "tracked": 2}
 
 
-def is_kinect_v2(head: bytes) -> bool:
-    """Whether a JSON file begins like one of Kinect v2."""
-    low = head.lower()
-    return b'"spinebase"' in low or b'"jointtype"' in low or b'"camerax"' in low
-
-
-def is_azure_kinect(head: bytes) -> bool:
-    """Whether a JSON file begins like one of Azure Kinect's offline processor."""
-    return any(key in head for key in (b'"joint_positions"', b'"bone_list"', b'"k4abt_'))
-
-
 def read_azure_kinect(path: str, data: bytes) -> list[Body]:
     """The bodies of a file of Azure Kinect's offline processor, by `body_id`; metres, y down.
 

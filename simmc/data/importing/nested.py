@@ -6,8 +6,6 @@ Shape letters: F frames, J joints.
 from __future__ import annotations
 
 import io
-import json
-import math
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -17,10 +15,11 @@ from typing import IO, Any
 import numpy as np
 import pyarrow as pa
 
-from simmc.data.arrays import FAULTS, read_header
+from simmc.data.arrays import FAULTS, parse_npy
 from simmc.data.importing.columns import NOT_USED
 from simmc.data.importing.delimited import text_of
 from simmc.data.importing.description import ROLES, Description
+from simmc.data.importing.json_frames import parse
 from simmc.data.importing.members import MOST_BYTES
 from simmc.data.importing.recording import Body, with_fields
 from simmc.data.importing.tabular import from_arrow, in_seconds, read_text
@@ -58,14 +57,7 @@ def read_npz(path: str, data: bytes, told: Description) -> list[Body]:
 
 def read_json(path: str, data: bytes, told: Description) -> list[Body]:
     """The bodies of a JSON file: nested lists of numbers, frames or columns with names."""
-    text = text_of(path, data)
-    try:
-        content = _json(text)
-    except (ValueError, RecursionError, MemoryError) as error:
-        try:  # one object a line
-            content = [_json(line) for line in text.splitlines() if line.strip()]
-        except (ValueError, RecursionError, MemoryError):
-            raise UserError(f"{path}: not valid JSON ({str(error)[:100]})") from error
+    content = parse(path, text_of(path, data))
     if told.array:
         content = content.get(told.array) if isinstance(content, dict) else None
         if content is None:
@@ -81,25 +73,15 @@ def read_json(path: str, data: bytes, told: Description) -> list[Body]:
     return from_arrow(path, _flattened(path, content), told)
 
 
-def _json(text: bytes) -> Any:
-    content = json.loads(text)
-    if b"\\u" in text:  # half of a surrogate pair is no text
-        json.dumps(content, ensure_ascii=False).encode()
-    return content
-
-
 def _loaded(path: str, file: IO[bytes], size: int) -> np.ndarray:
-    """The array of a ``.npy`` of so many bytes; its header is checked before memory is taken."""
+    """The array of a ``.npy`` of so many bytes."""
     try:
-        shape, by_column, dtype = read_header(file)
-        if dtype.kind not in "fiubUS":
-            raise UserError(f"{path}: expected one array of numbers or text")
-        if math.prod(shape) * dtype.itemsize != size - file.tell():
-            raise ValueError("its header and its size disagree")
-        found = np.frombuffer(file.read(), dtype)
-        return found.reshape(shape, order="F" if by_column else "C")
+        found = parse_npy(file, size)
     except (OSError, zipfile.BadZipFile, zlib.error, *FAULTS) as error:
         raise UserError(f"{path}: not a valid array ({str(error)[:100]})") from error
+    if found.dtype.kind not in "fiubUS":
+        raise UserError(f"{path}: expected one array of numbers or text")
+    return found
 
 
 # Arrays of coordinates

@@ -55,21 +55,6 @@ _IMAGE = ("poselandmarks", "landmarks")
 _Seen = tuple[str | None, np.ndarray]  # the number of a body, if it has one; its pose (J, 3)
 
 
-def is_openpose(head: bytes) -> bool:
-    """Whether a JSON file begins like a frame of OpenPose."""
-    return b'"pose_keypoints' in head or b'"people"' in head
-
-
-def is_keypoints(head: bytes) -> bool:
-    """Whether a JSON file begins like one of COCO-like keypoints."""
-    return b'"keypoints"' in head or b'"instance_info"' in head
-
-
-def is_mediapipe(head: bytes) -> bool:
-    """Whether a JSON file begins like one of MediaPipe Pose."""
-    return b'landmarks"' in head.lower()
-
-
 # OpenPose: a file for each frame
 
 

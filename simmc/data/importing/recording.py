@@ -50,8 +50,10 @@ class Format:
 
     name: str
     suffixes: tuple[str, ...]  # lower case, with the dot
-    matches: Callable[[bytes], bool]  # whether a file that begins with these bytes is one
     read: Callable[[str, bytes], list[Body]]  # path in the source, content; UserError if invalid
+    # Small letters of which the beginning holds some; none: the ending of the name says enough, and
+    # the reader says what is wrong with the content.
+    marks: tuple[bytes, ...] = ()
     # Only for formats with a file for each frame: the recording of a path and the frame's number,
     # and how the frames of one recording (number and what `read` gave, in order) become bodies.
     frame_of: Callable[[str], tuple[str, int]] | None = None

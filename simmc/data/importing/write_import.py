@@ -18,7 +18,6 @@ import numpy as np
 from simmc import __version__, files
 from simmc.data import arrays, store
 from simmc.data.conventions import METRES, Given, remarks, scale_of
-from simmc.data.coordinates import fill_missing
 from simmc.data.importing.assign import GALLERY, PROBE, Known, Rule, splits_of
 from simmc.data.importing.description import NONE, SPLITS, Description
 from simmc.data.importing.joint_names import skeleton_of
@@ -28,9 +27,10 @@ from simmc.data.manifest import (
     RecordingEntry,
     describe_skeleton,
     read_skeleton,
+    time_attributes,
     write_manifest,
 )
-from simmc.data.recordings import time_attributes
+from simmc.data.recordings import fill_missing
 from simmc.data.skeletons import with_parts
 from simmc.data.specs import DatasetSpec
 from simmc.errors import UserError, numbered
@@ -102,7 +102,7 @@ def write(
     if earlier is not None and not new:
         return Imported(target, earlier, entries, [], [], False)
     _check_zeros(new, told, entries)
-    known = [_known_of(entry) for entry in old] + _known(new)
+    known = _known(old, [] if earlier is None else earlier.get("copies", ()), new)
     split = splits_of(known, told, rule)
     persons = _persons({} if earlier is None else earlier["persons"], known)
     labels = [persons[r.person] if r.person is not None else -1 for r in known]
@@ -211,34 +211,40 @@ def _named(entries: Sequence[Entry], taken: set[str]) -> list[_New]:
     return found
 
 
-def _known(new: Sequence[_New]) -> list[Known]:
-    """What is known of new recordings; copies of the same frames point to the first."""
-    first: dict[str, str] = {}
-    found = []
+def _known(
+    old: Sequence[RecordingEntry], copies: Sequence[Sequence[str]], new: Sequence[_New]
+) -> list[Known]:
+    """What is known of all recordings; copies of the same frames point to the first."""
+    first = {name: names[0] for names in copies for name in names}
+    found = [_known_of(entry, first.get(entry["name"], entry["name"])) for entry in old]
+    same: dict[str, str] = {}
+    for entry, known in zip(old, found, strict=True):
+        if digest := entry.get("frames_sha256"):
+            same.setdefault(digest, known.copy_of)
     for recording in new:
-        about = recording.about
-        person = about["person"]
-        copy_of = first.setdefault(about["digest"], recording.name) if about["frames"] else None
+        about, copy_of = recording.about, recording.name
+        if about["frames"]:
+            copy_of = same.setdefault(about["digest"], recording.name)
         found.append(
             Known(
                 recording.name,
-                person_name(person),
+                person_name(about["person"]),
                 about["session"],
                 about["camera"],
                 about["fields"],
-                copy_of=copy_of or recording.name,
+                copy_of=copy_of,
                 empty=not about["windows"],
             )
         )
     return found
 
 
-def _known_of(entry: RecordingEntry) -> Known:
+def _known_of(entry: RecordingEntry, copy_of: str) -> Known:
     """What the manifest says of a recording of an earlier import."""
     fields = dict(entry.get("attributes", {}))
     name, split = entry["name"], entry.get("split") or NONE
     person, session, camera = (fields.pop(key, None) for key in ("person", "session", "camera"))
-    return Known(name, person, session, camera, fields, split, name)
+    return Known(name, person, session, camera, fields, split, copy_of)
 
 
 def person_name(text: str | None) -> str | None:
@@ -365,6 +371,7 @@ def _entry(recording: _New, split: str, label: int) -> RecordingEntry:
         "attributes": attributes,
         "frames": about["frames"],
         "sha256": recording.sha256,
+        "frames_sha256": about["digest"],
     }
 
 
@@ -383,7 +390,6 @@ def _manifest(
     for recording in known:
         copies[recording.copy_of].append(recording.name)
     groups = [names for names in copies.values() if len(names) > 1]
-    groups += [] if earlier is None else [list(names) for names in earlier.get("copies", ())]
     content: Manifest = {
         "dataset": plan.spec.name,
         "length": plan.length,

@@ -14,14 +14,12 @@ import io
 import json
 import math
 import re
-import tokenize
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from simmc.data.arrays import read_header
-from simmc.data.coordinates import check_coordinates
+from simmc.data.arrays import FAULTS, check_coordinates, parse_npy, within_limit
 from simmc.data.raw import files, text
 from simmc.data.recordings import Progress, ReadOptions, Recording, silent
 from simmc.errors import UserError
@@ -30,11 +28,6 @@ N_JOINTS = 14
 VIEWS = tuple(range(0, 181, 18))  # degrees
 _NAME = re.compile(r"(?:.*-)?(\d{3})-(nm|bg|cl)-(\d{2})-(\d{3})", re.ASCII)
 _EXAMPLE = "001-nm-01-090.npy or 001/nm-01/090.npy"
-# what json, csv and numpy's reader of headers raise at damaged bytes
-FAULTS = (
-    *(ValueError, TypeError, OverflowError, MemoryError, RecursionError, EOFError, SyntaxError),
-    *(csv.Error, tokenize.TokenError),
-)
 _Key = tuple[str, str, str, str]  # subject, condition, take, view
 
 
@@ -73,7 +66,7 @@ def _read_video(root: Path, key: _Key, path: Path) -> Recording:
     data = files.read_bytes(path)
     try:
         frames = _PARSERS[path.suffix](data)
-    except FAULTS as error:
+    except (*FAULTS, csv.Error) as error:
         raise UserError(
             f"{path}: cannot be read as (T, {N_JOINTS}, 3) numbers ({error}); "
             "write it as docs/data.md says"
@@ -97,13 +90,7 @@ def _read_video(root: Path, key: _Key, path: Path) -> Recording:
 
 
 def _parse_npy(data: bytes) -> np.ndarray:
-    file = io.BytesIO(data)
-    shape, by_column, dtype = read_header(file)
-    # before any memory is allocated for the numbers that a damaged header claims
-    if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(data) - file.tell():
-        raise ValueError("not a plain array, or its header and size disagree")
-    array = np.frombuffer(data, dtype, offset=file.tell())
-    return array.reshape(shape, order="F" if by_column else "C")
+    return parse_npy(io.BytesIO(data), len(data))
 
 
 def _parse_json(data: bytes) -> np.ndarray:
@@ -125,13 +112,15 @@ def _parse_csv(data: bytes) -> np.ndarray:
     rows = [row for row in csv.reader(io.StringIO(data.decode("utf-8-sig"))) if row]
     if rows and all(math.isinf(text.number(cell)) for cell in rows[0]):
         rows = rows[1:]  # the header
-    for number, row in enumerate(rows, start=1):
+    frames = []
+    for place, row in enumerate(rows, start=1):
         if len(row) != 3 * N_JOINTS:
-            raise ValueError(f"frame {number} has {len(row)} numbers, not {3 * N_JOINTS}")
-        if fault := next(filter(None, map(text.fault_of, row)), ""):
-            raise ValueError(f"frame {number}: {fault}")
-    cells = [[text.number(cell) for cell in row] for row in rows]
-    return np.array(cells, dtype=np.float64).reshape(-1, N_JOINTS, 3)
+            raise ValueError(f"frame {place} has {len(row)} numbers, not {3 * N_JOINTS}")
+        frames.append([text.number(cell) for cell in row])
+        if not within_limit(np.array(frames[-1]), allow_nan=True):
+            fault = next(filter(None, map(text.fault_of, row)))
+            raise ValueError(f"frame {place}: {fault}")
+    return np.array(frames, dtype=np.float64).reshape(-1, N_JOINTS, 3)
 
 
 _PARSERS = {".npy": _parse_npy, ".json": _parse_json, ".csv": _parse_csv}

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from simmc.data.coordinates import within_limit
+from simmc.data.arrays import within_limit
 from simmc.data.raw import files, text
 from simmc.data.recordings import Progress, ReadOptions, Recording, silent
 from simmc.errors import UserError, numbered

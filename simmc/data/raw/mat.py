@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from simmc.data.coordinates import check_coordinates
+from simmc.data.arrays import check_coordinates
 from simmc.data.raw import files
 from simmc.errors import UserError
 

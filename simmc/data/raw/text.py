@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from simmc.data.coordinates import LIMIT_METRES, within_limit
+from simmc.data.arrays import LIMIT_METRES, within_limit
 from simmc.data.raw.files import read_bytes
 from simmc.errors import UserError, numbered
 

@@ -11,8 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from simmc.data.coordinates import fill_missing
-from simmc.data.experiment.split_selection import Sets
+from simmc.data.experiment.experiment import Sets
+from simmc.data.recordings import fill_missing
 from simmc.data.store import StoredSplit, joined
 from simmc.errors import UserError
 
