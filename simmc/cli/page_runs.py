@@ -12,8 +12,7 @@ from simmc.cli.console import CONSOLE
 from simmc.cli.trained import Chosen, heading, settings_of
 from simmc.clustering import k_nearest_among
 from simmc.data.experiment.experiment import Split, labels_of
-from simmc.engine.load import load_joints
-from simmc.engine.method import LABEL_FREE, PAPER
+from simmc.engine.method import LABEL_FREE, PAPER, load_joints
 from simmc.engine.stored_run import home_of, other_data
 from simmc.engine.training import weights_path
 from simmc.errors import UserError

@@ -118,7 +118,6 @@ def test_what_cannot_be_drawn_is_a_message(made, prepared, tmp_path, capsys):
         assert message in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_a_browser_plays_the_rank_lists(drawn, tmp_path):
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
