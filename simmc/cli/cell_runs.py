@@ -138,12 +138,20 @@ def run_all(jobs: Sequence[Job], shop: Workshop, known: list[Record]) -> list[Ce
         for done in bar:
             cell = waiting[done].cell
             try:
-                path = cells.write_record(shop.records, done.result())
-                print(f"{'done':<20} {cell}: {path}", flush=True)
+                record = done.result()
+                path = cells.write_record(shop.records, record)
+                print(f"{'done':<20} {cell}: {in_short(record, cell.row)}; {path}", flush=True)
             except UserError as error:
                 failed.append(cell)
                 print(f"{'failed':<20} {cell}: {error}", flush=True)
     return failed
+
+
+def in_short(record: Record, row: Row) -> str:
+    """The figures of a record under the protocol of its row, percent."""
+    found = cells.figures_of(record, row.protocol, row.figure_of)
+    rates = [f"{name} {100 * found[name]:.1f}" for name in cells.RATES if name in found]
+    return ", ".join(rates) or "no rates"
 
 
 def run_cell(job: Job, shop: Workshop, device: int | None = None) -> Record:

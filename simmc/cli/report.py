@@ -162,9 +162,17 @@ def page(words: Any) -> int:
             print(file)
         return 0
     out = words.out or Path("results.html")
+    if words.runs and out.suffix != ".html":
+        raise UserError(f"--out {out}: --runs draws on the .html page only.")
     match out.suffix:
         case ".html":
-            text = web.html_page(found, drawn.read_carried(words.records.parent / "carried"))
+            runs = []
+            if words.runs:
+                from simmc.cli.page_runs import embedded_runs  # needs torch
+
+                runs = embedded_runs(words.runs, found, words.data_root)
+            carried = drawn.read_carried(words.records.parent / "carried")
+            text = web.html_page(found, carried, runs)
         case ".md":
             text = drawn.markdown_page(found)
         case ".tex":
@@ -219,6 +227,12 @@ def _table_actions(actions: Any) -> None:
     add("--records", type=Path, default=Path("results/records"), metavar="DIR", help=where)
     add("--out", type=Path, metavar="FILE", help="default: results.html")
     add("--fill", type=Path, nargs="+", metavar="FILE", help="Markdown files with markers")
+    trained = (
+        "trained runs to draw (t-SNE, rank lists, confusion): folders of runs, or of the cells of "
+        "simmc reproduce"
+    )
+    add("--runs", type=Path, nargs="+", default=[], metavar="FOLDER", help=trained)
+    add("--data_root", **_DATA_ROOT)
     one = _action(
         actions,
         "compare",

@@ -70,7 +70,7 @@ def main(argv: list[str]) -> int:
     wanted = chosen(settings)
     records = Path(settings.records)
     known = cells.read_records(records)
-    jobs, missing = [], []
+    jobs, missing, lacking = [], [], []
     for cell in wanted:
         found = prepared(cell, settings)
         state = found if isinstance(found, str) else state_of(found, known)
@@ -80,6 +80,10 @@ def main(argv: list[str]) -> int:
             jobs.append(found)
         if not state.startswith((DONE, NO_DATA)):
             missing.append(cell)
+        elif state == NO_DATA and cell.dataset not in lacking:
+            lacking.append(cell.dataset)
+    if lacking:
+        print(advice(lacking, settings.raw_root))
     if settings.dry_run:
         print(total(missing, known))
         return 0
@@ -91,6 +95,17 @@ def main(argv: list[str]) -> int:
             f"\n{text_of(table, again, '' if settings.protocol == 'both' else settings.protocol)}"
         )
     return 1 if failed else 0
+
+
+def advice(datasets: Sequence[str], raw_root: str) -> str:
+    """What to do about datasets that are not there, in one line."""
+    folders = ", ".join(str(Path(raw_root) / name) for name in datasets)
+    steps = [f"raw files belong in {folders} (--raw_root; docs/data.md)"]
+    if "KGBD" in datasets:
+        steps.append("KGBD: python scripts/get_kgbd.py")
+    if datasets != ["KGBD"]:
+        steps.append("the others are given out by their authors")
+    return f"{NO_DATA}: {'; '.join(steps)}"
 
 
 def chosen(settings: ReproduceSettings) -> list[Cell]:

@@ -1,4 +1,4 @@
-"""Small charts as inline SVG, in the colours of `look.css`; never by colour alone."""
+"""Small charts as inline SVG, in the colours of `page.css`; never by colour alone."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def over_time(title: str, lines: Sequence[Line], first: int, unit: str) -> str:
     )
     return (
         f'<figure class="chart"><h3>{escape(title)} <span class="soft">({escape(unit)})</span></h3>'
-        f"{_svg(width, height, title + ': lengths of bones over time', parts)}"
+        f"{svg(width, height, title + ': lengths of bones over time', parts)}"
         f"<figcaption>{keys}</figcaption></figure>"
     )
 
@@ -128,11 +128,85 @@ def over_recordings(
                 f'<text x="{a + shift:.0f}" y="{b + 4:.1f}" text-anchor="{anchor}">'
                 f"{escape(_short(odd[i]))}</text>"
             )
-    chart = _svg(width, height, title, parts)
+    chart = svg(width, height, title, parts)
     return (
         f'<figure class="wide"><h3>{escape(title)}</h3>'
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(title)}">{chart}</div>'
         f"<figcaption>{escape(about)}</figcaption></figure>"
+    )
+
+
+def by_rank(title: str, lines: Sequence[Line], about: str) -> str:
+    """CMC curves: lines over the ranks 1, 2, ..., percent.
+
+    Args:
+        title: of the chart, in plain text.
+        lines: at least one; they may end at different ranks.
+        about: the text below the chart.
+    """
+    width, height = 420, 240
+    low, high, ticks = _scale(np.concatenate([line.values for line in lines]))
+    last = max(2, *(len(line.values) for line in lines))
+    x = np.linspace(_LEFT + 6, width - _RIGHT - 6, last)
+    parts = _frame(width, height, low, high, ticks)
+    for rank in [
+        r for r in ((1, 5, 10, 20) if last < 30 else (1, 10, 20, 30, 40, 50)) if r <= last
+    ]:
+        text = f"rank {rank}" if rank == 1 else str(rank)
+        parts.append(
+            f'<text x="{x[rank - 1]:.0f}" y="{height - 7}" text-anchor="middle">{text}</text>'
+        )
+    for line in lines:
+        y = _place(line.values, low, high, height)
+        side = "right" if line.dashed else "left"
+        parts.append(f'<path class="trace {side} c{line.colour}" d="{_path(x[: len(y)], y)}"/>')
+    keys = "".join(
+        f'<span class="key">{swatch(line.colour, line.dashed)}{escape(line.name)} '
+        f"{line.values[0]:.1f}</span> "
+        for line in lines
+    )
+    return plot(title, svg(width, height, title, parts), f"{keys}<br>{escape(about)}")
+
+
+def strips(title: str, names: Sequence[str], values: np.ndarray, about: str) -> str:
+    """A row for each name: a dot for each value, and a line from the least to the largest.
+
+    Args:
+        title: of the chart.
+        names: of the P rows.
+        values: (R, P) floats, points of percent; NaN: no dot.
+        about: the text below the chart.
+    """
+    width, left, step = 420, 120, 16
+    height = step * len(names) + 30
+    low, high = min(0.0, float(np.nanmin(values))), max(100.0, float(np.nanmax(values)))
+    low = -100.0 if low < 0 else 0.0
+
+    def at(value: float) -> float:
+        return left + (width - left - 14) * (value - low) / (high - low)
+
+    parts = [
+        f'<path class="axis" d="M{at(tick):.1f} 4V{height - 22}"/>'
+        f'<text x="{at(tick):.1f}" y="{height - 7}" text-anchor="middle">{tick:g}</text>'
+        for tick in np.linspace(low, high, 5)
+    ]
+    for place, name in enumerate(names):
+        y, seen = 12 + step * place, values[:, place][np.isfinite(values[:, place])]
+        ends = at(float(seen.min())), at(float(seen.max()))
+        dots = "".join(f"M{at(float(value)):.1f} {y}h0" for value in seen)
+        parts.append(
+            f'<text x="{left - 8}" y="{y + 4}" text-anchor="end">{escape(_short(name))}</text>'
+            f'<path class="trace c0" d="M{ends[0]:.1f} {y}H{ends[1]:.1f}"/>'
+            f'<path class="dots c1" d="{dots}"/>'
+        )
+    return plot(title, svg(width, height, title, parts), escape(about))
+
+
+def plot(title: str, drawing: str, about: str) -> str:
+    """A drawing with its title (plain text) and what it shows (HTML)."""
+    return (
+        f'<figure class="plot"><h4>{escape(title)}</h4>{drawing}'
+        f"<figcaption>{about}</figcaption></figure>"
     )
 
 
@@ -149,7 +223,8 @@ def _short(name: str) -> str:
     return name if len(name) <= 28 else f"...{name[-25:]}"
 
 
-def _svg(width: int, height: int, label: str, parts: Sequence[str]) -> str:
+def svg(width: int, height: int, label: str, parts: Sequence[str]) -> str:
+    """A drawing of its parts, with a name for those who do not see it."""
     return (
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(label)}">'
         f"{''.join(parts)}</svg>"

@@ -7,30 +7,23 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from simmc import __version__, files
 from simmc.data import findings as rules
-from simmc.data.bodies import SIDES, Bodies, Entry, frames_of, measure, open_set, plain_name
+from simmc.data.bodies import Bodies, Entry, frames_of, measure, open_set, plain_name
 from simmc.data.findings import Finding, Summary
 from simmc.errors import UserError, numbered
 from simmc.reports import charts
 from simmc.reports.charts import Line, asset, escape
+from simmc.reports.moving import PARTS, packed, part_of, script_data
 
 MOVING, MOST_MOVING = 6, 12  # recordings that move: chosen here, and at most where named
 _FRAMES = 600  # of a recording that moves
 _ROWS, _DOTS = 300, 4000  # recordings in the table, and dots in a chart
-_MISSING = -32768
-_PARTS = (
-    ("Legs", ("hip", "knee", "ankle", "leg")),
-    ("Arms", ("elbow", "wrist", "shoulder", "arm")),
-    ("Hands and feet", ("hand", "foot", "thumb", "toe", "heel", "finger", "tip")),
-)
 
 
 def findings(folder: Path) -> list[Finding]:
@@ -85,8 +78,9 @@ def page(summary: Summary, moving: Sequence[Entry]) -> str:
     """The HTML text."""
     bodies, found = summary.bodies, summary.findings
     stored = bodies.stored
-    data = json.dumps(_data(bodies, moving)).replace("<", "\\u003c")
-    style, script = asset("look.css"), asset("look.js")
+    shown = [packed(frames_of(stored, entry, _FRAMES)) for entry in moving]
+    data = script_data(_rate(bodies), [stored.skeleton], shown)
+    style, script = asset("page.css") + asset("look.css"), asset("moving.js")
     policy = f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}"
     title = f"{stored.folder.absolute().parent.name}, f = {stored.length}"
     parts = [
@@ -251,10 +245,10 @@ def _from(view: str) -> str:
 def bone_charts(bodies: Bodies, frames: np.ndarray) -> list[str]:
     """The lengths of all bones over some frames (T, J, 3), a chart for each part of the body."""
     skeleton = bodies.stored.skeleton
-    groups: dict[str, list[tuple[str, str, np.ndarray]]] = {part: [] for part, _ in _PARTS}
+    groups: dict[str, list[tuple[str, str, np.ndarray]]] = {part: [] for part, _ in PARTS}
     groups = {"Trunk and head": [], **groups}
     for (a, b), (i, j) in zip(skeleton.edges, skeleton.edge_indices(), strict=True):
-        side, part = _part(a, b)
+        side, part = part_of(a, b)
         words = [plain_name(n).removeprefix(f"{side}_").replace("_", " ") for n in (a, b)]
         length = np.linalg.norm(frames[:, i] - frames[:, j], axis=1)
         groups[part].append((side, " to ".join(words), length))
@@ -270,56 +264,8 @@ def bone_charts(bodies: Bodies, frames: np.ndarray) -> list[str]:
     return made
 
 
-def _part(a: str, b: str) -> tuple[str, str]:
-    """Side and part of the body of a bone, by the names of its joints."""
-    names = plain_name(a), plain_name(b)
-    sides = {s for s in SIDES for name in names if name.startswith(f"{s}_")}
-    side = sides.pop() if len(sides) == 1 else ""
-    ends = [name.removeprefix(f"{side}_") for name in names]
-    for part, words in reversed(_PARTS):
-        if side and any(end.startswith(words) for end in ends):
-            trunk = any(not name.startswith(f"{side}_") for name in names)
-            return side, "Trunk and head" if trunk else part
-    return side, "Trunk and head"
-
-
 def _rate(bodies: Bodies) -> float:
     return bodies.rate or 30.0
-
-
-def _data(bodies: Bodies, moving: Sequence[Entry]) -> dict[str, Any]:
-    """What the script draws."""
-    skeleton = bodies.stored.skeleton
-    names = [plain_name(joint) for joint in skeleton.joints]
-    ends = [
-        (names.index(f"{side}_{end}"), side[0].upper())
-        for side in SIDES
-        for end in ("wrist", "ankle")
-        if f"{side}_{end}" in names
-    ]
-    heads = [i for i, name in enumerate(names) if name in ("head", "nose")]
-    return {
-        "rate": _rate(bodies),
-        "joints": skeleton.n_joints,
-        "bones": [
-            [int(i), int(j), _part(a, b)[0]]
-            for (a, b), (i, j) in zip(skeleton.edges, skeleton.edge_indices(), strict=True)
-        ],
-        "letters": ends,
-        "head": heads[0] if heads else -1,
-        "recordings": [_packed(frames_of(bodies.stored, e, _FRAMES)) for e in moving],
-    }
-
-
-def _packed(frames: np.ndarray) -> dict[str, Any]:
-    """Frames (T, J, 3) as 16-bit integers around their middle, in base64."""
-    known = np.isfinite(frames)
-    middle = np.median(frames[known.all(2)], axis=0) if known.all(2).any() else np.zeros(3)
-    moved = np.where(known, frames - middle, 0.0)
-    scale = float(np.abs(moved).max(initial=0)) / 32767 or 1.0
-    whole = np.where(known.all(2, keepdims=True), np.rint(moved / scale), _MISSING)
-    text = base64.b64encode(whole.astype("<i2").tobytes()).decode()
-    return {"count": len(frames), "scale": scale, "frames": text}
 
 
 def _over_recordings(summary: Summary, found: Sequence[Finding]) -> str:

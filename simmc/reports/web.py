@@ -1,4 +1,4 @@
-"""The HTML of the results page: one file, no script, no network.
+"""The HTML of the results page: one file, no network; a script only where skeletons move.
 
 A measured cell is a `details` element, so it opens by mouse and keyboard and prints as it stands.
 """
@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+import numpy as np
+
+from simmc.reports import charts, persons, run_figures
 from simmc.reports.cells import Ours, Record, Row, Table, figures_of, tables
 from simmc.reports.charts import asset
 from simmc.reports.claims import FAILS, HOLDS, MARKS, MISSING, OPEN, Verdict
@@ -25,39 +28,76 @@ from simmc.reports.page import (
     was_busy,
     without_empty,
 )
+from simmc.reports.run_figures import Embedded
+
+_CURVES = 10  # of a CMC chart
 
 _CLASS = {HOLDS: "yes", FAILS: "no", OPEN: "open", MISSING: "none"}
 
 
-def html_page(records: Sequence[Record], carried: Sequence[dict[str, Any]]) -> str:
-    """The whole page as one HTML file that needs nothing else; `carried` of `page.read_carried`."""
+def html_page(
+    records: Sequence[Record], carried: Sequence[dict[str, Any]], runs: Sequence[Embedded] = ()
+) -> str:
+    """The whole page as one HTML file that needs nothing else.
+
+    Args:
+        records: every record.
+        carried: sections of an older page (`page.read_carried`).
+        runs: trained runs whose features are drawn.
+    """
     found = [(t, columns) for t in tables().values() if (columns := columns_with(t, records))]
-    sections = [_section_of_claims(claims_of(records))]
+    sections = [_section_of_claims(claims_of(records), [table.name for table, _ in found])]
+    links = [("claims", "Claims")]
+    if runs:
+        sections.append(_section_of_runs(runs))
+        links.append(("runs", "Trained runs"))
     sections += [_section_of_table(table, columns, records) for table, columns in found]
     sections.append(_section_of_carried(carried))
-    links = [("claims", "Claims"), *((t.name, t.name) for t, _ in found)]
-    return _document(sections, [*links, ("carried", "Carried over")], len(records))
+    links += [*((t.name, t.name) for t, _ in found), ("carried", "Carried over")]
+    return _document(sections, links, len(records), run_figures.data_of(runs) if runs else "")
 
 
-def _document(sections: Sequence[str], links: Sequence[tuple[str, str]], count: int) -> str:
-    """The page around its sections."""
+def _document(
+    sections: Sequence[str], links: Sequence[tuple[str, str]], count: int, data: str
+) -> str:
+    """The page around its sections; `data` is what its script draws, "" where nothing moves."""
+    style = asset("page.css") + asset("results.css")
     menu = "".join(f'<li><a href="#{escape(to)}">{escape(name)}</a></li>' for to, name in links)
+    script = (
+        f'<script type="application/json" id="data">{data}</script>'
+        f"<script>{asset('moving.js')}</script>"
+        if data
+        else ""
+    )
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>simmc: results</title><style>\n{asset('web.css')}</style></head>\n<body>"
+        f"<title>simmc: results</title><style>{style}</style></head>\n<body>"
         '<a class="skip" href="#claims">Skip to the results</a>'
         "<header><h1>Results of simmc</h1>"
         f'<p class="note">Drawn from {count} records by <code>simmc report page</code>. '
         f"{escape(NOTE)} A value of ours opens: commands, seeds, curves.</p></header>"
         f'<nav aria-label="Tables"><ul>{menu}</ul></nav>\n<main>\n'
         + "\n".join(sections)
-        + "\n</main></body></html>\n"
+        + f"\n</main>{script}</body></html>\n"
     )
 
 
-def _section_of_claims(found: Sequence[Verdict]) -> str:
-    """The first screen: every claim with its mark."""
+def _section_of_runs(runs: Sequence[Embedded]) -> str:
+    """Every run that was given, and the buttons of what moves."""
+    parts = [
+        '<section id="runs"><h2>Trained runs</h2><p class="note">Drawn from weights by '
+        f"<code>simmc report page --runs</code>.</p>{run_figures.controls()}"
+    ]
+    first = 0
+    for number, run in enumerate(runs, start=1):
+        parts.append(run_figures.section(run, number, first))
+        first += len(run.shown) * (1 + run.gallery_windows.shape[1])
+    return "".join(parts) + "</section>"
+
+
+def _section_of_claims(found: Sequence[Verdict], drawn: Sequence[str]) -> str:
+    """The first screen: every claim with its mark, and a link to its table if that is drawn."""
     counts = "".join(
         f'<span class="{_CLASS[mark]}">{MARKS[mark]} {mark}: {sum(v.mark == mark for v in found)}'
         "</span>"
@@ -65,7 +105,7 @@ def _section_of_claims(found: Sequence[Verdict]) -> str:
     )
     items = "".join(
         f'<li><span class="mark {_CLASS[v.mark]}">{MARKS[v.mark]} {v.mark}</span>'
-        f'<span>{escape(v.text)} (<a href="#{v.table}">{v.table}</a>)</span>'
+        f"<span>{escape(v.text)} ({_linked(v.table, drawn)})</span>"
         + (f'<span class="dim">{escape(v.detail)}</span>' if v.detail else "")
         + "</li>"
         for v in found
@@ -74,6 +114,10 @@ def _section_of_claims(found: Sequence[Verdict]) -> str:
         '<section id="claims"><h2>Which published claims hold on KGBD</h2>'
         f'<p class="counts">{counts}</p><ul class="claims">{items}</ul></section>'
     )
+
+
+def _linked(name: str, drawn: Sequence[str]) -> str:
+    return f'<a href="#{name}">{name}</a>' if name in drawn else name
 
 
 def _section_of_table(table: Table, columns: Sequence[str], records: Sequence[Record]) -> str:
@@ -95,7 +139,32 @@ def _section_of_table(table: Table, columns: Sequence[str], records: Sequence[Re
         parts.append(
             _wide(f"{table.name}, {column}", f"<caption>{escape(column)}</caption>", heads, body)
         )
+        parts += [_cmc(column, lines), persons.section(table, column, records)]
     return "".join(parts) + "</section>"
+
+
+def _cmc(column: str, lines: Sequence[Line]) -> str:
+    """CMC curves of the rows whose runs kept one, the best rows; "" for none."""
+    curves = []
+    for row, *both in lines:
+        for ours, protocols in zip(both, PROTOCOLS, strict=True):
+            kept = [_curve(record, protocols) for record in ours.records] if ours else []
+            if kept and all(kept) and not row.figure_of:
+                length = min(map(len, kept))
+                curves.append((row.name, np.mean([curve[:length] for curve in kept], axis=0)))
+                break
+    curves.sort(key=lambda curve: -curve[1][0])
+    drawn = [
+        charts.Line(name, 100 * values, place % 5, dashed=place >= 5)
+        for place, (name, values) in enumerate(curves[:_CURVES])
+    ]
+    about = "Probe windows with a right answer among the first k, percent; mean over seeds."
+    return charts.by_rank(f"CMC, {column}", drawn, about) if drawn else ""
+
+
+def _curve(record: Record, protocols: Sequence[str]) -> list[float]:
+    found = (record["protocols"].get(name) or {} for name in protocols)
+    return next((one["cmc"] for one in found if one.get("cmc")), [])
 
 
 def _wide(label: str, caption: str, heads: str, body: str) -> str:

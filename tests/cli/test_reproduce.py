@@ -117,7 +117,8 @@ def test_cells_without_data_say_so(tmp_path, monkeypatch, capsys):
     places = ["--data_root", str(tmp_path), "--raw_root", str(tmp_path), "--records", str(tmp_path)]
     assert cli.run("reproduce", ["tiny", "--seeds", "0", *places]) == 0
     printed = capsys.readouterr().out
-    assert printed.count("no data") == 2 and "--split public=FILE" in printed
+    assert printed.count("no data ") == 2 and "--split public=FILE" in printed
+    assert printed.count("no data: ") == 1 and "python scripts/get_kgbd.py" in printed
 
 
 @pytest.mark.parametrize(

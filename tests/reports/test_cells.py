@@ -231,7 +231,7 @@ class Reader(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         attrs = dict(attrs)
-        if tag not in ("meta", "br"):
+        if tag not in ("meta", "br", "input"):
             self.open.append(tag)
         self.ids += [attrs["id"]] if "id" in attrs else []
         for name in ("href", "src"):
@@ -297,6 +297,14 @@ class TestPage:
         row = Row("<b>", ("simmc --x 1",))
         text = web._section_of_table(table(row), [K], [record(machine="<script>")])
         assert "<b>" not in text and "<script>" not in text
+
+    def test_curves_are_drawn_where_runs_kept_them(self):
+        made = [record(seed) for seed in (0, 1)]
+        assert "CMC" not in web._section_of_table(table(A), [K], made)
+        for one, shift in zip(made, (0, 0.1), strict=True):
+            one["protocols"]["paper"]["cmc"] = [0.5 + shift, 0.6 + shift, 0.7]
+        text = web._section_of_table(table(A), [K], made)
+        assert f"CMC, {K}" in text and "A 55.0" in text
 
     @pytest.mark.slow
     def test_a_browser_shows_every_table(self, html):

@@ -20,7 +20,7 @@ from simmc.data.store import write_dataset
 from simmc.data.synthetic import walkers
 from simmc.data.windows import windows_of
 from simmc.errors import UserError
-from simmc.reports import look
+from simmc.reports import look, moving
 
 HOSTILE = "</script><script>fail()</script>&\"'"
 
@@ -72,9 +72,9 @@ def test_the_page_holds_the_frames_and_escapes_all_text(folder, tmp_path):
 def test_missing_joints_have_no_place():
     frames = np.zeros((4, 3, 3))
     frames[1, 2, 0] = np.nan
-    packed = look._packed(frames)
+    packed = moving.packed(frames)
     values = np.frombuffer(base64.b64decode(packed["frames"]), "<i2").reshape(frames.shape)
-    assert (values[1, 2] == look._MISSING).all() and (values != look._MISSING).sum() == 33
+    assert (values[1, 2] == moving.MISSING).all() and (values != moving.MISSING).sum() == 33
 
 
 def test_recordings_are_chosen_by_the_end_of_their_name(folder, tmp_path):

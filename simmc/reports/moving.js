@@ -1,34 +1,29 @@
 "use strict";
-// Moves the recordings of the page: canvases from the front, from the side and from above.
+// Moves recordings: canvases from the front, from the side and from above. A canvas shows the
+// recording of its box (.recording), or the one that its data-recording names.
 const data = JSON.parse(document.getElementById("data").textContent);
 const MISSING = -32768;
 
-class Player {
-  constructor(recording, box) {
-    this.recording = recording;
-    const bytes = Uint8Array.from(atob(recording.frames), (c) => c.charCodeAt(0));
+class Recording {
+  constructor(stored) {
+    this.stored = stored;
+    this.body = data.bodies[stored.body];
+    const bytes = Uint8Array.from(atob(stored.frames), (c) => c.charCodeAt(0));
     this.values = new Int16Array(bytes.buffer);
-    this.count = recording.count;
-    this.frame = 0;
-    this.views = [...box.querySelectorAll("canvas")];
-    this.stage = box.querySelector(".views");
-    this.slider = box.querySelector("input");
-    this.label = box.querySelector("output");
-    this.marks = [...box.querySelectorAll("line.now")];
+    this.count = stored.count;
     this.middles = Array.from({ length: this.count }, (_, t) => this.middle(t));
     this.reach = this.largest();
-    this.slider.addEventListener("input", () => this.show(Number(this.slider.value)));
   }
 
   joint(t, j) {
-    const at = (t * data.joints + j) * 3;
+    const at = (t * this.body.joints + j) * 3;
     if (this.values[at] === MISSING) return null;
-    return [0, 1, 2].map((axis) => this.values[at + axis] * this.recording.scale);
+    return [0, 1, 2].map((axis) => this.values[at + axis] * this.stored.scale);
   }
 
   middle(t) {
     const seen = [];
-    for (let j = 0; j < data.joints; j++) seen.push(this.joint(t, j));
+    for (let j = 0; j < this.body.joints; j++) seen.push(this.joint(t, j));
     const known = seen.filter(Boolean);
     if (!known.length) return [0, 0, 0];
     return [0, 1, 2].map((axis) => known.reduce((sum, p) => sum + p[axis], 0) / known.length);
@@ -38,7 +33,7 @@ class Player {
   largest() {
     const far = [[], [], []];
     for (let t = 0; t < this.count; t += Math.max(1, Math.floor(this.count / 60))) {
-      for (let j = 0; j < data.joints; j++) {
+      for (let j = 0; j < this.body.joints; j++) {
         const p = this.joint(t, j);
         if (p) p.forEach((v, axis) => far[axis].push(Math.abs(v - this.middles[t][axis])));
       }
@@ -47,6 +42,88 @@ class Player {
       all.sort((a, b) => a - b);
       return all[Math.floor(0.998 * (all.length - 1))] || 0;
     });
+  }
+
+  drawBody(pen, width, height, axis, frame, reach) {
+    const [x, y, z] = reach;
+    const zoom = 0.44 * Math.min(width / (Math.max(x, z) || 1), height / (y || 1));
+    const middle = this.middles[frame];
+    const place = (j) => {
+      const p = this.joint(frame, j);
+      if (!p) return null;
+      return [
+        width / 2 + (p[axis] - middle[axis]) * zoom,
+        height / 2 - (p[1] - middle[1]) * zoom,
+      ];
+    };
+    for (const [a, b, side] of this.body.bones) {
+      const from = place(a);
+      const to = place(b);
+      if (!from || !to) continue;
+      pen.strokeStyle = side === "left" ? colour.left : side === "right" ? colour.right : colour.ink;
+      pen.lineWidth = side === "right" ? 2.5 : 3.5;
+      pen.setLineDash(side === "right" ? [6, 4] : []);
+      pen.beginPath();
+      pen.moveTo(...from);
+      pen.lineTo(...to);
+      pen.stroke();
+    }
+    pen.setLineDash([]);
+    pen.fillStyle = colour.ink;
+    for (let j = 0; j < this.body.joints; j++) {
+      const at = place(j);
+      if (!at) continue;
+      pen.beginPath();
+      pen.arc(at[0], at[1], j === this.body.head ? 6 : 2, 0, 7);
+      pen.fill();
+    }
+    pen.font = "bold 12px system-ui, sans-serif";
+    pen.textAlign = "center";
+    for (const [j, letter] of this.body.letters) {
+      const at = place(j);
+      if (!at) continue;
+      pen.fillStyle = letter === "L" ? colour.left : colour.right;
+      pen.fillText(letter, at[0] + Math.sign(at[0] - width / 2 || 1) * 10, at[1] + 14);
+    }
+  }
+
+  drawPath(pen, width, height, frame) {
+    const xs = this.middles.map((p) => p[0]);
+    const zs = this.middles.map((p) => p[2]);
+    const [lowX, highX] = [Math.min(...xs), Math.max(...xs)];
+    const [lowZ, highZ] = [Math.min(...zs), Math.max(...zs)];
+    const span = Math.max(highX - lowX, highZ - lowZ, ...this.reach) || 1;
+    const zoom = (Math.min(width, height) - 24) / span;
+    const place = (t) => [
+      width / 2 + (xs[t] - (lowX + highX) / 2) * zoom,
+      height / 2 - (zs[t] - (lowZ + highZ) / 2) * zoom,
+    ];
+    pen.strokeStyle = colour.soft;
+    pen.lineWidth = 1.5;
+    pen.beginPath();
+    pen.moveTo(...place(0));
+    for (let t = 1; t < this.count; t++) pen.lineTo(...place(t));
+    pen.stroke();
+    pen.fillStyle = colour.ink;
+    pen.beginPath();
+    pen.arc(...place(frame), 5, 0, 7);
+    pen.fill();
+  }
+}
+
+class Player {
+  constructor(box, place) {
+    this.frame = 0;
+    this.views = [...box.querySelectorAll("canvas")];
+    this.recordings = this.views.map((view) => recordings[view.dataset.recording ?? place]);
+    this.count = this.recordings[0].count;
+    // one scale in a box: a tall person stays taller than a small one
+    this.reach = [0, 1, 2].map((axis) => Math.max(...this.recordings.map((r) => r.reach[axis])));
+    this.stage = box.querySelector(".views");
+    this.slider = box.querySelector("input");
+    this.label = box.querySelector("output");
+    this.marks = [...box.querySelectorAll("line.now")];
+    this.slider.addEventListener("input", () => this.show(Number(this.slider.value)));
   }
 
   show(frame) {
@@ -74,74 +151,10 @@ class Player {
     const pen = canvas.getContext("2d");
     pen.scale(ratio, ratio);
     pen.lineCap = "round";
-    if (canvas.dataset.view === "above") this.drawPath(pen, width, height);
-    else this.drawBody(pen, width, height, canvas.dataset.view === "front" ? 0 : 2);
-  }
-
-  drawBody(pen, width, height, axis) {
-    const [x, y, z] = this.reach;
-    const zoom = 0.44 * Math.min(width / (Math.max(x, z) || 1), height / (y || 1));
-    const middle = this.middles[this.frame];
-    const place = (j) => {
-      const p = this.joint(this.frame, j);
-      if (!p) return null;
-      return [
-        width / 2 + (p[axis] - middle[axis]) * zoom,
-        height / 2 - (p[1] - middle[1]) * zoom,
-      ];
-    };
-    for (const [a, b, side] of data.bones) {
-      const from = place(a);
-      const to = place(b);
-      if (!from || !to) continue;
-      pen.strokeStyle = side === "left" ? colour.left : side === "right" ? colour.right : colour.ink;
-      pen.lineWidth = side === "right" ? 2.5 : 3.5;
-      pen.setLineDash(side === "right" ? [6, 4] : []);
-      pen.beginPath();
-      pen.moveTo(...from);
-      pen.lineTo(...to);
-      pen.stroke();
-    }
-    pen.setLineDash([]);
-    pen.fillStyle = colour.ink;
-    for (let j = 0; j < data.joints; j++) {
-      const at = place(j);
-      if (!at) continue;
-      pen.beginPath();
-      pen.arc(at[0], at[1], j === data.head ? 6 : 2, 0, 7);
-      pen.fill();
-    }
-    pen.font = "bold 12px system-ui, sans-serif";
-    pen.textAlign = "center";
-    for (const [j, letter] of data.letters) {
-      const at = place(j);
-      if (!at) continue;
-      pen.fillStyle = letter === "L" ? colour.left : colour.right;
-      pen.fillText(letter, at[0] + Math.sign(at[0] - width / 2 || 1) * 10, at[1] + 14);
-    }
-  }
-
-  drawPath(pen, width, height) {
-    const xs = this.middles.map((p) => p[0]);
-    const zs = this.middles.map((p) => p[2]);
-    const [lowX, highX] = [Math.min(...xs), Math.max(...xs)];
-    const [lowZ, highZ] = [Math.min(...zs), Math.max(...zs)];
-    const span = Math.max(highX - lowX, highZ - lowZ, ...this.reach) || 1;
-    const zoom = (Math.min(width, height) - 24) / span;
-    const place = (t) => [
-      width / 2 + (xs[t] - (lowX + highX) / 2) * zoom,
-      height / 2 - (zs[t] - (lowZ + highZ) / 2) * zoom,
-    ];
-    pen.strokeStyle = colour.soft;
-    pen.lineWidth = 1.5;
-    pen.beginPath();
-    pen.moveTo(...place(0));
-    for (let t = 1; t < this.count; t++) pen.lineTo(...place(t));
-    pen.stroke();
-    pen.fillStyle = colour.ink;
-    pen.beginPath();
-    pen.arc(...place(this.frame), 5, 0, 7);
-    pen.fill();
+    const recording = this.recordings[this.views.indexOf(canvas)];
+    const axis = canvas.dataset.view === "front" ? 0 : 2;
+    if (canvas.dataset.view === "above") recording.drawPath(pen, width, height, this.frame);
+    else recording.drawBody(pen, width, height, axis, this.frame, this.reach);
   }
 }
 
@@ -155,7 +168,8 @@ function readColours() {
 
 readColours();
 const boxes = [...document.querySelectorAll(".recording")];
-const players = boxes.map((box, i) => new Player(data.recordings[i], box));
+const recordings = data.recordings.map((stored) => new Recording(stored));
+const players = boxes.map((box, i) => new Player(box, i));
 const redraw = () => players.forEach((player) => player.show(player.frame));
 const button = document.getElementById("play");
 const speed = document.getElementById("speed");

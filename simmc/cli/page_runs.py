@@ -1,0 +1,173 @@
+"""Trained runs as `simmc report page --runs` draws them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simmc.cli.console import CONSOLE
+from simmc.cli.trained import Chosen, heading, settings_of
+from simmc.clustering import k_nearest_among
+from simmc.data.experiment.experiment import Split, labels_of
+from simmc.engine.method import LABEL_FREE, PAPER, load_joints
+from simmc.engine.stored_run import home_of, other_data
+from simmc.engine.training import weights_path
+from simmc.errors import UserError
+from simmc.methods.registry import METHODS
+from simmc.reports import results, run_figures
+from simmc.reports.cells import Record
+from simmc.reports.run_figures import RANKS, Embedded
+from simmc.runs.directory import RunDirectory
+from simmc.runs.runtime import Runtime, start
+
+KINDS = [method for method in METHODS.values() if method.embedder is not None]
+
+
+def embedded_runs(
+    folders: Sequence[Path], records: Sequence[Record], data_root: Path | None
+) -> list[Embedded]:
+    """What the page draws of some runs.
+
+    Args:
+        folders: of a run, of a dataset and probe, or of the runs of `simmc reproduce`; of the
+            latter the first seed of every row is taken.
+        records: say which rows there are.
+        data_root: where the data are now; None: as trained.
+
+    Raises:
+        UserError: a folder holds no run that can be drawn.
+    """
+    runtime, found = start(), []
+    CONSOLE.notes(runtime.notes)
+    for folder in folders:
+        if not (cells := cells_in(folder, records)):
+            found.append(embedded(results.folder_of(folder), data_root, runtime))
+        for cell in cells:
+            try:
+                found.append(embedded(cell, data_root, runtime))
+            except UserError as error:
+                CONSOLE.note(f"left out: {error}")
+    return found
+
+
+def cells_in(folder: Path, records: Sequence[Record]) -> list[Path]:
+    """The runs of cells in a folder: of every row the first seed that is there."""
+    rows: dict[tuple[str, ...], Path] = {}
+    for record in sorted(records, key=lambda one: one.get("seed", 0)):
+        runs = folder.glob(f"{record.get('key', ' ')}/models*/*/*/*/results.json")
+        if last := max(runs, default=None, key=lambda path: path.parent.name):
+            row = (*record["run"], record["dataset"], record["probe"], record["split"])
+            rows.setdefault(row, last.parent)
+    return list(rows.values())
+
+
+def embedded(folder: Path, data_root: Path | None, runtime: Runtime) -> Embedded:
+    """What the page draws of a run: the label-free weights, else those of the best epoch."""
+    run = RunDirectory(folder)
+    settings = settings_of(run, KINDS, "is not drawn on the page", data_root)
+    method = METHODS[settings.COMMAND]
+    if settings.windows.stress:
+        raise UserError(
+            f"{folder} was trained with --stress {settings.windows.stress}, so that its windows "
+            "are not those of the files. Give a run without it with --runs."
+        )
+    protocol = next((p for p in (LABEL_FREE, PAPER) if _weights(run, p).is_file()), "")
+    if not protocol:
+        raise UserError(f"{folder} kept no weights. Train it again without --save_model 0.")
+    if home_of(run, protocol) is not run:
+        settings = method.label_free(settings) or settings
+    chosen = Chosen(run, method, settings, _weights(run, protocol), runtime)
+    data = chosen.data
+    if other_data(run, data.checksum):
+        raise UserError(
+            f"{folder} was trained on other windows than those found now. Point --data_root to the "
+            "data that the run was started with."
+        )
+    CONSOLE.say(f"{chosen.title}, epoch {chosen.embedder.epoch}: {chosen.weights}")
+    probe = chosen.features(data.probe)
+    gallery = probe if data.same_windows else chosen.features(data.gallery)
+    nearest = nearest_windows(probe, gallery, same=data.same_windows, threads=runtime.threads)
+    identity, other = (
+        labels_of(s.identity, data.test_identities) for s in (data.probe, data.gallery)
+    )
+    identity, other = np.asarray(identity), np.asarray(other)
+    shown = run_figures.choose(other[nearest[:, 0]] == identity, identity)
+    probe_windows, gallery_windows = stored_windows(settings)
+    return Embedded(
+        title=heading(chosen.title, settings, data),
+        about=f"Weights of epoch {chosen.embedder.epoch}, protocol {protocol}; "
+        f"{len(probe):,} probe and {len(gallery):,} gallery windows.",
+        features=probe,
+        identity=identity,
+        gallery_identity=other,
+        nearest=nearest,
+        recording=_names(data.probe, data.recordings),
+        shown=shown,
+        first_match=np.array(
+            [_first_match(i, probe, gallery, identity, other, data.same_windows) for i in shown]
+        ),
+        probe_windows=probe_windows[shown],
+        gallery_windows=gallery_windows[nearest[shown]],
+        skeleton=settings.place.read_spec().skeleton,
+        cmc=_cmc(run),
+    )
+
+
+def nearest_windows(
+    probe: np.ndarray, gallery: np.ndarray, *, same: bool, threads: int
+) -> np.ndarray:
+    """(P, RANKS or fewer) int64 gallery windows, nearest first; where both are one list, others."""
+    found = k_nearest_among(probe, gallery, RANKS + same, threads=threads).indices.astype(np.int64)
+    if not same:
+        return found
+    own = found == np.arange(len(found))[:, None]
+    own[~own.any(1), -1] = True  # equal windows can crowd out the window itself
+    return found[~own].reshape(len(found), -1)
+
+
+def stored_windows(settings: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Probe and gallery windows (N, f, J, 3) as they are in the files, in their order."""
+    data = load_joints(
+        settings.place,
+        settings.windows.but(class_sampling="off", part_batches="keep"),
+        settings.joints.but(root="none", kgbd_order="raw"),
+        settings.common.seed,
+        shuffle=False,
+    )
+    return data.probe.windows, data.gallery.windows
+
+
+def _weights(run: RunDirectory, protocol: str) -> Path:
+    return weights_path(home_of(run, protocol), protocol)
+
+
+def _first_match(
+    place: int,
+    probe: np.ndarray,
+    gallery: np.ndarray,
+    identity: np.ndarray,
+    other: np.ndarray,
+    same: bool,
+) -> int:
+    """Rank of the first gallery window of the person, 0: none."""
+    order = np.argsort(np.square(gallery - probe[place]).sum(1), kind="stable")
+    order = order[order != place] if same else order
+    hits = np.flatnonzero(other[order] == identity[place])
+    return int(hits[0]) + 1 if len(hits) else 0
+
+
+def _names(split: Split, recordings: Sequence[Any]) -> np.ndarray | None:
+    if split.recording is None or not recordings:
+        return None
+    names = np.array([str(recording["name"]) for recording in recordings])
+    return names[split.recording]
+
+
+def _cmc(run: RunDirectory) -> dict[str, list[float]]:
+    """The curves of results.json, percent."""
+    protocols = run.read_results()["protocols"] if run.results_path.is_file() else {}
+    curves = {name: (found or {}).get("cmc") for name, found in protocols.items()}
+    return {name: [100 * rate for rate in rates] for name, rates in curves.items() if rates}
