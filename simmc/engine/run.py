@@ -245,8 +245,9 @@ def chosen_without_preset(resolved: Resolved[Any], data: Experiment) -> list[str
 
 def perturbation_notes(settings: MethodSettings) -> list[str]:
     """Remarks where --stress uses identities, or windows of the probe's recordings."""
-    names = names_of(settings.windows.stress)
-    found = []
+    if not (stress := settings.windows.stress):
+        return []
+    names, found = names_of(stress), []
     if words := [name for name in names if name in BY_IDENTITY]:
         found.append(
             f"--stress {', '.join(words)}: identities decided which windows there are to learn "
