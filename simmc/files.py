@@ -16,14 +16,16 @@ A schema is written as the value looks:
 
 from __future__ import annotations
 
+import csv
 import glob
+import io
 import json
 import math
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +92,13 @@ def write_json(path: str | Path, value: Any) -> None:
 def json_text(value: Any, indent: int | None = None) -> str:
     """Strict JSON: arrays and their scalars become lists and numbers, paths text, NaN null."""
     return json.dumps(_plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def csv_text(rows: Iterable[Iterable[Any]]) -> str:
+    """Rows as CSV, with plain newlines."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def remove_leftovers(path: str | Path) -> None:

@@ -8,7 +8,8 @@ import errno
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any
 
 # names, not the package: `simmc` is also the name of a module of this folder
 from simmc import __doc__ as about
@@ -157,6 +158,26 @@ def overview() -> str:
             "Where simmc is not installed: python -m simmc COMMAND.",
         ]
     )
+
+
+def with_flag(argv: Sequence[str], flag: str) -> list[str]:
+    """The words of a call; a first one that is no flag becomes the value of this flag."""
+    return [flag, *argv] if argv and not argv[0].startswith("-") else list(argv)
+
+
+def progress(description: str) -> Callable[[Iterable[Any]], Iterable[Any]]:
+    """Wraps what is worked on to show a bar, on a terminal alone."""
+    from tqdm import tqdm
+
+    return lambda items: tqdm(items, description, file=sys.stderr, leave=False, disable=None)
+
+
+def aligned(rows: Sequence[Sequence[str]], left: Collection[int]) -> list[str]:
+    """The lines of a table; columns that are not in `left` end at the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    sides = ["<" if place in left else ">" for place in range(len(widths))]
+    form = "  ".join(f"{{:{side}{width}}}" for side, width in zip(sides, widths, strict=True))
+    return [form.format(*row).rstrip() for row in rows]
 
 
 def _interrupted(command: str) -> str:

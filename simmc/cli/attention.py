@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from simmc.cli import trained
@@ -11,13 +12,14 @@ from simmc.errors import UserError, numbered
 from simmc.losses import locality_mask
 from simmc.methods import sgela
 from simmc.methods.sgela import TASK_TITLES, GaitSettings
+from simmc.models.sgela import AXES, GaitNetwork
 from simmc.reports import attention as picture
 from simmc.reports import results, style
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import start
-from simmc.scoring.attention import mean_alignments
 from simmc.scoring.match import tensor_of
 
+ENCODE_BATCH = 1024  # windows decoded at once
 POINTER = "latest_[as]g*"  # the files that name the newest runs of AGE and SGELA
 METHODS = [sgela.AGE_METHOD, sgela.METHOD]
 KINDS = {
@@ -57,6 +59,22 @@ def main(words: Any) -> int:
     ):
         print(file)
     return 0
+
+
+@torch.no_grad()
+def mean_alignments(network: GaitNetwork, windows: torch.Tensor) -> np.ndarray:
+    """Mean alignment scores a_t(j) over windows, (T, 3, f, f) float64: task, axis, step, frame.
+
+    Args:
+        network: with attention.
+        windows: (N, f, 3 J), one or more.
+    """
+    network.eval()
+    length = windows.shape[1]
+    total = torch.zeros(AXES * network.tasks, length, length, dtype=torch.float64)
+    for part in windows.split(ENCODE_BATCH):
+        total += network.decode(part).alignments.double().sum(dim=2).cpu()
+    return (total / len(windows)).unflatten(0, (network.tasks, AXES)).numpy()
 
 
 def chosen_windows(windows: torch.Tensor, window: int | None) -> torch.Tensor:

@@ -62,12 +62,7 @@ def unmatched(figures: Mapping[str, Any]) -> str:
 
 
 def counted(figures: Mapping[str, Any], available: int) -> list[str]:
-    """Sentences on probe windows that rates leave out or count as misses.
-
-    Args:
-        figures: numbers of a protocol.
-        available: number of all probe windows.
-    """
+    """Sentences on probe windows (`available` of them) that rates leave out or count as misses."""
     found: list[str] = []
     classified = "nauc_roc" in figures
     if figures.get("no_rates") or "probes" not in figures:

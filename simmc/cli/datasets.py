@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from simmc.cli import aligned
 from simmc.data import specs, store
 from simmc.data.manifest import NAME, find_spec, read_manifest
 from simmc.data.skeletons import SKELETONS
@@ -40,13 +41,7 @@ def main(argv: list[str]) -> int:
     if not rows:
         print(f"{root}: no dataset; make one with python -m simmc import, or with Preprocess.py")
         return 0
-    widths = [max(map(len, column)) for column in zip(HEAD, *rows, strict=True)]
-    for cells in (HEAD, *rows):
-        text = (
-            c.ljust(w) if p in (0, 5, 6) else c.rjust(w)
-            for p, (c, w) in enumerate(zip(cells, widths, strict=True))
-        )
-        print("  ".join(text).rstrip())
+    print("\n".join(aligned([HEAD, *rows], left=(0, 5, 6))))
     return 0
 
 

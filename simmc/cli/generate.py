@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 import textwrap
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
-
-from tqdm import tqdm
+from typing import ClassVar
 
 from simmc import __version__, files
+from simmc.cli import progress
 from simmc.data import specs
 from simmc.data.manifest import NAME
 from simmc.data.raw import write as raw
-from simmc.data.recordings import Progress, is_generated
+from simmc.data.recordings import is_generated
 from simmc.data.synthetic import recording_plan as takes
 from simmc.data.synthetic import walkers
 from simmc.data.synthetic.walkers import Walk
@@ -64,9 +62,8 @@ def main(argv: list[str]) -> int:
     refuse_real_data(folder)
     began = time.perf_counter()
     with files.staged_folder(folder) as stage:  # first of all: nothing is made that has no place
-        walks = walkers.walks(
-            name, settings.persons, settings.seed, settings.size, progress=_progress(name)
-        )
+        bar = progress(f"making {name}")
+        walks = walkers.walks(name, settings.persons, settings.seed, settings.size, progress=bar)
         persons = len({walk.recording.identity for walk in walks})
         walkers.write(name, stage, walks)
         files.write_text(stage / "README.txt", readme(name, persons, walks, settings))
@@ -110,17 +107,3 @@ def readme(name: str, persons: int, walks: Sequence[Walk], settings: GenerateSet
     return "\n\n".join(
         ["GENERATED WALKERS, NOT REAL PEOPLE", *(textwrap.fill(p, 80) for p in paragraphs), ""]
     )
-
-
-def _progress(name: str) -> Progress:
-    def show(items: Iterable[Any]) -> Iterable[Any]:
-        return tqdm(
-            items,
-            desc=f"making {name}",
-            file=sys.stderr,
-            leave=False,
-            disable=None,  # a bar only on a terminal
-            dynamic_ncols=True,
-        )
-
-    return show

@@ -1,7 +1,5 @@
 """`simmc identify`: who is who by a trained run, recording by recording (docs/identify.md)."""
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from simmc import files as atomic
+from simmc import files
 from simmc.cli.console import CONSOLE
 from simmc.cli.trained import Asked, Chosen, choose
 from simmc.clustering import Targets
@@ -120,7 +118,8 @@ def people(data: Experiment, targets: Targets) -> list[tuple[Any, ...]]:
     """
     cluster, share = targets.cluster.cpu().numpy(), targets.share.cpu().numpy()
     ambiguous = targets.ambiguous.cpu().numpy()
-    places, windows = np.unique(recording_of(data), return_counts=True)
+    assert data.train.recording is not None  # TrackMC needs it to train
+    places, windows = np.unique(data.train.recording, return_counts=True)
     rows: list[tuple[Any, ...]] = []
     for t, place in enumerate(places.tolist()):
         own = cluster[t][share[t] > 0].tolist()
@@ -131,12 +130,6 @@ def people(data: Experiment, targets: Targets) -> list[tuple[Any, ...]]:
         row = (name_of(data, place), windows[t], person, f"{share[t, 0]:.4f}", sure)
         rows.append((*row, " ".join(map(str, others))))
     return rows
-
-
-def recording_of(data: Experiment) -> np.ndarray:
-    """(N,) int64 recording of each training window."""
-    assert data.train.recording is not None  # TrackMC needs it to train
-    return data.train.recording
 
 
 def write_matches(chosen: Chosen, count: int, out: Path) -> None:
@@ -200,8 +193,6 @@ def name_of(data: Experiment, place: int) -> str:
 
 def write_csv(path: Path, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
     """Write a table; UserError where the file is another table."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([head, *rows])
     if path.is_file():
         with path.open("rb") as file:
             first = file.readline(1000)
@@ -210,5 +201,5 @@ def write_csv(path: Path, head: Sequence[str], rows: Iterable[Sequence[Any]]) ->
                 f"{path}: exists and is not a table of simmc identify, so it is not overwritten; "
                 "choose another folder with --out, or move the file away"
             )
-    atomic.write_text(path, text.getvalue())
+    files.write_text(path, files.csv_text([head, *rows]))
     return path

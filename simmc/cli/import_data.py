@@ -11,7 +11,10 @@ from typing import Any, ClassVar, cast
 
 from tqdm import tqdm
 
+from simmc.cli import with_flag
+from simmc.data.bodies import measure, open_set
 from simmc.data.experiment.inputs import without_view
+from simmc.data.findings import Summary
 from simmc.data.importing.assign import Rule, Unit
 from simmc.data.importing.description import FILE, SPLITS, Description, read_description
 from simmc.data.importing.guess import guessed
@@ -72,10 +75,7 @@ class ImportSettings(Settings):
 
 def main(argv: list[str]) -> int:
     """Import, and print what came in."""
-    words = list(argv)
-    if words and not words[0].startswith("-"):
-        words.insert(0, "--source")
-    settings = resolve(ImportSettings, words).settings
+    settings = resolve(ImportSettings, with_flag(argv, "--source")).settings
     if not settings.source or not settings.out:
         raise UserError(
             "give the source and the dataset's folder: "
@@ -104,9 +104,10 @@ def main(argv: list[str]) -> int:
         )
     print("\n".join(report(found, where)))
     if settings.page and found.added:
-        for finding in look.findings(found.folder):
+        summary = Summary(measure(open_set(found.folder)))
+        for finding in summary.findings:
             print(f"check: {finding.text}")
-        print(f"page: {look.write_page(found.folder, out / PAGE)}")
+        print(f"page: {look.write(summary, out / PAGE)}")
     print(f"next: {_next(found, out)}")
     return 0
 

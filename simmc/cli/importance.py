@@ -65,12 +65,7 @@ def cluster_trained(
 def window_importance(
     found: Clustered, settings: HiMPCSettings, chosen: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Importance delta of the frames of some windows, mean over the heads (H10), at each level.
-
-    Args:
-        found: network and pseudo labels.
-        settings: temperature, mining and mining_scale of the training.
-        chosen: (n,) int64 training windows.
+    """Importance delta of the frames of training windows (n,), mean over the heads (H10).
 
     Returns:
         Level -> (n, f) float32. A row sums to 1; it is NaN where the window is an outlier.
@@ -101,16 +96,16 @@ def window_importance(
 def one_of_each(
     identity: np.ndarray, allowed: np.ndarray, count: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Draw up to `count` allowed windows, of different persons where possible.
+    """Draw up to `count` allowed windows, of different persons where possible, ordered by person.
 
     Args:
         identity: (N,) int64 persons.
         allowed: (N,) bool, the windows to draw from.
-        count: number of windows; fewer are drawn where fewer are allowed.
+        count: number of windows.
         rng: source of the draw.
 
     Returns:
-        (n,) int64 places, n <= count, ordered by person.
+        (n,) int64 places.
     """
     drawn = rng.permutation(np.flatnonzero(allowed))
     first = np.sort(np.unique(identity[drawn], return_index=True)[1])

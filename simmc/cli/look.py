@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from tqdm import tqdm
-
+from simmc.cli import progress, with_flag
 from simmc.data import specs
 from simmc.data.bodies import measure, open_set
 from simmc.data.findings import Summary
@@ -49,11 +46,11 @@ class LookSettings(Settings):
 def main(argv: list[str]) -> int:
     """Write the page; print its path and the findings."""
     words = list(takewhile(lambda word: not word.startswith("-"), argv))
-    named = ["--dataset", words[0]] if words else []
-    settings = resolve(LookSettings, [*named, *argv[len(words) :]]).settings
+    flags = with_flag(words[:1], "--dataset") + argv[len(words) :]
+    settings = resolve(LookSettings, flags).settings
     folder = find_folder(Path(settings.data_root), settings.dataset, settings.length)
     out = Path(settings.out or f"look_{folder.parent.name}_{folder.name}.html")
-    summary = Summary(measure(open_set(folder), _progress))
+    summary = Summary(measure(open_set(folder), progress("measuring")))
     print(f"page: {look.write(summary, out, words[1:])}")
     for finding in summary.findings:
         print(f"CHECK: {finding}")
@@ -80,7 +77,3 @@ def find_folder(data_root: Path, dataset: str, length: int | None) -> Path:
         raise UserError(f"--length {length}: {home} has windows of {known} frames")
     usual = spec.default_length if spec else lengths[0]
     return home / str(length or (usual if usual in lengths else lengths[0]))
-
-
-def _progress(items: Iterable[Any]) -> Iterable[Any]:
-    return tqdm(items, desc="measuring", file=sys.stderr, leave=False, disable=None)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import ClassVar, cast
 
-from tqdm import tqdm
-
+from simmc.cli import aligned, progress, with_flag
 from simmc.data import specs
 from simmc.data.preprocess import Outcome, Protocol, preprocess
-from simmc.data.recordings import Progress, ReadOptions
+from simmc.data.recordings import ReadOptions
 from simmc.data.windows import seconds_of
 from simmc.settings import Range, Settings, option, resolve, switch
 from simmc.settings.options import FIDELITY, MAIN
@@ -82,7 +80,7 @@ def main(argv: list[str]) -> int:
         settings.seed,
         ReadOptions(**switches),
         cast(Protocol, settings.protocol),
-        _progress,
+        lambda name: progress(f"reading {name}"),
         Path(settings.split) if settings.split else None,
         Path(settings.write_split) if settings.write_split else None,
     )
@@ -93,10 +91,8 @@ def main(argv: list[str]) -> int:
 def flags(argv: Sequence[str]) -> list[str]:
     """The public program's arguments, ``6 --dataset A B``, as flags with one value each."""
     words = ["--write_split" if word == "--write-split" else word for word in argv]
-    if words and not words[0].startswith("-"):
-        words.insert(0, "--length")
     result: list[str] = []
-    for word in words:
+    for word in with_flag(words, "--length"):
         # a name after the first value of --dataset belongs to that value
         if not word.startswith("-") and len(result) > 1 and result[-2] == "--dataset":
             result[-1] += f",{word}"
@@ -120,14 +116,7 @@ def table(outcome: Outcome) -> str:
         )
         for done in outcome.done
     ]
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if place == 0 else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in (head, *rows)
-    ]
+    lines = aligned([head, *rows], left=(0,))
     for done in outcome.done:
         split = ", ".join(f"{name} {count:,}" for name, count in done.windows.items())
         lines += ["", f"{done.dataset}: {split} windows", f"written to {done.folder}"]
@@ -140,11 +129,3 @@ def table(outcome: Outcome) -> str:
     lines += [""] * bool(outcome.skipped)
     lines += [f"skipped {name}: {reason}" for name, reason in outcome.skipped.items()]
     return "\n".join(lines)
-
-
-def _progress(name: str) -> Progress:
-    def show(items: Iterable[Any]) -> Iterable[Any]:
-        # disable=None: no bar where the messages go to a file
-        return tqdm(items, desc=f"reading {name}", file=sys.stderr, leave=False, disable=None)
-
-    return show

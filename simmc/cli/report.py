@@ -3,13 +3,14 @@
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from simmc import files
 from simmc.errors import UserError
 from simmc.reports import confusion, plots, render, results, tables
 from simmc.reports.style import save_with_numbers, title_of
 from simmc.runs.directory import RunDirectory
+from simmc.settings.layers import Parser
 
 Call = Callable[[Any], int]
 _FEWEST_RESAMPLES = 100
@@ -31,13 +32,6 @@ _TABLE_FILE: dict[str, Any] = {
     "help": "write to FILE, not to the screen",
 }
 _NUMBERS = "Writes a .png, a .svg and a .csv file; --out names one of the pictures."
-
-
-class _Parser(argparse.ArgumentParser):
-    """An argparse parser that raises instead of printing usage and leaving the process."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}. See python -m {self.prog} --help.")
 
 
 def main(argv: list[str]) -> int:
@@ -189,7 +183,7 @@ def page(words: Any) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="simmc report",
         allow_abbrev=False,
         description="Tables and pictures of runs. RUN is the folder of a run, or the folder of a "

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from simmc.cli import with_flag
 from simmc.cli.cell_runs import Cell, Job, Workshop, run_all
 from simmc.cli.descriptors import DescriptorSettings
 from simmc.data import specs
@@ -65,10 +66,7 @@ class ReproduceSettings(Settings):
 
 def main(argv: list[str]) -> int:
     """Run what is missing of a table and print it."""
-    words = list(argv)
-    if words and not words[0].startswith("-"):
-        words.insert(0, "--table")
-    settings = resolve(ReproduceSettings, words).settings
+    settings = resolve(ReproduceSettings, with_flag(argv, "--table")).settings
     wanted = chosen(settings)
     records = Path(settings.records)
     known = cells.read_records(records)
@@ -238,12 +236,8 @@ def state_of(job: Job, known: Sequence[Record]) -> str:
         and (record["run"], record["split"]) == (list(cell.commands), cell.row.split)
         and (record["dataset"], record["probe"]) == (cell.dataset, cell.probe)
     )
-    return CARRIED if any(cell.seed in seeds_in(record) for record in older) else RUN
-
-
-def seeds_in(record: Record) -> list[int]:
-    """The seeds of a record."""
-    return record["seeds"] if "seeds" in record else [record["seed"]]
+    seeds = (record["seeds"] if "seeds" in record else [record["seed"]] for record in older)
+    return CARRIED if any(cell.seed in some for some in seeds) else RUN
 
 
 def expected(cell: Cell, known: Sequence[Record]) -> str:

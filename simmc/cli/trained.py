@@ -33,16 +33,9 @@ POINTERS = {
 def settings_of(
     run: RunDirectory, methods: Sequence[Method[Any]], lack: str, data_root: Path | None
 ) -> Any:
-    """The settings of a run that kept its weights.
+    """The settings of a run that kept its weights; UserError for any other run.
 
-    Args:
-        run: the user's choice.
-        methods: the methods that are supported.
-        lack: end of the message for a run of another command, such as "has no such attention".
-        data_root: where the data are now; None: as trained.
-
-    Raises:
-        UserError: a run of another command, or without settings or weights.
+    `lack` ends the message for a run of another command, such as "has no such attention".
     """
     kinds = {method.settings.COMMAND: method.settings for method in methods}
     wanted = " or ".join(f"simmc {command}" for command in kinds)
@@ -102,15 +95,7 @@ class Asked(Settings):
 
 @dataclass(frozen=True)
 class Chosen:
-    """A trained run and the weights that a protocol chose.
-
-    Attributes:
-        run: its folder.
-        method: its row in the registry.
-        settings: settings of the training that produced the weights.
-        weights: their file.
-        runtime: device and threads.
-    """
+    """A trained run, and the weights that a protocol chose with the settings of their training."""
 
     run: RunDirectory
     method: Method[Any]

@@ -19,9 +19,13 @@ from scipy.spatial.distance import cdist
 from simmc.data.experiment.experiment import Split
 from simmc.data.experiment.inputs import bone_lengths
 from simmc.data.skeletons import Skeleton
+from simmc.engine.method import LABEL_FREE, Method, load_joints
 from simmc.engine.selection import means, medians
+from simmc.engine.training import Training, weights_path
 from simmc.errors import numbered
+from simmc.runs.directory import RunDirectory
 from simmc.runs.records import EpochRecord, Health, Verdict
+from simmc.settings.groups import Clustering
 
 HEALTHY: Verdict = "healthy"
 LARGEST = 0.8  # share of the clustered windows in one cluster: 0.94 to 0.99 where it collapses
@@ -83,6 +87,48 @@ def health_of(records: Sequence[EpochRecord], about: Trained) -> Health:
         if found := sign(ended or learned if sign is _unsure else learned, about):
             return found
     return _health(HEALTHY, "no sign of failure", "")
+
+
+def trained_by(
+    method: Method[Any],
+    training: Training[Any],
+    run: RunDirectory,
+    records: Sequence[EpochRecord],
+) -> Trained:
+    """What the health of a training is judged by, beside the records of its epochs."""
+    settings = training.settings
+    clustering: Clustering | None = getattr(settings, "clustering", None)
+    eps = None if clustering is None else clustering.eps
+    if clustering is not None and eps is None:  # chosen from the data
+        eps = next((record["eps"] for record in records if "eps" in record), None)
+    chosen = training.selectors.get(LABEL_FREE)
+    return Trained(
+        windows=len(training.data.train),
+        batch_size=settings.windows.batch_size,
+        eps=eps,
+        partners=partners_of(method, training, run),
+        untrained_by=training.chosen_by(LABEL_FREE) if chosen and chosen.best_epoch == 0 else "",
+    )
+
+
+def partners_of(
+    method: Method[Any], training: Training[Any], run: RunDirectory
+) -> PartnerRanks | None:
+    """The check by body measurements; None where the features or the joints are not known."""
+    settings, data, joints = training.settings, training.data, training.data
+    recording, path = data.train.recording, weights_path(run, training.protocols[-1])
+    if method.embedder is None or not path.is_file() or recording is None:
+        return None
+    if getattr(settings, "clustering", None) is None:
+        return None  # other methods learn a task that need not bring a person's recordings together
+    if data.train.windows.ndim == 3:  # measurements in place of joints
+        joints = load_joints(
+            settings.place, settings.windows, settings.joints, settings.common.seed
+        )
+    if joints.train.recording is None or (joints.train.recording != recording).any():
+        return None
+    features = method.embedder(path, settings, data, training.runtime).features(data.train)
+    return partner_ranks(joints.train, features.cpu().numpy(), data.skeleton)
 
 
 def in_words(health: Health | Mapping[str, str]) -> str:

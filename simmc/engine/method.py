@@ -114,16 +114,7 @@ def load(
     body: bool = False,
     **how: Any,
 ) -> Experiment:
-    """The experiment, its frames described as `joints` says.
-
-    Args:
-        place: dataset and probe.
-        windows: which windows.
-        joints: how joints are read and frames described.
-        seed: of sampling and order.
-        body: measure the bones of the training windows as well.
-        how: further arguments of `load_joints`.
-    """
+    """The experiment, its frames described; `body`: measure the training windows' bones as well."""
     data = load_joints(place, windows, joints, seed, **how)
     if body:
         data = replace(data, body=inputs.body_lengths(data.train.windows, data.skeleton))
@@ -140,11 +131,8 @@ def load_whole(settings: Any) -> Experiment:
         seed,
         shuffle=False,
     )
-    like = (
-        load_joints(place, settings.windows, joints, seed)
-        if inputs.is_measured(joints.parts)
-        else None
-    )
+    measured = inputs.is_measured(joints.parts)
+    like = load_joints(place, settings.windows, joints, seed) if measured else None
     return inputs.described(data, joints.parts, joints.input_scale, like)
 
 
@@ -160,14 +148,8 @@ def load_joints(
 ) -> Experiment:
     """The experiment before its frames are described.
 
-    Args:
-        place: dataset and probe.
-        windows: which windows.
-        joints: how joints are read.
-        seed: of sampling and order.
-        shuffle: bring the training windows into a random order once.
-        with_gallery: learn the gallery's windows as well.
-        features: a source model's features, in place of the windows.
+    `shuffle` brings the training windows into a random order once; `with_gallery` adds those of
+    the gallery; `features` of a source model replace the windows.
     """
     request = Request(
         Path(place.data_root),
@@ -245,12 +227,10 @@ class Method(Generic[S]):
     training: Callable[[S, Experiment, Seeds, Runtime, tuple[str, ...]], Training[S]]
     score: Callable[[Path | None, S, Experiment, Runtime, MatchRule], Outcome]
     size: Callable[[S], str]
-    load: Callable[[S], Experiment] = lambda settings: load_joints_of(settings)
+    load: Callable[[S], Experiment] = load_joints_of
     protocols: Callable[[S], tuple[str, ...]] = lambda settings: (PAPER, LABEL_FREE)
     explained: Mapping[str, str] = field(default_factory=lambda: EXPLAINED)
-    check_body: Callable[[S, Skeleton], None] = lambda settings, skeleton: check_input(
-        settings, skeleton
-    )
+    check_body: Callable[[S, Skeleton], None] = check_input
     label_free: Callable[[S], S | None] = without_class_balance
     recipe: Callable[[S], str] = lambda settings: settings.COMMAND
     unit: Callable[[S], bool] = lambda settings: False

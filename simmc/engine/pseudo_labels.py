@@ -135,16 +135,10 @@ def clustered(
     guess: np.ndarray | None,
     reach: float | None = None,
 ) -> Clustered:
-    """(N, H) features clustered as the settings say, where the runtime says.
+    """(N, H) finite features clustered as the settings say, where the runtime says.
 
-    Args:
-        features: (N, H) finite floats.
-        settings: how to cluster.
-        runtime: device and threads, or what works in their place.
-        timer: context manager by stage.
-        normalise: unit-length features first (Q1).
-        guess: `candidates` of an earlier clustering; changes the time only.
-        reach: Jaccard distance up to which pairs are returned beside the labels; None: eps.
+    `normalise`: unit length first (Q1). `guess`: `candidates` of an earlier clustering; changes
+    the time only. `reach`: Jaccard distance up to which pairs are returned; None: eps.
     """
     s = settings
     further: dict[str, Any] = {"neighbors": s.neighbors, "recall": s.recall, "reach": reach}

@@ -50,13 +50,7 @@ class Reporter:
         """The verdict on a training that has ended."""
 
     def results(self, found: Mapping[str, Any], explained: Mapping[str, str], path: Path) -> None:
-        """The final numbers of a run.
-
-        Args:
-            found: what results.json holds.
-            explained: protocol -> what it is, in words.
-            path: the run folder.
-        """
+        """The final numbers of a run (results.json), and protocol -> what it is, in words."""
 
     def further_matching(self, tables: Mapping[str, Mapping[str, Any]], path: Path) -> None:
         """The figures of further ways of matching, and the file that holds them."""

@@ -15,14 +15,13 @@ from simmc.data.experiment.experiment import Experiment
 from simmc.data.specs import skeleton_of
 from simmc.data.synthetic.perturbations import BY_IDENTITY, names_of
 from simmc.engine.evaluate import evaluate_run
-from simmc.engine.health import PartnerRanks, Trained, health_of, partner_ranks
+from simmc.engine.health import health_of, trained_by
 from simmc.engine.method import (
     LABEL_FREE,
     Method,
     MethodSettings,
     default_name,
     frame,
-    load_joints,
     pointer,
     rule_of,
     unscored_by,
@@ -45,13 +44,7 @@ QUIET = Reporter()
 
 
 def main(method: Method[Any], argv: list[str], reporter: Reporter = QUIET) -> int:
-    """Run a method's command; UserError for what the user can fix.
-
-    Args:
-        method: its row in the registry.
-        argv: the words after the command's name.
-        reporter: prints.
-    """
+    """Run a method's command with the words after its name; UserError for what the user can fix."""
     resolved = resolve(method.settings, argv)
     settings = with_stored_names(resolved.settings)
     method.check_body(settings, skeleton_of(settings.place.read_spec()))
@@ -96,16 +89,9 @@ def run_method(
     run: RunDirectory | None = None,
     reporter: Reporter = QUIET,
 ) -> Results:
-    """Train a method, or score a run (`--mode Eval`).
+    """Train a method, or score a run (`--mode Eval`); what results.json holds.
 
-    Args:
-        method: its row in the registry.
-        resolved: its settings, with their origins.
-        run: the run to continue or to score; None: a new one.
-        reporter: receives messages.
-
-    Returns:
-        What results.json holds.
+    `run` is the one to continue or to score; None: a new one.
     """
     settings = resolved.settings
     machine = settings.machine
@@ -362,48 +348,6 @@ def train_stage(
         results["counts"] |= final_counts(records, training.epoch - 1)
         results["timing"] = mean_seconds(records)
     return outcomes
-
-
-def trained_by(
-    method: Method[Any],
-    training: Training[Any],
-    run: RunDirectory,
-    records: Sequence[EpochRecord],
-) -> Trained:
-    """What the health of a training is judged by, beside the records of its epochs."""
-    settings = training.settings
-    clustering: Clustering | None = getattr(settings, "clustering", None)
-    eps = None if clustering is None else clustering.eps
-    if clustering is not None and eps is None:  # chosen from the data
-        eps = next((record["eps"] for record in records if "eps" in record), None)
-    chosen = training.selectors.get(LABEL_FREE)
-    return Trained(
-        windows=len(training.data.train),
-        batch_size=settings.windows.batch_size,
-        eps=eps,
-        partners=partners_of(method, training, run),
-        untrained_by=training.chosen_by(LABEL_FREE) if chosen and chosen.best_epoch == 0 else "",
-    )
-
-
-def partners_of(
-    method: Method[Any], training: Training[Any], run: RunDirectory
-) -> PartnerRanks | None:
-    """The check by body measurements; None where the features or the joints are not known."""
-    settings, data, joints = training.settings, training.data, training.data
-    recording, path = data.train.recording, weights_path(run, training.protocols[-1])
-    if method.embedder is None or not path.is_file() or recording is None:
-        return None
-    if getattr(settings, "clustering", None) is None:
-        return None  # other methods learn a task that need not bring a person's recordings together
-    if data.train.windows.ndim == 3:  # measurements in place of joints
-        joints = load_joints(
-            settings.place, settings.windows, settings.joints, settings.common.seed
-        )
-    if joints.train.recording is None or (joints.train.recording != recording).any():
-        return None
-    features = method.embedder(path, settings, data, training.runtime).features(data.train)
-    return partner_ranks(joints.train, features.cpu().numpy(), data.skeleton)
 
 
 def final_counts(records: Sequence[EpochRecord], last_epoch: int) -> dict[str, Any]:

@@ -38,14 +38,11 @@ SMALLEST = 1e-9  # deviation of a bone that differs between windows
 class Selector:
     """The best epoch so far by one score, and the number of epochs since.
 
-    Attributes:
-        patience: epochs without a better score after which the run may end.
-        margin: a better score exceeds the best by more than this.
-        first: the first epoch that may be the best.
+    After `patience` epochs without a better score the run may end; `first` is the first epoch that
+    may be the best.
     """
 
     patience: int
-    margin: float = 0.0
     first: int = 1
     best_score: float = float("-inf")
     best_epoch: int = -1
@@ -66,7 +63,7 @@ class Selector:
         """
         if self.done:
             return False
-        better = epoch >= self.first and score is not None and score > self.best_score + self.margin
+        better = epoch >= self.first and score is not None and score > self.best_score
         if better and score is not None:
             self.best_score, self.best_epoch, self.waited = score, epoch, 0
         self.waited += 1
@@ -85,12 +82,7 @@ class Selector:
 
 @dataclass(frozen=True)
 class Radius:
-    """What DBSCAN gets.
-
-    Attributes:
-        eps: largest distance of neighbours.
-        min_samples: least number of neighbours of a core point.
-    """
+    """What DBSCAN gets."""
 
     eps: float
     min_samples: int

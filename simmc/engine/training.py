@@ -1,6 +1,7 @@
 """The training loop of all methods: epochs, the choice of the best one, checkpoints.
 
-A method derives from `Training` and defines `evaluate`, `steps` and, where it needs one, `look`.
+A method derives from `Training` and defines `prepare`, `evaluate`, `steps` and, where it needs one,
+`look`.
 """
 
 import time
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 
 from simmc.data.experiment.experiment import Experiment
+from simmc.engine.pseudo_labels import PseudoLabels
 from simmc.engine.selection import BodyAgreement, Selector
 from simmc.errors import UserError
 from simmc.models.optimizer import FlatAdam
@@ -43,12 +45,10 @@ class Training(ABC, Generic[S]):
         seeds: generators of all random draws.
         runtime: device and threads.
         protocols: the protocols that need this training.
-        network: the trained network; it is moved to the device.
-        stopping: rule for ending before the last epoch; None: never.
-        patience: epochs without improvement after which no later epoch counts as best; the
-            training goes on. None: no limit.
 
     Attributes:
+        stopping: rule for ending before the last epoch; None: never.
+        pseudo: clusterings of the epochs, where the method has such.
         epoch: the next one to run.
         selectors: the best epoch under each protocol.
         best_weights: those of the epoch just run, if they are the best for some protocol.
@@ -70,23 +70,20 @@ class Training(ABC, Generic[S]):
         seeds: Seeds,
         runtime: Runtime,
         protocols: tuple[str, ...],
-        network: torch.nn.Module,
-        *,
-        stopping: Stopping | None = None,
-        patience: int | None = None,
     ) -> None:
-        self.settings, self.network = settings, network.to(runtime.device)
+        self.settings, self.protocols = settings, protocols
         self.data, self.seeds, self.runtime = data, seeds, runtime
-        self.protocols, self.stopping = protocols, stopping
-        waits = stopping.patience if stopping else patience
-        endless = settings.training.epochs + 1
-        by_body = stopping is not None and stopping.best_by == "body"
+        self.clock = Clock()
+        self.pseudo: PseudoLabels | None = None
+        self.network = self.prepare().to(runtime.device)
+        self.stopping: Stopping | None = getattr(settings, "stopping", None)
         self.body = None
-        if by_body and data.body is not None:
+        if self.stopping and self.stopping.best_by == "body" and data.body is not None:
             self.body = BodyAgreement(data.body, data.train.recording)
+        endless = settings.training.epochs + 1
         self.selectors = {
             name: Selector(
-                endless if waits is None or self.is_last(name) else waits,
+                endless if self.patience is None or self.is_last(name) else self.patience,
                 first=0 if self.chosen_by(name) in UNTRAINED_COUNTS else 1,
             )
             for name in protocols
@@ -94,10 +91,18 @@ class Training(ABC, Generic[S]):
         self.epoch = 0
         self.ended = ""
         self.best_weights: dict[str, torch.Tensor] | None = None
-        self.clock = Clock()
         self.bar: Callable[[Iterable[Any]], Iterable[Any]] = lambda items: items
         self.saved_at = time.monotonic()  # of the last checkpoint
         self.optimizer = self.new_optimizer()
+
+    @abstractmethod
+    def prepare(self) -> torch.nn.Module:
+        """The untrained network, and whatever the epochs work on as further attributes."""
+
+    @property
+    def patience(self) -> int | None:
+        """Epochs without a better one after which no later epoch is the best; None: no limit."""
+        return self.stopping.patience if self.stopping else None
 
     def new_optimizer(self) -> FlatAdam:
         """The optimizer of the network."""
@@ -227,6 +232,7 @@ class Training(ABC, Generic[S]):
             "seeds": self.seeds.state(),
             "selectors": {name: s.state() for name, s in self.selectors.items()},
             "ended": self.ended,
+            **(self.pseudo.state() if self.pseudo else {}),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -238,6 +244,8 @@ class Training(ABC, Generic[S]):
         self.epoch = checkpoints.epoch_of(state)
         self.ended = str(state.get("ended", ""))
         self.seeds.restore(state["seeds"])
+        if self.pseudo:
+            self.pseudo.load_state(state, len(self.data.train))
 
     def restore(self, state: dict[str, Any], path: Path) -> None:
         """Continue from the state that `path` held; UserError if it belongs to other settings."""

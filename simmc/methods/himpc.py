@@ -29,7 +29,7 @@ from simmc.losses import hard_skeleton_contrast, meta_prototype_contrast
 from simmc.models.himpc import HierarchicalNetwork, hierarchical_flops
 from simmc.models.simmc import count_parameters
 from simmc.runs.records import EpochRecord
-from simmc.runs.runtime import Runtime, Seeds, generators
+from simmc.runs.runtime import Runtime, generators
 from simmc.scoring.match import (
     ENCODE_BATCH,
     MatchRule,
@@ -137,27 +137,20 @@ class HiMPCSettings(Settings):
 
 
 class HiMPC(Training[HiMPCSettings]):
-    """A training in progress; the arguments are those of `Training`, less the network."""
+    """A training in progress; the arguments are those of `Training`."""
 
     CHOSEN_BY: ClassVar = {"paper": "top1", "label_free": "label_free_score"}
     OTHER_REMEDY = " or a larger --t"
     network: HierarchicalNetwork
+    pseudo: PseudoLabels
 
-    def __init__(
-        self,
-        settings: HiMPCSettings,
-        data: Experiment,
-        seeds: Seeds,
-        runtime: Runtime,
-        protocols: tuple[str, ...],
-    ) -> None:
-        self.train_windows = level_tensors(data.train, data, settings, runtime)
-        network = new_network(settings, data.skeleton, seeds.weights)
-        super().__init__(
-            settings, data, seeds, runtime, protocols, network, stopping=settings.stopping
-        )
-        normalise = settings.jaccard_input == "normalised"
-        self.pseudo = PseudoLabels(settings.clustering, runtime, self.clock, normalise=normalise)
+    def prepare(self) -> torch.nn.Module:
+        """The encoders and heads; windows in memory, and their clusterings."""
+        s, data = self.settings, self.data
+        self.train_windows = level_tensors(data.train, data, s, self.runtime)
+        normalise = s.jaccard_input == "normalised"
+        self.pseudo = PseudoLabels(s.clustering, self.runtime, self.clock, normalise=normalise)
+        return new_network(s, data.skeleton, self.seeds.weights)
 
     def look(self) -> EpochRecord:
         """Encode each level and cluster it."""
@@ -246,15 +239,6 @@ class HiMPC(Training[HiMPCSettings]):
             return cast(EpochRecord, record)
         levels = {name: retrieval_record(one) for name, one in found.items()}
         return cast(EpochRecord, record | {"levels": levels})
-
-    def state(self) -> dict[str, Any]:
-        """Everything needed to continue bit for bit, as plain values."""
-        return super().state() | self.pseudo.state()
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from a state."""
-        super().load_state(state)
-        self.pseudo.load_state(state, len(self.data.train))
 
 
 def new_network(

@@ -13,7 +13,6 @@ from typing import ClassVar
 
 import torch
 
-from simmc.data.experiment.experiment import Experiment
 from simmc.data.graph_levels import containing
 from simmc.data.skeletons import Skeleton
 from simmc.engine.training import Training
@@ -45,7 +44,6 @@ from simmc.models.subsequences import (
     subsequences,
 )
 from simmc.runs.records import EpochRecord, Figures
-from simmc.runs.runtime import Runtime, Seeds
 from simmc.scoring.match import tensor_of
 from simmc.settings import groups
 from simmc.settings.groups import COUNT
@@ -88,7 +86,7 @@ class MGSCRSettings(Settings):
 
 
 class MGSCRTraining(Training[MGSCRSettings]):
-    """A training in progress; the arguments are those of `Training`, less the network.
+    """A training in progress; the arguments are those of `Training`.
 
     `seeds.weights` draws the initial weights, `seeds.masks` the frames of the subsequences.
     """
@@ -96,21 +94,14 @@ class MGSCRTraining(Training[MGSCRSettings]):
     CHOSEN_BY = CHOSEN_BY
     network: MGSCRNetwork
 
-    def __init__(
-        self,
-        settings: MGSCRSettings,
-        data: Experiment,
-        seeds: Seeds,
-        runtime: Runtime,
-        protocols: tuple[str, ...],
-    ) -> None:
-        if settings.place.length < 2:
+    def prepare(self) -> torch.nn.Module:
+        """The network; windows in memory, and frames of subsequences."""
+        s, frames = self.settings, self.settings.place.length - 1  # the last one is only predicted
+        if frames < 1:
             raise UserError("--length 1 leaves no frame to predict; give 2 or more.")
-        network = new_network(settings, data.skeleton, seeds.weights)
-        super().__init__(settings, data, seeds, runtime, protocols, network)
-        self.windows = tensor_of(data.train, runtime.device)
-        frames = settings.place.length - 1  # the last one is only predicted
-        self.positions = Positions(seeds.masks, frames, once=settings.sampled_frames == "once")
+        self.windows = tensor_of(self.data.train, self.runtime.device)
+        self.positions = Positions(self.seeds.masks, frames, once=s.sampled_frames == "once")
+        return new_network(s, self.data.skeleton, self.seeds.weights)
 
     def evaluate(self) -> Figures:
         """Figures of matching."""

@@ -7,7 +7,6 @@ same weights.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -162,12 +161,9 @@ def retrieve(
     network: SourceNetwork, kind: str, data: Experiment, runtime: Runtime, rule: MatchRule
 ) -> Matched:
     """Probe against gallery by the Euclidean distance of one kind of pooled features."""
-    encoded = partial(_encoded, network=network, kind=kind, runtime=runtime)
-    return match_encoded(encoded, data, runtime, rule)
-
-
-def _encoded(split: Split, network: SourceNetwork, kind: str, runtime: Runtime) -> torch.Tensor:
-    return encode(network, tensor_of(split, runtime.device), kind)
+    return match_encoded(
+        lambda split: encode(network, tensor_of(split, runtime.device), kind), data, runtime, rule
+    )
 
 
 def evaluated(training: Training[Any]) -> Figures:
@@ -184,12 +180,7 @@ def load_trained(
 ) -> tuple[SourceNetwork, int]:
     """The network whose weights a file holds, and the epoch they come from.
 
-    Args:
-        source: which model.
-        settings: of its pretext training.
-        skeleton: the names of its joint axis.
-        path: weights of a pretext training, or of a recognition stage that trained it further.
-        runtime: device.
+    The file is of a pretext training, or of a recognition stage that trained the network further.
     """
     network = source.new_network(settings, skeleton, torch.Generator())
     epoch = load_weights(network, path, "settings of the source model", part="source.")
@@ -210,11 +201,7 @@ def features(
 def pretext_settings(source: Source, run: RunDirectory, data_root: str, flag: str) -> Any:
     """The settings of a run's pretext training; UserError where it trained something else.
 
-    Args:
-        source: the source model.
-        run: its training.
-        data_root: where the data are now: they may have been elsewhere, or another dataset's.
-        flag: that names the run, for the message to the user.
+    `data_root` is where the data are now; `flag` names the run in the message.
     """
     stored = run.read_config()
     if stored.get("command") != source.command:

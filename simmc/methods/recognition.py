@@ -27,7 +27,7 @@ from simmc.models.recognition import RecognitionNetwork
 from simmc.models.simmc import count_parameters
 from simmc.models.source import SourceNetwork
 from simmc.runs.records import EpochRecord, Figures
-from simmc.runs.runtime import Runtime, Seeds
+from simmc.runs.runtime import Runtime
 from simmc.scoring.classify import (
     SEPARATE,
     classification_outcome,
@@ -168,40 +168,33 @@ class RecognitionSettings(Settings):
 
 
 class Recognition(Training[RecognitionSettings]):
-    """A training in progress; the arguments are those of `Training`, less the network.
+    """A training in progress; the arguments are those of `Training`.
 
-    `seeds.weights` draws the head, `seeds.masks` a random order of windows. `source` is the trained
-    source network; None: it is read from its run.
+    `seeds.weights` draws the head, `seeds.masks` a random order of windows.
     """
 
     CHOSEN_BY: ClassVar = {"supervised": "top1", "paper": "top1", "fixed_epochs": LAST}
     network: RecognitionNetwork
 
-    def __init__(
-        self,
-        settings: RecognitionSettings,
-        data: Experiment,
-        seeds: Seeds,
-        runtime: Runtime,
-        protocols: tuple[str, ...],
-        source: SourceNetwork | None = None,
-    ) -> None:
-        require_known(
-            data, settings.place, f"--score {settings.score}", named=settings.score != MATCH
-        )
-        source = source or new_source(settings, runtime)
-        how = chosen_views(source, settings)
+    def prepare(self) -> torch.nn.Module:
+        """A head on the trained source network; windows, views and identities in memory."""
+        s, data, runtime = self.settings, self.data, self.runtime
+        require_known(data, s.place, f"--score {s.score}", named=s.score != MATCH)
+        source = new_source(s, runtime)
+        how = chosen_views(source, s)
         self.windows = tensor_of(data.train, runtime.device)
         self.identity = torch.from_numpy(data.train.identity).to(runtime.device)
         source.to(runtime.device)
-        frozen = settings.train == "head"
+        frozen = s.train == "head"
         # the views of a frozen network never change
         self.seen = view(source, data.train, how, runtime) if frozen else None
         self.probe_seen = view(source, data.probe, how, runtime) if frozen else None
-        network = new_network(settings, source, self.windows, len(data.identities), seeds.weights)
-        super().__init__(
-            settings, data, seeds, runtime, protocols, network, patience=settings.patience
-        )
+        return new_network(s, source, self.windows, len(data.identities), self.seeds.weights)
+
+    @property
+    def patience(self) -> int:
+        """A setting of this method."""
+        return self.settings.patience
 
     def evaluate(self) -> Figures:
         """Rank-n and nAUC of the probe, or its matching."""
@@ -310,11 +303,10 @@ def score(
     data: Experiment,
     runtime: Runtime,
     rule: MatchRule,
-    source: SourceNetwork | None = None,
 ) -> Outcome:
     """The numbers of the weights in a file."""
     assert path is not None
-    source = (source or new_source(settings, runtime)).cpu()
+    source = new_source(settings, runtime).cpu()
     windows = tensor_of(data.probe, torch.device("cpu"))
     network = new_network(settings, source, windows, len(data.identities), torch.Generator())
     epoch = load_weights(network, path, "--source, --encoder_run, --views and --hidden")

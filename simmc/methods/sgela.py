@@ -41,7 +41,7 @@ from simmc.models.sgela import (
 from simmc.models.sgela_encoder import GaitShape
 from simmc.models.simmc import count_parameters
 from simmc.runs.records import EpochRecord, Figures
-from simmc.runs.runtime import Runtime, Seeds, generators
+from simmc.runs.runtime import generators
 from simmc.scoring.match import tensor_of
 from simmc.settings import groups
 from simmc.settings.groups import COUNT, POSITIVE
@@ -185,7 +185,7 @@ GaitSettings = AgeSettings | SgelaSettings
 
 
 class GaitTraining(Training[Any]):
-    """A training in progress; the arguments are those of `Training`, less the network.
+    """A training in progress; the arguments are those of `Training`.
 
     `seeds.weights` draws the initial weights, `seeds.masks` AGE's order and the order of frames in
     the sorting task. `batches` are the rows of the windows of each step, the same in every epoch.
@@ -194,27 +194,19 @@ class GaitTraining(Training[Any]):
     CHOSEN_BY = CHOSEN_BY
     network: GaitNetwork
 
-    def __init__(
-        self,
-        settings: GaitSettings,
-        data: Experiment,
-        seeds: Seeds,
-        runtime: Runtime,
-        protocols: tuple[str, ...],
-    ) -> None:
-        network = new_network(settings, data.skeleton, seeds.weights)
-        super().__init__(settings, data, seeds, runtime, protocols, network)
-        self.windows = tensor_of(data.train, runtime.device)
-        device = self.windows.device
-        rows = batch_rows(settings, data, seeds.masks)
-        self.batches = [torch.from_numpy(own).to(device) for own in rows]
+    def prepare(self) -> torch.nn.Module:
+        """The models of all tasks; windows in memory, and their batches."""
+        s, device, draw = self.settings, self.runtime.device, self.seeds.masks
+        self.windows = tensor_of(self.data.train, device)
+        self.batches = [torch.from_numpy(r).to(device) for r in batch_rows(s, self.data, draw)]
         n, length = self.windows.shape[:2]
         self.following = torch.arange(1, n + 1, device=device).clamp(max=n - 1)
-        order = seeds.masks.permuted(np.tile(np.arange(length), (n, 1)), axis=1)
+        order = draw.permuted(np.tile(np.arange(length), (n, 1)), axis=1)
         self.shuffled = torch.from_numpy(order).to(device)
-        self.tasks = learned_tasks(settings)
-        is_reversed = torch.tensor([task == "rev_rec" for task in settings.tasks])
+        self.tasks = learned_tasks(s)
+        is_reversed = torch.tensor([task == "rev_rec" for task in s.tasks])
         self.reversed = is_reversed.repeat_interleave(AXES)[:, None, None].to(device)
+        return new_network(s, self.data.skeleton, self.seeds.weights)
 
     def evaluate(self) -> Figures:
         """Figures of matching."""

@@ -24,7 +24,7 @@ from simmc.evaluation import diagnostics
 from simmc.losses import intra_sequence_contrast, prototype_contrast
 from simmc.models.simmc import SimMCNetwork, count_parameters, draw_masks, training_flops
 from simmc.runs.records import EpochRecord, Figures
-from simmc.runs.runtime import Runtime, Seeds, few_threads, generators
+from simmc.runs.runtime import Runtime, few_threads, generators
 from simmc.scoring.match import (
     MatchRule,
     Outcome,
@@ -126,28 +126,20 @@ class SimMCSettings(Settings):
 
 
 class SimMC(Training[Any]):
-    """A training in progress; the arguments are those of `Training`, less the network."""
+    """A training in progress; the arguments are those of `Training`."""
 
     CHOSEN_BY: ClassVar = {"paper": "top1", "label_free": "label_free_score"}
     OTHER_REMEDY = " or a larger --t"
     network: SimMCNetwork
+    pseudo: PseudoLabels
 
-    def __init__(
-        self,
-        settings: Any,
-        data: Experiment,
-        seeds: Seeds,
-        runtime: Runtime,
-        protocols: tuple[str, ...],
-    ) -> None:
-        recipe: Recipe = settings.recipe
-        self.train_windows = tensor_of(data.train, runtime.device)
-        network = new_network(recipe, self.train_windows.shape[2], seeds.weights)
-        super().__init__(
-            settings, data, seeds, runtime, protocols, network, stopping=settings.stopping
-        )
+    def prepare(self) -> torch.nn.Module:
+        """The encoder; windows in memory, and their clusterings."""
+        s, recipe = self.settings, self.settings.recipe
+        self.train_windows = tensor_of(self.data.train, self.runtime.device)
         normalise = recipe.jaccard_input == "normalised"
-        self.pseudo = PseudoLabels(settings.clustering, runtime, self.clock, normalise=normalise)
+        self.pseudo = PseudoLabels(s.clustering, self.runtime, self.clock, normalise=normalise)
+        return new_network(recipe, self.train_windows.shape[2], self.seeds.weights)
 
     def look(self) -> EpochRecord:
         """Encode the masked views and cluster each."""
@@ -229,15 +221,6 @@ class SimMC(Training[Any]):
             return {}
         mact, mrcl = diagnostics.tightness_looseness(features[truth >= 0], truth[truth >= 0])
         return {"mACT": mact, "mRCL": mrcl}
-
-    def state(self) -> dict[str, Any]:
-        """Everything needed to continue bit for bit, as plain values."""
-        return super().state() | self.pseudo.state()
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Continue from a state."""
-        super().load_state(state)
-        self.pseudo.load_state(state, len(self.data.train))
 
 
 def new_network(recipe: Recipe, width: int, generator: torch.Generator) -> SimMCNetwork:

@@ -12,7 +12,6 @@ from typing import ClassVar
 
 import torch
 
-from simmc.data.experiment.experiment import Experiment
 from simmc.data.graph_levels import GRAPH_LEVELS
 from simmc.data.skeletons import Skeleton
 from simmc.engine.training import Training, mean_losses
@@ -40,7 +39,6 @@ from simmc.models.skeleton_graphs import Levels, by_frame
 from simmc.models.smsge import SMSGENetwork, coarser
 from simmc.models.subsequences import encode, subsequences
 from simmc.runs.records import EpochRecord, Figures
-from simmc.runs.runtime import Runtime, Seeds
 from simmc.scoring.match import tensor_of
 from simmc.settings import groups
 from simmc.settings.groups import COUNT
@@ -83,7 +81,7 @@ class SMSGESettings(Settings):
 
 
 class SMSGETraining(Training[SMSGESettings]):
-    """A training in progress; the arguments are those of `Training`, less the network.
+    """A training in progress; the arguments are those of `Training`.
 
     `seeds.weights` draws the initial weights, `seeds.masks` the frames of the subsequences.
     """
@@ -92,19 +90,13 @@ class SMSGETraining(Training[SMSGESettings]):
     network: SMSGENetwork
     optimizer: SharedAdam
 
-    def __init__(
-        self,
-        settings: SMSGESettings,
-        data: Experiment,
-        seeds: Seeds,
-        runtime: Runtime,
-        protocols: tuple[str, ...],
-    ) -> None:
-        network = new_network(settings, data.skeleton, seeds.weights)
-        super().__init__(settings, data, seeds, runtime, protocols, network)
-        self.windows = tensor_of(data.train, runtime.device)
-        once = settings.sampled_frames == "once"
-        self.positions = Positions(seeds.masks, settings.place.length, once=once)
+    def prepare(self) -> torch.nn.Module:
+        """The network; windows in memory, and frames of subsequences."""
+        s = self.settings
+        self.windows = tensor_of(self.data.train, self.runtime.device)
+        once = s.sampled_frames == "once"
+        self.positions = Positions(self.seeds.masks, s.place.length, once=once)
+        return new_network(s, self.data.skeleton, self.seeds.weights)
 
     def new_optimizer(self) -> SharedAdam:
         """One Adam for the loss of each level."""

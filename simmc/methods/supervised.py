@@ -29,7 +29,7 @@ from simmc.models.identities import EncoderClassifier
 from simmc.models.posegait import PoseGaitNetwork
 from simmc.models.simmc import count_parameters
 from simmc.runs.records import EpochRecord, Figures
-from simmc.runs.runtime import Runtime, Seeds, few_threads
+from simmc.runs.runtime import Runtime, few_threads
 from simmc.scoring.match import (
     Matched,
     MatchRule,
@@ -114,7 +114,7 @@ class SupervisedSettings(Settings):
 
 
 class Supervised(Training[SupervisedSettings]):
-    """A training in progress; the arguments are those of `Training`, less the network.
+    """A training in progress; the arguments are those of `Training`.
 
     `seeds.weights` draws the initial weights and then the dropped units, `seeds.masks` the order of
     the windows in each epoch.
@@ -123,19 +123,13 @@ class Supervised(Training[SupervisedSettings]):
     CHOSEN_BY: ClassVar = {"paper": "top1", "fixed_epochs": LAST}
     network: Network
 
-    def __init__(
-        self,
-        settings: SupervisedSettings,
-        data: Experiment,
-        seeds: Seeds,
-        runtime: Runtime,
-        protocols: tuple[str, ...],
-    ) -> None:
-        data.require_identities(f"--model {settings.model}")
-        self.inputs = inputs_of(data.train, data.skeleton, settings, runtime)
-        self.identity = torch.from_numpy(data.train.identity).to(runtime.device)
-        network = new_network(settings, self.inputs.shape[2], len(data.identities), seeds.weights)
-        super().__init__(settings, data, seeds, runtime, protocols, network)
+    def prepare(self) -> torch.nn.Module:
+        """The network; inputs and identities in memory."""
+        s, data = self.settings, self.data
+        data.require_identities(f"--model {s.model}")
+        self.inputs = inputs_of(data.train, data.skeleton, s, self.runtime)
+        self.identity = torch.from_numpy(data.train.identity).to(self.runtime.device)
+        return new_network(s, self.inputs.shape[2], len(data.identities), self.seeds.weights)
 
     def evaluate(self) -> Figures:
         """Figures of matching by the features before the classifier."""

@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch.nn.functional import normalize
+from torch.nn.utils import parameters_to_vector
 
 from simmc.clustering import (
     Reach,
@@ -55,7 +56,7 @@ from simmc.losses import shared_prototype_contrast
 from simmc.models.simmc import count_parameters, draw_masks
 from simmc.models.trackmc import TrackEncoder
 from simmc.runs.records import EpochRecord, Figures
-from simmc.runs.runtime import Runtime, Seeds, few_threads, generators
+from simmc.runs.runtime import Runtime, few_threads, generators
 from simmc.scoring.match import (
     ENCODE_BATCH,
     MatchRule,
@@ -225,7 +226,7 @@ def stage_of(settings: TrackMCSettings, second: int | None) -> Stage:
 
 
 class TrackMC(Training[TrackMCSettings]):
-    """A training in progress; the arguments are those of `Training`, less the network.
+    """A training in progress; the arguments are those of `Training`.
 
     `seeds.weights` draws the network; `seeds.masks` parts, order of windows and dropped frames.
     """
@@ -234,29 +235,24 @@ class TrackMC(Training[TrackMCSettings]):
     OTHER_REMEDY = " or a larger --t"
     network: TrackEncoder
 
-    def __init__(
-        self,
-        settings: TrackMCSettings,
-        data: Experiment,
-        seeds: Seeds,
-        runtime: Runtime,
-        protocols: tuple[str, ...],
-    ) -> None:
-        self.windows = tensor_of(data.train, runtime.device)
-        self.tracklet = tracklets_of(data.train, settings.recordings, settings.place)
-        used = settings.recordings != OFF and settings.overlap == APART
-        self.cannot_link = cannot_link_of(data.train) if used else None
+    def prepare(self) -> torch.nn.Module:
+        """The encoder; windows and tracklets in memory."""
+        s, train, device = self.settings, self.data.train, self.runtime.device
+        self.windows = tensor_of(train, device)
+        self.tracklet = tracklets_of(train, s.recordings, s.place)
+        used = s.recordings != OFF and s.overlap == APART
+        self.cannot_link = cannot_link_of(train) if used else None
         self.guess: np.ndarray | None = None  # saves time, decides nothing
-        self.of_window = torch.from_numpy(self.tracklet).to(runtime.device)
+        self.of_window = torch.from_numpy(self.tracklet).to(device)
         self.reach: Reach | None = None
-        if settings.recordings == AUTO:
+        if s.recordings == AUTO:
             described = descriptions(self.windows, self.of_window)
-            self.reach = Reach(described, runtime.threads)
+            self.reach = Reach(described, self.runtime.threads)
         self.second: int | None = None  # epoch at which the second stage began
         self.farthest, self.best = -math.inf, 0  # reach of the best epoch so far, and that epoch
-        network = new_network(settings, self.windows.shape[2], seeds.weights)
-        super().__init__(settings, data, seeds, runtime, protocols, network)
-        self.untrained = self.optimizer.vector.clone()
+        network = new_network(s, self.windows.shape[2], self.seeds.weights)
+        self.untrained = parameters_to_vector(network.parameters()).detach().to(device)
+        return network
 
     def evaluate(self) -> Figures:
         """Figures of matching with the present weights."""

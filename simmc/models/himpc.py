@@ -104,20 +104,9 @@ class HierarchicalNetwork(nn.Module):
         """(B, f, K) windows of each level to its (B, h) instances v^l."""
         return {name: self[name].instances(windows[name]) for name in self.levels}
 
-    def represent(
-        self, instances: Mapping[str, torch.Tensor], levels: Sequence[str] | None = None
-    ) -> torch.Tensor:
-        """The multi-level meta-representation V = [V^1; V^2; V^3] (MSMR, Eq. 10).
-
-        Args:
-            instances: (B, h) of each level, as `instances` gives them.
-            levels: those to join, in this order; None: all, in the network's order.
-
-        Returns:
-            (B, n h), not normalised.
-        """
-        names = list(self.levels) if levels is None else levels
-        return torch.cat([self[name].represent(instances[name]) for name in names], dim=1)
+    def represent(self, instances: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """(B, h) of each level to (B, n h) V = [V^1; V^2; V^3] (MSMR, Eq. 10), not normalised."""
+        return torch.cat([self[name].represent(instances[name]) for name in self.levels], dim=1)
 
 
 def hierarchical_flops(

@@ -4,8 +4,6 @@ A row for each pretext task: the matrices of the three coordinates, and the loca
 task has one. Columns of a matrix are input frames, its rows are decoding steps.
 """
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from simmc.files import csv_text
 from simmc.reports.style import INK, save, scale_bar
 
 AXES = ("x", "y", "z")
@@ -44,15 +43,13 @@ def draw(tasks: Sequence[Task], heading: str, text: str, out: Path) -> Path:
 
 def as_csv(tasks: Sequence[Task]) -> str:
     """The numbers of a picture: a line for each task, axis, step and frame, from 1."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("task", "axis", "step", "frame", "alignment", "mask"))
+    rows: list[tuple[Any, ...]] = [("task", "axis", "step", "frame", "alignment", "mask")]
     for task in tasks:
         for axis, matrix in zip(AXES, task.alignments, strict=True):
             for (t, j), value in np.ndenumerate(matrix):
                 mask = "" if task.mask is None else f"{task.mask[t, j]:.6g}"
-                writer.writerow((task.name, axis, t + 1, j + 1, f"{value:.6g}", mask))
-    return text.getvalue()
+                rows.append((task.name, axis, t + 1, j + 1, f"{value:.6g}", mask))
+    return csv_text(rows)
 
 
 def _figure(tasks: Sequence[Task], heading: str, text: str) -> Any:

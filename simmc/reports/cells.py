@@ -208,14 +208,9 @@ def write_record(folder: Path, record: Record) -> Path:
     command = shlex.split(record["run"][-1])[0]
     parts = [command, record["dataset"], record["probe"], record["split"], record["key"]]
     path = folder / ("_".join(parts).replace("/", "-") + ".json")
-    files.write_text(path, text_of_record(record))
-    return path
-
-
-def text_of_record(record: Record) -> str:
-    """A record as JSON with one line an entry."""
     lines = [f"{json.dumps(name)}: {files.json_text(value)}" for name, value in record.items()]
-    return "{\n" + ",\n".join(lines) + "\n}\n"
+    files.write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")  # one line an entry
+    return path
 
 
 def pack_persons(rows: np.ndarray) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape as _escape
+from importlib import resources
 
 import numpy as np
 
@@ -27,6 +28,11 @@ def escape(text: object) -> str:
     return _escape(str(text).encode("utf-8", "replace").decode())
 
 
+def asset(name: str) -> str:
+    """The text of a file beside this one, for a page."""
+    return resources.files("simmc.reports").joinpath(name).read_text(encoding="utf-8")
+
+
 def swatch(colour: int, dashed: bool) -> str:
     """A short piece of a line, for a key."""
     side = "right" if dashed else "left"
@@ -37,14 +43,7 @@ def swatch(colour: int, dashed: bool) -> str:
 
 
 def over_time(title: str, lines: Sequence[Line], first: int, unit: str) -> str:
-    """Lines over the frames of a recording, with a mark that a script may move.
-
-    Args:
-        title: of the chart, in plain text.
-        lines: all of the same T.
-        first: number of the first frame shown.
-        unit: of the values.
-    """
+    """Lines over the frames of a recording, from `first` on, with a mark that a script may move."""
     width, height = 340, 170
     count = len(lines[0].values)
     low, high, ticks = _scale(np.concatenate([line.values for line in lines]))

@@ -1,7 +1,5 @@
 """Means with intervals over persons, and the paired difference of two methods with its p-value."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +7,7 @@ import numpy as np
 
 from simmc.errors import UserError
 from simmc.evaluation.significance import bootstrap_means, interval, means, paired, sign_flip
+from simmc.files import csv_text
 from simmc.reports.render import HEADINGS, page, span
 from simmc.reports.sides import FIGURES, Side, remarks, require_pairs
 from simmc.reports.tables import NOTE_GENERATED, UNMATCHED
@@ -43,11 +42,7 @@ class Comparison:
 def compare(a: Side, b: Side | None, *, resamples: int, seed: int) -> Comparison:
     """Intervals of one or two sides and the paired difference of two.
 
-    Args:
-        a: the first side.
-        b: the second side, or None.
-        resamples: number of draws of persons, and of signs.
-        seed: seed of these draws.
+    `resamples` draws of persons, and of signs, come from `seed`.
     """
     sides = (a,) if b is None else (a, b)
     if b is not None:
@@ -155,11 +150,9 @@ def _figures(lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
 
 
 def _csv(found: Comparison) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     parts = ("mean", "std", "low", "high", "p")
     columns = [f"{figure}_{part}" for figure in FIGURES for part in parts]
-    writer.writerow(["side", "dataset", "probe", "length", *_DESCRIPTION, *columns])
+    rows = [["side", "dataset", "probe", "length", *_DESCRIPTION, *columns]]
     first = found.sides[0].first
     where = [first.text(key) for key in ("dataset", "probe", "length")]
     described = {side.name: _description(side) for side in found.sides}
@@ -170,5 +163,5 @@ def _csv(found: Comparison) -> str:
             values = (line.mean[at], line.std[at], *line.ends[:, at], p)
             numbers += ["" if np.isnan(value) else f"{value:.6g}" for value in values]
         about = described.get(line.name, [""] * len(_DESCRIPTION))
-        writer.writerow([line.name, *where, *about, *numbers])
-    return text.getvalue()
+        rows.append([line.name, *where, *about, *numbers])
+    return csv_text(rows)

@@ -4,8 +4,6 @@ A column is one window, a row one body level: its skeletons, and under them a st
 frame, the darker the more important. Long windows show every n-th skeleton.
 """
 
-import csv
-import io
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from simmc.data.skeletons import Skeleton
+from simmc.files import csv_text
 from simmc.reports.body_view import level_bones, projected, shown_frames
 from simmc.reports.style import BLUE, FAINT, GREEN, INK, ORANGE, save, scale_bar
 
@@ -49,15 +48,7 @@ class Window:
 
 
 def draw(windows: Sequence[Window], skeleton: Skeleton, heading: str, text: str, out: Path) -> Path:
-    """Draw windows at each level with the importance of their frames.
-
-    Args:
-        windows: at least one, all of one length and with the same levels.
-        skeleton: names the joint axis of `joints`.
-        heading: first line.
-        text: caption.
-        out: .png or .svg file.
-    """
+    """Draw windows, all of one length, at each level with the importance of their frames."""
     return save(lambda: _figure(windows, skeleton, heading, text), out)
 
 
@@ -75,15 +66,13 @@ def as_csv(
         clusters: level -> (n,) int64 pseudo labels; -1 = outlier.
         importance: level -> (n, f) float, NaN for outliers: these are left empty.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("window", "person", "level", "cluster", "frame", "importance"))
+    rows: list[tuple[Any, ...]] = [("window", "person", "level", "cluster", "frame", "importance")]
     for i, window in enumerate(windows):
         for level, values in importance.items():
             for frame, value in enumerate(values[i], start=1):
                 shown = f"{value:.6g}" if np.isfinite(value) else ""
-                writer.writerow((window, persons[i], level, clusters[level][i], frame, shown))
-    return text.getvalue()
+                rows.append((window, persons[i], level, clusters[level][i], frame, shown))
+    return csv_text(rows)
 
 
 def _figure(windows: Sequence[Window], skeleton: Skeleton, heading: str, text: str) -> Any:

@@ -18,8 +18,8 @@ from simmc.data.bodies import Bodies, Entry, frames_of, measure, open_set, plain
 from simmc.data.findings import Finding, Summary
 from simmc.errors import UserError, numbered
 from simmc.reports import charts
-from simmc.reports.charts import Line, escape
-from simmc.reports.moving import PARTS, asset, packed, part_of, script_data
+from simmc.reports.charts import Line, asset, escape
+from simmc.reports.moving import PARTS, packed, part_of, script_data
 
 MOVING, MOST_MOVING = 6, 12  # recordings that move: chosen here, and at most where named
 _FRAMES = 600  # of a recording that moves
@@ -37,11 +37,8 @@ def findings(folder: Path) -> list[Finding]:
 def write_page(folder: Path, out: Path, recordings: Sequence[str] | None = None) -> Path:
     """Write the page about the set in ``<data_root>/<dataset>/<f>``; returns its path.
 
-    Args:
-        folder: of the windows of one length.
-        out: the file to write, such as look.html.
-        recordings: names, or unique endings of names, of recordings that move (12 at most); those
-            with findings and some others if left out.
+    `recordings` are names, or unique endings of names, of those that move (12 at most); if left out
+    those with findings and some others.
     """
     return write(Summary(measure(open_set(folder))), out, recordings)
 

@@ -1,11 +1,10 @@
-"""What `moving.js` draws: skeletons and their recordings, and the files that go into a page."""
+"""What `moving.js` draws: skeletons and their recordings."""
 
 from __future__ import annotations
 
 import base64
 import json
 from collections.abc import Sequence
-from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -19,11 +18,6 @@ PARTS = (
     ("Arms", ("elbow", "wrist", "shoulder", "arm")),
     ("Hands and feet", ("hand", "foot", "thumb", "toe", "heel", "finger", "tip")),
 )
-
-
-def asset(name: str) -> str:
-    """A script or style sheet of this folder."""
-    return resources.files("simmc.reports").joinpath(name).read_text(encoding="utf-8")
 
 
 def script_data(

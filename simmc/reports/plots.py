@@ -129,14 +129,9 @@ def curves(
     protocols: Sequence[str] = PROTOCOLS,
     title: str = "",
 ) -> Path:
-    """Draw the curves of a training to a .png or .svg.
+    """Draw the curves of a training, of lines of metrics.jsonl, to a .png or .svg.
 
-    Args:
-        metrics: the lines of metrics.jsonl; an epoch may lack any of the values.
-        out: the picture.
-        run: if given, the epochs that its protocols chose are marked.
-        protocols: the protocols that these metrics belong to.
-        title: heading; default: that of the run.
+    The epochs that these protocols of a run chose are marked.
     """
     panels = [
         panel

@@ -9,6 +9,7 @@ classified, not matched: Rank-1 and nAUC of the `supervised` protocol.
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from simmc.reports import cells
 
@@ -55,13 +56,11 @@ def rows() -> tuple[PublishedRow, ...]:
             for column, rates in row.printed.items():
                 dataset, _, probe = column.partition("/")
                 if "top1" in rates:
-                    rest = {name: rates.get(name) for name in cells.RATES[1:]}
-                    found.append(
-                        PublishedRow(
-                            table.number, row.name, dataset, probe, rates["top1"],
-                            rest["top5"], rest["top10"], rest["mAP"], rest["nauc_roc"], table.paper,
-                        )
-                    )  # fmt: skip
+                    kept: dict[str, Any] = {
+                        name: rates[name] for name in cells.RATES if name in rates
+                    }
+                    where = (table.number, row.name, dataset, probe)
+                    found.append(PublishedRow(*where, **kept, paper=table.paper))
     return tuple(found)
 
 

@@ -1,12 +1,11 @@
 """Writes a result table as aligned text, Markdown or CSV."""
 
-import csv
-import io
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
 
 from simmc.engine.health import HEALTHY
+from simmc.files import csv_text
 from simmc.reports.tables import AREAS, RATES, Table
 
 FORMATS = ("text", "md", "csv")
@@ -93,9 +92,7 @@ def _markdown(heads: list[str], cells: list[list[str]]) -> list[str]:
 
 
 def _csv(table: Table) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
+    rows: list[Sequence[str]] = [_COLUMNS]
     for row in table.rows:
         line = [row.dataset, row.probe, row.length, row.method, row.fidelity, row.protocol]
         line += [row.settings, " ".join(row.seeds)]
@@ -105,5 +102,5 @@ def _csv(table: Table) -> str:
             line.append("" if value is None or value.std is None else f"{value.std / 100:.6g}")
         lists = (row.epochs, row.probes, row.unmatched)
         lists_text = [" ".join(map(str, one)) for one in lists]
-        writer.writerow([*line, *lists_text, row.no_rates, "; ".join(row.health)])
-    return text.getvalue()
+        rows.append([*line, *lists_text, row.no_rates, "; ".join(row.health)])
+    return csv_text(rows)

@@ -35,15 +35,12 @@ class Run:
 
     def protocol(self, name: str) -> dict[str, Any] | None:
         """The numbers of one protocol, None where the run has none."""
-        protocols = self.results.get("protocols")
-        found = protocols.get(name) if isinstance(protocols, dict) else None
-        return found if isinstance(found, dict) else None
+        return (self.results.get("protocols") or {}).get(name)
 
     @property
     def settings(self) -> dict[str, Any]:
         """The settings the run was made with."""
-        found = self.results.get("settings")
-        return found if isinstance(found, dict) else {}
+        return self.results.get("settings") or {}
 
     @property
     def method_name(self) -> str:
@@ -61,28 +58,32 @@ class Run:
     @property
     def health(self) -> dict[str, str]:
         """Verdict, reason and next step of the training; empty where it was not judged."""
-        found = self.results.get("health")
-        return found if isinstance(found, dict) else {}
+        return self.results.get("health") or {}
 
     @property
     def checksum(self) -> str:
         """Checksum of the data's manifest, "" where unknown."""
-        return str(self._data.get("manifest_sha256") or "")
+        return str(self.data.get("manifest_sha256") or "")
 
     @property
     def checked(self) -> bool:
         """Whether the manifest held the checksums of the windows that were scored."""
-        return bool(self._data.get("checked"))
+        return bool(self.data.get("checked"))
 
     @property
     def generated(self) -> bool:
         """Whether the data are known to be synthetic walkers, which have no published row."""
-        return bool(self._data.get("generated"))
+        return bool(self.data.get("generated"))
 
     @property
-    def _data(self) -> dict[str, Any]:
-        found = self.results.get("data")
-        return found if isinstance(found, dict) else {}
+    def data(self) -> dict[str, Any]:
+        """What is known of the data."""
+        return self.results.get("data") or {}
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        """Windows by role, and other numbers."""
+        return self.results.get("counts") or {}
 
 
 def folder_of(path: str | Path, *, pointer: str = "latest*") -> Path:

@@ -248,6 +248,5 @@ def _same_probes(one: Scored, other: Scored) -> bool:
 
 def _gallery(run: Run) -> str:
     """How many gallery windows a run was scored against."""
-    counts = run.results.get("counts")
-    found = counts.get("gallery") if isinstance(counts, dict) else None
+    found = run.counts.get("gallery")
     return f"{found:,}" if isinstance(found, int) else "?"

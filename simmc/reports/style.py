@@ -67,13 +67,7 @@ def save(draw: Callable[[], Any], out: Path) -> Path:
 
 
 def save_with_numbers(draw: Callable[[Path], Path], numbers: str, out: Path) -> list[Path]:
-    """Write a picture in both formats and its numbers as .csv, all named as `out`; the files.
-
-    Args:
-        draw: writes the picture to a file.
-        numbers: content of the .csv file.
-        out: one of the pictures.
-    """
+    """Write a picture in both formats and its numbers as .csv, all named as `out`; the files."""
     require_drawable(out)
     files = [draw(out.with_suffix(form)) for form in _FORMATS]
     table = out.with_suffix(".csv")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from simmc.data import specs
 from simmc.engine.health import HEALTHY, in_words
 from simmc.errors import UserError, numbered
-from simmc.reports import published
+from simmc.reports import cells, published
 from simmc.reports.results import PROTOCOLS, Run
 
 RATES = ("top1", "top5", "top10", "mAP", "mINP")
@@ -125,7 +125,8 @@ def build(runs: Sequence[Run], with_published: bool = True) -> Table:
             names_of = (row.dataset, row.probe, row.method, row.fidelity, row.protocol)
             notes.append(f"No rates for {', '.join(names_of)}: {row.no_rates}.")
     notes += dict.fromkeys(note for run in runs for note in _copies(run))
-    notes += [f"Health of {run.path}: {in_words(run.health)}." for run in runs if _is_ill(run)]
+    ill = [run for run in runs if run.health.get("verdict", HEALTHY) != HEALTHY]
+    notes += [f"Health of {run.path}: {in_words(run.health)}." for run in ill]
     if any(row.protocol == SUPERVISED for row in rows):
         notes.append(_NOTE_SUPERVISED)
     if any(row.method == "D_PG" for row in rows):
@@ -190,20 +191,13 @@ def _row(runs: Sequence[Run], protocol: str, key: tuple[str, str, str]) -> Row |
 
 def _copies(run: Run) -> list[str]:
     """How many probe windows of a run have an exact copy in a set; nothing where none has."""
-    counts = run.results.get("counts")
-    counts = counts if isinstance(counts, dict) else {}
     where = f"{run.text('dataset')}, probe {run.text('probe')}, f = {run.text('length')}"
     return [
-        f"Exact copies in {where}: {count:,} of {counts.get('probe', 0):,} probe windows "
+        f"Exact copies in {where}: {count:,} of {run.counts.get('probe', 0):,} probe windows "
         f"{numbered('[is|are]', count)} also in the {side} set."
         for side in ("gallery", "train")
-        if _is_number(count := counts.get(f"probe_copies_in_{side}")) and count
+        if _is_number(count := run.counts.get(f"probe_copies_in_{side}")) and count
     ]
-
-
-def _is_ill(run: Run) -> bool:
-    """Whether a training was judged, and not as healthy."""
-    return run.health.get("verdict", HEALTHY) != HEALTHY
 
 
 def _counts(having: Sequence[tuple[Run, Mapping[str, object]]], name: str) -> tuple[int, ...]:
@@ -216,8 +210,7 @@ def _published_rows(dataset: str, probe: str, method: str) -> list[Row]:
     found = published.find(method, dataset, probe)
     if found is None:
         return []
-    names = ("top1", "top5", "top10", "mAP", "nauc_roc")
-    values = {name: getattr(found, name) for name in names}
+    values = {name: getattr(found, name) for name in cells.RATES}
     return [
         Row(
             dataset=dataset,

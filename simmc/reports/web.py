@@ -13,7 +13,6 @@ import numpy as np
 from simmc.reports import charts, persons, run_figures
 from simmc.reports.cells import Ours, Record, Row, Table, figures_of, tables
 from simmc.reports.claims import FAILS, HOLDS, MARKS, MISSING, OPEN, Verdict
-from simmc.reports.moving import asset
 from simmc.reports.page import (
     BUSY,
     NOTE,
@@ -61,11 +60,11 @@ def _document(
     sections: Sequence[str], links: Sequence[tuple[str, str]], count: int, data: str
 ) -> str:
     """The page around its sections; `data` is what its script draws, "" where nothing moves."""
-    style = asset("page.css") + asset("results.css")
+    style = charts.asset("page.css") + charts.asset("web.css")
     menu = "".join(f'<li><a href="#{escape(to)}">{escape(name)}</a></li>' for to, name in links)
     script = (
         f'<script type="application/json" id="data">{data}</script>'
-        f"<script>{asset('moving.js')}</script>"
+        f"<script>{charts.asset('moving.js')}</script>"
         if data
         else ""
     )

@@ -124,11 +124,8 @@ def _unpacked(path: Path, data: bytes) -> Any:
             f"reading them could run code. {_AGAIN}"
         ) from error
     except Exception as error:  # foreign bytes can fail anywhere inside torch
-        raise UserError(f"{path} cannot be read: {_first_line(error)}. {_AGAIN}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{path} cannot be read: {first}. {_AGAIN}") from error
 
 
 def _plain(value: Any, where: str) -> Any:

@@ -264,8 +264,9 @@ class RunDirectory:
         for number, line in enumerate(lines, start=1):
             try:
                 if line.strip():
-                    record = parse_record(line, f"{self.metrics_path}, line {number}")
-                    rows.append(cast(EpochRecord, record))
+                    where = f"{self.metrics_path}, line {number}"
+                    advice = "remove the line or start a new run"
+                    rows.append(cast(EpochRecord, parse_json(line, _RECORD, where, advice)))
             except UserError:
                 if number == len(lines):  # no newline after it: the write was cut short
                     break
@@ -283,12 +284,6 @@ class RunDirectory:
 def read_object(path: Path, schema: Any) -> dict[str, Any]:
     """The content of a JSON file of a run; UserError if it is damaged."""
     found: dict[str, Any] = read_json(path, schema, "train again to write it")
-    return found
-
-
-def parse_record(line: bytes, where: str) -> dict[str, Any]:
-    """An epoch's line of metrics.jsonl; UserError if it is none."""
-    found: dict[str, Any] = parse_json(line, _RECORD, where, "remove the line or start a new run")
     return found
 
 

@@ -18,6 +18,7 @@ from simmc.evaluation.ranking import Retrieval
 from simmc.runs.runtime import Runtime, versions
 from simmc.settings.groups import Rematch
 
+# the arrays of probes_<protocol>.npz
 _TYPES: dict[str, np.dtype] = {
     "first_match_rank": np.dtype(np.int32),
     "average_precision": np.dtype(np.float64),

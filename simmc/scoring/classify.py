@@ -54,12 +54,8 @@ def classify(
 ) -> tuple[Classification, np.ndarray]:
     """Classify the scored windows of the probe.
 
-    Args:
-        network: the source and the head.
-        data: the experiment.
-        runtime: device and threads.
-        batch: batch size where only full batches are scored; None: all windows are.
-        seen: (N, v, e) views of the probe, if they are known.
+    `batch` is the batch size where only full batches are scored, `seen` (N, v, e) the views of the
+    probe if they are known.
 
     Returns:
         The classification, and (n, 2) int64 true and predicted persons.

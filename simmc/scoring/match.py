@@ -108,11 +108,7 @@ def encode(
 def match(network: Encoder, data: Experiment, runtime: Runtime, rule: MatchRule) -> Matched:
     """CMC and mAP of the probe windows against the gallery windows, by Euclidean distance.
 
-    Args:
-        network: the encoder, or None for raw coordinates.
-        data: whose probe and gallery.
-        runtime: device and threads.
-        rule: how.
+    A network of None stands for raw coordinates.
     """
     return match_encoded(
         lambda split: encode(network, tensor_of(split, runtime.device))[:, 0], data, runtime, rule

@@ -63,15 +63,7 @@ def check_matching(settings: Rematch, same_condition: str, data: Experiment, pla
 
 @dataclass(frozen=True)
 class How:
-    """How sides are matched again.
-
-    Attributes:
-        settings: the ways that are asked for.
-        rule: of matching; distances are exact whatever it says of negative ones.
-        same: probe and gallery are one list.
-        unit: features have unit length.
-        threads: of the counting.
-    """
+    """How sides are matched again; distances are exact whatever the rule says of negative ones."""
 
     settings: Rematch
     rule: MatchRule
@@ -90,14 +82,6 @@ def rematched(
     unit: bool,
 ) -> dict[str, list[Row]]:
     """Match the features of a retrieval in the further ways that are asked for.
-
-    Args:
-        found: what was retrieved by plain matching.
-        settings: the ways; `check_matching` has passed them.
-        rule: of plain matching.
-        data: whose probe and gallery.
-        runtime: threads.
-        unit: whether features have unit length.
 
     Returns:
         Rows by what is matched, "windows" and "walks": `title`, figures, `cmc`, numbers of `probe`

@@ -73,8 +73,7 @@ def resolve(
         argv: the words after the command's name.
         preset_dir: folder of presets; None: the project's own for this command.
         stored: `Resolved.to_dict()` of an earlier run that is continued or evaluated. It ranks
-            above the preset and below what is given now; settings of the machine are not taken
-            from it.
+            above the preset and below what is given now, without the settings of the machine.
 
     Raises:
         UserError: an unknown name or an impossible value, with flag or file and what is allowed.
@@ -210,10 +209,11 @@ def _shown(value: Any) -> str:
     return json.dumps(value) if isinstance(value, bool) else str(value)
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """An argparse parser that raises instead of printing usage and leaving the process."""
 
     def error(self, message: str) -> NoReturn:
+        """What argparse calls where a flag is wrong."""
         message = message.removeprefix("argument ")
         raise UserError(f"{message}. See python -m {self.prog} --help.")
 
@@ -240,7 +240,7 @@ def typed_flags(settings: type[Settings], argv: Sequence[str]) -> dict[str, tupl
 
 def parser(settings: type[Settings]) -> argparse.ArgumentParser:
     """The parser of a settings class; values stay text, for `Option.convert` to judge."""
-    made = _Parser(
+    made = Parser(
         prog=f"simmc {settings.COMMAND}",
         description=settings.SUMMARY,
         epilog=f"{_order(settings)} Flags may be written with - instead of _.",

@@ -108,11 +108,9 @@ class Option:
         return " or ".join(filter(None, (", ".join(words[:-1]), *words[-1:]))) or "any text"
 
     def convert(self, value: Any, where: str) -> Any:
-        """`value` (text from the command line, or a TOML value) in this setting's type.
+        """A text of the command line or a TOML value in this setting's type.
 
-        Args:
-            value: what the user gave.
-            where: flag or file and key, for the message.
+        UserError, which begins with `where` (flag, or file and key), if it is none.
         """
         if value is None and None in self.words.values():
             return None

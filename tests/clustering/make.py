@@ -172,12 +172,6 @@ def graph_of(dense: np.ndarray, eps: float) -> JaccardGraph:
     return JaccardGraph(start, column, dense[within].astype(np.float32), eps)
 
 
-def renumbered(labels: np.ndarray) -> np.ndarray:
-    """Labels numbered anew by first appearance; -1 stays."""
-    names: dict[int, int] = {-1: -1}
-    return np.array([names.setdefault(int(y), len(names) - 1) for y in labels], np.int64)
-
-
 class OddBlocks:
     """An executor that gives out blocks of some odd length, the last one first."""
 

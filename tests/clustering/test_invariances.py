@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simmc.clustering import (
@@ -17,7 +17,6 @@ from simmc.clustering import (
 from simmc.clustering import gpu as on_device
 from tests.clustering import make
 from tests.clustering.make import EPS, K1, K2, MIN_SAMPLES
-from tests.reference import jaccard as literal
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -70,56 +69,6 @@ def test_type_does_not_matter(x, k1, k2, eps):
         assert_same_graph(jaccard_graph(whole.astype(dtype), eps, k1=k1, k2=k2), wanted)
 
 
-@settings(max_examples=30, deadline=None)
-@given(
-    n=st.integers(2, 60),
-    d=st.integers(2, 9),
-    groups=st.integers(1, 6),
-    seed=st.integers(0, 2**32 - 1),
-    k1=K1,
-    k2=K2,
-    target=EPS,
-    min_samples=MIN_SAMPLES,
-)
-def test_order_of_rows_does_not_matter_without_ties(
-    n, d, groups, seed, k1, k2, target, min_samples
-):
-    x = make.generic(n, d, groups, seed)
-    squared = np.sort(((x[:, None] - x) ** 2).sum(2), axis=1)
-    assume((np.diff(squared, axis=1) > 1e-12 * squared[:, 1:]).all())
-    # Another order of the rows is another order of the sums over k: at most 60 terms a sum, so
-    # s is off by 60 * 6e-8 and the distance by twice that.
-    full = literal.distances(make.weights_of(x, k1, k2)[1].toarray())
-    eps = make.eps_between(full, target, margin=2e-5)
-    order = np.random.default_rng(seed).permutation(n)
-    plain = jaccard_graph(x, eps, k1=k1, k2=k2)
-    mixed = jaccard_graph(x[order], eps, k1=k1, k2=k2)
-    np.testing.assert_array_equal(make.pattern(mixed), make.pattern(plain)[np.ix_(order, order)])
-    labels, other = dbscan(plain, min_samples)[order], dbscan(mixed, min_samples)
-    np.testing.assert_array_equal(labels < 0, other < 0)
-    core = (
-        np.diff(mixed.whole().start) >= min_samples
-    )  # a border point may join another of its clusters
-    np.testing.assert_array_equal(make.renumbered(labels[core]), other[core])
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    x=make.features(most=200),
-    seed=st.integers(0, 2**32 - 1),
-    k1=K1,
-    k2=K2,
-    eps=EPS,
-)
-def test_order_sign_and_number_of_dimensions_do_not_matter(x, seed, k1, k2, eps):
-    rng = np.random.default_rng(seed)
-    wanted = jaccard_graph(x, eps, k1=k1, k2=k2)
-    turned = x[:, rng.permutation(x.shape[1])] * rng.choice([-1, 1], x.shape[1]).astype(x.dtype)
-    assert_same_graph(jaccard_graph(turned, eps, k1=k1, k2=k2), wanted)
-    padded = np.insert(x, rng.integers(x.shape[1] + 1, size=8), 0, axis=1)
-    assert_same_graph(jaccard_graph(padded, eps, k1=k1, k2=k2), wanted)
-
-
 @settings(max_examples=40, deadline=None)
 @given(
     x=make.features(most=200, types=[np.float32, np.float64], scaled=False),
@@ -148,33 +97,6 @@ def test_unit_rows_have_length_one_and_zero_rows_stay(x, exponent):
     np.testing.assert_allclose(lengths, ~zero, rtol=rounding)
     true = np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True)
     np.testing.assert_allclose(unit * true, x, rtol=rounding)
-
-
-@settings(max_examples=25, deadline=None)
-@given(
-    a=make.features(types=[np.float32], scaled=False),
-    b=make.features(types=[np.float32], scaled=False),
-    k1=K1,
-    k2=K2,
-    eps=EPS,
-    min_samples=MIN_SAMPLES,
-)
-def test_sets_far_apart_are_clustered_as_if_alone(a, b, k1, k2, eps, min_samples):
-    k1 = min(k1, len(a), len(b))  # or the lists would have to reach over
-    d = max(a.shape[1], b.shape[1])
-    both = np.zeros((len(a) + len(b), d + 1), np.float32)
-    both[: len(a), : a.shape[1]] = a
-    both[len(a) :, : b.shape[1]] = b
-    both[len(a) :, d] = 1024
-    graph = jaccard_graph(both, eps, k1=k1, k2=k2).whole()
-    alone = [jaccard_graph(x, eps, k1=k1, k2=k2).whole() for x in (a, b)]
-    np.testing.assert_array_equal(
-        graph.column, np.concatenate([alone[0].column, alone[1].column + len(a)])
-    )
-    np.testing.assert_array_equal(graph.distance, np.concatenate([g.distance for g in alone]))
-    first, second = (dbscan(g, min_samples) for g in alone)
-    second = np.where(second >= 0, second + first.max() + 1, -1)
-    np.testing.assert_array_equal(dbscan(graph, min_samples), np.concatenate([first, second]))
 
 
 @settings(max_examples=40, deadline=None)

@@ -174,38 +174,6 @@ def test_graph_and_weights_keep_their_promises(x, k1, k2, eps):
     assert [(i, i) in listed for i in range(n)] == (~empty).tolist()
 
 
-@settings(max_examples=40, deadline=None)
-@given(x=make.features(most=200), k1=K1, k2=K2, eps=st.tuples(EPS, EPS), least=MIN_SAMPLES)
-def test_larger_eps_adds_and_larger_min_samples_removes(x, k1, k2, eps, least):
-    _, v = make.weights_of(x, k1, k2)
-    small, large = (radius_graph(v, e) for e in sorted(eps))
-    assert not (make.pattern(small) & ~make.pattern(large)).any()
-    kept = large.distance <= np.float32(min(eps))
-    np.testing.assert_array_equal(large.distance[kept], small.distance)
-    near, far = dbscan(small, least), dbscan(large, least)
-    assert not ((near >= 0) & (far < 0)).any()
-    strict = dbscan(large, least + 1)
-    assert not ((strict >= 0) & (far < 0)).any()
-    core = np.diff(small.start) >= least  # those that were together stay together
-    assert len(set(zip(near[core], far[core], strict=True))) == len(set(near[core]))
-
-
-@settings(max_examples=60, deadline=None)
-@given(x=make.features(most=200), k1=K1, k2=K2, eps=EPS, min_samples=MIN_SAMPLES)
-def test_clusters_are_numbered_by_their_first_core_point(x, k1, k2, eps, min_samples):
-    graph = jaccard_graph(x, eps, k1=k1, k2=k2)
-    labels = dbscan(graph, min_samples)
-    graph = graph.whole()
-    np.testing.assert_array_equal(labels, dbscan(graph, min_samples))
-    core = np.diff(graph.start) >= min_samples
-    assert (labels[core] >= 0).all()
-    np.testing.assert_array_equal(labels[core], make.renumbered(labels[core]))
-    for i in np.flatnonzero(~core):
-        touched = graph.column[graph.start[i] : graph.start[i + 1]]
-        near = labels[touched[core[touched]]]
-        assert labels[i] == (near.min() if len(near) else -1)
-
-
 # --- what is refused ------------------------------------------------------------------------
 
 

@@ -67,13 +67,6 @@ def test_the_untrained_epoch_is_never_best_but_uses_patience():
     assert selector.best_epoch == -1
 
 
-def test_a_margin_must_be_exceeded():
-    selector = Selector(10, margin=0.5)
-    assert selector.update(1, 1.0)
-    assert not selector.update(2, 1.5)
-    assert selector.update(3, 1.6)
-
-
 def test_nothing_counts_after_the_end():
     """A run that goes on for another protocol must not give this one more patience."""
     selector = Selector(2)

@@ -26,13 +26,17 @@ class Scripted(Training[Any]):
 
     def __init__(self, protocols, patience=None, **changes):
         settings = SupervisedSettings.of(**{"dataset": "KGBD", "epochs": 4} | changes)
+        self.called, self.given = [], patience
+        super().__init__(settings, make.experiment(), generators(0), make.CPU, protocols)
+
+    def prepare(self):
         network = torch.nn.Linear(1, 1, bias=False)
         torch.nn.init.zeros_(network.weight)
-        self.called = []
-        data = make.experiment()
-        super().__init__(
-            settings, data, generators(0), make.CPU, protocols, network, patience=patience
-        )
+        return network
+
+    @property
+    def patience(self):
+        return self.given
 
     def evaluate(self):
         self.called.append(("evaluate", self.epoch))

@@ -150,24 +150,6 @@ def test_size_of_the_features_does_not_matter(scale):
     np.testing.assert_equal(tensors(*scaled), wanted)
 
 
-def test_a_collapsed_encoder_ranks_by_index():
-    ids = np.arange(50) % 5
-    ranks, precision = tensors(
-        np.ones((5, 8), np.float32), np.arange(5), np.ones((50, 8), np.float32), ids
-    )
-    wanted = np.stack([np.arange(5) + r for r in (1, 6, 46)] + [np.full(5, 10)], axis=1)
-    np.testing.assert_array_equal(ranks, wanted)
-    np.testing.assert_allclose(precision, 0.2)
-
-
-def test_nobody_matches():
-    ranks, precision = tensors(
-        np.ones((2, 3)), np.array([1, 9]), np.ones((4, 3)), np.array([3, 3, 4, 5])
-    )
-    np.testing.assert_array_equal(ranks, 0)
-    assert np.isnan(precision).all()
-
-
 @pytest.fixture
 def tensors_count_as_gpu(monkeypatch):
     """So that the way to the tensor version is tested without a GPU, too."""

@@ -136,14 +136,6 @@ def test_equal_windows_tie_wherever_they_are():
         same(result, reference.evaluate(squares, probe_ids, ids))
 
 
-def test_a_collapsed_encoder_ranks_by_index():
-    ids = np.arange(50) % 5
-    result = evaluate(np.ones((5, 8), np.float32), np.arange(5), np.ones((50, 8), np.float32), ids)
-    np.testing.assert_array_equal(result.first_match_rank, [1, 2, 3, 4, 5])
-    np.testing.assert_allclose(result.average_precision, 0.2)
-    np.testing.assert_allclose(result.inverse_negative_penalty, 10 / np.arange(46, 51))
-
-
 @pytest.mark.parametrize("rule", [None, "remove_self"])
 def test_block_size_and_threads_have_no_influence(rule):
     rng = np.random.default_rng(4)
@@ -155,17 +147,6 @@ def test_block_size_and_threads_have_no_influence(rule):
     for block, threads in ((1, 1), (7, 2), (150, 2), (1000, 1)):
         result = evaluate(probe, ids[:150], gallery, ids, block=block, threads=threads, **arguments)
         identical(result, expected)
-
-
-def test_order_of_the_gallery_matters_for_ties_only():
-    rng = np.random.default_rng(5)
-    gallery, probe = rng.standard_normal((400, 16)), rng.standard_normal((40, 16))
-    ids, probe_ids = rng.integers(0, 7, 400), rng.integers(0, 7, 40)
-    turn = rng.permutation(400)
-    identical(
-        evaluate(probe, probe_ids, gallery, ids),
-        evaluate(probe, probe_ids, gallery[turn], ids[turn]),
-    )
 
 
 def on_a_line(*places):

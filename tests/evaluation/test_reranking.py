@@ -77,11 +77,6 @@ def test_finds_more_than_plain_matching_where_windows_cluster():
     assert better.map > plain.map + 0.02
 
 
-def test_with_the_original_distance_alone_nothing_changes():
-    plain = evaluate(*walkers())
-    same(rerank(*walkers(), share=1.0, threads=1), [getattr(plain, name) for name in FIGURES])
-
-
 def test_threads_and_blocks_do_not_matter():
     probe, probe_ids, gallery, gallery_ids = walkers()
     one = rerank(probe, probe_ids, gallery, gallery_ids, threads=1)
@@ -91,13 +86,6 @@ def test_threads_and_blocks_do_not_matter():
     identical(one, small)
     whole = distances(0, len(probe))
     np.testing.assert_array_equal(whole[5:9], distances(5, 9))
-
-
-def test_duplicates_in_the_gallery_are_equally_far():
-    probe, _, gallery, _ = walkers(240)
-    gallery = np.concatenate([gallery, gallery[::2]])
-    found = Reranking(probe, gallery, threads=1)(0, len(probe))
-    np.testing.assert_array_equal(found[:, :160:2], found[:, 160:])
 
 
 def test_scale_and_offset_do_not_matter():

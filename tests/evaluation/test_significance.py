@@ -139,13 +139,6 @@ def test_intervals_cover_the_truth_because_persons_are_drawn():
     assert by_window / 200 < 0.75
 
 
-def test_persons_are_the_same_in_every_run():
-    rng = np.random.default_rng(5)
-    one = windows(rng, 40)
-    samples = bootstrap_means(*stacked([one, one]), 50, rng)
-    np.testing.assert_array_equal(samples[:, 0], samples[:, 1])
-
-
 def test_blocks_change_nothing(monkeypatch):
     runs = stacked([windows(np.random.default_rng(6), 40), windows(np.random.default_rng(7), 40)])
     both = paired(*(x[:1] for x in runs), *(x[1:] for x in runs))

@@ -39,18 +39,3 @@ def test_centres_move_as_in_the_loops():
         moved = moved_centers(features, labels, centers, rate)
         torch.testing.assert_close(moved, literal.moved_centers(features, labels, centers, rate))
         assert not moved.requires_grad
-
-
-def test_a_class_without_windows_stays_and_one_step_goes_half_way():
-    features, labels, centers = draw()
-    assert torch.equal(moved_centers(features, labels, centers, 1.0)[-1], centers[-1])
-    one = moved_centers(features[:1], labels[:1], centers, 1.0)[labels[0]]
-    torch.testing.assert_close(one, (centers[labels[0]] + features[0]) / 2)
-
-
-def test_centres_come_to_rest_at_the_means():
-    features, labels, centers = draw()
-    for _ in range(200):
-        centers = moved_centers(features, labels, centers, 0.5)
-    for j in labels.unique():
-        torch.testing.assert_close(centers[j], features[labels == j].mean(0).detach())

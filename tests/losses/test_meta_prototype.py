@@ -121,18 +121,6 @@ def test_each_variant_differs_from_the_others():
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("loss", ["eq_5", "eq_9"])
-def test_heads_learn_from_both_sides(loss, size):
-    z, y, p, heads = draw(*size)
-    x = z[:, 0] if loss == "eq_5" else z
-    ours = meta_prototype_contrast if loss == "eq_5" else hard_skeleton_contrast
-    theirs = getattr(literal, ours.__name__)
-    (got,) = torch.autograd.grad(ours(x, y, p, heads, 2.0), heads)
-    (cut,) = torch.autograd.grad(theirs(x, y, p, heads, 2.0, cut_prototypes=True), heads)
-    assert (got - cut).abs().max() > 0.01
-
-
-@pytest.mark.parametrize("size", SIZES)
 def test_no_gradient_reaches_the_prototypes(size):
     z, y, p, heads = draw(*size)
     p.requires_grad_()
@@ -140,23 +128,6 @@ def test_no_gradient_reaches_the_prototypes(size):
     assert p.grad is None
     meta_prototype_contrast(z[:, 0], y, p, heads, 2.0).backward()
     assert p.grad is None
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_gradients_are_those_of_the_value(size):
-    z, y, p, heads = draw(*size)
-
-    def loss(z, heads):
-        return hard_skeleton_contrast(z, y, p, heads, 1.5)
-
-    assert torch.autograd.gradcheck(loss, (z, heads))
-
-
-def test_sum_over_heads_is_their_number_times_the_mean():
-    z, y, p, heads = draw(heads=3)
-    for ours, x in ((hard_skeleton_contrast, z), (meta_prototype_contrast, z[:, 0])):
-        mean, total = (ours(x, y, p, heads, 2.0, reduction=r) for r in ("mean", "sum"))
-        torch.testing.assert_close(total, 3 * mean)
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])

@@ -33,13 +33,6 @@ def test_no_gradient_reaches_the_prototypes():
     assert v.grad is not None and v.grad.abs().sum() > 0
 
 
-def test_scale_of_either_side_does_not_matter():
-    v, y, p = draw()
-    torch.testing.assert_close(
-        prototype_contrast(v, y, p, 0.1), prototype_contrast(3 * v, y, 0.2 * p, 0.1)
-    )
-
-
 def test_perfect_and_worst_instances_in_closed_form():
     p = torch.eye(2, dtype=torch.float64)
     y = torch.tensor([0, 1])
@@ -63,13 +56,3 @@ def test_guard_drops_only_batches_of_cluster_zero():
     )
     assert torch.equal(guarded, free)
     assert torch.equal(torch.autograd.grad(guarded, v)[0], torch.autograd.grad(free, v)[0])
-
-
-def test_a_few_steps_reduce_it():
-    v, y, p = draw(32, 4, 8)
-    before = prototype_contrast(v, y, p, 0.5).item()
-    x = v.detach().clone().requires_grad_()
-    for _ in range(20):
-        (g,) = torch.autograd.grad(prototype_contrast(x, y, p, 0.5), x)
-        x = (x - 10 * g).detach().requires_grad_()
-    assert prototype_contrast(x, y, p, 0.5).item() < 0.9 * before

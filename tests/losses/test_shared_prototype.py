@@ -42,16 +42,6 @@ def test_one_cluster_of_share_one_is_the_paper_loss():
     )
 
 
-def test_entries_without_a_share_do_not_count():
-    v, chosen, shares, p = draw()
-    more = torch.cat([chosen, torch.zeros(len(v), 2, dtype=torch.int64)], 1)
-    nothing = torch.cat([shares, torch.zeros(len(v), 2, dtype=v.dtype)], 1)
-    torch.testing.assert_close(
-        shared_prototype_contrast(v, more, nothing, p, 0.1),
-        shared_prototype_contrast(v, chosen, shares, p, 0.1),
-    )
-
-
 def test_silent_clusters_repel_nobody():
     v, chosen, shares, p = draw()
     silent = torch.tensor([[int(row[0]), 1, 4] for row in chosen])  # its own one is not silenced

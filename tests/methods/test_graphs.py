@@ -172,24 +172,6 @@ def test_which_weights_each_loss_of_smsge_reaches():
 
 
 @both
-def test_losses_fall_and_runs_repeat(name):
-    made, again, other = (training(name, seed, lr=1e-2, epochs=8) for seed in (0, 0, 1))
-    records = [made.run_epoch()[0] for _ in range(9)]
-    losses = [sum(v for k, v in r.items() if k.startswith("loss_")) for r in records[:-1]]
-    assert losses[-1] < 0.8 * losses[0]
-    assert records[0]["steps"] == 3 and "steps" not in records[-1]
-    assert {k for k in records[0] if k.startswith("loss_")} == (
-        {"loss_prediction"}
-        if name == "mgscr"
-        else {"loss_hyper", "loss_joint", "loss_part", "loss_body"}
-    )
-    make.run_all(again), make.run_all(other)
-    make.assert_equal_weights(make.weights_of(made), make.weights_of(again))
-    pairs = zip(made.network.parameters(), other.network.parameters(), strict=True)
-    assert not all(torch.equal(one, different) for one, different in pairs)
-
-
-@both
 @pytest.mark.parametrize("sampled_frames", ["once", "batch"])
 def test_a_continued_training_is_the_whole_training(name, sampled_frames, tmp_path):
     make.assert_continues(lambda: training(name, sampled_frames=sampled_frames), tmp_path, at=1)

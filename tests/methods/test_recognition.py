@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import chain
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -30,7 +31,8 @@ def source(seed: int = 0) -> DummySource:
 
 def training(data=None, protocols=CLASSIFIED, **changes) -> Recognition:
     data = make.experiment() if data is None else data
-    return Recognition(settings(**changes), data, generators(0), make.CPU, protocols, source())
+    with mock.patch.object(recognition, "new_source", lambda settings, runtime: source()):
+        return Recognition(settings(**changes), data, generators(0), make.CPU, protocols)
 
 
 def losses_by_hand(made: Recognition, how: str) -> list[torch.Tensor]:

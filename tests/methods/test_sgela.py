@@ -230,22 +230,6 @@ def test_an_epoch_equals_the_loops(settings, changes):
         torch.testing.assert_close(got, weight, rtol=1e-6, atol=1e-8, msg=name)
 
 
-def test_training_lowers_every_loss():
-    data = make.experiment(persons=4, train=12)
-    order = np.argsort(data.train.identity, kind="stable")
-    train = Split(data.train.windows[order], data.train.identity[order], None)
-    data = Experiment(
-        train, data.probe, data.gallery, *([list(range(4))] * 2), False, make.SKELETON, [], None
-    )
-    made = training(data=data, length=6, H=16, batch_size=16, epochs=40, lr=0.005)
-    records = make.run_all(made)
-    first, last = records[0], records[-2]
-    for name in ("reconstruction", "locality", "contrast"):
-        assert last[f"loss_{name}"] < first[f"loss_{name}"], name
-    assert last["loss_reconstruction"] < 0.5 * first["loss_reconstruction"]
-    assert made.selectors["paper"].best_epoch == made.selectors["label_free"].best_epoch == 40
-
-
 @pytest.mark.parametrize("settings", [AgeSettings, SgelaSettings])
 def test_a_continued_training_is_the_whole_training(settings, tmp_path):
     made, other = training(settings), training(settings)

@@ -51,16 +51,6 @@ def test_frames_equal_the_loops():
             torch.testing.assert_close(one, other)
 
 
-def test_a_level_hears_no_finer_one():
-    made, given = network(), windows(1, 1)
-    graphs = made.graphs
-    structural = graphs(graphs.positions(given))
-    changed = dict(structural) | {"joint": structural["joint"] + 1}
-    before, after = made.collaborating(structural), made.collaborating(changed)
-    same = [torch.equal(before[level], after[level]) for level in GRAPH_LEVELS]
-    assert same == [False, False, True, True]
-
-
 def test_single_precision_is_the_same_network():
     given = windows()
     exact, quick = network(), network(torch.float32)

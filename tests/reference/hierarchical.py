@@ -3,10 +3,9 @@
 import torch
 
 
-def scores_of(z, head, prototypes, temperature, cut_prototypes):
-    """(z H) . (p_c H) / tau for every c; the gradient to H by way of the prototypes on request."""
-    other = head.detach() if cut_prototypes else head
-    return [torch.dot(z @ head, p @ other) / temperature for p in prototypes]
+def scores_of(z, head, prototypes, temperature):
+    """(z H) . (p_c H) / tau for every c."""
+    return [torch.dot(z @ head, p @ head) / temperature for p in prototypes]
 
 
 def cross_entropy(scores, y):
@@ -14,14 +13,12 @@ def cross_entropy(scores, y):
     return -(scores[int(y)].exp() / denominator).log()
 
 
-def meta_prototype_contrast(
-    instances, labels, prototypes, heads, temperature, *, reduction="mean", cut_prototypes=False
-):
+def meta_prototype_contrast(instances, labels, prototypes, heads, temperature, *, reduction="mean"):
     """Eq. 5 at one level, averaged over instances."""
     total = torch.zeros((), dtype=instances.dtype)
     for head in heads:
         for v, y in zip(instances, labels, strict=True):
-            scores = scores_of(v, head, prototypes, temperature, cut_prototypes)
+            scores = scores_of(v, head, prototypes, temperature)
             total = total + cross_entropy(scores, y) / len(instances)
     return total / len(heads) if reduction == "mean" else total
 
@@ -52,7 +49,6 @@ def hard_skeleton_contrast(
     weights_over_temperature=True,
     stop_weights=False,
     reduction="mean",
-    cut_prototypes=False,
 ):
     """Eq. 9 at one level, averaged over windows; focus 0 counts every frame once."""
     total = torch.zeros((), dtype=frames.dtype)
@@ -71,7 +67,7 @@ def hard_skeleton_contrast(
                 )
             for z, delta in zip(window, weights, strict=True):
                 delta = delta.detach() if stop_weights else delta
-                scores = scores_of(z, head, prototypes, temperature, cut_prototypes)
+                scores = scores_of(z, head, prototypes, temperature)
                 total = total + delta * cross_entropy(scores, y) / len(frames)
     return total / len(heads) if reduction == "mean" else total
 

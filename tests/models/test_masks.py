@@ -53,16 +53,6 @@ def test_groups_views_and_single_windows_differ():
         assert (masks[:, 0] != masks[:, 1]).any(axis=1).mean() > 0.9
 
 
-def test_no_frame_dropped_is_the_plain_mean():
-    np.testing.assert_array_equal(draw(dropped=(0, 0)), np.full((64, 2, 6), np.float32(1 / 6)))
-
-
-def test_a_number_of_its_own_for_each_view():
-    masks = draw(dropped=(1, 4))
-    assert ((masks[:, 0] > 0).sum(axis=1) == 5).all()
-    assert ((masks[:, 1] > 0).sum(axis=1) == 2).all()
-
-
 @pytest.mark.parametrize(("length", "x"), [(6, 2), (5, 4)])
 def test_all_choices_of_frames_are_equally_likely(length, x):
     """Pearson's statistic over the subsets; its mean is their number less 1."""
