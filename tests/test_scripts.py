@@ -91,7 +91,9 @@ def test_the_wheel_holds_the_package_and_the_presets(tmp_path):
     presets = {
         f"simmc/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "configs").rglob("*.toml")
     }
-    pages = {f"simmc/reports/{name}" for name in ("page.css", "look.css", "web.css", "moving.js")}
+    pages = {
+        f"simmc/reports/{name}" for name in ("page.css", "look.css", "results.css", "moving.js")
+    }
     assert ours == code | presets | pages | {"simmc/py.typed"}
 
 

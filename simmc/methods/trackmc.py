@@ -109,8 +109,8 @@ class TrackMCSettings(Settings):
     joints: groups.Joints = group_of(
         input=option(
             "turned+bones+distances",
-            "What a frame is described by: joints, turned, bones, distances, angles, motion; "
-            "several joined by +.",
+            "What a frame is described by: joints, turned, levelled (for tilted cameras), bones, "
+            "distances, angles, motion; several joined by +.",
         ),
     )
     training: groups.Training = group_of(

@@ -1,4 +1,4 @@
-"""What `moving.js` draws: skeletons and their recordings."""
+"""What `moving.js` draws: skeletons and their recordings, and the files that go into a page."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from simmc.reports import charts, persons, run_figures
 from simmc.reports.cells import Ours, Record, Row, Table, figures_of, tables
+from simmc.reports.charts import asset
 from simmc.reports.claims import FAILS, HOLDS, MARKS, MISSING, OPEN, Verdict
 from simmc.reports.page import (
     BUSY,
@@ -60,11 +61,11 @@ def _document(
     sections: Sequence[str], links: Sequence[tuple[str, str]], count: int, data: str
 ) -> str:
     """The page around its sections; `data` is what its script draws, "" where nothing moves."""
-    style = charts.asset("page.css") + charts.asset("web.css")
+    style = asset("page.css") + asset("results.css")
     menu = "".join(f'<li><a href="#{escape(to)}">{escape(name)}</a></li>' for to, name in links)
     script = (
         f'<script type="application/json" id="data">{data}</script>'
-        f"<script>{charts.asset('moving.js')}</script>"
+        f"<script>{asset('moving.js')}</script>"
         if data
         else ""
     )

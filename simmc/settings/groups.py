@@ -155,7 +155,7 @@ class Joints(Settings):
     input: str = option(
         inputs.JOINTS,
         "What a frame is described by: joints (the papers'), turned, or, where the method takes "
-        "any values, bones, distances, angles, motion; several joined by +.",
+        "any values, levelled, bones, distances, angles, motion; several joined by +.",
     )
     input_scale: float = option(
         0.3,
@@ -188,9 +188,9 @@ class Joints(Settings):
 AUTO_JOINTS = {
     "input": option(
         inputs.JOINTS,
-        "What a frame is described by: joints (the papers'), turned, bones, distances, angles, "
-        "motion; several joined by +; or 'auto', the default where a dataset has no preset: "
-        "turned+bones+distances, as far as the skeleton names joints and bones.",
+        "What a frame is described by: joints (the papers'), turned, levelled, bones, distances, "
+        "angles, motion; several joined by +; or 'auto', the default where a dataset has no "
+        "preset: turned+bones+distances, as far as the skeleton names joints and bones.",
         words={"auto": None},
     )
 }

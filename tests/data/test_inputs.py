@@ -69,6 +69,64 @@ def test_lost_frames_do_not_turn_a_window():
 SHOULDERS = Skeleton("shoulders", ("left_shoulder", "right_shoulder"), "right_shoulder", (), (), ())
 
 
+def tilted(windows: np.ndarray, degrees: float) -> np.ndarray:
+    """Windows as a camera tilted about the x axis sees them, point by point."""
+    angle, found = math.radians(degrees), windows.copy()
+    found[..., 1] = windows[..., 1] * math.cos(angle) - windows[..., 2] * math.sin(angle)
+    found[..., 2] = windows[..., 1] * math.sin(angle) + windows[..., 2] * math.cos(angle)
+    return found
+
+
+def trunks(windows: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """(N, 3) from the middle of the hips to the middle of the shoulders, mean over the frames."""
+    ends = [
+        [windows[:, :, skeleton.index(f"{side}_{name}")].mean(1) for side in ("left", "right")]
+        for name in ("hip", "shoulder")
+    ]
+    hips, shoulders = np.array(ends).mean(1)
+    return shoulders - hips
+
+
+@pytest.mark.parametrize("skeleton", SENSORS, ids=lambda s: s.name)
+@pytest.mark.parametrize("degrees", [0.5, -10, 80, 178])
+def test_levelling_takes_the_tilt_of_the_camera_out(skeleton, degrees):
+    windows = walked(skeleton)
+    moved = tilted(rotated(windows, 0.7), degrees)
+    found = inputs.INPUTS["levelled"](moved, skeleton)
+    np.testing.assert_allclose(found, inputs.INPUTS["levelled"](windows, skeleton), atol=1e-9)
+    # it is a rotation: distances stay
+    np.testing.assert_allclose(
+        inputs.distances(inputs.level(moved, skeleton), skeleton),
+        inputs.distances(windows, skeleton),
+        atol=1e-9,
+    )
+
+
+@pytest.mark.parametrize("skeleton", SENSORS, ids=lambda s: s.name)
+def test_levelled_trunks_are_vertical(skeleton):
+    found = trunks(inputs.level(tilted(walked(skeleton), 8), skeleton), skeleton)
+    np.testing.assert_allclose(found[:, [0, 2]], 0, atol=1e-9)
+    assert (found[:, 1] > 0).all()
+
+
+def test_levelling_uses_one_matrix_for_a_window():
+    windows = tilted(walked(KINECT_V1), 8)
+    found = inputs.level(windows, KINECT_V1)
+    for before, after in zip(windows, found, strict=True):
+        np.testing.assert_allclose(  # so all angles between points of different frames stay
+            after.reshape(-1, 3) @ after.reshape(-1, 3).T,
+            before.reshape(-1, 3) @ before.reshape(-1, 3).T,
+            atol=1e-9,
+        )
+
+
+def test_a_body_without_a_trunk_is_not_levelled():
+    windows = np.zeros((2, 3, 20, 3))
+    assert (inputs.level(windows, KINECT_V1) == 0).all()
+    windows[..., KINECT_V1.index("head"), 0] = 1.0
+    np.testing.assert_array_equal(inputs.level(windows, KINECT_V1), windows)
+
+
 def lines(*ends: tuple[float, float]) -> np.ndarray:
     """A window (1, f, 2, 3) with one line across the body a frame, from 0 to (x, z)."""
     windows = np.zeros((1, len(ends), 2, 3))
@@ -222,6 +280,8 @@ def test_skeletons_without_the_joints_or_bones():
     windows = np.zeros((1, 2, 2, 3), np.float32)
     with pytest.raises(UserError, match="left_shoulder and right_shoulder"):
         inputs.frames(windows, mine, ("turned",))
+    with pytest.raises(UserError, match="left_shoulder, right_shoulder, left_hip, right_hip"):
+        inputs.frames(windows, mine, ("levelled",))
     for name in ("bones", "angles"):
         with pytest.raises(UserError, match="needs bones"):
             inputs.frames(windows, mine, (name,))

@@ -1,8 +1,8 @@
 """Inputs of a method: joints, turned joints, and measurements of them.
 
 The papers use root-relative camera coordinates, which depend on the direction of walking. `turned`
-removes it; lengths, distances and angles do not depend on it. All are defined by joint name or
-bone, so they exist for every sensor.
+removes it, and `levelled` the tilt of the camera as well; lengths, distances and angles depend on
+neither. All are defined by joint name or bone, so they exist for every sensor.
 
 Shape letters: N windows, f frames, J joints, d values of a frame.
 """
@@ -21,6 +21,7 @@ from simmc.data.skeletons import ACROSS, Skeleton
 from simmc.errors import UserError
 
 JOINTS, TURNED = "joints", "turned"
+LEVELLED = "levelled"  # turned as well
 COORDINATES = (JOINTS, TURNED)  # inputs that are still coordinates of joints, in metres
 AUTO_INPUT = (TURNED, "bones", "distances")  # `--input auto`, as far as a skeleton has them
 _CHUNK = 4096  # windows converted to float64 at a time
@@ -49,6 +50,32 @@ def turn(windows: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     turned[..., 1] = windows[..., 1]
     turned[..., 2] = cosine * z - sine * x
     return turned
+
+
+def level(windows: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """Windows (N, f, J, 3) rotated about a horizontal line so that trunks are vertical (y).
+
+    A trunk points from the middle of the hips to the middle of the shoulders, on average over the
+    frames of a window. All of them are rotated by one matrix, so that sway within a window remains;
+    the tilt of the camera goes, and with it how the person leans.
+    """
+    names = [name for pair in ACROSS for name in pair]
+    if not set(names) <= set(skeleton.joints):
+        raise UserError(
+            f"--input {LEVELLED} needs the joints {', '.join(names)}; {skeleton.name} has "
+            f"{', '.join(skeleton.joints)}. Give the joints these names, or use another --input."
+        )
+    ends = windows[:, :, skeleton.indices(names)].astype(np.float64).mean(1)  # (N, 4, 3)
+    up = ends[:, :2].mean(1) - ends[:, 2:].mean(1)
+    size = _norm(up)[:, None]
+    up = np.divide(up, size, out=np.zeros_like(up), where=size > 0)
+    # the smallest rotation that brings `up` to y, by Rodrigues' formula: about their vector product
+    axis = np.stack([-up[:, 2], np.zeros(len(up)), up[:, 0]], axis=1)
+    cross = np.cross(axis[:, None], np.eye(3)).transpose(0, 2, 1)  # (N, 3, 3) of x -> axis times x
+    square = (axis * axis).sum(1)  # of the sine of the angle
+    factor = np.divide(1 - up[:, 1], square, out=np.zeros_like(square), where=square > 0)
+    matrix = np.eye(3) + cross + factor[:, None, None] * (cross @ cross)
+    return np.einsum("nab,nfjb->nfja", matrix, windows)
 
 
 def heading(windows: np.ndarray, skeleton: Skeleton) -> np.ndarray:
@@ -137,6 +164,7 @@ def motion(windows: np.ndarray, skeleton: Skeleton) -> np.ndarray:
 INPUTS: dict[str, Callable[[np.ndarray, Skeleton], np.ndarray]] = {
     JOINTS: lambda windows, skeleton: _flat(windows),
     TURNED: lambda windows, skeleton: _flat(turn(windows, skeleton)),
+    LEVELLED: lambda windows, skeleton: _flat(turn(level(windows, skeleton), skeleton)),
     "bones": bone_lengths,
     "distances": distances,
     "angles": angles,

@@ -69,7 +69,8 @@ def read_json(path: str, data: bytes, told: Description) -> list[Body]:
         if len(inside) == 1:
             array, key = arrays[inside[0]], inside[0]
     if array is not None and array.ndim > 1:
-        return [_with_fields(body, content, key, told) for body in of_array(path, array, told)]
+        beside = _beside(content) if isinstance(content, dict) and key else {}
+        return [_with_row(body, beside, told, 0, 1) for body in of_array(path, array, told)]
     return from_arrow(path, _flattened(path, content), told)
 
 
@@ -251,21 +252,14 @@ def _numbers(value: Any) -> np.ndarray | None:
         return None
 
 
-def _with_fields(body: Body, content: Any, key: str, told: Description) -> Body:
-    """The body with what single values beside the array say."""
-    if not isinstance(content, dict) or not key:
-        return body
-    by_role = {name: role for role, name in told.columns.items() if name != NOT_USED}
-    found = {
-        by_role.get(name, str(name)).lower(): str(value)
-        for name, value in content.items()
-        if isinstance(value, str | int) and (name in by_role or name not in told.columns)
-    }
-    names = (told.columns.get("time", ""), *_TIME_NAMES)
-    times = next((_numbers(content[name]) for name in names if name in content), None)
-    if times is not None and times.shape != body.xyz.shape[:1]:
-        times = None
-    return _timed(with_fields(body, found), times, told)
+def _beside(content: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Single values of an object, and its lists of numbers, as arrays."""
+    found = {}
+    for name, value in content.items():
+        array = np.array([value], object) if isinstance(value, str | int) else _numbers(value)
+        if array is not None and (array.dtype == object or len(array) > 1):
+            found[name] = array
+    return found
 
 
 def _flattened(path: str, content: Any) -> pa.Table:

@@ -37,9 +37,9 @@ def with_fields(body: Body, fields: Mapping[str, str]) -> Body:
     rest = {key: text for key, text in fields.items() if key not in ("person", "session", "camera")}
     return replace(
         body,
-        person=fields.get("person", body.person),
-        session=fields.get("session", body.session),
-        camera=fields.get("camera", body.camera),
+        person=fields.get("person") or body.person,
+        session=fields.get("session") or body.session,
+        camera=fields.get("camera") or body.camera,
         fields={**body.fields, **rest},
     )
 

@@ -16,7 +16,7 @@ from simmc.data.importing.columns import Columns, fields_of, find_columns
 from simmc.data.importing.delimited import layout_of, parsed
 from simmc.data.importing.description import Description
 from simmc.data.importing.members import natural
-from simmc.data.importing.recording import Body
+from simmc.data.importing.recording import Body, with_fields
 from simmc.errors import UserError, numbered
 
 _SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "100ns": 1e-7, "ns": 1e-9}
@@ -97,20 +97,9 @@ def bodies(path: str, found: Table, columns: Columns, told: Description) -> list
         times, doubts = _times(when, columns, told)
         name = path if len(groups) == 1 else f"{path}#{values.get('recording', number)}"
         values.pop("body", None)
-        made.append(
-            Body(
-                name=name,
-                xyz=one,
-                joints=joints,
-                times=times,
-                person=values.pop("person", None) or None,
-                session=values.pop("session", None) or None,
-                camera=values.pop("camera", None) or None,
-                flat=columns.flat,
-                notes=(*body_notes, *doubts),
-                fields=values,
-            )
-        )
+        notes_here = (*body_notes, *doubts)
+        body = Body(name, one, joints, times, flat=columns.flat, notes=notes_here)
+        made.append(with_fields(body, values))
     return _unique(made)
 
 
