@@ -7,6 +7,7 @@ calls for which a GPU would be waited for are counted.
 
 import os
 import warnings
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -77,14 +78,13 @@ def training(name, device, **changes):
     data = Experiment(
         split(EACH, 1), split(4, 2), split(4, 3), people, people, False, KINECT_V1, [], None
     )
-    more = {}
-    if name == "recognition":
-        drawn = generators(1).weights
-        more = {"source": mgscr.new_network(mgscr.MGSCRSettings.of(H=8), KINECT_V1, drawn)}
+    drawn = generators(1).weights
+    source = mgscr.new_network(mgscr.MGSCRSettings.of(H=8), KINECT_V1, drawn)
     protocols = tuple(recipe.CHOSEN_BY)[-1:]
     if "paper" in recipe.CHOSEN_BY:
         protocols = ("paper", *protocols)
-    return recipe(chosen, data, generators(0), start(device.type, None, 1), protocols, **more)
+    with patch.object(recognition, "new_source", lambda *_: source):
+        return recipe(chosen, data, generators(0), start(device.type, None, 1), protocols)
 
 
 def test_every_method_is_here():
