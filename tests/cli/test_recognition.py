@@ -55,7 +55,7 @@ def test_a_run_says_which_protocols_it_serves(score, capsys):
     protocols = method.protocols(method.settings.of(score=score))
     CONSOLE.stage(protocols, method.explained)
     said = capsys.readouterr().out
-    assert re.findall(r"the ([\w-]+) protocol: the ", said) == [
+    assert re.findall(r"(?m)^  ([\w-]+) protocol: ", said) == [
         p.replace("_", "-") for p in protocols
     ]
     assert "the the" not in said

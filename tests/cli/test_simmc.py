@@ -55,7 +55,7 @@ def test_a_released_run_trains_twice_where_sampling_uses_identities(train, capsy
     assert all("top1" in row for row in made.read_metrics())
     assert not any("top1" in row for row in twin.read_metrics())
     assert made.read_results()["counts"]["train"] > 256
-    assert capsys.readouterr().out.count("training for the") == 2
+    assert capsys.readouterr().out.count("training for\n") == 2
 
 
 def test_the_second_training_can_be_left_out(train, capsys):
