@@ -10,7 +10,7 @@ import numpy as np
 
 from simmc.cli.console import CONSOLE
 from simmc.cli.trained import Chosen, heading, settings_of
-from simmc.clustering import k_nearest_among
+from simmc.clustering import k_nearest_among, k_nearest_others
 from simmc.data.experiment.experiment import Split, labels_of
 from simmc.engine.method import LABEL_FREE, PAPER, load_joints
 from simmc.engine.stored_run import home_of, other_data
@@ -120,12 +120,11 @@ def nearest_windows(
     probe: np.ndarray, gallery: np.ndarray, *, same: bool, threads: int
 ) -> np.ndarray:
     """(P, RANKS or fewer) int64 gallery windows, nearest first; where both are one list, others."""
-    found = k_nearest_among(probe, gallery, RANKS + same, threads=threads).indices.astype(np.int64)
-    if not same:
-        return found
-    own = found == np.arange(len(found))[:, None]
-    own[~own.any(1), -1] = True  # equal windows can crowd out the window itself
-    return found[~own].reshape(len(found), -1)
+    if same:
+        found = k_nearest_others(probe, RANKS, threads=threads)
+    else:
+        found = k_nearest_among(probe, gallery, RANKS, threads=threads)
+    return found.indices.astype(np.int64)
 
 
 def stored_windows(settings: Any) -> tuple[np.ndarray, np.ndarray]:

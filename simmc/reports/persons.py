@@ -92,8 +92,7 @@ def _between_seeds(row: Row, found: Sequence[Record]) -> tuple[str, str] | None:
         f"(standard deviation); independent persons would make it {independent:.1f}, half of its "
         f"square by {half} of them."
     )
-    names = [f"person {persons[i]}" for i in order]
-    return charts.escape(title), charts.strips(title, names, rates[:, order], about)
+    return _strips(title, persons[order], rates[:, order], about)
 
 
 def _between(
@@ -130,5 +129,10 @@ def _between(
         f"{points.sum() - points[order].sum():+.1f}. {int((points > 0).sum())} persons are better, "
         f"{int((points < 0).sum())} worse."
     )
-    names = [f"person {persons[i]}" for i in order]
-    return charts.escape(title), charts.strips(title, names, rates[:, order], about)
+    return _strips(title, persons[order], rates[:, order], about)
+
+
+def _strips(title: str, persons: np.ndarray, rates: np.ndarray, about: str) -> tuple[str, str]:
+    """Summary and chart of rates (S, P), a dot for each of S seeds, of persons (P,)."""
+    names = [f"person {person}" for person in persons]
+    return charts.escape(title), charts.strips(title, names, rates, about)

@@ -122,7 +122,8 @@ def tsne(run: Embedded, seed: int = 0) -> str:
     """t-SNE of the probe windows of the first ten persons, as SVG; "" for fewer than two."""
     persons = np.unique(run.identity[run.identity >= 0])[:PERSONS]
     rows = np.flatnonzero(np.isin(run.identity, persons))
-    if len(rows) > _MOST:
+    whole = len(rows)
+    if whole > _MOST:
         rows = np.sort(np.random.default_rng(seed).permutation(rows)[:_MOST])
     if len(persons) < 2 or len(rows) < 8:
         return ""
@@ -150,8 +151,8 @@ def tsne(run: Embedded, seed: int = 0) -> str:
         )
     title = f"t-SNE of the first {len(persons)} persons"
     about = (
-        f"{len(rows):,} probe windows, a point each; the number of a person is at the middle of "
-        "its points. The first five are round, the others square."
+        f"{len(rows):,} of their {whole:,} probe windows, a point each; the number of a person is "
+        "at the middle of its points. The first five are round, the others square."
     )
     return charts.plot(title, charts.svg(_SIDE, _SIDE, title, groups + labels), about)
 
@@ -160,7 +161,8 @@ def confusion(run: Embedded) -> str:
     """Persons of the nearest gallery windows by person of the probe, as SVG and in words."""
     scored = run.identity >= 0
     true, named = run.identity[scored], run.gallery_identity[run.nearest[scored, 0]]
-    persons = np.unique(np.concatenate([true, named]))[:_MOST_CELLS]
+    everyone = np.unique(np.concatenate([true, named]))
+    persons = everyone[:_MOST_CELLS]
     kept = np.isin(true, persons) & np.isin(named, persons)
     counts = np.zeros((len(persons), len(persons)), np.int64)
     np.add.at(counts, tuple(np.searchsorted(persons, [true[kept], named[kept]])), 1)
@@ -194,6 +196,11 @@ def confusion(run: Embedded) -> str:
     about = (
         f"{keys}<br>Rows: persons of the probe; columns: persons of the nearest gallery window; "
         "percent of a row. "
+        + (
+            ""
+            if kept.all()
+            else f"The first of {len(everyone)}; windows with others are left out. "
+        )
         + (f"Most often taken for another: {'; '.join(words)} windows. " if words else "")
         + escape(_by_recording(run))
     )

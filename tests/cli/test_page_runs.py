@@ -11,7 +11,7 @@ import pytest
 from simmc.cli.page_runs import cells_in, embedded, nearest_windows
 from simmc.data.specs import DATASETS
 from simmc.data.store import read_split
-from simmc.reports import web
+from simmc.reports import run_figures, web
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import start
 from tests.cli.conftest import QUICK, run, words_for
@@ -133,3 +133,13 @@ def test_a_browser_plays_the_rank_lists(drawn, tmp_path):
     assert done.returncode == 0 and "CONSOLE" not in done.stderr
     shown = re.findall(r"<output>frame \d of 6</output>", done.stdout)
     assert len(shown) == 2 * len(drawn.shown)
+
+
+def test_a_part_of_the_confusion_or_of_the_t_sne_is_called_one(drawn, monkeypatch):
+    whole = run_figures.confusion(drawn)
+    persons = len(np.unique([*drawn.identity, *drawn.gallery_identity[drawn.nearest[:, 0]]]))
+    monkeypatch.setattr(run_figures, "_MOST_CELLS", 2)
+    part = run_figures.confusion(drawn)
+    assert f"The first of {persons};" in part and f"The first of {persons};" not in whole
+    monkeypatch.setattr(run_figures, "_MOST", 9)
+    assert f"9 of their {len(drawn.identity)} probe windows" in run_figures.tsne(drawn)
