@@ -51,11 +51,13 @@ class PartnerRanks:
         pairs: number of pairs of mutually nearest recordings.
         trained: rank by the trained features.
         raw: rank by the joints, relative to the root, averaged over a recording.
+        left_out: recordings behind the first `MOST`, which are not compared.
     """
 
     pairs: int
     trained: float
     raw: float
+    left_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -243,7 +245,8 @@ def _partners_lost(learned: Sequence[EpochRecord], about: Trained) -> Health | N
         "nothing learned",
         f"of two recordings with the same bone lengths, one has the rank {ranks.trained:.1f} among "
         f"the neighbours of the other, and {ranks.raw:.1f} by the raw skeleton; "
-        f"{ranks.pairs} pairs, geometric mean",
+        f"{ranks.pairs} pairs, geometric mean"
+        + (f", {ranks.left_out:,} recordings not compared" if ranks.left_out else ""),
         "train with other settings, or use the raw skeleton (simmc descriptors)",
     )
 
@@ -291,7 +294,7 @@ def partner_ranks(joints: Split, features: np.ndarray, skeleton: Skeleton) -> Pa
     if joints.recording is None or not skeleton.edges:
         return None
     place = np.unique(joints.recording, return_inverse=True)[1]
-    kept = place < MOST
+    kept, left_out = place < MOST, max(0, int(place.max(initial=-1)) + 1 - MOST)
     place, windows = place[kept], joints.windows[kept]
     lengths = medians(bone_lengths(windows, skeleton).mean(1), place)
     spread = lengths.std(0)
@@ -302,7 +305,8 @@ def partner_ranks(joints: Split, features: np.ndarray, skeleton: Skeleton) -> Pa
     other = nearest[one]
     raw = means(windows.mean(1).reshape(len(windows), -1), place)
     trained = means(features[kept], place)
-    return PartnerRanks(len(one) // 2, _rank(trained, one, other), _rank(raw, one, other))
+    near, far = (_rank(values, one, other) for values in (trained, raw))
+    return PartnerRanks(len(one) // 2, near, far, left_out)
 
 
 def _rank(values: np.ndarray, one: np.ndarray, other: np.ndarray) -> float:

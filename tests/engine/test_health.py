@@ -7,6 +7,7 @@ import pytest
 
 from simmc.data.experiment.experiment import Split
 from simmc.data.skeletons import Skeleton
+from simmc.engine import health
 from simmc.engine.health import PartnerRanks, Trained, health_of, partner_ranks
 
 ABOUT = Trained(windows=1000, batch_size=100, eps=0.6)
@@ -151,6 +152,15 @@ def test_the_order_of_windows_does_not_matter():
     moved = Split(split.windows[order], split.identity[order], split.recording[order])
     one, other = (partner_ranks(s, lengths[s.identity], BODY) for s in (split, moved))
     assert one == other
+
+
+def test_recordings_that_are_not_compared_are_counted_and_named(monkeypatch):
+    split, lengths = people()
+    monkeypatch.setattr(health, "MOST", 40)
+    found = partner_ranks(split, lengths[split.identity], BODY)
+    assert (found.pairs, found.left_out) == (20, 20)
+    judged = health_of([GOOD], Trained(1000, 100, 0.6, PartnerRanks(50, 3.5, 3.0, 20)))
+    assert "20 recordings" in judged["reason"]
 
 
 def test_no_check_without_recordings_or_bones():

@@ -168,7 +168,7 @@ def _check_windows(
     advice = (
         "Without [[split]] in dataset.toml a person needs three recordings (or sessions, cameras) "
         "to be in all splits; use --person_disjoint where persons have two, or --split none to "
-        "learn from everything"
+        "learn from all recordings but two"
     )
     if rule.unit == "none":
         advice = (
