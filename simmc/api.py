@@ -68,25 +68,17 @@ class Run:
                 f"shape (N, {place.length}, {spec.n_joints}, 3) are due: {self.path} was trained "
                 f"on {place.dataset} with windows of {place.length} frames"
             )
-        return self._features(self._described(windows))
-
-    def _described(self, windows: np.ndarray) -> Experiment:
-        """The windows as the method sees them, as its probe."""
-        s = self.settings
-        joints = s.joints
-        data = experiment_of(windows, s.place.read_spec(), joints.kgbd_order, joints.root)
-        measured = is_measured(joints.parts)
+        joints = self.settings.joints
+        data = experiment_of(windows, spec, joints.kgbd_order, joints.root)
         # measured inputs have the scale of the windows that the run learned from
-        like = load_joints(s.place, s.windows, joints, s.common.seed) if measured else None
-        return described(data, joints.parts, joints.input_scale, like)
-
-    def _features(self, data: Experiment) -> np.ndarray:
+        like = load_joints(self.settings) if is_measured(joints.parts) else None
+        data = described(data, joints.parts, joints.input_scale, like)
         found = self._embedder(data).features(data.probe).detach().cpu().numpy()
         return np.ascontiguousarray(found, np.float32)
 
     def _embedder(self, data: Experiment) -> Embedder:
-        if self.method.embedder is None:
-            known = ", ".join(name for name, method in METHODS.items() if method.embedder)
+        if not self.method.embeds:
+            known = ", ".join(name for name, method in METHODS.items() if method.embeds)
             raise UserError(
                 f"{self.path} is a run of simmc {self.settings.COMMAND}, whose features are not "
                 f"given window by window; runs of these methods can embed: {known}"

@@ -7,7 +7,7 @@ import torch
 
 from simmc.cli import trained
 from simmc.engine.stored_run import weights_of
-from simmc.engine.training import load_weights
+from simmc.engine.training import Shape, load_weights
 from simmc.errors import UserError, numbered
 from simmc.losses import locality_mask
 from simmc.methods import sgela
@@ -42,7 +42,7 @@ def main(words: Any) -> int:
         )
     runtime = start()
     data = trained.data_of(run, sgela.METHOD, settings)
-    network = sgela.new_network(settings, data.skeleton, torch.Generator())
+    network = sgela.GaitTraining.new_network(settings, Shape(data.skeleton), torch.Generator())
     epoch = load_weights(network, weights_of(run), "settings")
     windows = chosen_windows(tensor_of(data.probe, runtime.device), words.window)
     length = settings.place.length

@@ -97,8 +97,6 @@ class DescriptorSettings(Settings):
     model_root: str = option("ReID_Models", "Folder of the runs.", transient=True, group=MACHINE)
     save_flag: str = option("", "Suffix of the run's name.", group=MACHINE)
 
-    other_defaults = staticmethod(groups.length_of_dataset)
-
     @staticmethod
     def preset_names(values: Mapping[str, Any]) -> list[str]:
         """One preset a descriptor: the settings of its published rows."""
@@ -122,7 +120,7 @@ def main(argv: list[str]) -> int:
         resolved = resolve(DescriptorSettings, [*argv, "--descriptor", name])
         s = with_stored_names(resolved.settings)
         if data is None or batches != s.windows.part_batches:
-            data = load(s.place, s.windows, s.joints, s.common.seed)
+            data = load(s)
             batches = s.windows.part_batches
             CONSOLE.say(f"\n{circumstances(s)}")
             CONSOLE.data(data)

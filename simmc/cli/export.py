@@ -210,7 +210,8 @@ def export(settings: ExportSettings, trained: Trained, runtime: Runtime) -> None
             "their manifests differ"
         )
     skeleton, written = skeleton_of(how.place.read_spec()), {}
-    network, epoch = load_trained(source, how, skeleton, trained.weights, runtime)
+    network, epoch = load_trained(source, how, skeleton, trained.weights)
+    network.to(runtime.device)
     joints = {"kgbd_order": how.joints.kgbd_order, "root": how.joints.root}
     for split in splits_of(files.spec, settings.place.probe):
         windows, stored = load_stored(root, files.spec, place.length, split, **joints)

@@ -19,7 +19,7 @@ from simmc.engine.method import load_joints
 from simmc.engine.stored_run import weights_of
 from simmc.errors import UserError, numbered
 from simmc.losses import frame_importance
-from simmc.methods.himpc import FOCUS, METHOD, HiMPC, HiMPCSettings, encode, load_network
+from simmc.methods.himpc import FOCUS, METHOD, HiMPC, HiMPCSettings, encode
 from simmc.models.himpc import HierarchicalNetwork
 from simmc.reports import importance as picture
 from simmc.reports import results, style
@@ -52,7 +52,7 @@ def cluster_trained(
     path: Path, settings: HiMPCSettings, data: Experiment, runtime: Runtime
 ) -> Clustered:
     """Cluster each level of the training windows at the weights in a file, as training does."""
-    network, epoch = load_network(path, settings, data, runtime)
+    network, epoch = METHOD.read(path, settings, data, runtime)
     training = HiMPC(settings, data, generators(settings.common.seed), runtime, ("paper",))
     instances = encode(network, training.train_windows)
     labels = training.pseudo.of(list(instances.values()), list(instances))
@@ -196,8 +196,7 @@ def windows_of(
 ) -> list[picture.Window]:
     """The content of the picture for each chosen window."""
     if is_measured(settings.joints.parts):  # a frame is no longer drawn from what describes it
-        joints_of = (settings.place, settings.windows, settings.joints, settings.common.seed)
-        joints = load_joints(*joints_of).train.windows[chosen]
+        joints = load_joints(settings).train.windows[chosen]
     else:
         joints = data.train.windows[chosen]
     points = body_levels(joints, data.skeleton, settings.level_names)

@@ -23,7 +23,7 @@ from simmc.reports.run_figures import RANKS, Embedded
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import Runtime, start
 
-KINDS = [method for method in METHODS.values() if method.embedder is not None]
+KINDS = [method for method in METHODS.values() if method.embeds]
 
 
 def embedded_runs(
@@ -130,10 +130,9 @@ def nearest_windows(
 def stored_windows(settings: Any) -> tuple[np.ndarray, np.ndarray]:
     """Probe and gallery windows (N, f, J, 3) as they are in the files, in their order."""
     data = load_joints(
-        settings.place,
-        settings.windows.but(class_sampling="off", part_batches="keep"),
-        settings.joints.but(root="none", kgbd_order="raw"),
-        settings.common.seed,
+        settings,
+        joints=settings.joints.but(root="none", kgbd_order="raw"),
+        windows=settings.windows.but(class_sampling="off", part_batches="keep"),
         shuffle=False,
     )
     return data.probe.windows, data.gallery.windows

@@ -116,7 +116,6 @@ class Chosen:
     @cached_property
     def embedder(self) -> Embedder:
         """The trained network."""
-        assert self.method.embedder is not None
         return self.method.embedder(self.weights, self.settings, self.data, self.runtime)
 
     @property

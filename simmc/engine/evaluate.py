@@ -6,32 +6,26 @@ from typing import Any
 
 from simmc import files
 from simmc.data.experiment.experiment import Experiment
-from simmc.engine.method import Method, frame, rule_of, unscored_by
-from simmc.engine.reporter import Reporter
+from simmc.engine.method import Job, unscored_by
 from simmc.engine.stored_run import as_stored, home_of, learned_from, other_data
-from simmc.engine.training import weights_path
+from simmc.engine.training import rule_of, weights_path
 from simmc.runs.directory import RunDirectory
 from simmc.runs.records import Results
-from simmc.runs.runtime import Runtime, peak_rss_bytes
+from simmc.runs.runtime import peak_rss_bytes
 from simmc.scoring.match import Matched, Outcome, fill, keep_probes
 from simmc.scoring.rematch import check_matching, rematched
 from simmc.settings.groups import Rematch
 
 
-def evaluate_run(
-    method: Method[Any],
-    settings: Any,
-    run: RunDirectory,
-    runtime: Runtime,
-    reporter: Reporter,
-) -> Results:
+def evaluate_run(job: Job, run: RunDirectory) -> Results:
     """Score the stored weights of a run under every protocol."""
+    method, settings, runtime, reporter = job.method, job.settings, job.runtime, job.reporter
     data = method.load(settings)
-    rematch: Rematch | None = getattr(settings, "rematch", None)
+    rematch = settings.find(Rematch)
     if rematch is not None:
         check_matching(rematch, settings.windows.same_condition_map, data, settings.place)
     reporter.data(data)
-    results = frame(method, settings, data, runtime)
+    results = job.frame(data)
     results["trained_on"] = {"manifest_sha256": learned_from(run)}
     if other_data(run, data.checksum):
         reporter.notes(
@@ -66,21 +60,19 @@ def evaluate_run(
         )
     reporter.results(results, method.explained, run.path)
     if rematch is not None and rematch.flags:
-        match_further(method, settings, data, outcomes, results, run, runtime, reporter)
+        match_further(job, data, outcomes, results, run)
     return results
 
 
 def match_further(
-    method: Method[Any],
-    settings: Any,
+    job: Job,
     data: Experiment,
     outcomes: Mapping[str, Outcome | None],
     results: Results,
     run: RunDirectory,
-    runtime: Runtime,
-    reporter: Reporter,
 ) -> None:
     """Match in further ways, with a table and a file of their own."""
+    settings, rule, unit = job.settings, rule_of(job.settings), job.method.unit(job.settings)
     matched = {
         name: one.retrieval
         for name, one in outcomes.items()
@@ -92,9 +84,7 @@ def match_further(
         tables[name] = (
             alike[0]
             if alike
-            else rematched(
-                one, settings.rematch, rule_of(settings), data, runtime, unit=method.unit(settings)
-            )
+            else rematched(one, settings.rematch, rule, data, job.runtime, unit=unit)
         )
     epochs = {name: {"epoch": one.epoch} for name, one in outcomes.items() if one}
     further = {
@@ -104,4 +94,4 @@ def match_further(
         "peak_rss_bytes": peak_rss_bytes(),
     }
     files.write_json(run.matching_path, further)
-    reporter.further_matching(tables, run.matching_path)
+    job.reporter.further_matching(tables, run.matching_path)

@@ -9,7 +9,7 @@ letters: N windows, f frames, J joints, T recordings, d features.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,11 +84,9 @@ def health_of(records: Sequence[EpochRecord], about: Trained) -> Health:
     """The verdict on a training from its epochs' records, in their order."""
     learned = [record for record in records if "steps" in record]
     # TrackMC's first stage learns from other clusters than those by which it ends
-    ended = [record for record in records if "ended" in record]
-    for sign in _SIGNS:
-        if found := sign(ended or learned if sign is _unsure else learned, about):
-            return found
-    return _health(HEALTHY, "no sign of failure", "")
+    ended = [record for record in records if "ended" in record] or learned
+    healthy = _health(HEALTHY, "no sign of failure", "")
+    return next(_signs(learned, ended, about), healthy)
 
 
 def trained_by(
@@ -99,7 +97,7 @@ def trained_by(
 ) -> Trained:
     """What the health of a training is judged by, beside the records of its epochs."""
     settings = training.settings
-    clustering: Clustering | None = getattr(settings, "clustering", None)
+    clustering = settings.find(Clustering)
     eps = None if clustering is None else clustering.eps
     if clustering is not None and eps is None:  # chosen from the data
         eps = next((record["eps"] for record in records if "eps" in record), None)
@@ -119,14 +117,12 @@ def partners_of(
     """The check by body measurements; None where the features or the joints are not known."""
     settings, data, joints = training.settings, training.data, training.data
     recording, path = data.train.recording, weights_path(run, training.protocols[-1])
-    if method.embedder is None or not path.is_file() or recording is None:
+    if not method.embeds or not path.is_file() or recording is None:
         return None
-    if getattr(settings, "clustering", None) is None:
+    if settings.find(Clustering) is None:
         return None  # other methods learn a task that need not bring a person's recordings together
     if data.train.windows.ndim == 3:  # measurements in place of joints
-        joints = load_joints(
-            settings.place, settings.windows, settings.joints, settings.common.seed
-        )
+        joints = load_joints(settings)
     if joints.train.recording is None or (joints.train.recording != recording).any():
         return None
     features = method.embedder(path, settings, data, training.runtime).features(data.train)
@@ -139,122 +135,88 @@ def in_words(health: Health | Mapping[str, str]) -> str:
     return f"{health['verdict']} ({health['reason']}){rest}"
 
 
-def _no_steps(learned: Sequence[EpochRecord], about: Trained) -> Health | None:
-    empty = sum(not record["steps"] for record in learned)
-    if learned and empty <= len(learned) / 2 and learned[-1]["steps"]:
-        return None
+def _signs(
+    learned: Sequence[EpochRecord], ended: Sequence[EpochRecord], about: Trained
+) -> Iterator[Health]:
+    """The ways in which a training has failed, the surest one first."""
     if not learned:
-        return _health("nothing learned", "no epoch was trained", "give --epochs 1 or more")
-    kept = learned[-1].get("kept", about.windows)
-    return _health(
-        "nothing learned",
-        f"{empty} of {numbered('{} [epoch|epochs]', len(learned))} took no step; {kept:,} of "
-        f"{about.windows:,} windows are in a cluster, a batch has {about.batch_size:,}",
-        "use --part_batches keep, a smaller --batch_size, or a larger --eps",
-    )
-
-
-def _untrained(learned: Sequence[EpochRecord], about: Trained) -> Health | None:
-    if not about.untrained_by:
-        return None
-    return _health(
-        "nothing learned",
-        f"by {about.untrained_by} no epoch was better than the untrained network, which is kept: "
-        "its features are random projections of the input",
-        "train with other settings, or use the raw skeleton (simmc descriptors)",
-    )
-
-
-def _collapsed(learned: Sequence[EpochRecord], about: Trained) -> Health | None:
-    share = _recent(learned, lambda record: record.get("largest"))
-    if share is None or share <= LARGEST:
-        return None
-    return _health(
-        "collapsed",
-        f"one cluster holds {100 * share:.0f} % of the clustered windows",
-        f"lower --eps (it is {about.eps:g}), or raise --min_samples",
-    )
-
-
-def _over_split(learned: Sequence[EpochRecord], about: Trained) -> Health | None:
+        yield _health("nothing learned", "no epoch was trained", "give --epochs 1 or more")
+        return
+    empty = sum(not record["steps"] for record in learned)
+    if empty > len(learned) / 2 or not learned[-1]["steps"]:
+        kept = learned[-1].get("kept", about.windows)
+        yield _health(
+            "nothing learned",
+            f"{empty} of {numbered('{} [epoch|epochs]', len(learned))} took no step; {kept:,} of "
+            f"{about.windows:,} windows are in a cluster, a batch has {about.batch_size:,}",
+            "use --part_batches keep, a smaller --batch_size, or a larger --eps",
+        )
+    if about.untrained_by:
+        yield _health(
+            "nothing learned",
+            f"by {about.untrained_by} no epoch was better than the untrained network, which is "
+            "kept: its features are random projections of the input",
+            "train with other settings, or use the raw skeleton (simmc descriptors)",
+        )
+    largest = _recent(learned, lambda record: record.get("largest"))
+    if largest is not None and largest > LARGEST:
+        yield _health(
+            "collapsed",
+            f"one cluster holds {100 * largest:.0f} % of the clustered windows",
+            f"lower --eps (it is {about.eps:g}), or raise --min_samples",
+        )
     left = _recent(learned, lambda record: _share(record, "outliers", about.windows))
     if left is not None and left > OUTLIERS:
-        return _health(
+        yield _health(
             "over-split",
             f"{100 * left:.0f} % of the windows are in no cluster",
             f"raise --eps (it is {about.eps:g}), or lower --min_samples",
         )
-    size = _recent(learned, _cluster_size)
+    size = _recent(learned, lambda record: _share(record, "kept", record.get("clusters_1", 0)))
     if size is not None and size < FEWEST:
-        return _health(
+        yield _health(
             "over-split",
             f"a cluster has {size:.1f} windows on average",
             f"raise --eps (it is {about.eps:g})",
         )
-    return None
-
-
-def _unsure(learned: Sequence[EpochRecord], about: Trained) -> Health | None:
-    share = _recent(learned, lambda record: _share(record, "unsure", record.get("tracks", 0)))
-    if share is None or share <= UNSURE:
-        return None
-    last = next(record for record in reversed(learned) if "tracks" in record)
-    fewest, likely = last["people_at_least"], last["people"]
-    span = f"{fewest:,} to " if fewest < likely else ""
-    people = numbered("{} [person is|people are] found", likely)
-    auto = any("reach" in record for record in learned)
-    return _health(
-        "unsure",
-        f"{100 * share:.0f} % of the recordings have no certain cluster; {span}{people}",
-        f"{'' if auto else 'use --recordings auto, and '}do not rely on the people that simmc "
-        "identify lists",
-    )
-
-
-def _unstable(learned: Sequence[EpochRecord], about: Trained) -> Health | None:
+    unsure = _recent(ended, lambda record: _share(record, "unsure", record.get("tracks", 0)))
+    if unsure is not None and unsure > UNSURE:
+        last = next(record for record in reversed(ended) if "tracks" in record)
+        fewest, likely = last["people_at_least"], last["people"]
+        span = f"{fewest:,} to " if fewest < likely else ""
+        people = numbered("{} [person is|people are] found", likely)
+        auto = any("reach" in record for record in ended)
+        yield _health(
+            "unsure",
+            f"{100 * unsure:.0f} % of the recordings have no certain cluster; {span}{people}",
+            f"{'' if auto else 'use --recordings auto, and '}do not rely on the people that simmc "
+            "identify lists",
+        )
     score = _recent(learned, lambda record: record.get("label_free_score"))
     if score is not None and score < AGREEMENT:
-        return _health(
+        yield _health(
             "unstable",
             f"the pseudo labels agree by {score:.2f} between views or epochs (1: fully)",
             "try another --eps and --min_samples",
         )
-    return None
-
-
-def _no_progress(learned: Sequence[EpochRecord], about: Trained) -> Health | None:
-    """Where no clusters change what the loss is of, it has to fall."""
-    if len(learned) < 2 or about.eps is not None:
-        return None
-    first, last = (_loss(record) for record in (learned[0], learned[-1]))
-    if last < first or not first:
-        return None
-    return _health(
-        "nothing learned",
-        f"the loss was {first:.3g} in the first epoch and is {last:.3g} in the last",
-        "use a smaller --lr",
-    )
-
-
-def _partners_lost(learned: Sequence[EpochRecord], about: Trained) -> Health | None:
-    """Whether features find recordings of the same build hardly better than the raw skeleton."""
+    first, end = _loss(learned[0]), _loss(learned[-1])
+    # where no clusters change what the loss is of, it has to fall
+    if len(learned) > 1 and about.eps is None and first and not end < first:
+        yield _health(
+            "nothing learned",
+            f"the loss was {first:.3g} in the first epoch and is {end:.3g} in the last",
+            "use a smaller --lr",
+        )
     ranks = about.partners
-    if ranks is None or ranks.pairs < PAIRS or ranks.trained < GAIN * ranks.raw:
-        return None
-    return _health(
-        "nothing learned",
-        f"of two recordings with the same bone lengths, one has the rank {ranks.trained:.1f} among "
-        f"the neighbours of the other, and {ranks.raw:.1f} by the raw skeleton; "
-        f"{ranks.pairs} pairs, geometric mean"
-        + (f", {ranks.left_out:,} recordings not compared" if ranks.left_out else ""),
-        "train with other settings, or use the raw skeleton (simmc descriptors)",
-    )
-
-
-_SIGNS: tuple[Callable[[Sequence[EpochRecord], Trained], Health | None], ...] = (
-    *(_no_steps, _untrained, _collapsed, _over_split, _unsure, _unstable, _no_progress),
-    _partners_lost,
-)
+    if ranks is not None and ranks.pairs >= PAIRS and ranks.trained >= GAIN * ranks.raw:
+        yield _health(
+            "nothing learned",
+            f"of two recordings with the same bone lengths, one has the rank {ranks.trained:.1f} "
+            f"among the neighbours of the other, and {ranks.raw:.1f} by the raw skeleton; "
+            f"{ranks.pairs} pairs, geometric mean"
+            + (f", {ranks.left_out:,} recordings not compared" if ranks.left_out else ""),
+            "train with other settings, or use the raw skeleton (simmc descriptors)",
+        )
 
 
 def _recent(
@@ -267,11 +229,6 @@ def _recent(
 
 def _share(record: Mapping[str, Any], name: str, of: int) -> float | None:
     return record[name] / of if name in record and of else None
-
-
-def _cluster_size(record: EpochRecord) -> float | None:
-    clusters = record.get("clusters_1")
-    return record["kept"] / clusters if clusters and "kept" in record else None
 
 
 def _loss(record: Mapping[str, Any]) -> float:

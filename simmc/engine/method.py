@@ -11,18 +11,20 @@ from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 import torch
 
 from simmc.data.experiment import inputs
-from simmc.data.experiment.experiment import Experiment, Features, Split
+from simmc.data.experiment.experiment import Experiment, Features
 from simmc.data.experiment.load import Request, load_experiment
 from simmc.data.skeletons import Skeleton
 from simmc.data.specs import skeleton_of
-from simmc.engine.training import Training
+from simmc.engine.reporter import Reporter
+from simmc.engine.training import Encoded, Model, Shape, Training, load_weights
 from simmc.runs.records import Results, new_results
-from simmc.runs.runtime import Runtime, Seeds, generators
-from simmc.scoring.match import MatchRule, Outcome, unscored
-from simmc.settings.groups import Common, Joints, Machine, Place, Stopping, Windows, chosen_probe
+from simmc.runs.runtime import Runtime, generators
+from simmc.scoring.match import MatchRule, Outcome, retrieval_outcome, unscored
+from simmc.settings.groups import Common, Joints, Machine, Place, Stopping, Windows
 from simmc.settings.groups import Training as TrainingGroup
 from simmc.settings.layers import Resolved
 from simmc.settings.options import Settings
+from simmc.settings.probes import chosen_probe
 
 PAPER, LABEL_FREE, FIXED_EPOCHS = "paper", "label_free", "fixed_epochs"
 EXPLAINED = {
@@ -36,6 +38,9 @@ LAST_EPOCH = {
     PAPER: "paper protocol: the weights of the last epoch",
     LABEL_FREE: "label-free protocol: the weights of the last epoch, no identity was used",
 }
+
+
+G = TypeVar("G", bound=Settings)
 
 
 class MethodSettings(Protocol):
@@ -66,12 +71,14 @@ class MethodSettings(Protocol):
     def flat(self) -> dict[str, Any]:
         """Every setting by name."""
 
+    def find(self, kind: type[G]) -> G | None:
+        """The group of a type; None where these settings have none."""
+
     def but(self, **changes: Any) -> Self:
         """The same settings with some values changed."""
 
 
 S = TypeVar("S", bound=MethodSettings)
-G = TypeVar("G", bound=Settings)
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,7 @@ class Embedder:
         epoch: epoch of the weights.
     """
 
-    features: Callable[[Split], torch.Tensor]
+    features: Encoded
     epoch: int
 
 
@@ -96,61 +103,53 @@ def with_stored_names(settings: G) -> G:
     spec = place.read_spec()
     dataset, probe = chosen_probe(spec, place.probe, place.probe_type)
     changes = {"dataset": dataset, "probe": probe}
-    joints: Any = getattr(settings, "joints", None)
-    if joints is not None and joints.input is None:
-        changes["input"] = inputs.without_view(skeleton_of(spec), inputs.AUTO_INPUT)
     flat = settings.flat()
+    if "input" in flat and flat["input"] is None:
+        changes["input"] = inputs.without_view(skeleton_of(spec), inputs.AUTO_INPUT)
     if all(flat[name] == value for name, value in changes.items()):
         return settings
     return settings.but(**changes)
 
 
-def load(
-    place: Place,
-    windows: Windows,
-    joints: Joints,
-    seed: int,
-    *,
-    body: bool = False,
-    **how: Any,
-) -> Experiment:
-    """The experiment, its frames described; `body`: measure the training windows' bones as well."""
-    data = load_joints(place, windows, joints, seed, **how)
-    if body:
+def load(settings: Any, **how: Any) -> Experiment:
+    """The experiment, its frames described; `how` as in `load_joints`.
+
+    Where the training windows' bones choose the epoch, they are measured as well.
+    """
+    data = load_joints(settings, **how)
+    stopping = settings.find(Stopping)
+    if stopping is not None and stopping.best_by == "body":
         data = replace(data, body=inputs.body_lengths(data.train.windows, data.skeleton))
+    joints = how.get("joints") or settings.joints
     return inputs.described(data, joints.parts, joints.input_scale)
 
 
 def load_whole(settings: Any) -> Experiment:
     """All stored windows in the order of the files, described as in the training of a method."""
-    place, joints, seed = settings.place, settings.joints, settings.common.seed
-    data = load_joints(
-        place,
-        settings.windows.but(class_sampling="off", part_batches="keep"),
-        joints,
-        seed,
-        shuffle=False,
-    )
-    measured = inputs.is_measured(joints.parts)
-    like = load_joints(place, settings.windows, joints, seed) if measured else None
+    joints = settings.joints
+    every = settings.windows.but(class_sampling="off", part_batches="keep")
+    data = load_joints(settings, windows=every, shuffle=False)
+    like = load_joints(settings) if inputs.is_measured(joints.parts) else None
     return inputs.described(data, joints.parts, joints.input_scale, like)
 
 
 def load_joints(
-    place: Place,
-    windows: Windows,
-    joints: Joints,
-    seed: int,
+    settings: Any,
     *,
+    joints: Joints | None = None,
+    windows: Windows | None = None,
     shuffle: bool = True,
     with_gallery: bool = False,
     features: Features | None = None,
 ) -> Experiment:
     """The experiment before its frames are described.
 
-    `shuffle` brings the training windows into a random order once; `with_gallery` adds those of
-    the gallery; `features` of a source model replace the windows.
+    `joints` and `windows` count in place of those of the settings; `shuffle` brings the training
+    windows into a random order once; `with_gallery` adds those of the gallery; `features` of a
+    source model replace the windows.
     """
+    place = settings.place
+    joints, windows = joints or settings.joints, windows or settings.windows
     request = Request(
         Path(place.data_root),
         place.dataset,
@@ -167,20 +166,12 @@ def load_joints(
         with_gallery=with_gallery,
         stress=windows.stress,
     )
-    return load_experiment(request, generators(seed).data, features)
+    return load_experiment(request, generators(settings.common.seed).data, features)
 
 
-def load_joints_of(settings: Any) -> Experiment:
-    """The data of a method whose settings have a group `joints`."""
-    stopping: Stopping | None = getattr(settings, "stopping", None)
-    by_body = stopping is not None and stopping.best_by == "body"
-    which = (settings.place, settings.windows, settings.joints, settings.common.seed)
-    return load(*which, body=by_body)
-
-
-def check_input(settings: Any, skeleton: Skeleton) -> None:
+def check_input(settings: MethodSettings, skeleton: Skeleton) -> None:
     """UserError where a skeleton lacks joints or bones that --input needs."""
-    joints: Joints | None = getattr(settings, "joints", None)
+    joints = settings.find(Joints)
     if joints is not None:
         inputs.width(skeleton, joints.parts)
 
@@ -202,8 +193,7 @@ class Method(Generic[S]):
         title: the name in tables.
         load: the data that settings describe.
         check_body: UserError where a skeleton lacks joints, bones or parts that settings need.
-        training: its recipe: settings, data, seeds, runtime and protocols to a training.
-        score: weights file, settings, data, runtime and match rule to the numbers of a protocol.
+        training: its recipe.
         size: one sentence on parameters and operations.
         protocols: under which its epochs are chosen.
         explained: what each protocol is, in words.
@@ -217,17 +207,18 @@ class Method(Generic[S]):
             and stored in results.json, where "supervised" is then true.
         prepared: settings of a new training, with the paths that were looked up filled in.
         remarks: sentences for the user before a training.
-        embedder: weights file, settings, data and runtime to a trained network, for `simmc embed`
-            and `simmc identify`; None: they do not support the method.
+        embeds: whether `simmc embed` and `simmc identify` support the method.
+        shape_flags: the flags that decide the shape of the network.
+        outcome: the numbers of a protocol, where they are more than those of matching what
+            `training.encoder` gives.
     """
 
     settings: type[S]
     summary: str
     title: Callable[[S], str]
-    training: Callable[[S, Experiment, Seeds, Runtime, tuple[str, ...]], Training[S]]
-    score: Callable[[Path | None, S, Experiment, Runtime, MatchRule], Outcome]
+    training: type[Training[S]]
     size: Callable[[S], str]
-    load: Callable[[S], Experiment] = load_joints_of
+    load: Callable[[S], Experiment] = load
     protocols: Callable[[S], tuple[str, ...]] = lambda settings: (PAPER, LABEL_FREE)
     explained: Mapping[str, str] = field(default_factory=lambda: EXPLAINED)
     check_body: Callable[[S, Skeleton], None] = check_input
@@ -238,7 +229,74 @@ class Method(Generic[S]):
     labels: str = ""
     prepared: Callable[[S], S] = lambda settings: settings
     remarks: Callable[[Resolved[Any], Experiment], list[str]] = lambda resolved, data: []
-    embedder: Callable[[Path, S, Experiment, Runtime], Embedder] | None = None
+    embeds: bool = False
+    shape_flags: str = "settings"
+    outcome: Callable[[Model[S], MatchRule], Outcome] | None = None
+
+    def read(self, path: Path, settings: S, data: Experiment, runtime: Runtime) -> tuple[Any, int]:
+        """The network that a checkpoint holds, and the epoch it comes from."""
+        network = self.training.new_network(settings, Shape.of(data), torch.Generator())
+        epoch = load_weights(network, path, self.shape_flags)
+        return network.to(runtime.device), epoch
+
+    def score(
+        self, path: Path | None, settings: S, data: Experiment, runtime: Runtime, rule: MatchRule
+    ) -> Outcome:
+        """The numbers of the weights in a file; None: of raw coordinates."""
+        network, epoch = self.read(path, settings, data, runtime) if path else (None, 0)
+        model = Model(network, settings, data, runtime)
+        if self.outcome:
+            return replace(self.outcome(model, rule), epoch=epoch)
+        return retrieval_outcome(model.match(self.training.encoder, rule), epoch)
+
+    def embedder(self, path: Path, settings: S, data: Experiment, runtime: Runtime) -> Embedder:
+        """A trained network as a function of windows."""
+        network, epoch = self.read(path, settings, data, runtime)
+        return Embedder(self.training.encoder(Model(network, settings, data, runtime)), epoch)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One call of a method: to train it, to continue a run or to score one."""
+
+    method: Method[Any]
+    resolved: Resolved[Any]
+    runtime: Runtime
+    reporter: Reporter
+
+    @property
+    def settings(self) -> Any:
+        """The settings, without their origins."""
+        return self.resolved.settings
+
+    def frame(self, data: Experiment) -> Results:
+        """The frame of results.json, without numbers."""
+        method, settings = self.method, self.settings
+        found = new_results(method.title(settings), settings, data, self.runtime)
+        found["protocols"] = dict.fromkeys(method.protocols(settings))
+        if method.labels:
+            found |= {"supervised": True, "note": method.labels}
+        return found
+
+
+def counted(title: str, settings: MethodSettings, parameters: int, note: str = "") -> str:
+    """How many parameters a network has; `note` follows them in brackets."""
+    millions = f"{parameters / 1e6:.2f}M{note}"
+    return f"{title} on {settings.place.dataset}: {parameters:,} parameters ({millions})"
+
+
+def a_step(settings: MethodSettings, flops: float, how: str) -> str:
+    """Operations of a training step, and how they are counted."""
+    return (
+        f"{flops / 1e9:.2f} GFLOP a training step of {settings.windows.batch_size} windows of "
+        f"{settings.place.length} frames ({how})"
+    )
+
+
+def shape_of(settings: Any) -> Shape:
+    """The shape of the networks for a dataset, before it is loaded."""
+    skeleton = skeleton_of(settings.place.read_spec())
+    return Shape(skeleton, inputs.width(skeleton, settings.joints.parts))
 
 
 def default_name(method: Method[Any], settings: MethodSettings) -> str:
@@ -254,22 +312,6 @@ def default_name(method: Method[Any], settings: MethodSettings) -> str:
 def pointer(method: Method[Any], settings: MethodSettings) -> str:
     """The file that names a recipe's newest run, beside its runs."""
     return "latest" if settings.COMMAND == "simmc" else f"latest_{method.recipe(settings)}"
-
-
-def frame(
-    method: Method[Any], settings: MethodSettings, data: Experiment, runtime: Runtime
-) -> Results:
-    """The frame of a training's results.json, without numbers."""
-    found = new_results(method.title(settings), settings, data, runtime)
-    found["protocols"] = dict.fromkeys(method.protocols(settings))
-    if method.labels:
-        found |= {"supervised": True, "note": method.labels}
-    return found
-
-
-def rule_of(settings: MethodSettings) -> MatchRule:
-    """How features are matched in a training."""
-    return MatchRule(settings.windows.same_condition_map)
 
 
 def unscored_by(method: Method[Any], settings: Any, data: Experiment) -> Outcome | None:

@@ -18,19 +18,18 @@ from simmc.engine.evaluate import evaluate_run
 from simmc.engine.health import health_of, trained_by
 from simmc.engine.method import (
     LABEL_FREE,
+    Job,
     Method,
     MethodSettings,
     default_name,
-    frame,
     pointer,
-    rule_of,
     unscored_by,
     with_stored_names,
 )
 from simmc.engine.reporter import Reporter
 from simmc.engine.selection import BODY_REASON, RADIUS_REASON
 from simmc.engine.stored_run import continued, refuse_changes, refuse_other_data
-from simmc.engine.training import Training, train, weights_path
+from simmc.engine.training import Training, rule_of, train, weights_path
 from simmc.errors import UserError
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
@@ -97,17 +96,18 @@ def run_method(
     machine = settings.machine
     runtime = start(machine.device, machine.gpu or None, machine.threads)
     reporter.notes(runtime.notes + unused_on_gpu(settings, runtime))
+    job = Job(method, resolved, runtime, reporter)
     if settings.training.mode == "Eval":
         assert run is not None
-        return evaluate_run(method, settings, run, runtime, reporter)
+        return evaluate_run(job, run)
     refuse_further_matching(settings)
-    with workers(settings, runtime, reporter) as executor:
-        return train_run(method, resolved, run, replace(runtime, executor=executor), reporter)
+    with workers(job) as executor:
+        return train_run(replace(job, runtime=replace(runtime, executor=executor)), run)
 
 
 def refuse_further_matching(settings: MethodSettings) -> None:
     """UserError where a training is asked for what `--mode Eval` alone does."""
-    rematch: Rematch | None = getattr(settings, "rematch", None)
+    rematch = settings.find(Rematch)
     if rematch is not None and rematch.flags:
         raise UserError(
             f"{rematch.flags[0]} needs --mode Eval: it is another way of scoring a trained run. "
@@ -117,7 +117,7 @@ def refuse_further_matching(settings: MethodSettings) -> None:
 
 def unused_on_gpu(settings: MethodSettings, runtime: Runtime) -> list[str]:
     """What a GPU does in another way than the settings of the clustering say."""
-    clustering: Clustering | None = getattr(settings, "clustering", None)
+    clustering = settings.find(Clustering)
     if clustering is None or runtime.device.type == "cpu":
         return []
     found = []
@@ -129,35 +129,27 @@ def unused_on_gpu(settings: MethodSettings, runtime: Runtime) -> list[str]:
 
 
 @contextmanager
-def workers(
-    settings: MethodSettings, runtime: Runtime, reporter: Reporter
-) -> Iterator[Executor | None]:
+def workers(job: Job) -> Iterator[Executor | None]:
     """What clusters for a run: None for this process, or the connection to a Ray cluster."""
-    clustering: Clustering | None = getattr(settings, "clustering", None)
+    clustering, runtime = job.settings.find(Clustering), job.runtime
     if clustering is None or clustering.executor == "local" or runtime.device.type != "cpu":
         yield None
         return
     from simmc.clustering.on_ray import RayExecutor
 
     with RayExecutor(clustering.address, runtime.threads) as executor:
-        reporter.say(f"ray: {executor}")
+        job.reporter.say(f"ray: {executor}")
         yield executor
 
 
-def train_run(
-    method: Method[Any],
-    resolved: Resolved[Any],
-    run: RunDirectory | None,
-    runtime: Runtime,
-    reporter: Reporter,
-) -> Results:
+def train_run(job: Job, run: RunDirectory | None) -> Results:
     """Train a new run, or continue `run`; its folder is locked meanwhile."""
-    settings = resolved.settings
+    method, settings = job.method, job.settings
     if run is not None:
-        with locked(run, reporter):  # before the data are read, which takes time
+        with locked(run, job.reporter):  # before the data are read, which takes time
             data = method.load(settings)
             refuse_other_data(run, data)
-            return train_locked(method, resolved, run, data, runtime, reporter)
+            return train_locked(job, run, data)
     data = method.load(settings)  # before the folder is made: an error leaves no folder
     run = RunDirectory.create(
         settings.training.model_root,
@@ -167,9 +159,9 @@ def train_run(
         default_name(method, settings),
         pointer=pointer(method, settings),
     )
-    run.write_config(resolved.to_dict() | {"data": described_data(data)})
-    with locked(run, reporter):
-        return train_locked(method, resolved, run, data, runtime, reporter)
+    run.write_config(job.resolved.to_dict() | {"data": described_data(data)})
+    with locked(run, job.reporter):
+        return train_locked(job, run, data)
 
 
 @contextmanager
@@ -183,16 +175,10 @@ def locked(run: RunDirectory, reporter: Reporter) -> Iterator[None]:
         yield
 
 
-def train_locked(
-    method: Method[Any],
-    resolved: Resolved[Any],
-    run: RunDirectory,
-    data: Experiment,
-    runtime: Runtime,
-    reporter: Reporter,
-) -> Results:
+def train_locked(job: Job, run: RunDirectory, data: Experiment) -> Results:
     """Train every stage of a run that is locked, then score it under its protocols."""
-    settings = resolved.settings
+    method, resolved, reporter = job.method, job.resolved, job.reporter
+    settings = job.settings
     reporter.settings(resolved)
     reporter.say(f"\nrun folder: {run.path}")
     reporter.data(data)
@@ -204,10 +190,10 @@ def train_locked(
         reporter.supervised(method.labels)
     if nothing := unscored_by(method, settings, data):
         reporter.say(f"no rates: {nothing.figures['no_rates']}")
-    results = frame(method, settings, data, runtime)
+    results = job.frame(data)
     outcomes: dict[str, Outcome | None] = {}
     if method.baseline(settings):
-        outcome = method.score(None, settings, data, runtime, rule_of(settings))
+        outcome = method.score(None, settings, data, job.runtime, rule_of(settings))
         outcomes = dict.fromkeys(method.protocols(settings), outcome)
     else:
         for folder, stage, protocols in plan_stages(method, settings):
@@ -215,11 +201,11 @@ def train_locked(
             if here is not run:
                 here.write_config(stage_config(resolved, stage))
             stage_data = data if stage is settings else method.load(stage)
-            training = begin(method, stage, stage_data, here, runtime, protocols, reporter)
+            training = begin(job, stage, stage_data, here, protocols)
             if settings.training.resume and here is run:  # after its checkpoint was read
                 stored = continued(run.read_config(), resolved)
                 run.write_config(stored | {"data": described_data(data)})
-            outcomes |= train_stage(method, training, here, results, reporter)
+            outcomes |= train_stage(job, training, here, results)
     fill(results, outcomes)
     results["peak_rss_bytes"] = peak_rss_bytes()
     keep_probes(run, outcomes, data)
@@ -276,7 +262,7 @@ def plan_stages(method: Method[Any], settings: Any) -> list[tuple[str, Any, tupl
     stages = [("", settings, rest)]
     if learns_gallery(settings):
         return stages
-    labels: LabelFree | None = getattr(settings, "labels", None)
+    labels = settings.find(LabelFree)
     if plain is not None and (labels is None or labels.label_free_run == "on"):
         stages.append((LABEL_FREE, plain, (LABEL_FREE,)))
     return stages
@@ -284,7 +270,7 @@ def plan_stages(method: Method[Any], settings: Any) -> list[tuple[str, Any, tupl
 
 def learns_gallery(settings: Any) -> bool:
     """Whether a source model is trained on the gallery as well."""
-    pretext: Pretext | None = getattr(settings, "pretext", None)
+    pretext = settings.find(Pretext)
     return pretext is not None and pretext.with_gallery
 
 
@@ -296,18 +282,12 @@ def stage_config(resolved: Resolved[Any], stage: Any) -> dict[str, Any]:
 
 
 def begin(
-    method: Method[Any],
-    settings: Any,
-    data: Experiment,
-    run: RunDirectory,
-    runtime: Runtime,
-    protocols: tuple[str, ...],
-    reporter: Reporter,
+    job: Job, settings: Any, data: Experiment, run: RunDirectory, protocols: tuple[str, ...]
 ) -> Training[Any]:
     """A training from its checkpoint or from scratch; later lines of its log are removed."""
     seeds = generators(settings.common.seed)
-    training = method.training(settings, data, seeds, runtime, protocols)
-    training.bar = reporter.bar
+    training: Training[Any] = job.method.training(settings, data, seeds, job.runtime, protocols)
+    training.bar = job.reporter.bar
     if settings.training.resume and run.last.is_file():
         training.restore(checkpoints.load(run.last), run.last)
         if training.epoch > settings.training.epochs:
@@ -315,19 +295,16 @@ def begin(
                 f"--epochs {settings.training.epochs}: {run.last} has run {training.epoch} "
                 "epochs. Give as many or more, or score its weights with --mode Eval."
             )
-        reporter.say(f"continuing at epoch {training.epoch}")
+        job.reporter.say(f"continuing at epoch {training.epoch}")
     run.truncate_metrics(training.epoch - 1)
     return training
 
 
 def train_stage(
-    method: Method[Any],
-    training: Training[Any],
-    run: RunDirectory,
-    results: Results,
-    reporter: Reporter,
+    job: Job, training: Training[Any], run: RunDirectory, results: Results
 ) -> dict[str, Outcome | None]:
     """Run one training to its end; counts and times of the first one go into `results`."""
+    method, reporter = job.method, job.reporter
     settings, protocols = training.settings, training.protocols
     reporter.stage(protocols, method.explained)
     with reporter.board(run.path, settings.training.tensorboard) as board:

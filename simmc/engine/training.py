@@ -1,13 +1,14 @@
 """The training loop of all methods: epochs, the choice of the best one, checkpoints.
 
-A method derives from `Training` and defines `prepare`, `evaluate`, `steps` and, where it needs one,
-`look`.
+A method derives from `Training` and defines `new_network`, `encoder`, `steps` and, where it needs
+them, `prepare` and `look`.
 """
 
 import time
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 import numpy as np
 import torch
 
-from simmc.data.experiment.experiment import Experiment
+from simmc.data.experiment.experiment import Experiment, Split
+from simmc.data.skeletons import Skeleton
 from simmc.engine.pseudo_labels import PseudoLabels
 from simmc.engine.selection import BodyAgreement, Selector
 from simmc.errors import UserError
@@ -24,6 +26,7 @@ from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
 from simmc.runs.records import EpochRecord, Figures
 from simmc.runs.runtime import Clock, Runtime, Seeds
+from simmc.scoring.match import Matched, MatchRule, match_encoded, retrieval_record
 from simmc.settings.groups import Stopping, Windows
 
 if TYPE_CHECKING:
@@ -34,6 +37,43 @@ LAST = "epoch"  # as a rule of choice: the later an epoch, the better
 BODY = "body_agreement"
 REACH = "reach_score"
 UNTRAINED_COUNTS = (BODY, REACH)  # rules of choice by which the untrained network may be the best
+
+
+Encoded = Callable[[Split], torch.Tensor]  # windows of a split to (N, d) features
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the shape of a network depends on beside its settings.
+
+    Attributes:
+        skeleton: names of the joints.
+        width: values of a frame.
+        classes: number of training identities.
+    """
+
+    skeleton: Skeleton
+    width: int = 0
+    classes: int = 0
+
+    @classmethod
+    def of(cls, data: Experiment) -> "Shape":
+        """The shape of a network for these data."""
+        return cls(data.skeleton, data.probe.windows[0, 0].size, len(data.identities))
+
+
+@dataclass(frozen=True)
+class Model(Generic[S]):
+    """A network, and what it is scored with; None stands for raw coordinates."""
+
+    network: Any
+    settings: S
+    data: Experiment
+    runtime: Runtime
+
+    def match(self, encoder: Callable[["Model[S]"], Encoded], rule: MatchRule) -> Matched:
+        """Probe against gallery by the features that an encoder gives."""
+        return match_encoded(encoder(self), self.data, self.runtime, rule)
 
 
 class Training(ABC, Generic[S]):
@@ -75,8 +115,10 @@ class Training(ABC, Generic[S]):
         self.data, self.seeds, self.runtime = data, seeds, runtime
         self.clock = Clock()
         self.pseudo: PseudoLabels | None = None
-        self.network = self.prepare().to(runtime.device)
-        self.stopping: Stopping | None = getattr(settings, "stopping", None)
+        self.network: Any = self.new_network(settings, Shape.of(data), seeds.weights)
+        self.network.to(runtime.device)
+        self.prepare()
+        self.stopping = settings.find(Stopping)
         self.body = None
         if self.stopping and self.stopping.best_by == "body" and data.body is not None:
             self.body = BodyAgreement(data.body, data.train.recording)
@@ -95,9 +137,18 @@ class Training(ABC, Generic[S]):
         self.saved_at = time.monotonic()  # of the last checkpoint
         self.optimizer = self.new_optimizer()
 
+    @staticmethod
     @abstractmethod
-    def prepare(self) -> torch.nn.Module:
-        """The untrained network, and whatever the epochs work on as further attributes."""
+    def new_network(settings: S, shape: Shape, generator: torch.Generator) -> torch.nn.Module:
+        """An untrained network, on the CPU."""
+
+    @staticmethod
+    @abstractmethod
+    def encoder(model: Model[S]) -> Encoded:
+        """The features by which windows are matched."""
+
+    def prepare(self) -> None:
+        """Sets what the epochs work on, such as windows in memory, as further attributes."""
 
     @property
     def patience(self) -> int | None:
@@ -135,9 +186,14 @@ class Training(ABC, Generic[S]):
         """Computed before an epoch is evaluated, such as its pseudo labels."""
         return {}
 
-    @abstractmethod
     def evaluate(self) -> Figures:
         """Figures of the probe with the present weights, `top1` among them."""
+        return retrieval_record(self.model.match(self.encoder, rule_of(self.settings)))
+
+    @property
+    def model(self) -> Model[S]:
+        """The present network."""
+        return Model(self.network, self.settings, self.data, self.runtime)
 
     def learn(self) -> EpochRecord:
         """Train for one epoch; not called after the last one, which is only evaluated."""
@@ -299,6 +355,11 @@ def batches(kept: torch.Tensor, windows: Windows) -> Iterator[tuple[torch.Tensor
     end = len(kept) if windows.part_batches == "keep" else len(kept) // size * size
     places = torch.arange(end, device=kept.device)
     return zip(places.split(size), kept[:end].split(size), strict=True) if end else iter(())
+
+
+def rule_of(settings: "MethodSettings") -> MatchRule:
+    """How features are matched in a training."""
+    return MatchRule(settings.windows.same_condition_map)
 
 
 def weights_path(run: RunDirectory, protocol: str) -> Path:

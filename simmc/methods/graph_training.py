@@ -4,12 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 
 from simmc.data.graph_levels import GRAPH_LEVELS, skeleton_graph
 from simmc.data.skeletons import Skeleton
+from simmc.engine.method import a_step, counted, shape_of
 from simmc.models.graph_size import IDENTITIES
 from simmc.models.simmc import count_parameters
-from simmc.runs.runtime import generators
 
 KINDS = ("mean", "lstm", "prefix")
 
@@ -58,15 +59,13 @@ def graph_size_text(
     new_network: Callable[..., Any],
 ) -> str:
     """Parameters and operations of a training step."""
-    place = settings.place
-    skeleton = place.read_spec().skeleton
-    _, counted, flops = size_of(settings, skeleton, place.dataset)
-    network = new_network(settings, skeleton, generators(0).weights)
-    head = IDENTITIES.get(place.dataset)
+    dataset, shape = settings.place.dataset, shape_of(settings)
+    _, parameters, flops = size_of(settings, shape.skeleton, dataset)
+    network = new_network(settings, shape, torch.Generator())
+    head = IDENTITIES.get(dataset)
     judged = f"a head for {head} identities" if head else "a head for no identities"
+    step = a_step(settings, flops, "pretext task and recognition, products alone")
     return (
-        f"{title} on {place.dataset}: {counted:,} parameters ({counted / 1e6:.2f}M) as the "
-        f"papers count, with {judged}; {count_parameters(network):,} without it; "
-        f"{flops / 1e9:.2f} GFLOP a training step of {settings.windows.batch_size} windows of "
-        f"{place.length} frames (pretext task and recognition, products alone)"
+        f"{counted(title, settings, parameters)} as the papers count, with {judged}; "
+        f"{count_parameters(network):,} without it; {step}"
     )

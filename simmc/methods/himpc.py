@@ -9,7 +9,6 @@ letters: N windows, f frames, h embedding, M heads, C clusters, B batch.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -18,18 +17,17 @@ import torch
 from simmc.clustering import cluster_means
 from simmc.data.body_levels import BODY_LEVELS, BodyLevel, body_levels
 from simmc.data.experiment import inputs
-from simmc.data.experiment.experiment import Experiment, Split
+from simmc.data.experiment.experiment import Split
 from simmc.data.skeletons import Skeleton, require_parts
-from simmc.engine.method import Embedder, Method
+from simmc.engine.method import Method, a_step, counted, shape_of
 from simmc.engine.pseudo_labels import PseudoLabels
-from simmc.engine.training import Training, batches, load_weights, mean_losses
+from simmc.engine.training import Encoded, Model, Shape, Training, batches, mean_losses, rule_of
 from simmc.errors import UserError
 from simmc.evaluation.ranking import Retrieval
 from simmc.losses import hard_skeleton_contrast, meta_prototype_contrast
 from simmc.models.himpc import HierarchicalNetwork, hierarchical_flops
 from simmc.models.simmc import count_parameters
 from simmc.runs.records import EpochRecord
-from simmc.runs.runtime import Runtime, generators
 from simmc.scoring.match import (
     ENCODE_BATCH,
     MatchRule,
@@ -41,8 +39,8 @@ from simmc.scoring.match import (
 from simmc.settings import groups
 from simmc.settings.groups import COUNT, POSITIVE
 from simmc.settings.options import EVALUATION, Range, Settings, group_of, option, switch
+from simmc.settings.probes import presets_of_probe
 
-MSMR = "msmr"  # the joined representation of all levels, beside the levels themselves
 FOCUS = {"hard": 1, "easy": -1, "none": 0}
 Levels = Mapping[str, torch.Tensor]
 
@@ -106,8 +104,7 @@ class HiMPCSettings(Settings):
     mining_gradient: str = switch("mining_gradient")
     outlier_rule: str = switch("outlier_rule")
 
-    preset_names = staticmethod(groups.presets_of_probe)
-    other_defaults = staticmethod(groups.length_of_dataset)
+    preset_names = staticmethod(presets_of_probe)
 
     @property
     def level_names(self) -> tuple[BodyLevel, ...]:
@@ -144,13 +141,31 @@ class HiMPC(Training[HiMPCSettings]):
     network: HierarchicalNetwork
     pseudo: PseudoLabels
 
-    def prepare(self) -> torch.nn.Module:
-        """The encoders and heads; windows in memory, and their clusterings."""
-        s, data = self.settings, self.data
-        self.train_windows = level_tensors(data.train, data, s, self.runtime)
+    @staticmethod
+    def new_network(
+        settings: HiMPCSettings, shape: Shape, generator: torch.Generator
+    ) -> HierarchicalNetwork:
+        """The encoders and heads."""
+        s = settings
+        widths = level_widths(s, shape)
+        return HierarchicalNetwork(widths, s.H, s.D, s.M, generator=generator)
+
+    @staticmethod
+    def encoder(model: Model[HiMPCSettings]) -> Encoded:
+        """Multi-level representations (MSMR, Eq. 10)."""
+
+        @torch.no_grad()
+        def features(split: Split) -> torch.Tensor:
+            return model.network.represent(encode(model.network, level_tensors(split, model)))
+
+        return features
+
+    def prepare(self) -> None:
+        """Windows in memory, and their clusterings."""
+        s = self.settings
+        self.train_windows = level_tensors(self.data.train, self.model)
         normalise = s.jaccard_input == "normalised"
         self.pseudo = PseudoLabels(s.clustering, self.runtime, self.clock, normalise=normalise)
-        return new_network(s, data.skeleton, self.seeds.weights)
 
     def look(self) -> EpochRecord:
         """Encode each level and cluster it."""
@@ -229,31 +244,16 @@ class HiMPC(Training[HiMPCSettings]):
 
     def evaluate(self) -> EpochRecord:
         """Probe against gallery with the present weights: all levels joined, and one by one."""
-        single = self.settings.level_scores == "epoch"
-        rule = MatchRule(self.settings.windows.same_condition_map)
-        found = retrieve(
-            self.network, self.settings, self.data, self.runtime, rule, single_levels=single
-        )
-        record = retrieval_record(found.pop(MSMR))
-        if not single:
-            return cast(EpochRecord, record)
-        levels = {name: retrieval_record(one) for name, one in found.items()}
-        return cast(EpochRecord, record | {"levels": levels})
+        if self.settings.level_scores == "last":
+            return cast(EpochRecord, super().evaluate())
+        found = outcome(self.model, rule_of(self.settings))
+        return cast(EpochRecord, found.figures | found.more)
 
 
-def new_network(
-    settings: HiMPCSettings, skeleton: Skeleton, generator: torch.Generator
-) -> HierarchicalNetwork:
-    """Untrained encoders and heads for the levels of a skeleton."""
-    widths = level_widths(settings, skeleton)
-    return HierarchicalNetwork(widths, settings.H, settings.D, settings.M, generator=generator)
-
-
-def level_widths(settings: HiMPCSettings, skeleton: Skeleton) -> dict[str, int]:
+def level_widths(settings: HiMPCSettings, shape: Shape) -> dict[str, int]:
     """Input values a frame of each level."""
-    width = inputs.width(skeleton, settings.joints.parts)
-    one = np.zeros((1, 1, width), np.float32)
-    return {level: w.shape[2] for level, w in at_levels(one, skeleton, settings).items()}
+    one = np.zeros((1, 1, shape.width), np.float32)
+    return {level: w.shape[2] for level, w in at_levels(one, shape.skeleton, settings).items()}
 
 
 def at_levels(
@@ -276,12 +276,10 @@ def at_levels(
     }
 
 
-def level_tensors(
-    split: Split, data: Experiment, settings: HiMPCSettings, runtime: Runtime
-) -> dict[str, torch.Tensor]:
+def level_tensors(split: Split, model: Model[HiMPCSettings]) -> dict[str, torch.Tensor]:
     """(N, f, K) float32 of each level."""
-    levels = at_levels(split.windows, data.skeleton, settings)
-    return {name: torch.from_numpy(w).to(runtime.device) for name, w in levels.items()}
+    levels = at_levels(split.windows, model.data.skeleton, model.settings)
+    return {name: torch.from_numpy(w).to(model.runtime.device) for name, w in levels.items()}
 
 
 @torch.no_grad()
@@ -294,83 +292,38 @@ def encode(network: HierarchicalNetwork, windows: Levels) -> dict[str, torch.Ten
 
 
 @torch.no_grad()
-def retrieve(
-    network: HierarchicalNetwork,
-    settings: HiMPCSettings,
-    data: Experiment,
-    runtime: Runtime,
-    rule: MatchRule,
-    *,
-    single_levels: bool,
-) -> dict[str, Retrieval]:
-    """Probe against gallery by MSMR (Eq. 10), and by each level's instances without heads."""
+def outcome(model: Model[HiMPCSettings], rule: MatchRule) -> Outcome:
+    """The numbers of all levels joined (MSMR, Eq. 10), and of each level without heads."""
     probe, gallery = (
-        encode(network, level_tensors(split, data, settings, runtime))
-        for split in (data.probe, data.gallery)
+        encode(model.network, level_tensors(split, model))
+        for split in (model.data.probe, model.data.gallery)
     )
-    pairs = {MSMR: (network.represent(probe), network.represent(gallery))}
-    if single_levels:
-        pairs |= {level: (probe[level], gallery[level]) for level in probe}
-    return {name: match_features(*pair, data, runtime, rule) for name, pair in pairs.items()}
 
+    def matched(probe: torch.Tensor, gallery: torch.Tensor) -> Retrieval:
+        return match_features(probe, gallery, model.data, model.runtime, rule)
 
-def score(
-    path: Path | None,
-    settings: HiMPCSettings,
-    data: Experiment,
-    runtime: Runtime,
-    rule: MatchRule,
-) -> Outcome:
-    """The numbers of the weights in a file; with the figures of each level."""
-    assert path is not None
-    network, epoch = load_network(path, settings, data, runtime)
-    found = retrieve(network, settings, data, runtime, rule, single_levels=True)
-    joined = found.pop(MSMR)
-    levels = {name: retrieval_record(one) for name, one in found.items()}
-    return retrieval_outcome(joined, epoch, {"levels": levels})
-
-
-def load_network(
-    path: Path, settings: HiMPCSettings, data: Experiment, runtime: Runtime
-) -> tuple[HierarchicalNetwork, int]:
-    """The network that a checkpoint holds and the epoch it comes from."""
-    network = new_network(settings, data.skeleton, torch.Generator())
-    epoch = load_weights(network, path, "--dataset, --levels, --M, --H and --D")
-    return network.to(runtime.device), epoch
-
-
-def embedder(path: Path, settings: HiMPCSettings, data: Experiment, runtime: Runtime) -> Embedder:
-    """A trained network as a function of windows."""
-    network, epoch = load_network(path, settings, data, runtime)
-
-    @torch.no_grad()
-    def features(split: Split) -> torch.Tensor:
-        return network.represent(encode(network, level_tensors(split, data, settings, runtime)))
-
-    return Embedder(features, epoch)
+    joined = matched(model.network.represent(probe), model.network.represent(gallery))
+    levels = {name: retrieval_record(matched(probe[name], gallery[name])) for name in probe}
+    return retrieval_outcome(joined, more={"levels": levels})
 
 
 def model_size(settings: HiMPCSettings) -> str:
     """Parameters, and operations of a training step in the papers' way of counting."""
-    place, batch = settings.place, settings.windows.batch_size
-    skeleton = place.read_spec().skeleton
-    network = new_network(settings, skeleton, generators(0).weights)
+    shape = shape_of(settings)
+    network = HiMPC.new_network(settings, shape, torch.Generator())
     parameters, heads = count_parameters(network), settings.M * settings.H**2
     flops = hierarchical_flops(
-        list(level_widths(settings, skeleton).values()),
+        list(level_widths(settings, shape).values()),
         settings.H,
         settings.D,
         settings.M,
         mining=settings.mining != "none",
-        batch=batch,
-        length=place.length,
+        batch=settings.windows.batch_size,
+        length=settings.place.length,
     )
-    return (
-        f"Hi-MPC on {place.dataset}: {parameters:,} parameters ({parameters / 1e6:.2f}M; heads "
-        f"{heads:,} a level), {flops / 1e9:.2f} GFLOP a training step of {batch} "
-        f"windows of {place.length} frames (forward and backward, as the papers count, less the "
-        "products with prototypes)"
-    )
+    how = "forward and backward, as the papers count, less the products with prototypes"
+    size = counted("Hi-MPC", settings, parameters, f"; heads {heads:,} a level")
+    return f"{size}, {a_step(settings, flops, how)}"
 
 
 def check_body(settings: HiMPCSettings, skeleton: Skeleton) -> None:
@@ -386,8 +339,9 @@ METHOD = Method(
     "train Hi-MPC without labels, or score a trained run",
     title=lambda settings: "Hi-MPC",
     training=HiMPC,
-    score=score,
     size=model_size,
     check_body=check_body,
-    embedder=embedder,
+    embeds=True,
+    shape_flags="--dataset, --levels, --M, --H and --D",
+    outcome=outcome,
 )

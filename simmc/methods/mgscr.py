@@ -15,7 +15,7 @@ import torch
 
 from simmc.data.graph_levels import containing
 from simmc.data.skeletons import Skeleton
-from simmc.engine.training import Training
+from simmc.engine.training import Shape, Training
 from simmc.errors import UserError
 from simmc.losses import sparse_prediction
 from simmc.methods.graph_training import (
@@ -30,20 +30,15 @@ from simmc.methods.pretext import (
     COMMON_TRAINING,
     Source,
     check_kind,
-    evaluated,
+    encoder,
     preset_names,
 )
 from simmc.models.graph_size import IDENTITIES, UNUSED, mgscr_flops, mgscr_head
 from simmc.models.kernels.lanes import CHANNELS
 from simmc.models.mgscr import MGSCRNetwork
 from simmc.models.simmc import count_parameters
-from simmc.models.subsequences import (
-    Subsequences,
-    encode,
-    misplaced_subsequences,
-    subsequences,
-)
-from simmc.runs.records import EpochRecord, Figures
+from simmc.models.subsequences import Subsequences, encode, misplaced_subsequences, subsequences
+from simmc.runs.records import EpochRecord
 from simmc.scoring.match import tensor_of
 from simmc.settings import groups
 from simmc.settings.groups import COUNT
@@ -77,7 +72,6 @@ class MGSCRSettings(Settings):
     sampled_frames: str = switch("sampled_frames")
 
     preset_names = staticmethod(preset_names)
-    other_defaults = staticmethod(groups.length_of_dataset)
 
     def check(self) -> None:
         """Coordinates of joints; a pooled feature that exists."""
@@ -92,20 +86,31 @@ class MGSCRTraining(Training[MGSCRSettings]):
     """
 
     CHOSEN_BY = CHOSEN_BY
+    encoder = staticmethod(encoder)
     network: MGSCRNetwork
 
-    def prepare(self) -> torch.nn.Module:
-        """The network; windows in memory, and frames of subsequences."""
+    @staticmethod
+    def new_network(
+        settings: MGSCRSettings, shape: Shape, generator: torch.Generator
+    ) -> MGSCRNetwork:
+        """The network."""
+        s = settings
+        return MGSCRNetwork(
+            shape.skeleton,
+            s.H,
+            s.lambda_,
+            last_frame=s.last_frame == "encode",
+            batch=s.windows.batch_size if s.gathering == "published" else None,
+            generator=generator,
+        )
+
+    def prepare(self) -> None:
+        """Windows in memory, and frames of subsequences."""
         s, frames = self.settings, self.settings.place.length - 1  # the last one is only predicted
         if frames < 1:
             raise UserError("--length 1 leaves no frame to predict; give 2 or more.")
         self.windows = tensor_of(self.data.train, self.runtime.device)
         self.positions = Positions(self.seeds.masks, frames, once=s.sampled_frames == "once")
-        return new_network(s, self.data.skeleton, self.seeds.weights)
-
-    def evaluate(self) -> Figures:
-        """Figures of matching."""
-        return evaluated(self)
 
     def steps(self) -> EpochRecord:
         """One step a batch."""
@@ -135,23 +140,9 @@ class MGSCRTraining(Training[MGSCRSettings]):
         return subsequences(positions)
 
 
-def new_network(
-    settings: MGSCRSettings, skeleton: Skeleton, generator: torch.Generator
-) -> MGSCRNetwork:
-    """An untrained network."""
-    return MGSCRNetwork(
-        skeleton,
-        settings.H,
-        settings.lambda_,
-        last_frame=settings.last_frame == "encode",
-        batch=settings.windows.batch_size if settings.gathering == "published" else None,
-        generator=generator,
-    )
-
-
 def size_of(settings: MGSCRSettings, skeleton: Skeleton, dataset: str) -> tuple[int, int, int]:
     """Values a frame, and parameters and operations of a step as the papers count."""
-    network = new_network(settings, skeleton, torch.Generator())
+    network = MGSCRTraining.new_network(settings, Shape(skeleton), torch.Generator())
     classes = IDENTITIES.get(dataset, 0)
     shape = (settings.H, settings.windows.batch_size, settings.place.length, classes)
     return (
@@ -163,7 +154,7 @@ def size_of(settings: MGSCRSettings, skeleton: Skeleton, dataset: str) -> tuple[
 
 def model_size(settings: MGSCRSettings) -> str:
     """Parameters and operations of a training step."""
-    return graph_size_text("MG-SCR", settings, size_of, new_network)
+    return graph_size_text("MG-SCR", settings, size_of, MGSCRTraining.new_network)
 
 
 def needs(skeleton: Skeleton) -> None:
@@ -174,7 +165,13 @@ def needs(skeleton: Skeleton) -> None:
 
 
 SOURCE = Source(
-    "MG-SCR", MGSCRSettings, KINDS, new_network, size_of, shuffles=shuffles_graphs, needs=needs
+    "MG-SCR",
+    MGSCRSettings,
+    KINDS,
+    MGSCRTraining.new_network,
+    size_of,
+    shuffles=shuffles_graphs,
+    needs=needs,
 )
 METHOD = SOURCE.method(
     "train MG-SCR's pretext task, or score a trained run",

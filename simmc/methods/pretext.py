@@ -19,14 +19,12 @@ from simmc.data.features import FRAMES
 from simmc.data.skeletons import Skeleton
 from simmc.data.specs import DATASETS
 from simmc.engine.method import LAST_EPOCH, Method, load
-from simmc.engine.training import LAST, Training, load_weights
+from simmc.engine.training import LAST, Encoded, Model, Shape, Training, load_weights
 from simmc.errors import UserError
 from simmc.models.source import SourceNetwork
 from simmc.runs.directory import RunDirectory
-from simmc.runs.records import Figures
 from simmc.runs.runtime import Runtime
 from simmc.scoring.match import (
-    Matched,
     MatchRule,
     Outcome,
     match_encoded,
@@ -34,19 +32,13 @@ from simmc.scoring.match import (
     retrieval_record,
     tensor_of,
 )
-from simmc.settings.groups import dataset_and_probe
 from simmc.settings.layers import Resolved, resolve
-from simmc.settings.options import EVALUATION, MACHINE, Range, option
+from simmc.settings.probes import dataset_and_probe
 
 CHOSEN_BY = {"paper": LAST, "label_free": LAST}
 ENCODE_BATCH = 1024  # windows encoded at once: bounds the memory of the layers in between
 # what the group `Training` is in these methods
-COMMON_TRAINING: Mapping[str, Any] = {
-    "eval_every": option(10, "Epochs between two evaluations.", limits=Range(1), group=EVALUATION),
-    "checkpoint_seconds": option(
-        60.0, "Seconds between two checkpoints at least.", limits=Range(0), group=MACHINE
-    ),
-}
+COMMON_TRAINING = {"eval_every": 10, "checkpoint_seconds": 60.0}
 
 
 @dataclass(frozen=True)
@@ -57,7 +49,7 @@ class Source:
         name: as the papers and `--source` spell it.
         settings: its settings class.
         kinds: the pooled features of the network, the one that tables show first.
-        new_network: an untrained network for settings and a skeleton.
+        new_network: an untrained network.
         size_of: settings, skeleton and name of a dataset to values a frame, parameters, and
             operations of a training step, the latter two as the papers count.
         shuffles: whether the training windows are brought into a random order once.
@@ -67,7 +59,7 @@ class Source:
     name: str
     settings: type[Any]
     kinds: tuple[str, ...]
-    new_network: Callable[[Any, Skeleton, torch.Generator], SourceNetwork]
+    new_network: Callable[[Any, Shape, torch.Generator], SourceNetwork]
     size_of: Callable[[Any, Skeleton, str], tuple[int, int, int]]
     shuffles: Callable[[Any], bool] = lambda settings: False
     needs: Callable[[Skeleton], None] = lambda skeleton: None
@@ -90,32 +82,23 @@ class Source:
 
     def load(self, settings: Any) -> Experiment:
         """The data that settings describe."""
-        s = settings
-        return load(
-            s.place,
-            s.windows,
-            s.joints,
-            s.common.seed,
-            shuffle=self.shuffles(s),
-            with_gallery=s.pretext.with_gallery,
-        )
+        gallery = settings.pretext.with_gallery
+        return load(settings, shuffle=self.shuffles(settings), with_gallery=gallery)
 
-    def score(
-        self, path: Path | None, settings: Any, data: Experiment, runtime: Runtime, rule: MatchRule
-    ) -> Outcome:
-        """The numbers of the weights in a file, and the figures of every pooled feature."""
-        assert path is not None
-        network = self.new_network(settings, data.skeleton, torch.Generator())
-        epoch = load_weights(network, path, "settings")
-        network.to(runtime.device)
-        found = {kind: retrieve(network, kind, data, runtime, rule) for kind in self.kinds}
+    def outcome(self, model: Model[Any], rule: MatchRule) -> Outcome:
+        """The numbers by the pooled feature that tables show, and the figures of every other."""
+        data, runtime = model.data, model.runtime
+        found = {
+            kind: match_encoded(pooled(model.network, kind, runtime), data, runtime, rule)
+            for kind in self.kinds
+        }
         kinds = {kind: retrieval_record(one) for kind, one in found.items()}
-        return retrieval_outcome(found[settings.pretext.kind], epoch, {"kinds": kinds})
+        return retrieval_outcome(found[model.settings.pretext.kind], more={"kinds": kinds})
 
     def method(
         self,
         summary: str,
-        training: Callable[..., Training[Any]],
+        training: type[Training[Any]],
         size: Callable[[Any], str],
         title: Callable[[Any], str] | None = None,
         **more: Any,
@@ -127,11 +110,11 @@ class Source:
             title=title or (lambda settings: self.name),
             load=self.load,
             training=training,
-            score=self.score,
             size=size,
             explained=LAST_EPOCH,
             check_body=self.check_body,
             remarks=budget,
+            outcome=self.outcome,
             **more,
         )
 
@@ -157,35 +140,26 @@ def encode(network: SourceNetwork, windows: torch.Tensor, kind: str) -> torch.Te
     return torch.cat([network.pooled(part, kind) for part in windows.split(ENCODE_BATCH)])
 
 
-def retrieve(
-    network: SourceNetwork, kind: str, data: Experiment, runtime: Runtime, rule: MatchRule
-) -> Matched:
-    """Probe against gallery by the Euclidean distance of one kind of pooled features."""
-    return match_encoded(
-        lambda split: encode(network, tensor_of(split, runtime.device), kind), data, runtime, rule
-    )
+def pooled(network: SourceNetwork, kind: str, runtime: Runtime) -> Encoded:
+    """One kind of the pooled features."""
+    return lambda split: encode(network, tensor_of(split, runtime.device), kind)
 
 
-def evaluated(training: Training[Any]) -> Figures:
-    """Figures of matching by the pooled features that tables show."""
-    s, network = training.settings, training.network
-    assert isinstance(network, SourceNetwork)
-    rule = MatchRule(s.windows.same_condition_map)
-    found = retrieve(network, s.pretext.kind, training.data, training.runtime, rule)
-    return retrieval_record(found)
+def encoder(model: Model[Any]) -> Encoded:
+    """The pooled features that tables show."""
+    return pooled(model.network, model.settings.pretext.kind, model.runtime)
 
 
 def load_trained(
-    source: Source, settings: Any, skeleton: Skeleton, path: Path, runtime: Runtime
+    source: Source, settings: Any, skeleton: Skeleton, path: Path
 ) -> tuple[SourceNetwork, int]:
-    """The network whose weights a file holds, and the epoch they come from.
+    """The network whose weights a file holds, on the CPU, and the epoch they come from.
 
     The file is of a pretext training, or of a recognition stage that trained the network further.
     """
-    network = source.new_network(settings, skeleton, torch.Generator())
+    network = source.new_network(settings, Shape(skeleton), torch.Generator())
     epoch = load_weights(network, path, "settings of the source model", part="source.")
-    network.eval()
-    return network.to(runtime.device), epoch
+    return network.eval(), epoch
 
 
 @torch.no_grad()

@@ -9,7 +9,6 @@ Shape letters: N windows, v views of a window, e features of a view, C identitie
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -19,15 +18,14 @@ from simmc.data.experiment.experiment import Experiment
 from simmc.data.specs import skeleton_of
 from simmc.engine.method import EXPLAINED, Method
 from simmc.engine.stored_run import other_data
-from simmc.engine.training import LAST, Training, load_weights
+from simmc.engine.training import LAST, Encoded, Model, Shape, Training
 from simmc.errors import UserError
-from simmc.methods.pretext import published_settings, retrieve
+from simmc.methods.pretext import pooled, published_settings
 from simmc.methods.sources import SOURCES, load_for_head, new_source, source_run, source_settings
 from simmc.models.recognition import RecognitionNetwork
 from simmc.models.simmc import count_parameters
 from simmc.models.source import SourceNetwork
 from simmc.runs.records import EpochRecord, Figures
-from simmc.runs.runtime import Runtime
 from simmc.scoring.classify import (
     SEPARATE,
     classification_outcome,
@@ -36,27 +34,12 @@ from simmc.scoring.classify import (
     require_known,
     view,
 )
-from simmc.scoring.match import (
-    Matched,
-    MatchRule,
-    Outcome,
-    retrieval_outcome,
-    retrieval_record,
-    tensor_of,
-)
+from simmc.scoring.match import MatchRule, Outcome, retrieval_outcome, tensor_of
 from simmc.settings import groups
-from simmc.settings.groups import COUNT, dataset_and_probe
+from simmc.settings.groups import COUNT
 from simmc.settings.layers import Resolved
-from simmc.settings.options import (
-    EVALUATION,
-    MACHINE,
-    MAIN,
-    Range,
-    Settings,
-    group_of,
-    option,
-    switch,
-)
+from simmc.settings.options import EVALUATION, MAIN, Range, Settings, group_of, option, switch
+from simmc.settings.probes import dataset_and_probe
 
 CLASSIFIED = ("supervised", "fixed_epochs")  # protocols; the first is chosen by the test Rank-1
 MATCHED = ("paper", "fixed_epochs")
@@ -78,12 +61,7 @@ class RecognitionSettings(Settings):
     machine: groups.Machine
     common: groups.Common
     windows: groups.Windows
-    training: groups.Training = group_of(
-        epochs=300,
-        checkpoint_seconds=option(
-            60.0, "Seconds between two checkpoints at least.", limits=Range(0), group=MACHINE
-        ),
-    )
+    training: groups.Training = group_of(epochs=300, checkpoint_seconds=60.0)
     source: str = option(
         "SM-SGE", "Source model: SM-SGE, MG-SCR, SGELA or AGE.", choices=tuple(SOURCES), group=MAIN
     )
@@ -136,8 +114,6 @@ class RecognitionSettings(Settings):
     order: str = switch("order")
     test_batches: str = switch("test_batches")
 
-    other_defaults = staticmethod(groups.length_of_dataset)
-
     @staticmethod
     def preset_names(values: Mapping[str, Any]) -> list[str]:
         """`<SOURCE>_<DATASET>`, then `<SOURCE>`."""
@@ -176,20 +152,31 @@ class Recognition(Training[RecognitionSettings]):
     CHOSEN_BY: ClassVar = {"supervised": "top1", "paper": "top1", "fixed_epochs": LAST}
     network: RecognitionNetwork
 
-    def prepare(self) -> torch.nn.Module:
-        """A head on the trained source network; windows, views and identities in memory."""
-        s, data, runtime = self.settings, self.data, self.runtime
+    @staticmethod
+    def new_network(
+        settings: RecognitionSettings, shape: Shape, generator: torch.Generator
+    ) -> RecognitionNetwork:
+        """A head on the trained source network."""
+        return with_head(new_source(settings), settings, shape, generator)
+
+    @staticmethod
+    def encoder(model: Model[RecognitionSettings]) -> Encoded:
+        """Pooled features of the fine-tuned source network."""
+        source = model.network.source
+        return pooled(source, model.settings.kind or source.KINDS[0], model.runtime)
+
+    def prepare(self) -> None:
+        """Windows, views and identities in memory."""
+        s, data, runtime, network = self.settings, self.data, self.runtime, self.network
         require_known(data, s.place, f"--score {s.score}", named=s.score != MATCH)
-        source = new_source(s, runtime)
-        how = chosen_views(source, s)
         self.windows = tensor_of(data.train, runtime.device)
         self.identity = torch.from_numpy(data.train.identity).to(runtime.device)
-        source.to(runtime.device)
-        frozen = s.train == "head"
-        # the views of a frozen network never change
-        self.seen = view(source, data.train, how, runtime) if frozen else None
-        self.probe_seen = view(source, data.probe, how, runtime) if frozen else None
-        return new_network(s, source, self.windows, len(data.identities), self.seeds.weights)
+        self.seen = self.probe_seen = None
+        if s.train == "head":  # the views of a frozen network never change
+            self.seen, self.probe_seen = (
+                view(network.source, split, network.how, runtime)
+                for split in (data.train, data.probe)
+            )
 
     @property
     def patience(self) -> int:
@@ -198,13 +185,11 @@ class Recognition(Training[RecognitionSettings]):
 
     def evaluate(self) -> Figures:
         """Rank-n and nAUC of the probe, or its matching."""
-        s = self.settings
-        if s.score == MATCH:
-            rule = MatchRule(s.windows.same_condition_map)
-            return retrieval_record(matched(self.network, s, self.data, self.runtime, rule))
-        seen = self.probe_seen
+        if self.settings.score == MATCH:
+            return super().evaluate()
+        batch = whole_batches(self.settings)
         judged, _ = classify(
-            self.network, self.data, self.runtime, batch=whole_batches(s), seen=seen
+            self.network, self.data, self.runtime, batch=batch, seen=self.probe_seen
         )
         return classification_record(judged)
 
@@ -264,57 +249,27 @@ def chosen_views(source: SourceNetwork, settings: RecognitionSettings) -> str:
     return settings.views or source.VIEWS[0]
 
 
-def new_network(
-    settings: RecognitionSettings,
-    source: SourceNetwork,
-    windows: torch.Tensor,
-    classes: int,
-    generator: torch.Generator,
+def with_head(
+    source: SourceNetwork, settings: RecognitionSettings, shape: Shape, generator: torch.Generator
 ) -> RecognitionNetwork:
-    """An untrained head for C classes on a trained source network.
-
-    The network is frozen where only the head learns. The width of a view follows from the shape of
-    the windows (N, f, 3 J).
-    """
+    """An untrained head for C classes on a source network, which is frozen if only it learns."""
     how = chosen_views(source, settings)
     with torch.no_grad():
-        width = source.views(windows[:1], how).shape[2]
+        window = torch.zeros(1, settings.place.length, shape.width)
+        width = source.views(window, how).shape[2]
     frozen = settings.train == "head"
     return RecognitionNetwork(
-        source, how, width, settings.hidden, classes, generator=generator, frozen=frozen
+        source, how, width, settings.hidden, shape.classes, generator=generator, frozen=frozen
     )
 
 
-def matched(
-    network: RecognitionNetwork,
-    settings: RecognitionSettings,
-    data: Experiment,
-    runtime: Runtime,
-    rule: MatchRule,
-) -> Matched:
-    """Probe against gallery by the pooled features of the fine-tuned source network."""
-    kind = settings.kind or network.source.KINDS[0]
-    return retrieve(network.source, kind, data, runtime, rule)
-
-
-def score(
-    path: Path | None,
-    settings: RecognitionSettings,
-    data: Experiment,
-    runtime: Runtime,
-    rule: MatchRule,
-) -> Outcome:
-    """The numbers of the weights in a file."""
-    assert path is not None
-    source = new_source(settings, runtime).cpu()
-    windows = tensor_of(data.probe, torch.device("cpu"))
-    network = new_network(settings, source, windows, len(data.identities), torch.Generator())
-    epoch = load_weights(network, path, "--source, --encoder_run, --views and --hidden")
-    network.to(runtime.device)
-    if settings.score == MATCH:
-        return retrieval_outcome(matched(network, settings, data, runtime, rule), epoch)
-    judged, pairs = classify(network, data, runtime, batch=whole_batches(settings))
-    return classification_outcome(judged, pairs, data.identities, epoch)
+def outcome(model: Model[RecognitionSettings], rule: MatchRule) -> Outcome:
+    """Classification of the probe, or its matching."""
+    if model.settings.score == MATCH:
+        return retrieval_outcome(model.match(Recognition.encoder, rule))
+    batch = whole_batches(model.settings)
+    judged, pairs = classify(model.network, model.data, model.runtime, batch=batch)
+    return classification_outcome(judged, pairs, model.data.identities)
 
 
 def title(settings: RecognitionSettings) -> str:
@@ -342,11 +297,12 @@ def model_size(settings: RecognitionSettings) -> str:
     skeleton = skeleton_of(place.read_spec())
     known = bool(settings.encoder_run)
     trained = source_settings(settings) if known else published_settings(source.settings, settings)
-    network = source.new_network(trained, skeleton, torch.Generator())
+    shapes = [Shape(skeleton, 3 * skeleton.n_joints, classes) for classes in (1, 2)]
+    network = source.new_network(trained, shapes[0], torch.Generator())
     below = count_parameters(network)
-    windows = torch.zeros(1, place.length, 3 * skeleton.n_joints)
-    heads = [new_network(settings, network, windows, c, torch.Generator()) for c in (1, 2)]
-    one, two = map(count_parameters, heads)
+    one, two = (
+        count_parameters(with_head(network, settings, shape, torch.Generator())) for shape in shapes
+    )
     each = two - one
     role = "not trained" if settings.train == "head" else "all trained"
     return (
@@ -373,7 +329,6 @@ METHOD = Method(
     title=title,
     load=load_for_head,
     training=Recognition,
-    score=score,
     size=model_size,
     protocols=lambda s: MATCHED if s.score == MATCH else CLASSIFIED,
     explained=EXPLAINED
@@ -384,5 +339,7 @@ METHOD = Method(
     recipe=recipe,
     prepared=with_encoder_run,
     remarks=remarks,
+    shape_flags="--source, --encoder_run, --views and --hidden",
+    outcome=outcome,
     labels="a head was trained on the identity labels of the training windows.",
 )

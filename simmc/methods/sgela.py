@@ -19,8 +19,8 @@ import torch
 
 from simmc.data.experiment.experiment import Experiment
 from simmc.data.skeletons import Skeleton
-from simmc.engine.method import without_class_balance
-from simmc.engine.training import Training, mean_losses
+from simmc.engine.method import a_step, counted, shape_of, without_class_balance
+from simmc.engine.training import Shape, Training, mean_losses
 from simmc.errors import UserError
 from simmc.losses import locality_alignment, neighbor_contrast, reconstruction
 from simmc.methods.pretext import (
@@ -28,20 +28,13 @@ from simmc.methods.pretext import (
     COMMON_TRAINING,
     Source,
     check_kind,
-    evaluated,
+    encoder,
     preset_names,
 )
-from simmc.models.sgela import (
-    AXES,
-    GaitNetwork,
-    coordinates,
-    step_flops,
-    stored_parameters,
-)
+from simmc.models.sgela import AXES, GaitNetwork, coordinates, step_flops, stored_parameters
 from simmc.models.sgela_encoder import GaitShape
 from simmc.models.simmc import count_parameters
-from simmc.runs.records import EpochRecord, Figures
-from simmc.runs.runtime import generators
+from simmc.runs.records import EpochRecord
 from simmc.scoring.match import tensor_of
 from simmc.settings import groups
 from simmc.settings.groups import COUNT, POSITIVE
@@ -102,7 +95,6 @@ class AgeSettings(Settings):
     gait: Gait
 
     preset_names = staticmethod(preset_names)
-    other_defaults = staticmethod(groups.length_of_dataset)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -154,7 +146,6 @@ class SgelaSettings(Settings):
     plus_data: str = switch("plus_data")
 
     preset_names = staticmethod(preset_names)
-    other_defaults = staticmethod(groups.length_of_dataset)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -192,10 +183,24 @@ class GaitTraining(Training[Any]):
     """
 
     CHOSEN_BY = CHOSEN_BY
+    encoder = staticmethod(encoder)
     network: GaitNetwork
 
-    def prepare(self) -> torch.nn.Module:
-        """The models of all tasks; windows in memory, and their batches."""
+    @staticmethod
+    def new_network(
+        settings: GaitSettings, shape: Shape, generator: torch.Generator
+    ) -> GaitNetwork:
+        """Models for every task and coordinate."""
+        return GaitNetwork(
+            len(settings.tasks),
+            gait_shape(settings, shape.skeleton),
+            reach=settings.gait.D,
+            masked=int(settings.tasks[0] == "rev_rec"),
+            generator=generator,
+        )
+
+    def prepare(self) -> None:
+        """Windows in memory, and their batches."""
         s, device, draw = self.settings, self.runtime.device, self.seeds.masks
         self.windows = tensor_of(self.data.train, device)
         self.batches = [torch.from_numpy(r).to(device) for r in batch_rows(s, self.data, draw)]
@@ -206,11 +211,6 @@ class GaitTraining(Training[Any]):
         self.tasks = learned_tasks(s)
         is_reversed = torch.tensor([task == "rev_rec" for task in s.tasks])
         self.reversed = is_reversed.repeat_interleave(AXES)[:, None, None].to(device)
-        return new_network(s, self.data.skeleton, self.seeds.weights)
-
-    def evaluate(self) -> Figures:
-        """Figures of matching."""
-        return evaluated(self)
 
     def steps(self) -> EpochRecord:
         """One step a batch."""
@@ -258,20 +258,7 @@ class GaitTraining(Training[Any]):
         return torch.cat(inputs), torch.cat(targets)
 
 
-def new_network(
-    settings: GaitSettings, skeleton: Skeleton, generator: torch.Generator
-) -> GaitNetwork:
-    """Untrained models for every task and coordinate."""
-    return GaitNetwork(
-        len(settings.tasks),
-        shape_of(settings, skeleton),
-        reach=settings.gait.D,
-        masked=int(settings.tasks[0] == "rev_rec"),
-        generator=generator,
-    )
-
-
-def shape_of(settings: GaitSettings, skeleton: Skeleton) -> GaitShape:
+def gait_shape(settings: GaitSettings, skeleton: Skeleton) -> GaitShape:
     """The shape of each model."""
     gait = settings.gait
     contrasts = isinstance(settings, SgelaSettings) and settings.lambda_C > 0
@@ -329,7 +316,7 @@ def split(rows: np.ndarray, size: int) -> list[np.ndarray]:
 
 def size_of(settings: GaitSettings, skeleton: Skeleton, dataset: str = "") -> tuple[int, int, int]:
     """Features of a frame, parameters as the papers count, operations of a step."""
-    shape, tasks = shape_of(settings, skeleton), len(settings.tasks)
+    shape, tasks = gait_shape(settings, skeleton), len(settings.tasks)
     length = settings.place.length
     return (
         AXES * tasks * settings.gait.H,
@@ -360,20 +347,18 @@ def title(settings: GaitSettings) -> str:
 
 def model_size(settings: GaitSettings) -> str:
     """Parameters and operations of a training step."""
-    place = settings.place
-    skeleton = place.read_spec().skeleton
-    _, stored, flops = size_of(settings, skeleton)
-    network = new_network(settings, skeleton, generators(0).weights)
+    shape = shape_of(settings)
+    _, stored, flops = size_of(settings, shape.skeleton)
+    network = GaitTraining.new_network(settings, shape, torch.Generator())
+    step = a_step(settings, flops, "forward and backward, products alone")
     return (
-        f"{title(settings)} on {place.dataset}: {stored:,} parameters ({stored / 1e6:.2f}M) as "
-        f"the papers count, {count_parameters(network):,} of which are used; "
-        f"{flops / 1e9:.2f} GFLOP a training step of {settings.windows.batch_size} windows of "
-        f"{place.length} frames (forward and backward, products alone)"
+        f"{counted(title(settings), settings, stored)} as the papers count, "
+        f"{count_parameters(network):,} of which are used; {step}"
     )
 
 
-AGE = Source("AGE", AgeSettings, KINDS, new_network, size_of)
-SGELA = Source("SGELA", SgelaSettings, KINDS, new_network, size_of)
+AGE = Source("AGE", AgeSettings, KINDS, GaitTraining.new_network, size_of)
+SGELA = Source("SGELA", SgelaSettings, KINDS, GaitTraining.new_network, size_of)
 AGE_METHOD = AGE.method(
     "train AGE without labels, or score a trained run", GaitTraining, model_size
 )

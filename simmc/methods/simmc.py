@@ -7,36 +7,25 @@ C clusters, B batch.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 
 from simmc.clustering import cluster_means
-from simmc.data.experiment import inputs
-from simmc.data.experiment.experiment import Experiment
-from simmc.data.specs import skeleton_of
-from simmc.engine.method import Embedder, Method
+from simmc.engine.method import Method, a_step, counted, shape_of
 from simmc.engine.pseudo_labels import PseudoLabels
-from simmc.engine.training import Training, batches, load_weights
+from simmc.engine.training import Encoded, Model, Shape, Training, batches
 from simmc.errors import UserError
 from simmc.evaluation import diagnostics
 from simmc.losses import intra_sequence_contrast, prototype_contrast
 from simmc.models.simmc import SimMCNetwork, count_parameters, draw_masks, training_flops
-from simmc.runs.records import EpochRecord, Figures
-from simmc.runs.runtime import Runtime, few_threads, generators
-from simmc.scoring.match import (
-    MatchRule,
-    Outcome,
-    encode,
-    match,
-    retrieval_outcome,
-    retrieval_record,
-    tensor_of,
-)
+from simmc.runs.records import EpochRecord
+from simmc.runs.runtime import few_threads
+from simmc.scoring.match import encode, tensor_of
 from simmc.settings import groups
 from simmc.settings.groups import COUNT, FRACTION, POSITIVE
 from simmc.settings.options import EVALUATION, Range, Settings, group_of, option, switch
+from simmc.settings.probes import presets_of_probe
 
 
 @dataclass(frozen=True)
@@ -117,8 +106,7 @@ class SimMCSettings(Settings):
     rematch: groups.Rematch
     recipe: Recipe
 
-    preset_names = staticmethod(groups.presets_of_probe)
-    other_defaults = staticmethod(groups.length_of_dataset)
+    preset_names = staticmethod(presets_of_probe)
 
     def check(self) -> None:
         """A mask keeps at least one frame."""
@@ -133,13 +121,24 @@ class SimMC(Training[Any]):
     network: SimMCNetwork
     pseudo: PseudoLabels
 
-    def prepare(self) -> torch.nn.Module:
-        """The encoder; windows in memory, and their clusterings."""
+    @staticmethod
+    def new_network(settings: Any, shape: Shape, generator: torch.Generator) -> SimMCNetwork:
+        """The encoder."""
+        recipe = settings.recipe
+        return SimMCNetwork(shape.width, recipe.H, recipe.D, generator=generator)
+
+    @staticmethod
+    def encoder(model: Model[Any]) -> Encoded:
+        """Means over all frames of their features; of raw coordinates without a network."""
+        device = model.runtime.device
+        return lambda split: encode(model.network, tensor_of(split, device))[:, 0]
+
+    def prepare(self) -> None:
+        """Windows in memory, and their clusterings."""
         s, recipe = self.settings, self.settings.recipe
         self.train_windows = tensor_of(self.data.train, self.runtime.device)
         normalise = recipe.jaccard_input == "normalised"
         self.pseudo = PseudoLabels(s.clustering, self.runtime, self.clock, normalise=normalise)
-        return new_network(recipe, self.train_windows.shape[2], self.seeds.weights)
 
     def look(self) -> EpochRecord:
         """Encode the masked views and cluster each."""
@@ -208,11 +207,6 @@ class SimMC(Training[Any]):
         mpc_mean, mic_mean = (sums / max(steps, 1)).tolist()
         return {"steps": steps, "loss_mpc": mpc_mean, "loss_mic": mic_mean}
 
-    def evaluate(self) -> Figures:
-        """Figures of the probe with the present weights."""
-        rule = MatchRule(self.settings.windows.same_condition_map)
-        return retrieval_record(match(self.network, self.data, self.runtime, rule))
-
     def feature_record(self) -> EpochRecord:
         """MACT and mRCL of the unmasked training features; diagnostics that nothing uses."""
         features = encode(self.network, self.train_windows)[:, 0].cpu().numpy()
@@ -223,48 +217,14 @@ class SimMC(Training[Any]):
         return {"mACT": mact, "mRCL": mrcl}
 
 
-def new_network(recipe: Recipe, width: int, generator: torch.Generator) -> SimMCNetwork:
-    """An untrained network for inputs of `width` values a frame."""
-    return SimMCNetwork(width, recipe.H, recipe.D, generator=generator)
-
-
-def score(
-    path: Path | None, settings: Any, data: Experiment, runtime: Runtime, rule: MatchRule
-) -> Outcome:
-    """The numbers of the weights in a file; None: of raw coordinates."""
-    network, epoch = (None, 0) if path is None else load_network(path, settings, data, runtime)
-    return retrieval_outcome(match(network, data, runtime, rule), epoch)
-
-
-def load_network(
-    path: Path, settings: Any, data: Experiment, runtime: Runtime
-) -> tuple[SimMCNetwork, int]:
-    """The network that a checkpoint holds and the epoch it comes from."""
-    width = data.probe.windows[0, 0].size
-    network = new_network(settings.recipe, width, torch.Generator())
-    epoch = load_weights(network, path, "--dataset, --H and --D")
-    return network.to(runtime.device), epoch
-
-
-def embedder(path: Path, settings: SimMCSettings, data: Experiment, runtime: Runtime) -> Embedder:
-    """A trained network as a function of windows."""
-    network, epoch = load_network(path, settings, data, runtime)
-    return Embedder(lambda split: encode(network, tensor_of(split, runtime.device))[:, 0], epoch)
-
-
 def model_size(settings: SimMCSettings) -> str:
     """Parameters, and operations of a training step in the papers' way of counting."""
-    place = settings.place
-    width = inputs.width(skeleton_of(place.read_spec()), settings.joints.parts)
-    s, batch = settings.recipe, settings.windows.batch_size
-    network = new_network(s, width, generators(0).weights)
-    flops = training_flops(width, s.H, s.D, views=2, batch=batch, length=place.length)
-    parameters = count_parameters(network)
-    return (
-        f"SimMC on {place.dataset}: {parameters:,} parameters ({parameters / 1e6:.2f}M), "
-        f"{flops / 1e9:.2f} GFLOP a training step of {batch} windows of "
-        f"{place.length} frames (forward and backward, as the papers count)"
-    )
+    s, shape, length = settings.recipe, shape_of(settings), settings.place.length
+    batch = settings.windows.batch_size
+    flops = training_flops(shape.width, s.H, s.D, views=2, batch=batch, length=length)
+    parameters = count_parameters(SimMC.new_network(settings, shape, torch.Generator()))
+    step = a_step(settings, flops, "forward and backward, as the papers count")
+    return f"{counted('SimMC', settings, parameters)}, {step}"
 
 
 METHOD = Method(
@@ -272,8 +232,8 @@ METHOD = Method(
     "train SimMC without labels, or score a trained run",
     title=lambda settings: "SimMC",
     training=SimMC,
-    score=score,
     size=model_size,
     baseline=lambda settings: settings.recipe.encoder == "none",
-    embedder=embedder,
+    embeds=True,
+    shape_flags="--dataset, --H and --D",
 )

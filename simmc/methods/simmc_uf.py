@@ -13,15 +13,16 @@ from simmc.data.experiment.inputs import body_lengths, standardised
 from simmc.data.features import FeatureFiles
 from simmc.data.manifest import spec_of
 from simmc.engine.method import Method, load_joints, without_class_balance
+from simmc.engine.training import Model
 from simmc.methods import simmc
 from simmc.methods.sources import SOURCES
 from simmc.models.simmc import training_flops
-from simmc.runs.runtime import Runtime
-from simmc.scoring.match import MatchRule, Outcome, match, retrieval_record
+from simmc.scoring.match import MatchRule, Outcome, retrieval_outcome, retrieval_record
 from simmc.settings import groups
 from simmc.settings.groups import typed_folders
 from simmc.settings.layers import Resolved
 from simmc.settings.options import MACHINE, MAIN, Settings, group_of, option
+from simmc.settings.probes import presets_of_probe
 
 UNLABELLED = "-label_free"  # ends the name of features in which no label has a part
 
@@ -65,8 +66,7 @@ class FinetuneSettings(Settings):
         "", "Folder of the exported features; default: --data_root.", group=MACHINE
     )
 
-    preset_names = staticmethod(groups.presets_of_probe)
-    other_defaults = staticmethod(groups.length_of_dataset)
+    preset_names = staticmethod(presets_of_probe)
 
     def check(self) -> None:
         """Frames have to be left; the features have a name."""
@@ -109,12 +109,14 @@ def manifest_of(settings: FinetuneSettings) -> dict[str, Any]:
 def load(settings: FinetuneSettings) -> Experiment:
     """The experiment with features in place of windows."""
     files, about, advice = files_of(settings), manifest_of(settings), remedy(settings)
-    which = (settings.place, settings.windows, groups.Joints.of(), settings.common.seed)
+    joints = groups.Joints.of()
     data = load_joints(
-        *which, features=lambda split, stored: files.read_split(split, stored, about, advice)
+        settings,
+        joints=joints,
+        features=lambda split, stored: files.read_split(split, stored, about, advice),
     )
     if settings.stopping.best_by == "body":
-        coordinates = load_joints(*which)
+        coordinates = load_joints(settings, joints=joints)
         lengths = body_lengths(coordinates.train.windows, coordinates.skeleton)
         data = replace(data, body=lengths)
     return standardised(data) if settings.standardise == "on" else data
@@ -163,17 +165,13 @@ def model_size(settings: FinetuneSettings) -> str:
     )
 
 
-def score(
-    path: Path | None,
-    settings: FinetuneSettings,
-    data: Experiment,
-    runtime: Runtime,
-    rule: MatchRule,
-) -> Outcome:
+def outcome(model: Model[FinetuneSettings], rule: MatchRule) -> Outcome:
     """SimMC's numbers, and the row of the source model alone: means of its features over frames."""
-    outcome = simmc.score(path, settings, data, runtime, rule)
-    alone = retrieval_record(match(None, data, runtime, rule))
-    return replace(outcome, more={"kinds": {settings.source: alone}})
+    found, alone = (
+        one.match(simmc.SimMC.encoder, rule) for one in (model, replace(model, network=None))
+    )
+    kinds = {model.settings.source: retrieval_record(alone)}
+    return retrieval_outcome(found, more={"kinds": kinds})
 
 
 METHOD = Method(
@@ -182,10 +180,11 @@ METHOD = Method(
     title=title,
     load=load,
     training=simmc.SimMC,
-    score=score,
     size=model_size,
     label_free=label_free,
     recipe=lambda settings: f"finetune_{settings.features}",
     baseline=lambda settings: settings.recipe.encoder == "none",
     remarks=remarks,
+    shape_flags=simmc.METHOD.shape_flags,
+    outcome=outcome,
 )

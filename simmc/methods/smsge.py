@@ -14,7 +14,7 @@ import torch
 
 from simmc.data.graph_levels import GRAPH_LEVELS
 from simmc.data.skeletons import Skeleton
-from simmc.engine.training import Training, mean_losses
+from simmc.engine.training import Shape, Training, mean_losses
 from simmc.losses import scale_reconstruction
 from simmc.methods.graph_training import (
     KINDS,
@@ -28,7 +28,7 @@ from simmc.methods.pretext import (
     COMMON_TRAINING,
     Source,
     check_kind,
-    evaluated,
+    encoder,
     preset_names,
 )
 from simmc.models.graph_size import IDENTITIES, UNUSED, smsge_flops, smsge_head
@@ -38,7 +38,7 @@ from simmc.models.simmc import count_parameters
 from simmc.models.skeleton_graphs import Levels, by_frame
 from simmc.models.smsge import SMSGENetwork, coarser
 from simmc.models.subsequences import encode, subsequences
-from simmc.runs.records import EpochRecord, Figures
+from simmc.runs.records import EpochRecord
 from simmc.scoring.match import tensor_of
 from simmc.settings import groups
 from simmc.settings.groups import COUNT
@@ -72,7 +72,6 @@ class SMSGESettings(Settings):
     sampled_frames: str = switch("sampled_frames")
 
     preset_names = staticmethod(preset_names)
-    other_defaults = staticmethod(groups.length_of_dataset)
 
     def check(self) -> None:
         """Coordinates of joints; a pooled feature that exists."""
@@ -87,25 +86,29 @@ class SMSGETraining(Training[SMSGESettings]):
     """
 
     CHOSEN_BY = CHOSEN_BY
+    encoder = staticmethod(encoder)
     network: SMSGENetwork
     optimizer: SharedAdam
 
-    def prepare(self) -> torch.nn.Module:
-        """The network; windows in memory, and frames of subsequences."""
+    @staticmethod
+    def new_network(
+        settings: SMSGESettings, shape: Shape, generator: torch.Generator
+    ) -> SMSGENetwork:
+        """The network."""
+        empty = settings.extra_prefix == "zeros"
+        return SMSGENetwork(shape.skeleton, settings.H, empty_frame=empty, generator=generator)
+
+    def prepare(self) -> None:
+        """Windows in memory, and frames of subsequences."""
         s = self.settings
         self.windows = tensor_of(self.data.train, self.runtime.device)
         once = s.sampled_frames == "once"
         self.positions = Positions(self.seeds.masks, s.place.length, once=once)
-        return new_network(s, self.data.skeleton, self.seeds.weights)
 
     def new_optimizer(self) -> SharedAdam:
         """One Adam for the loss of each level."""
         shared, rate = self.network.shared_parameters(), self.settings.training.lr
         return SharedAdam(self.network, shared, len(GRAPH_LEVELS), rate)
-
-    def evaluate(self) -> Figures:
-        """Figures of matching."""
-        return evaluated(self)
 
     def steps(self) -> EpochRecord:
         """One step of all four Adams a batch."""
@@ -159,21 +162,9 @@ class SMSGETraining(Training[SMSGESettings]):
         return torch.stack(found)
 
 
-def new_network(
-    settings: SMSGESettings, skeleton: Skeleton, generator: torch.Generator
-) -> SMSGENetwork:
-    """An untrained network."""
-    return SMSGENetwork(
-        skeleton,
-        settings.H,
-        empty_frame=settings.extra_prefix == "zeros",
-        generator=generator,
-    )
-
-
 def size_of(settings: SMSGESettings, skeleton: Skeleton, dataset: str) -> tuple[int, int, int]:
     """Values a frame, and parameters and operations of a step as the papers count."""
-    network = new_network(settings, skeleton, torch.Generator())
+    network = SMSGETraining.new_network(settings, Shape(skeleton), torch.Generator())
     classes = IDENTITIES.get(dataset, 0)
     shape = (settings.H, settings.windows.batch_size, settings.place.length, classes)
     return (
@@ -185,14 +176,14 @@ def size_of(settings: SMSGESettings, skeleton: Skeleton, dataset: str) -> tuple[
 
 def model_size(settings: SMSGESettings) -> str:
     """Parameters and operations of a training step."""
-    return graph_size_text("SM-SGE", settings, size_of, new_network)
+    return graph_size_text("SM-SGE", settings, size_of, SMSGETraining.new_network)
 
 
 SOURCE = Source(
     "SM-SGE",
     SMSGESettings,
     KINDS,
-    new_network,
+    SMSGETraining.new_network,
     size_of,
     shuffles=shuffles_graphs,
     needs=require_graphs,

@@ -11,7 +11,6 @@ from simmc.methods import mgscr, sgela, smsge
 from simmc.methods.pretext import Source, load_trained, pretext_settings
 from simmc.models.source import SourceNetwork
 from simmc.runs.directory import RunDirectory
-from simmc.runs.runtime import Runtime
 from simmc.settings.groups import typed_folders
 
 SOURCES: dict[str, Source] = {
@@ -45,11 +44,11 @@ def source_settings(settings: Any) -> Any:
     return pretext_settings(source, run, settings.place.data_root, "--encoder_run")
 
 
-def new_source(settings: Any, runtime: Runtime) -> SourceNetwork:
-    """The trained source network."""
+def new_source(settings: Any) -> SourceNetwork:
+    """The trained source network, on the CPU."""
     run, source = source_run(settings), SOURCES[settings.source]
     weights, skeleton = run.require(run.best), skeleton_of(settings.place.read_spec())
-    return load_trained(source, source_settings(settings), skeleton, weights, runtime)[0]
+    return load_trained(source, source_settings(settings), skeleton, weights)[0]
 
 
 def load_for_head(settings: Any) -> Experiment:
@@ -61,11 +60,6 @@ def load_for_head(settings: Any) -> Experiment:
             f"--encoder_run {settings.encoder_run}: {settings.source} was trained on "
             f"{theirs.skeleton.name}, and {place.dataset} has {ours.skeleton.name}: other joints."
         )
-    return load(
-        place,
-        settings.windows,
-        trained.joints,
-        settings.common.seed,
-        shuffle=False,  # the order of an epoch is the switch's
-        with_gallery=settings.with_gallery,
-    )
+    # no order is drawn here: that of an epoch is the switch's
+    gallery = settings.with_gallery
+    return load(settings, joints=trained.joints, shuffle=False, with_gallery=gallery)

@@ -9,36 +9,26 @@ and what is ours. Shape letters: N windows, f frames, d features, C identities, 
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
 from torch.nn.functional import cross_entropy
 
 from simmc.data.experiment import inputs
-from simmc.data.experiment.experiment import Experiment, Split
+from simmc.data.experiment.experiment import Split
 from simmc.data.skeletons import Skeleton
-from simmc.data.specs import skeleton_of
-from simmc.engine.method import Method
-from simmc.engine.training import LAST, Training, load_weights
+from simmc.engine.method import Method, shape_of
+from simmc.engine.training import LAST, Encoded, Model, Shape, Training
 from simmc.errors import UserError
 from simmc.losses import center_loss, moved_centers
 from simmc.methods.descriptors import lacking, pose_gait
 from simmc.models.identities import EncoderClassifier
 from simmc.models.posegait import PoseGaitNetwork
 from simmc.models.simmc import count_parameters
-from simmc.runs.records import EpochRecord, Figures
+from simmc.runs.records import EpochRecord
 from simmc.runs.runtime import Runtime, few_threads
-from simmc.scoring.match import (
-    Matched,
-    MatchRule,
-    Outcome,
-    match_encoded,
-    retrieval_outcome,
-    retrieval_record,
-    tensor_of,
-)
+from simmc.scoring.match import tensor_of
 from simmc.settings import groups
 from simmc.settings.groups import COUNT
 from simmc.settings.options import MAIN, Range, Settings, group_of, option
@@ -92,8 +82,6 @@ class SupervisedSettings(Settings):
         limits=Range(0, 1),
     )
 
-    other_defaults = staticmethod(groups.length_of_dataset)
-
     @staticmethod
     def preset_names(values: Mapping[str, Any]) -> list[str]:
         """One preset a model."""
@@ -123,20 +111,30 @@ class Supervised(Training[SupervisedSettings]):
     CHOSEN_BY: ClassVar = {"paper": "top1", "fixed_epochs": LAST}
     network: Network
 
-    def prepare(self) -> torch.nn.Module:
-        """The network; inputs and identities in memory."""
+    @staticmethod
+    def new_network(
+        settings: SupervisedSettings, shape: Shape, generator: torch.Generator
+    ) -> Network:
+        """The network with a class for each training identity."""
+        s, classes = settings, shape.classes
+        if s.model == "posegait":
+            return PoseGaitNetwork(
+                D_PG_WIDTH, s.place.length, classes, s.dropout, generator=generator
+            )
+        return EncoderClassifier(shape.width, classes, s.H, s.D, generator=generator)
+
+    @staticmethod
+    def encoder(model: Model[SupervisedSettings]) -> Encoded:
+        """Features before the classifier."""
+        skeleton, s, runtime = model.data.skeleton, model.settings, model.runtime
+        return lambda split: encode(model.network, inputs_of(split, skeleton, s, runtime))
+
+    def prepare(self) -> None:
+        """Inputs and identities in memory."""
         s, data = self.settings, self.data
         data.require_identities(f"--model {s.model}")
         self.inputs = inputs_of(data.train, data.skeleton, s, self.runtime)
         self.identity = torch.from_numpy(data.train.identity).to(self.runtime.device)
-        return new_network(s, self.inputs.shape[2], len(data.identities), self.seeds.weights)
-
-    def evaluate(self) -> Figures:
-        """Figures of matching by the features before the classifier."""
-        rule = MatchRule(self.settings.windows.same_condition_map)
-        return retrieval_record(
-            retrieve(self.network, self.settings, self.data, self.runtime, rule)
-        )
 
     def steps(self) -> EpochRecord:
         """One step a batch, over all windows in a new order."""
@@ -182,17 +180,6 @@ class Supervised(Training[SupervisedSettings]):
         return torch.stack([loss.detach(), pull.detach(), right])
 
 
-def new_network(
-    settings: SupervisedSettings, width: int, classes: int, generator: torch.Generator
-) -> Network:
-    """An untrained network for inputs of `width` values a frame."""
-    if settings.model == "posegait":
-        return PoseGaitNetwork(
-            width, settings.place.length, classes, settings.dropout, generator=generator
-        )
-    return EncoderClassifier(width, classes, settings.H, settings.D, generator=generator)
-
-
 def inputs_of(
     split: Split, skeleton: Skeleton, settings: SupervisedSettings, runtime: Runtime
 ) -> torch.Tensor:
@@ -216,38 +203,6 @@ def encode(network: Network, inputs: torch.Tensor) -> torch.Tensor:
     return torch.cat([network.features(part) for part in inputs.split(ENCODE_BATCH)])
 
 
-def retrieve(
-    network: Network,
-    settings: SupervisedSettings,
-    data: Experiment,
-    runtime: Runtime,
-    rule: MatchRule,
-) -> Matched:
-    """Probe against gallery by the Euclidean distance of features."""
-    return match_encoded(
-        lambda split: encode(network, inputs_of(split, data.skeleton, settings, runtime)),
-        data,
-        runtime,
-        rule,
-    )
-
-
-def score(
-    path: Path | None,
-    settings: SupervisedSettings,
-    data: Experiment,
-    runtime: Runtime,
-    rule: MatchRule,
-) -> Outcome:
-    """The numbers of the weights in a file."""
-    assert path is not None
-    width = D_PG_WIDTH if settings.model == "posegait" else data.probe.windows[0, 0].size
-    network = new_network(settings, width, len(data.identities), torch.Generator())
-    epoch = load_weights(network, path, "--dataset, --length, --model, --H and --D")
-    network.to(runtime.device)
-    return retrieval_outcome(retrieve(network, settings, data, runtime, rule), epoch)
-
-
 def title(settings: SupervisedSettings) -> str:
     """The model's name in tables."""
     return TITLES[settings.model]
@@ -255,17 +210,15 @@ def title(settings: SupervisedSettings) -> str:
 
 def model_size(settings: SupervisedSettings) -> str:
     """Parameters of the network; the classifier grows with the identities."""
-    posegait = settings.model == "posegait"
-    own = inputs.width(skeleton_of(settings.place.read_spec()), settings.joints.parts)
-    width = D_PG_WIDTH if posegait else own
-    sizes = [
-        count_parameters(new_network(settings, width, classes, torch.Generator()))
-        for classes in (1, 2)
-    ]
-    own = sizes[1] - sizes[0]
+    shapes = [replace(shape_of(settings), classes=classes) for classes in (1, 2)]
+    one, two = (
+        count_parameters(Supervised.new_network(settings, shape, torch.Generator()))
+        for shape in shapes
+    )
+    each = two - one
     return (
-        f"{title(settings)} on {settings.place.dataset}: {sizes[0] - own:,} parameters "
-        f"({(sizes[0] - own) / 1e6:.2f}M), and {own:,} more for each training identity"
+        f"{title(settings)} on {settings.place.dataset}: {one - each:,} parameters "
+        f"({(one - each) / 1e6:.2f}M), and {each:,} more for each training identity"
     )
 
 
@@ -281,10 +234,10 @@ METHOD = Method(
     "train with identity labels, as the upper reference and for PoseGait",
     title=title,
     training=Supervised,
-    score=score,
     size=model_size,
     check_body=check_body,
     protocols=lambda settings: PROTOCOLS,
     recipe=lambda settings: f"supervised_{settings.model}",
+    shape_flags="--dataset, --length, --model, --H and --D",
     labels="this network was trained on the identity labels of the training windows.",
 )

@@ -14,9 +14,8 @@ T tracklets, P parts.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -32,10 +31,8 @@ from simmc.clustering import (
     part_means,
     shared_targets,
 )
-from simmc.data.experiment import inputs
 from simmc.data.experiment.experiment import Experiment, Split
-from simmc.data.specs import skeleton_of
-from simmc.engine.method import Embedder, Method
+from simmc.engine.method import Method, counted, shape_of
 from simmc.engine.pseudo_labels import clustered
 from simmc.engine.tracklets import (
     APART,
@@ -49,23 +46,14 @@ from simmc.engine.tracklets import (
     constrained,
     tracklets_of,
 )
-from simmc.engine.training import LAST, REACH, Training, load_weights
+from simmc.engine.training import LAST, REACH, Encoded, Model, Shape, Training
 from simmc.errors import UserError, numbered
-from simmc.evaluation.ranking import Retrieval
 from simmc.losses import shared_prototype_contrast
 from simmc.models.simmc import count_parameters, draw_masks
 from simmc.models.trackmc import TrackEncoder
-from simmc.runs.records import EpochRecord, Figures
-from simmc.runs.runtime import Runtime, few_threads, generators
-from simmc.scoring.match import (
-    ENCODE_BATCH,
-    MatchRule,
-    Outcome,
-    match_encoded,
-    retrieval_outcome,
-    retrieval_record,
-    tensor_of,
-)
+from simmc.runs.records import EpochRecord
+from simmc.runs.runtime import few_threads
+from simmc.scoring.match import ENCODE_BATCH, tensor_of
 from simmc.settings import groups
 from simmc.settings.groups import COUNT, FRACTION, INSIDE, POSITIVE
 from simmc.settings.layers import Resolved, by_user
@@ -175,8 +163,6 @@ class TrackMCSettings(Settings):
         """One preset for each use of recordings; none depends on a dataset."""
         return [values["recordings"]]
 
-    other_defaults = staticmethod(groups.length_of_dataset)
-
     def check(self) -> None:
         """An ambiguity radius beyond eps; frames left over."""
         eps, length = self.clustering.eps, self.place.length
@@ -235,8 +221,26 @@ class TrackMC(Training[TrackMCSettings]):
     OTHER_REMEDY = " or a larger --t"
     network: TrackEncoder
 
-    def prepare(self) -> torch.nn.Module:
-        """The encoder; windows and tracklets in memory."""
+    @staticmethod
+    def new_network(
+        settings: TrackMCSettings, shape: Shape, generator: torch.Generator
+    ) -> TrackEncoder:
+        """The encoder."""
+        s = settings
+        return TrackEncoder(shape.width, s.H, s.D, s.pooling, generator=generator)
+
+    @staticmethod
+    def encoder(model: Model[TrackMCSettings]) -> Encoded:
+        """Features, at unit length where they are matched so."""
+
+        def features(split: Split) -> torch.Tensor:
+            found = encode(model.network, tensor_of(split, model.runtime.device))
+            return normalize(found, dim=1) if is_unit(model.settings) else found
+
+        return features
+
+    def prepare(self) -> None:
+        """Windows and tracklets in memory."""
         s, train, device = self.settings, self.data.train, self.runtime.device
         self.windows = tensor_of(train, device)
         self.tracklet = tracklets_of(train, s.recordings, s.place)
@@ -250,15 +254,7 @@ class TrackMC(Training[TrackMCSettings]):
             self.reach = Reach(described, self.runtime.threads)
         self.second: int | None = None  # epoch at which the second stage began
         self.farthest, self.best = -math.inf, 0  # reach of the best epoch so far, and that epoch
-        network = new_network(s, self.windows.shape[2], self.seeds.weights)
-        self.untrained = parameters_to_vector(network.parameters()).detach().to(device)
-        return network
-
-    def evaluate(self) -> Figures:
-        """Figures of matching with the present weights."""
-        s = self.settings
-        rule = MatchRule(s.windows.same_condition_map)
-        return retrieval_record(retrieve(self.network, s, self.data, self.runtime, rule))
+        self.untrained = parameters_to_vector(self.network.parameters()).detach()
 
     def chosen_by(self, protocol: str) -> str:
         """The number of the record by which the epoch of a protocol is chosen."""
@@ -422,11 +418,6 @@ class TrackMC(Training[TrackMCSettings]):
         self.best, self.farthest = int(best), float(farthest)
 
 
-def new_network(settings: TrackMCSettings, width: int, generator: torch.Generator) -> TrackEncoder:
-    """An untrained network for inputs of `width` values a frame."""
-    return TrackEncoder(width, settings.H, settings.D, settings.pooling, generator=generator)
-
-
 @torch.no_grad()
 def encode(network: TrackEncoder, windows: torch.Tensor) -> torch.Tensor:
     """(N, H) features of whole windows."""
@@ -438,58 +429,6 @@ def is_unit(settings: TrackMCSettings) -> bool:
     return settings.matching == "unit"
 
 
-def features_by(
-    network: TrackEncoder, settings: TrackMCSettings, runtime: Runtime
-) -> Callable[[Split], torch.Tensor]:
-    """Gives the (N, H) features by which the windows of a split are matched."""
-
-    def features(split: Split) -> torch.Tensor:
-        found = encode(network, tensor_of(split, runtime.device))
-        return normalize(found, dim=1) if is_unit(settings) else found
-
-    return features
-
-
-def retrieve(
-    network: TrackEncoder,
-    settings: TrackMCSettings,
-    data: Experiment,
-    runtime: Runtime,
-    rule: MatchRule,
-) -> Retrieval:
-    """Probe against gallery by the Euclidean distance of features."""
-    features = features_by(network, settings, runtime)
-    return match_encoded(features, data, runtime, rule)
-
-
-def score(
-    path: Path | None,
-    settings: TrackMCSettings,
-    data: Experiment,
-    runtime: Runtime,
-    rule: MatchRule,
-) -> Outcome:
-    """The numbers of the weights in a file."""
-    assert path is not None
-    network, epoch = load_network(path, settings, data, runtime)
-    return retrieval_outcome(retrieve(network, settings, data, runtime, rule), epoch)
-
-
-def load_network(
-    path: Path, settings: TrackMCSettings, data: Experiment, runtime: Runtime
-) -> tuple[TrackEncoder, int]:
-    """The network that a checkpoint holds and the epoch it comes from."""
-    network = new_network(settings, data.probe.windows[0, 0].size, torch.Generator())
-    epoch = load_weights(network, path, SHAPE_FLAGS)
-    return network.to(runtime.device), epoch
-
-
-def embedder(path: Path, settings: TrackMCSettings, data: Experiment, runtime: Runtime) -> Embedder:
-    """A trained network as a function of windows."""
-    network, epoch = load_network(path, settings, data, runtime)
-    return Embedder(features_by(network, settings, runtime), epoch)
-
-
 def title(settings: TrackMCSettings) -> str:
     """The name in tables: windows alone and windows with recordings are two tiers."""
     tier = "windows only" if settings.recordings == OFF else f"recordings: {settings.recordings}"
@@ -498,11 +437,8 @@ def title(settings: TrackMCSettings) -> str:
 
 def model_size(settings: TrackMCSettings) -> str:
     """Parameters of the network."""
-    place = settings.place
-    width = inputs.width(skeleton_of(place.read_spec()), settings.joints.parts)
-    network = new_network(settings, width, generators(0).weights)
-    parameters = count_parameters(network)
-    return f"TrackMC on {place.dataset}: {parameters:,} parameters ({parameters / 1e6:.2f}M)"
+    network = TrackMC.new_network(settings, shape_of(settings), torch.Generator())
+    return counted("TrackMC", settings, count_parameters(network))
 
 
 def remarks(resolved: Resolved[TrackMCSettings], data: Experiment) -> list[str]:
@@ -532,11 +468,11 @@ METHOD = Method(
     "train TrackMC, our own method, without labels, or score a trained run",
     title=title,
     training=TrackMC,
-    score=score,
     size=model_size,
     explained=EXPLAINED,
     recipe=lambda settings: f"trackmc_{settings.recordings}",
     unit=is_unit,
     remarks=remarks,
-    embedder=embedder,
+    embeds=True,
+    shape_flags=SHAPE_FLAGS,
 )

@@ -64,6 +64,16 @@ _RECORD = {
 }
 
 
+class _File:
+    """A file of a run, by its name: `run.last` is a path."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, run: "RunDirectory", owner: type) -> Path:
+        return run.path / self.name
+
+
 @dataclass(frozen=True)
 class RunDirectory:
     """The files of one run.
@@ -73,6 +83,13 @@ class RunDirectory:
     """
 
     path: Path
+
+    best = _File("best.pt")  # checkpoint of the best epoch
+    last = _File("last.pt")  # checkpoint to continue from
+    config_path = _File("config.json")  # settings, with the origin of each
+    metrics_path = _File("metrics.jsonl")  # one line an epoch
+    results_path = _File("results.json")  # the final numbers
+    matching_path = _File("matching.json")  # figures of further ways of matching
 
     @classmethod
     def create(
@@ -145,36 +162,6 @@ class RunDirectory:
                 "train first, or name the folder of your runs with --model_root."
             )
         return cls(path)
-
-    @property
-    def best(self) -> Path:
-        """Checkpoint of the best epoch."""
-        return self.path / "best.pt"
-
-    @property
-    def last(self) -> Path:
-        """Checkpoint to continue from."""
-        return self.path / "last.pt"
-
-    @property
-    def config_path(self) -> Path:
-        """Settings, with the origin of each."""
-        return self.path / "config.json"
-
-    @property
-    def metrics_path(self) -> Path:
-        """One JSON line an epoch."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def results_path(self) -> Path:
-        """The final numbers."""
-        return self.path / "results.json"
-
-    @property
-    def matching_path(self) -> Path:
-        """The figures of further ways of matching."""
-        return self.path / "matching.json"
 
     def probes_path(self, protocol: str) -> Path:
         """Results of every probe window under a protocol."""

@@ -102,11 +102,11 @@ def classification_record(judged: Classification) -> Figures:
 
 
 def classification_outcome(
-    judged: Classification, pairs: np.ndarray, identities: list[int], epoch: int
+    judged: Classification, pairs: np.ndarray, identities: list[int]
 ) -> Outcome:
-    """The numbers of a protocol, from (n, 2) true and predicted persons and their numbers."""
+    """The numbers of some weights, from (n, 2) true and predicted persons and their numbers."""
     cells, counts = np.unique(pairs, axis=0, return_counts=True)
     names = np.array(identities)[cells]
     confusion = np.column_stack([names, counts]).tolist()  # true person, predicted one, windows
     curve = judged.cmc(min(CMC_RANKS, judged.n_classes)).tolist()
-    return Outcome(classification_record(judged), epoch, curve, {"confusion": confusion})
+    return Outcome(classification_record(judged), None, curve, {"confusion": confusion})

@@ -153,7 +153,9 @@ def retrieval_record(found: Retrieval) -> Figures:
     return _record(rates, found.probes, found.unmatched, found.averaged, found.no_rates)
 
 
-def retrieval_outcome(found: Retrieval, epoch: int, more: ProtocolResults | None = None) -> Outcome:
+def retrieval_outcome(
+    found: Retrieval, epoch: int | None = None, more: ProtocolResults | None = None
+) -> Outcome:
     """The numbers of a retrieval by the weights of an epoch."""
     curve = None if found.no_rates else found.cmc(CMC_RANKS).tolist()
     return Outcome(retrieval_record(found), epoch, curve, more or {}, found)

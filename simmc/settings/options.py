@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from simmc.errors import UserError
 from simmc.settings.switches import SWITCHES
@@ -144,30 +144,28 @@ def option(
 
     Without `group` the help page lists it under the `GROUP` of its class.
     """
-    details = {
-        "kind": kind or type(default),
-        "help": help,
-        "group": group,
-        "aliases": tuple(aliases),
-        "choices": tuple(choices),
-        "limits": limits,
-        "words": dict(words or {}),
-        "transient": transient,
-    }
-    return field(default=default, metadata=details)
+    made = Option(
+        name="",  # that of the field
+        default=default,
+        kind=kind or type(default),
+        help=help,
+        group=group,
+        aliases=tuple(aliases),
+        choices=tuple(choices),
+        limits=limits,
+        words=dict(words or {}),
+        transient=transient,
+    )
+    return field(default=default, metadata={"option": made})
 
 
 def switch(name: str) -> Any:
     """A dataclass field for a row of the table of switches; the default depends on the command."""
     row = SWITCHES[name]
-    details = {
-        "kind": str,
-        "help": f"{row.help} [{row.quirk}]",
-        "group": FIDELITY,
-        "choices": () if row.open else row.choices,
-        "is_switch": True,
-    }
-    return field(default=row.released, metadata=details)
+    choices = () if row.open else row.choices
+    about = f"{row.help} [{row.quirk}]"
+    made = Option(name, row.released, str, about, FIDELITY, choices=choices, is_switch=True)
+    return field(default=row.released, metadata={"option": made})
 
 
 def group_of(**changes: Any) -> Any:
@@ -179,6 +177,9 @@ def group_of(**changes: Any) -> Any:
         changes: setting -> the command's default, or an `option` with its own help as well.
     """
     return field(metadata={"changes": changes})
+
+
+G = TypeVar("G", bound="Settings")
 
 
 @dataclass(frozen=True)
@@ -229,6 +230,11 @@ class Settings:
         """The value of one setting."""
         return getattr(getattr(self, entry.holder) if entry.holder else self, entry.name)
 
+    def find(self, kind: type[G]) -> G | None:
+        """The group of a type; None where these settings have none."""
+        held = _groups(type(self)).items()
+        return next((getattr(self, name) for name, group in held if group is kind), None)
+
     def but(self, **changes: Any) -> Self:
         """The same settings with some values changed."""
         return type(self).of(**self.flat() | changes)
@@ -238,10 +244,11 @@ class Settings:
         """Presets that fit these flat values, best first, without folder and ending."""
         return []
 
-    @staticmethod
-    def other_defaults(values: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-        """Defaults that follow these flat values, and the name of what they come from."""
-        return "", {}
+    @classmethod
+    def other_defaults(cls, values: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Defaults that follow these flat values, and what they come from: those of a group."""
+        found = (group.other_defaults(values) for group in _groups(cls).values())
+        return next((one for one in found if one[1]), ("", {}))
 
 
 _OPTIONS: dict[type[Settings], tuple[Option, ...]] = {}
@@ -280,7 +287,7 @@ def _groups(settings: type[Settings]) -> dict[str, type[Settings]]:
     for entry in dataclasses.fields(settings):
         if isinstance(entry.type, type) and issubclass(entry.type, Settings):
             found[entry.name] = entry.type
-        elif "help" not in entry.metadata:
+        elif "option" not in entry.metadata:
             raise TypeError(
                 f"{settings.__name__}.{entry.name}: neither an option nor a group (in a file with "
                 "`from __future__ import annotations` the type of a group is not known)"
@@ -290,11 +297,10 @@ def _groups(settings: type[Settings]) -> dict[str, type[Settings]]:
 
 def _option(entry: dataclasses.Field[Any], owner: type[Settings], command: str) -> Option:
     """The option of a field; a switch has the released value of its command as default."""
-    default = entry.default
-    if entry.metadata.get("is_switch"):
-        default = SWITCHES[entry.name].released_by(command)
-    group = entry.metadata["group"] or owner.GROUP
-    return Option(name=entry.name, default=default, **{**entry.metadata, "group": group})
+    made: Option = entry.metadata["option"]
+    default = SWITCHES[entry.name].released_by(command) if made.is_switch else made.default
+    group = made.group or owner.GROUP
+    return dataclasses.replace(made, name=entry.name, default=default, group=group)
 
 
 def _shown(value: Any) -> str:

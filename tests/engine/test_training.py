@@ -29,7 +29,12 @@ class Scripted(Training[Any]):
         self.called, self.given = [], patience
         super().__init__(settings, make.experiment(), generators(0), make.CPU, protocols)
 
-    def prepare(self):
+    @staticmethod
+    def encoder(model):
+        raise AssertionError("evaluate does not look at windows")
+
+    @staticmethod
+    def new_network(settings, shape, generator):
         network = torch.nn.Linear(1, 1, bias=False)
         torch.nn.init.zeros_(network.weight)
         return network

@@ -12,7 +12,7 @@ from simmc.data.body_levels import BODY_LEVELS, body_levels
 from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.experiment.inputs import described
 from simmc.data.skeletons import KINECT_V1
-from simmc.engine.training import train, weights_path
+from simmc.engine.training import Model, train, weights_path
 from simmc.errors import UserError
 from simmc.losses import hard_skeleton_contrast, meta_prototype_contrast
 from simmc.methods import himpc as method
@@ -167,15 +167,10 @@ def test_levels_are_clustered_and_scored():
     assert all(record[f"clusters_{i}"] > 1 for i in (1, 2, 3))
     assert set(record["levels"]) == set(BODY_LEVELS)
     assert set(made.pseudo.candidates) == set(BODY_LEVELS)
-    found = method.retrieve(made.network, made.settings, made.data, CPU, RULE, single_levels=True)
-    parts = {
-        level: made.network[level].represent(v)
-        for level, v in method.encode(
-            made.network, method.level_tensors(made.data.probe, made.data, made.settings, CPU)
-        ).items()
-    }
-    assert set(found) == {"msmr", *BODY_LEVELS}
-    assert sum(v.shape[1] for v in parts.values()) == 3 * 8
+    assert method.HiMPC.encoder(made.model)(made.data.probe).shape == (32, 3 * 8)
+    levels = method.encode(made.network, method.level_tensors(made.data.probe, made.model))
+    assert list(levels) == list(BODY_LEVELS)
+    assert {tuple(v.shape) for v in levels.values()} == {(32, 8)}
 
 
 @pytest.mark.parametrize("levels", ["joint", "limb,joint"])
@@ -196,13 +191,14 @@ def test_no_heads_is_direct_contrast():
 def test_scoring_the_weights_that_were_kept(tmp_path):
     made, run = training(), RunDirectory(tmp_path)
     train(made, run, lambda record: None)
-    found = method.score(weights_path(run, "paper"), made.settings, made.data, CPU, RULE).to_dict()
+    path = weights_path(run, "paper")
+    found = method.METHOD.score(path, made.settings, made.data, CPU, RULE).to_dict()
     best = next(r for r in run.read_metrics() if r["epoch"] == found["epoch"])
     assert found["top1"] == best["top1"]
     assert set(found["levels"]) == set(BODY_LEVELS)
     other = made.settings.but(M=3)
     with pytest.raises(UserError, match="--M"):
-        method.score(weights_path(run, "paper"), other, made.data, CPU, RULE)
+        method.METHOD.score(path, other, made.data, CPU, RULE)
 
 
 def test_an_unknown_level_is_refused():
@@ -219,7 +215,7 @@ def test_measurements_stand_beside_the_points_of_every_level():
     plain = experiment()
     data = described(plain, ("joints", "bones"), 0.3)
     chosen = settings(input="joints+bones")
-    levels = method.level_tensors(data.train, data, chosen, CPU)
+    levels = method.level_tensors(data.train, Model(None, chosen, data, CPU))
     ends = {"joint": 20, "component": 10, "limb": 5}
     coordinates = data.train.windows[..., :60].reshape(200, 6, 20, 3)
     points = body_levels(coordinates, KINECT_V1)

@@ -20,6 +20,7 @@ from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.skeletons import KINECT_V1
 from simmc.engine import pseudo_labels
 from simmc.engine.run import unused_on_gpu
+from simmc.engine.training import Shape
 from simmc.evaluation import ranking
 from simmc.methods import himpc, mgscr, recognition, sgela, simmc, simmc_uf, smsge, supervised
 from simmc.methods import trackmc as track
@@ -79,7 +80,8 @@ def training(name, device, **changes):
         split(EACH, 1), split(4, 2), split(4, 3), people, people, False, KINECT_V1, [], None
     )
     drawn = generators(1).weights
-    source = mgscr.new_network(mgscr.MGSCRSettings.of(H=8), KINECT_V1, drawn)
+    small = mgscr.MGSCRSettings.of(H=8)
+    source = mgscr.MGSCRTraining.new_network(small, Shape(KINECT_V1), drawn)
     protocols = tuple(recipe.CHOSEN_BY)[-1:]
     if "paper" in recipe.CHOSEN_BY:
         protocols = ("paper", *protocols)

@@ -31,7 +31,7 @@ def source(seed: int = 0) -> DummySource:
 
 def training(data=None, protocols=CLASSIFIED, **changes) -> Recognition:
     data = make.experiment() if data is None else data
-    with mock.patch.object(recognition, "new_source", lambda settings, runtime: source()):
+    with mock.patch.object(recognition, "new_source", lambda settings: source()):
         return Recognition(settings(**changes), data, generators(0), make.CPU, protocols)
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from simmc.data.skeletons import CASIA_14, KINECT_V1, KINECT_V2
+from simmc.engine.training import Shape
 from simmc.errors import UserError
 from simmc.methods.recognition import RecognitionSettings
 from simmc.methods.registry import METHODS
@@ -42,7 +43,7 @@ def test_sizes_and_networks(source, dataset, skeleton, width, parameters):
     assert values == width
     assert parameters in (counted, round(counted / 1e6, 2))
     settings = found.settings.of(dataset="KS20")
-    network = found.new_network(settings, skeleton, torch.Generator())
+    network = found.new_network(settings, Shape(skeleton), torch.Generator())
     assert network.frames(torch.zeros(2, 3, 3 * skeleton.n_joints)).shape == (2, 3, width)
     assert found.kinds == network.KINDS
     if source in ("AGE", "SGELA"):

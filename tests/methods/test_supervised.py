@@ -158,7 +158,7 @@ def test_windows_are_matched_by_features_before_the_classifier(model):
         made.network.eval()
         with torch.no_grad():
             pair.append(torch.cat([made.network.features(window[None]) for window in inputs]))
-    found = method.retrieve(made.network, made.settings, made.data, CPU, RULE)
+    found = made.model.match(method.Supervised.encoder, RULE)
     expected = match_features(*pair, made.data, CPU, RULE)
     assert (found.top(1), found.map) == pytest.approx((expected.top(1), expected.map))
 
@@ -170,12 +170,13 @@ def test_scoring_the_weights_that_were_kept(model, tmp_path):
     records = {record["epoch"]: record for record in run.read_metrics()}
     best = max(records.values(), key=lambda r: (r["epoch"] > 0, r["top1"], -r["epoch"]))
     for protocol, epoch in (("paper", best["epoch"]), ("fixed_epochs", 3)):
-        found = method.score(weights_path(run, protocol), made.settings, made.data, CPU, RULE)
+        path = weights_path(run, protocol)
+        found = method.METHOD.score(path, made.settings, made.data, CPU, RULE)
         assert found.epoch == epoch
         assert found.figures["top1"] == records[epoch]["top1"]
     other = SupervisedSettings.of(**SMALL | {"model": MODELS[model == "encoder"]})
     with pytest.raises(UserError, match="--model"):
-        method.score(weights_path(run, "paper"), other, made.data, CPU, RULE)
+        method.METHOD.score(weights_path(run, "paper"), other, made.data, CPU, RULE)
 
 
 def test_persons_nobody_named_cannot_be_learned():

@@ -17,7 +17,6 @@ from simmc.methods.trackmc import (
     TrackMCSettings,
     encode,
     remarks,
-    retrieve,
     stage_of,
 )
 from simmc.models.optimizer import FlatAdam
@@ -388,13 +387,14 @@ def test_the_last_epoch_counts_without_labels():
 
 def test_unit_matching_does_not_depend_on_length():
     made = training()
-    unit = retrieve(made.network, made.settings, made.data, CPU, RULE)
+    unit = made.model.match(TrackMC.encoder, RULE)
     with torch.no_grad():
         for value in (made.network.output.weight, made.network.output.bias):
             value *= 3
-    again = retrieve(made.network, made.settings, made.data, CPU, RULE)
+    again = made.model.match(TrackMC.encoder, RULE)
     assert (unit.map, unit.top(1)) == pytest.approx((again.map, again.top(1)))
-    plain = retrieve(made.network, made.settings.but(matching="plain"), made.data, CPU, RULE)
+    model = replace(made.model, settings=made.settings.but(matching="plain"))
+    plain = model.match(TrackMC.encoder, RULE)
     assert plain.map != unit.map
 
 

@@ -244,14 +244,18 @@ def test_weights_that_are_none(state, tmp_path):
 @pytest.mark.parametrize(
     "value",
     [
-        *(None, 3, "", "null", "[]", "ab", "zz", "[" * 100_000, '{"bit_generator": "PCG64"}'),
+        *(None, 3, "", "null", "[]", "{", "00", "ab", "zz", "[" * 100_000),
+        *('{"bit_generator": "PCG64"}', '{"bit_generator": "MT19937"}'),
         *("9" * 5000, json.dumps({"bit_generator": "PCG64", "state": {"state": 10**99}})),
     ],
     ids=lambda value: str(value)[:20],
 )
 def test_random_streams_that_cannot_be_continued(key, value):
     state = runtime.generators(0).state() | {key: value}
-    with pytest.raises(UserError, match="random state"):
+    with pytest.raises(UserError, match=r"random state.*--resume"):
+        runtime.generators(1).restore(state)
+    del state[key]
+    with pytest.raises(UserError, match=r"random state.*--resume"):
         runtime.generators(1).restore(state)
 
 

@@ -62,21 +62,3 @@ def test_global_generators_are_left_alone():
 def test_impossible_seed(seed):
     with pytest.raises(UserError, match="--seed"):
         generators(seed)
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda state: state.pop("masks"),
-        lambda state: state.update(data="{"),
-        lambda state: state.update(weights="00"),
-        lambda state: state.update(weights="xyz"),
-        lambda state: state.update(data=json.dumps({"bit_generator": "MT19937"})),
-    ],
-)
-def test_damaged_state(damage):
-    streams = generators(0)
-    state = streams.state()
-    damage(state)
-    with pytest.raises(UserError, match="--resume"):
-        streams.restore(state)
