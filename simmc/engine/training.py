@@ -59,7 +59,8 @@ class Shape:
     @classmethod
     def of(cls, data: Experiment) -> "Shape":
         """The shape of a network for these data."""
-        return cls(data.skeleton, data.probe.windows[0, 0].size, len(data.identities))
+        classes = max(1, len(data.identities))  # who has to learn them refuses none and one
+        return cls(data.skeleton, data.probe.windows[0, 0].size, classes)
 
 
 @dataclass(frozen=True)
