@@ -20,11 +20,10 @@ from simmc.engine.training import Encoded, Model, Shape, Training, load_weights
 from simmc.runs.records import Results, new_results
 from simmc.runs.runtime import Runtime, generators
 from simmc.scoring.match import MatchRule, Outcome, retrieval_outcome, unscored
-from simmc.settings.groups import Common, Joints, Machine, Place, Stopping, Windows
+from simmc.settings.groups import Common, Joints, Machine, Place, Stopping, Windows, chosen_probe
 from simmc.settings.groups import Training as TrainingGroup
 from simmc.settings.layers import Resolved
 from simmc.settings.options import Settings
-from simmc.settings.probes import chosen_probe
 
 PAPER, LABEL_FREE, FIXED_EPOCHS = "paper", "label_free", "fixed_epochs"
 EXPLAINED = {

@@ -39,7 +39,6 @@ from simmc.scoring.match import (
 from simmc.settings import groups
 from simmc.settings.groups import COUNT, POSITIVE
 from simmc.settings.options import EVALUATION, Range, Settings, group_of, option, switch
-from simmc.settings.probes import presets_of_probe
 
 FOCUS = {"hard": 1, "easy": -1, "none": 0}
 Levels = Mapping[str, torch.Tensor]
@@ -104,7 +103,7 @@ class HiMPCSettings(Settings):
     mining_gradient: str = switch("mining_gradient")
     outlier_rule: str = switch("outlier_rule")
 
-    preset_names = staticmethod(presets_of_probe)
+    preset_names = staticmethod(groups.presets_of_probe)
 
     @property
     def level_names(self) -> tuple[BodyLevel, ...]:

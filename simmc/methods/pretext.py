@@ -32,8 +32,8 @@ from simmc.scoring.match import (
     retrieval_record,
     tensor_of,
 )
+from simmc.settings.groups import dataset_and_probe
 from simmc.settings.layers import Resolved, resolve
-from simmc.settings.probes import dataset_and_probe
 
 CHOSEN_BY = {"paper": LAST, "label_free": LAST}
 ENCODE_BATCH = 1024  # windows encoded at once: bounds the memory of the layers in between

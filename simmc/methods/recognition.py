@@ -36,10 +36,9 @@ from simmc.scoring.classify import (
 )
 from simmc.scoring.match import MatchRule, Outcome, retrieval_outcome, tensor_of
 from simmc.settings import groups
-from simmc.settings.groups import COUNT
+from simmc.settings.groups import COUNT, dataset_and_probe
 from simmc.settings.layers import Resolved
 from simmc.settings.options import EVALUATION, MAIN, Range, Settings, group_of, option, switch
-from simmc.settings.probes import dataset_and_probe
 
 CLASSIFIED = ("supervised", "fixed_epochs")  # protocols; the first is chosen by the test Rank-1
 MATCHED = ("paper", "fixed_epochs")

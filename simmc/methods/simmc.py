@@ -25,7 +25,6 @@ from simmc.scoring.match import encode, tensor_of
 from simmc.settings import groups
 from simmc.settings.groups import COUNT, FRACTION, POSITIVE
 from simmc.settings.options import EVALUATION, Range, Settings, group_of, option, switch
-from simmc.settings.probes import presets_of_probe
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ class SimMCSettings(Settings):
     rematch: groups.Rematch
     recipe: Recipe
 
-    preset_names = staticmethod(presets_of_probe)
+    preset_names = staticmethod(groups.presets_of_probe)
 
     def check(self) -> None:
         """A mask keeps at least one frame."""

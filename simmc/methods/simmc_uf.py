@@ -22,7 +22,6 @@ from simmc.settings import groups
 from simmc.settings.groups import typed_folders
 from simmc.settings.layers import Resolved
 from simmc.settings.options import MACHINE, MAIN, Settings, group_of, option
-from simmc.settings.probes import presets_of_probe
 
 UNLABELLED = "-label_free"  # ends the name of features in which no label has a part
 
@@ -66,7 +65,7 @@ class FinetuneSettings(Settings):
         "", "Folder of the exported features; default: --data_root.", group=MACHINE
     )
 
-    preset_names = staticmethod(presets_of_probe)
+    preset_names = staticmethod(groups.presets_of_probe)
 
     def check(self) -> None:
         """Frames have to be left; the features have a name."""
