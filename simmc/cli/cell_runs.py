@@ -79,7 +79,7 @@ class Job:
     folder: Path  # the windows: <data_root>/<dataset>/<length>
     checksum: str
     settings: str
-    code: str
+    version: str
 
     @property
     def key(self) -> str:
@@ -88,7 +88,7 @@ class Job:
         return cells.key_of(
             {
                 "run": self.settings,
-                "code": self.code,
+                "version": self.version,
                 "data": self.checksum,
                 "probe": cell.probe,
                 "seed": cell.seed,
@@ -256,7 +256,7 @@ def described(job: Job, runs: Sequence[RunDirectory]) -> Record:
         "seed": cell.seed,
         "key": job.key,
         "settings": job.settings,
-        "code": job.code,
+        "version": job.version,
         "data": job.checksum,
         "protocols": {name: small(found) for name, found in protocols.items()},
         "persons": {

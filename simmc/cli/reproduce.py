@@ -26,6 +26,7 @@ from simmc.reports.tables import INCIDENTAL
 from simmc.settings import Range, Settings, option, resolve
 from simmc.settings.options import MACHINE, MAIN
 
+DATA = ("files", "skeleton", "gallery_of", "zeros")  # what of a manifest decides the numbers
 DONE, CARRIED, RUN, NO_DATA = "done", "carried over, to run", "to run", "no data"
 
 
@@ -203,10 +204,11 @@ def prepared(cell: Cell, settings: ReproduceSettings) -> Job | str:
                 raw, root, [cell.dataset], length, cell.seed,
                 protocol="CVE" if by_view else "RVE", split=given,
             )  # fmt: skip
-    checksum = read_manifest(spec_folder)[1] or ""
+    manifest = read_manifest(spec_folder)[0] or {}
+    checksum = cells.key_of({name: manifest.get(name) for name in DATA})
     recipe = cells.key_of({"steps": steps, "dataset": cell.dataset, "length": length})
-    code = "-".join(cells.code_version(name) for name, _ in steps)
-    return Job(cell, spec_folder, checksum, recipe, cells.key_of({"code": code}))
+    version = "-".join(str(METHODS[name].version if name in METHODS else 1) for name, _ in steps)
+    return Job(cell, spec_folder, checksum, recipe, version)
 
 
 def resolved(command: str, cell: Cell) -> tuple[str, dict[str, Any]]:

@@ -219,6 +219,8 @@ class Method(Generic[S]):
         remarks: sentences for the user before a training.
         embedder: weights file, settings, data and runtime to a trained network, for `simmc embed`
             and `simmc identify`; None: they do not support the method.
+        version: of its numbers. Raise it whenever they change: `simmc reproduce` then runs its
+            cells again. The golden record is not written anew without (tests/golden/make.py).
     """
 
     settings: type[S]
@@ -239,6 +241,7 @@ class Method(Generic[S]):
     prepared: Callable[[S], S] = lambda settings: settings
     remarks: Callable[[Resolved[Any], Experiment], list[str]] = lambda resolved, data: []
     embedder: Callable[[Path, S, Experiment, Runtime], Embedder] | None = None
+    version: int = 1
 
 
 def default_name(method: Method[Any], settings: MethodSettings) -> str:

@@ -6,7 +6,6 @@ version of this project measured ("carried over"). Rates are fractions of 1 in r
 in tables.
 """
 
-import ast
 import base64
 import hashlib
 import json
@@ -17,7 +16,6 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -33,8 +31,6 @@ RECORDS = Path("results/records")
 RATES = ("top1", "top5", "top10", "mAP", "nauc_roc")
 MATCHED = RATES[:4]  # in the order of `persons`
 SEED, SET = "seed", "set"  # splits: drawn from the seed; as a folder of sets holds it
-# Parts of the package that make a method; the others are held to equal numbers by tests/golden.
-_PARTS = ("methods", "models", "losses", "clustering", "scoring")
 _RESAMPLES = 2000
 
 
@@ -47,10 +43,10 @@ class Record(TypedDict, total=False):
     split: str  # "seed", "set", or the name that a given split was called by
     seed: int
     seeds: list[int]  # of a mean
-    key: str  # of the settings, the data and the code; equal keys are the same run
+    key: str  # of the settings, the data and the version; equal keys are the same run
     settings: str  # checksum of the resolved settings
-    code: str  # checksum of the method's code
-    data: str  # checksum of the data's manifest
+    version: str  # `Method.version` of each command
+    data: str  # checksum of the arrays and the skeleton
     carried: str  # where numbers of an older version stand
     protocols: dict[str, dict[str, Any]]  # figures, and the epoch they come from
     deviation: dict[str, dict[str, float]]  # of a mean
@@ -247,7 +243,7 @@ def sums_of(records: Sequence[Record], protocol: str) -> tuple[np.ndarray, np.nd
 
 
 def records_of(records: Iterable[Record], row: Row, column: str) -> list[Record]:
-    """Those of a row with its newest settings and code: the newest run of each seed; means."""
+    """Those of a row with its newest settings and version: the newest run of each seed; means."""
     dataset, _, probe = column.partition("/")
     wanted = list(row.commands(dataset))
     if not wanted:
@@ -268,7 +264,7 @@ def records_of(records: Iterable[Record], row: Row, column: str) -> list[Record]
 
 
 def _recipe(record: Record) -> tuple[Any, ...]:
-    return record.get("settings"), record.get("code")
+    return record.get("settings"), record.get("version")
 
 
 def figures_of(record: Record, protocol: str, part: str = "") -> Mapping[str, Any]:
@@ -308,55 +304,6 @@ def summary(records: Sequence[Record], protocol: str, part: str = "") -> Ours | 
         ends = {name: (float(low[i]), float(high[i])) for i, name in enumerate(MATCHED)}
     carried = sum("carried" in record for record in having)
     return Ours(tuple(having), mean, deviation, ends, len(having), carried)
-
-
-@cache
-def code_version(command: str) -> str:
-    """A checksum of the source that makes a method: its file and what that imports.
-
-    Only methods, models, losses, clustering and scoring count, without comments and docstrings.
-    """
-    package = Path(str(resources.files("simmc")))
-    named = f'COMMAND: ClassVar[str] = "{command}"'
-    todo = [
-        path
-        for folder in ("methods", "cli")
-        for path in (package / folder).glob("*.py")
-        if named in path.read_text(encoding="utf-8")
-    ]
-    seen: dict[str, str] = {}
-    while todo:
-        path = todo.pop()
-        name = path.relative_to(package).as_posix()
-        if name in seen:
-            continue
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        seen[name] = _without_words(tree)
-        todo += [file for file in _imported(tree, package) if file.is_file()]
-    text = "".join(f"{name}\n{seen[name]}\n" for name in sorted(seen))
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _imported(tree: ast.AST, package: Path) -> Iterable[Path]:
-    """Files of the counted parts that a module imports."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            words = node.module.split(".")
-            if words[0] == "simmc" and len(words) > 1 and words[1] in _PARTS:
-                base = package.joinpath(*words[1:])
-                yield base.with_suffix(".py")
-                yield base / "__init__.py"
-                yield from (base / f"{name.name}.py" for name in node.names)
-
-
-def _without_words(tree: ast.Module) -> str:
-    """The code of a module without docstrings; comments are no part of the tree."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and node.body:
-            first = node.body[0]
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                node.body[0] = ast.Pass()
-    return ast.unparse(tree)
 
 
 def key_of(parts: Mapping[str, Any]) -> str:

@@ -15,9 +15,11 @@ import pytest
 
 from simmc import cli
 from simmc.cli import reproduce
+from simmc.cli.cell_runs import Cell
 from simmc.data.skeletons import KINECT_V1
 from simmc.data.store import write_dataset
 from simmc.errors import UserError
+from simmc.methods.registry import METHODS
 from simmc.reports import cells
 from simmc.reports.cells import Row, Table
 from tests.conftest import ROOT
@@ -91,23 +93,33 @@ def test_cells_are_run_once_and_failures_are_reported(sets, monkeypatch, capsys)
     assert kept(sets) == first
 
 
-def test_a_changed_default_or_code_is_run_again(sets, monkeypatch):
-    use(monkeypatch, table(ROWS[0]))
+def test_a_changed_default_or_version_is_run_again(sets, monkeypatch):
+    use(monkeypatch, table(ROWS[1]))
     settings = reproduce.resolve(reproduce.ReproduceSettings, ["--table", *words(sets)]).settings
     (cell, _) = reproduce.chosen(settings)
     job = reproduce.prepared(cell, settings)
     records = [{"key": job.key, "run": list(cell.commands)}]
     assert reproduce.state_of(job, records) == reproduce.DONE
-    monkeypatch.setattr(cells, "code_version", lambda command: "other")
+    monkeypatch.setitem(METHODS, "simmc", replace(METHODS["simmc"], version=2))
     assert reproduce.state_of(reproduce.prepared(cell, settings), records) == reproduce.RUN
     monkeypatch.undo()
-    use(monkeypatch, table(ROWS[0]))
+    use(monkeypatch, table(ROWS[1]))
     write_dataset(
         sets / "sets", "Mine",
         dict.fromkeys(("train", "probe", "gallery"), (np.ones((12, 6, 20, 3)), np.arange(12) % 2)),
         KINECT_V1,
     )  # fmt: skip
     assert reproduce.prepared(cell, settings).key != job.key
+
+
+@pytest.mark.parametrize("name", cells.tables())
+def test_every_row_of_every_table_is_a_possible_command(name):
+    known = cells.tables()[name]
+    for row in known.rows:
+        for column in known.columns:
+            cell = Cell(known, row, column.replace("*", "KGBD"), 0)
+            for command in cell.commands:
+                reproduce.resolved(command, cell)
 
 
 def test_cells_without_data_say_so(tmp_path, monkeypatch, capsys):

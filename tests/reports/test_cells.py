@@ -100,10 +100,10 @@ class TestRecords:
         assert found.deviation["top1"] == pytest.approx(10 / 2**0.5)
         assert cells.summary([record()], "label_free") is None
 
-    def test_only_the_newest_code_and_the_newest_run_of_a_seed_count(self):
-        old = [record(seed, 0.1, code="old", made="2026-01-01") for seed in (0, 1, 2)]
-        new = [record(0, 0.2, code="new", made="2026-02-01")]
-        again = [record(0, 0.3, code="new", made="2026-03-01")]
+    def test_only_the_newest_version_and_the_newest_run_of_a_seed_count(self):
+        old = [record(seed, 0.1, version="1", made="2026-01-01") for seed in (0, 1, 2)]
+        new = [record(0, 0.2, version="2", made="2026-02-01")]
+        again = [record(0, 0.3, version="2", made="2026-03-01")]
         found = cells.records_of([*old, *again, *new], A, K)
         assert [one["protocols"]["paper"]["top1"] for one in found] == [0.3]
         assert len(cells.records_of(old, A, K)) == 3
@@ -127,24 +127,6 @@ class TestRecords:
         mixed = [record(persons={"paper": persons([0, 10] * 10)})]
         low, high = cells.summary(mixed, "paper").ends["top1"]
         assert low < 35 and high > 65
-
-    def test_the_version_of_the_code_ignores_words_and_sees_values(self, tmp_path, monkeypatch):
-        compiled = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / "simmc", tmp_path / "simmc", ignore=compiled)
-        monkeypatch.setattr(cells.resources, "files", lambda name: tmp_path / name)
-        version = cells.code_version.__wrapped__
-        before, other = version("trackmc"), version("sgela")
-        path = tmp_path / "simmc" / "methods" / "trackmc.py"
-        text = path.read_text()
-        path.write_text("# a comment\n" + text)
-        assert version("trackmc") == before
-        path.write_text(text.replace("ClassVar[str] = ", "ClassVar[str] = 'x' + ", 1))
-        assert version("trackmc") != before
-        assert version("sgela") == other
-        before = version("simmc")
-        with (tmp_path / "simmc" / "losses" / "mpc.py").open("a") as file:
-            file.write("\nEXTRA = 1\n")
-        assert version("simmc") != before
 
 
 class TestClaims:
