@@ -1,7 +1,5 @@
 """What several tests share: real KGBD, where it is at hand."""
 
-from __future__ import annotations
-
 import os
 import re
 import sys

@@ -1,7 +1,5 @@
 """JSON from outside: what is read, and what is refused with the file and the advice."""
 
-from __future__ import annotations
-
 import json
 import math
 from typing import Any

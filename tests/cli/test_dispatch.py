@@ -185,7 +185,7 @@ def test_doctor(tmp_path, capsys):
         *(("CASIA_B", "f = 40"), ("KGBD", "f = 6"), ("KS20", "found"), ("neighbours", "good")),
         ("disk, data_root", r"[\d.]+ GiB free"),
     ):
-        assert re.search(rf"^ *{name}  +{value}", page, re.MULTILINE), name
+        assert re.search(rf"^ *{name} +{value}", page, re.MULTILINE), name
 
 
 def test_a_failed_check_is_a_failed_command(monkeypatch, capsys):

@@ -6,8 +6,6 @@ number of them. The label-free weights have to be the same to the last bit. What
 without naming anybody stays: the windows, their order and the numbers of their recordings.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path

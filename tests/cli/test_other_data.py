@@ -1,7 +1,5 @@
 """Results and weights that meet other windows than those that they come from."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from functools import partial

@@ -1,7 +1,5 @@
 """Small raw data and recordings for the tests."""
 
-from __future__ import annotations
-
 import json
 import zlib
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Sets that are not what their manifest describes, and manifests that describe nothing."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The bound on coordinates."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given

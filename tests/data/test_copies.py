@@ -1,7 +1,5 @@
 """Exact copies of probe windows, counted against a plain comparison of bytes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

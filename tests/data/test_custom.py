@@ -1,7 +1,5 @@
 """What `write_dataset` refuses, takes as not seen, keeps, and reads back."""
 
-from __future__ import annotations
-
 import json
 import warnings
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Skeletons of custom sets: stored in the manifest, checked, and their parts found by name."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`dataset.toml`: patterns of paths, wrong keys, and the guess."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

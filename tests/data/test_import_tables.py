@@ -1,7 +1,5 @@
 """Readers of tables, arrays and JSON: the same recording in many layouts gives the same numbers."""
 
-from __future__ import annotations
-
 import io
 import json
 from collections.abc import Callable

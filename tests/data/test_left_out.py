@@ -1,7 +1,5 @@
 """What preprocessing does not use, fills or cannot check: counted in the manifest and in text."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

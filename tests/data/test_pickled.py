@@ -1,7 +1,5 @@
 """Labels that the public programs store as pickled objects: read without running anything."""
 
-from __future__ import annotations
-
 import io
 import os
 import pickle

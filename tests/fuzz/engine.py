@@ -1,7 +1,5 @@
 """One damaged input after another to a reader; what came of each."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

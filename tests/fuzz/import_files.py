@@ -1,7 +1,5 @@
 """Small valid files of every format that `simmc import` reads, and what reads them."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Every reader of files that someone else may have written, with small valid files for each."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from benchmarks import measure
