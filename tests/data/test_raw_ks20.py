@@ -5,6 +5,8 @@ import zlib
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from scipy.io import loadmat, savemat
 from scipy.sparse import csr_array
 
@@ -250,6 +252,33 @@ def test_matlab_numbers_stored_small_and_in_the_other_byte_order(tmp_path):
     assert found.times is None and found.frames.dtype == np.float64
     np.testing.assert_array_equal(found.frames.reshape(2, 75), values)
     np.testing.assert_array_equal(loadmat(path)["walk"], values)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(damage=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), min_size=1, max_size=3))
+def test_damaged_matlab_files_never_do_worse_than_an_error(tmp_path, compressed, damage):
+    path = tmp_path / "x.mat"
+    entries = {"skeleton": np.random.default_rng(0).normal(size=(5, 75)), "time": np.arange(5)}
+    savemat(path, entries, do_compression=compressed)
+    data = bytearray(path.read_bytes())
+    for place, byte in damage:
+        data[int(place * len(data))] = byte
+    path.write_bytes(data)
+    try:
+        frames = mat.read_frames(path, 25).frames
+    except UserError as error:
+        assert str(path) in str(error)
+    else:
+        assert frames.shape[1:] == (25, 3)
+
+
+@pytest.mark.parametrize("size", [0, 3, 100, 130, 400, 2000])
+def test_matlab_files_cut_short(views, size):
+    path = one_mat(views, skeleton=np.random.default_rng(0).normal(size=(5, 75)))
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(UserError, match=r"gc1_body1\.mat"):
+        ks20.read(views)
 
 
 def test_the_person_that_slips_is_label_6(tmp_path):
