@@ -7,6 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pyarrow import parquet
 
 from simmc.data.importing.description import Description
@@ -249,3 +251,19 @@ def test_json_in_many_shapes():
         assert np.array_equal(body.xyz, XYZ)
     (body,) = read("\n".join(map(json.dumps, axes)), "walk.jsonl")
     assert body.joints == JOINTS and np.array_equal(body.xyz, XYZ)
+
+
+@pytest.mark.parametrize("path", ["a.csv", "a.json", "a.npy", "a.npz", "a.parquet", "a.txt"])
+@settings(max_examples=50)
+@given(data=st.binary(max_size=200), cut=st.integers(0, 400))
+def test_damaged_files_are_refused(path, data, cut):
+    """Bytes that are no file, and whole files with a part exchanged."""
+    whole = {"a.npy": saved(array=XYZ), "a.npz": saved(x=XYZ), "a.json": json.dumps(XYZ.tolist())}
+    good = whole.get(path, wide())
+    good = good.encode() if isinstance(good, str) else good
+    for content in (data, good[:cut] + data + good[cut + len(data) :]):
+        try:
+            bodies = read(content, path)
+        except UserError:
+            continue
+        assert all(body.xyz.shape[1:] == (len(body.joints), 3) for body in bodies)
