@@ -10,19 +10,17 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from simmc import cli
 from simmc.cli import reproduce
 from simmc.cli.cell_runs import Cell
-from simmc.data.skeletons import KINECT_V1
-from simmc.data.store import write_dataset
 from simmc.errors import UserError
 from simmc.methods.registry import METHODS
 from simmc.reports import cells
 from simmc.reports.cells import Row, Table
 from tests.conftest import ROOT
+from tests.data.make import own_set
 
 SIMMC = "simmc --epochs 2 --batch_size 16 --k1 6 --k2 2 --H 8 --part_batches keep --device cpu"
 TIMES = ("seconds", "load", "peak_rss_bytes", "made", "commit", "machine", "versions")
@@ -40,11 +38,7 @@ ROWS = (
 
 @pytest.fixture
 def sets(tmp_path):
-    rng = np.random.default_rng(0)
-    identity = np.arange(60) % 6
-    windows = rng.normal(size=(6, 1, 20, 3))[identity] + 0.1 * rng.normal(size=(60, 6, 20, 3))
-    splits = dict.fromkeys(("train", "probe", "gallery"), (windows, identity))
-    write_dataset(tmp_path / "sets", "Mine", splits, KINECT_V1)
+    own_set(tmp_path / "sets")
     return tmp_path
 
 
@@ -104,11 +98,7 @@ def test_a_changed_default_or_version_is_run_again(sets, monkeypatch):
     assert reproduce.state_of(reproduce.prepared(cell, settings), records) == reproduce.RUN
     monkeypatch.undo()
     use(monkeypatch, table(ROWS[1]))
-    write_dataset(
-        sets / "sets", "Mine",
-        dict.fromkeys(("train", "probe", "gallery"), (np.ones((12, 6, 20, 3)), np.arange(12) % 2)),
-        KINECT_V1,
-    )  # fmt: skip
+    own_set(sets / "sets", seed=1)
     assert reproduce.prepared(cell, settings).key != job.key
 
 

@@ -1,7 +1,5 @@
 """Which recordings of an import are learned from, and which are tested."""
 
-from __future__ import annotations
-
 import pytest
 
 from simmc.cli.import_data import report

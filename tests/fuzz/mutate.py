@@ -4,8 +4,6 @@ Every choice is drawn from the generator that is passed in, so that a seed stand
 generator is `random.Random` or Hypothesis's stand-in for it.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import os

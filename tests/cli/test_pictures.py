@@ -1,4 +1,4 @@
-"""`simmc report importance` on runs of generated walkers."""
+"""`simmc report importance` and `simmc report attention` on runs of generated walkers."""
 
 import csv
 import json
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from simmc.runs.directory import RunDirectory
-from tests.cli.conftest import BATCH, QUICK, contents, run
+from tests.cli.conftest import BATCH, QUICK, SMALL, contents, latest, run, words_for
 
 pytest.importorskip("matplotlib")
 
@@ -96,40 +96,35 @@ def test_no_window_clustered_everywhere(made, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("name", "words", "named"),
     [
-        (("--windows", "0,x"), "'x' is no training window; they are numbered from 0 to "),
-        (("--windows", "99999"), "'99999' is no training window"),
-        (("--windows", "-1"), "no training window"),
-        (("--windows", "1", "--count", 2), "not allowed with"),
-        (("--count", 0), "--count 0 must be at least 1"),
-        (("--seed", -1), "--seed -1 at least 0"),
-        (("--out", "x.pdf"), ".png or .svg"),
-        (("--data_root", "nowhere"), "nowhere"),
+        *(("importance", ("--windows", text), text[-1]) for text in ("0,x", "99999", "-1")),
+        ("importance", ("--windows", "1", "--count", 2), "--count"),
+        ("importance", ("--count", 0), "--count 0"),
+        ("importance", ("--seed", -1), "--seed -1"),
+        ("attention", ("--window", 10**6), "--window 1000000"),
+        ("attention", ("--window", -1), "--window -1"),
+        *((name, ("--out", "x.pdf"), ".png") for name in ("importance", "attention")),
+        *((name, ("--data_root", "nowhere"), "nowhere") for name in ("importance", "attention")),
     ],
     ids=str,
 )
-def test_wrong_flags(words, message, made, capsys):
-    folder = made("KS20")
-    capsys.readouterr()
-    assert run("report", "importance", folder, *words) == 2
-    assert message in capsys.readouterr().err
+def test_wrong_flags(name, words, named, made, drawn, refused):
+    folder = made("KS20") if name == "importance" else latest(drawn, "age").path
+    refused("report", name, folder, *words, said=named)
 
 
-def test_runs_that_have_no_importance(made, train, tmp_path, capsys):
-    folder = made("KGBD", "--mining", "none", "--levels", "joint")
+def test_runs_that_have_no_such_picture(made, drawn, train, tmp_path, refused):
     simmc = train("--epochs", 1, "--label_free_run", "off").path
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    for path, message in (
-        (folder, "was trained with --mining none"),
-        (simmc, "is a run of simmc simmc, which does not weigh frames"),
-        (empty, "has no config.json"),
-        (tmp_path / "nowhere", "there is no such run"),
+    unmined = made("KGBD", "--mining", "none", "--levels", "joint")
+    for name, folder, named in (
+        ("importance", unmined, "--mining none"),
+        ("attention", drawn / "KGBD" / "probe" / "none", "--attention none"),
+        *((name, simmc, "simmc simmc") for name in ("importance", "attention")),
+        *((name, tmp_path, "config.json") for name in ("importance", "attention")),
+        ("importance", tmp_path / "nowhere", "no such run"),
     ):
-        capsys.readouterr()
-        assert run("report", "importance", path) == 2
-        assert message in capsys.readouterr().err
+        refused("report", name, folder, said=named)
 
 
 def test_data_other_than_those_of_the_training_are_refused(made, tmp_path, capsys):
@@ -144,3 +139,55 @@ def test_data_other_than_those_of_the_training_are_refused(made, tmp_path, capsy
     capsys.readouterr()
     assert run("report", "importance", copy) == 2
     assert "other windows" in capsys.readouterr().err
+
+
+# attention
+
+
+@pytest.fixture(scope="module")
+def drawn(prepared, tmp_path_factory):
+    """A run of each kind to draw; its home."""
+    pytest.importorskip("matplotlib")
+    home = tmp_path_factory.mktemp("runs")
+    words = [*words_for(prepared, home), *SMALL, "--epochs", 1]
+    assert run("age", *words) == 0
+    assert run("sgela", *words, "--task", "rev_rec+sort", "--attention", "masked") == 0
+    assert run("sgela", *words, "--attention", "none", "--run", "none") == 0
+    words = [*words_for(prepared, home, "CASIA_B", "nm.nm"), *SMALL, "--epochs", 1]
+    assert run("sgela", *words) == 0
+    return home
+
+
+def test_attention_matrices(drawn, capsys):
+    folder = latest(drawn, "age").path
+    capsys.readouterr()
+    assert run("report", "attention", folder) == 0
+    wanted = [folder / f"attention.{ending}" for ending in ("png", "svg", "csv")]
+    assert capsys.readouterr().out.split("\n")[:-1] == [str(file) for file in wanted]
+    numbers = rows(wanted[2])
+    assert len(numbers) == 3 * 6 * 6
+    values = np.array([float(row["alignment"]) for row in numbers]).reshape(3, 6, 6)
+    np.testing.assert_allclose(values.sum(2), 1, atol=1e-4)
+    assert float(numbers[5]["mask"]) == 1  # the first step decodes the last frame
+    assert [row["axis"] for row in numbers[::36]] == ["x", "y", "z"]
+    text = wanted[1].read_text(encoding="utf-8")
+    for words in ("AGE on KGBD", "GENERATED", "locality mask", "mean over", "Rev. Rec."):
+        assert words in text
+    one = folder / "one.svg"
+    assert run("report", "attention", folder, "--window", 3, "--out", one) == 0
+    assert "probe window 3" in one.read_text(encoding="utf-8")
+    assert rows(one.with_suffix(".csv")) != numbers
+
+
+def test_attention_of_several_tasks_and_of_long_windows(drawn, tmp_path):
+    out = tmp_path / "a.png"
+    folder = latest(drawn, "sgela_rev_rec+sort").path
+    assert run("report", "attention", folder, "--out", out) == 0
+    numbers = rows(out.with_suffix(".csv"))
+    assert {row["task"] for row in numbers} == {"rev_rec", "sort"}
+    assert {row["mask"] for row in numbers if row["task"] == "sort"} == {""}
+    assert "Masked attention" in out.with_suffix(".svg").read_text(encoding="utf-8")
+    assert len(numbers) == 2 * 3 * 36
+    home = drawn / "CASIA_B" / "nm.nm"
+    assert run("report", "attention", home, "--out", out) == 0
+    assert len(rows(out.with_suffix(".csv"))) == 3 * 40 * 40
