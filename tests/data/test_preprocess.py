@@ -146,7 +146,7 @@ def test_ks20_windows_and_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         return dict(made.done[0].windows)
 
     lengths = [30, 31, 32, 33]  # of persons 0 to 3, the same in every repetition
-    dense = sum(len(s) for n in lengths for s in windows.starts_dense(n, 6))
+    dense = sum(len(s) for n in lengths for s in windows.starts(n, 6, "repeated"))
     assert counts(ks20_roles="own") == {
         "train": 5 * dense,
         "gallery": 5 * sum(n // 6 for n in lengths),
