@@ -91,7 +91,7 @@ class FeatureFiles:
             UserError: values that are not finite.
         """
         count, shape, digest = 0, (0, 0), hashlib.sha256()
-        with files.open_atomic(self.path(split), "wb") as file:
+        with files.open_atomic(self.path(split)) as file:
             for block in blocks:
                 with np.errstate(over="ignore"):
                     block = np.ascontiguousarray(block, dtype=np.float32)
