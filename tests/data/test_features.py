@@ -38,7 +38,7 @@ def written(
     root: Path, home: Path, name: str = "SGELA"
 ) -> tuple[FeatureFiles, dict[str, np.ndarray]]:
     """Features of all splits below `home`, as the export writes them."""
-    files, made, entries = FeatureFiles(home, KGBD, 6, name), {}, {}
+    files, made, entries = FeatureFiles(home, KGBD, 6, name, remedy="make them"), {}, {}
     for split in splits_of(KGBD, "probe"):
         stored = store.read_split(root, KGBD, 6, split)
         made[split] = walking(stored)
@@ -48,11 +48,11 @@ def written(
 
 
 def read_all(root: Path, files: FeatureFiles):
-    about = files.read_manifest("make them")
+    about = files.read_manifest()
     return load_experiment(
         Request(root, "KGBD", 6, "probe", batch_size=4, class_sampling="off", part_batches="keep"),
         rng=np.random.default_rng(3),
-        features=lambda split, stored: files.read_split(split, stored, about, "make them"),
+        features=lambda split, stored: files.read_split(split, stored, about),
     )
 
 
@@ -124,9 +124,9 @@ def test_windows_that_have_changed_since_are_noticed(root: Path, tmp_path: Path)
 
 
 def test_missing_features_name_the_command(root: Path, tmp_path: Path) -> None:
-    files = FeatureFiles(tmp_path, KGBD, 6, "SGELA")
+    files = FeatureFiles(tmp_path, KGBD, 6, "SGELA", remedy="make them with simmc")
     with pytest.raises(UserError, match="Make them with simmc"):
-        files.read_manifest("make them with simmc")
+        files.read_manifest()
     written(root, tmp_path)
     files.path("train").unlink()
     with pytest.raises(UserError, match="the file is missing; make them"):

@@ -84,6 +84,7 @@ def _edit(line: int, old: str, new: str) -> str:
     [
         ("", "the file is empty"),
         ("\n\n", "the file is empty"),
+        (" \r" + GOOD, "line 1: 1 field,"),
         (GOOD[: GOOD.rindex("Foot-Left")], "ends inside a frame .39 lines"),
         (GOOD[:-40], r"line 40: [23] fields|line 40: joint|line 40: ''|ends inside a frame"),
         (_edit(25, "Elbow-Right", "Elbow-Left"), "line 25: joint 'Elbow-Left', expected"),
