@@ -101,10 +101,8 @@ def containing(skeleton: Skeleton, level: Literal["component", "limb"]) -> np.nd
             f"needs every joint in one; name them with Skeleton(..., {level}s=...) and write the "
             "set again"
         )
-    found = np.empty(skeleton.n_joints, dtype=np.int64)
-    for part, joints in enumerate(parts):
-        found[joints] = part
-    return found
+    part_of = np.repeat(np.arange(len(parts)), [len(joints) for joints in parts])
+    return part_of[np.argsort(np.concatenate(parts))]
 
 
 def _ordered(edges: np.ndarray) -> np.ndarray:

@@ -68,7 +68,7 @@ class Skeleton:
 
     def edge_indices(self) -> np.ndarray:
         """Bones as pairs of joint indices, (E, 2) int64."""
-        return np.array([(self.index(a), self.index(b)) for a, b in self.edges], dtype=np.int64)
+        return self.indices([joint for edge in self.edges for joint in edge]).reshape(-1, 2)
 
 
 # Tables of names are texts. One with "*" stands for two: with "left_" and "right_" in its place

@@ -150,10 +150,15 @@ def choose(
     dropped: dict[str, int] = {}
     if request.part_batches == "drop":
         for role, indices in rows.items():
-            path = getattr(sets, role).path
-            whole = _whole_batches(len(indices), request.batch_size, f"{role} set {path}")
-            dropped[role] = len(indices) - whole
-            rows[role] = indices[:whole]
+            dropped[role] = len(indices) % request.batch_size
+            rows[role] = indices[: len(indices) - dropped[role]]
+            if not len(rows[role]):
+                count = numbered("{} [window|windows]", len(indices))
+                raise UserError(
+                    f"the {role} set {getattr(sets, role).path} has {count}, fewer than one batch "
+                    f"of --batch_size {request.batch_size}; use --part_batches keep or a smaller "
+                    "--batch_size"
+                )
     return rows, dropped
 
 
@@ -248,16 +253,6 @@ def _joint_view(spec: DatasetSpec, kgbd_order: str, root: str) -> _View:
     except UserError as error:
         raise UserError(f"--root {root}: {error}, or first, sensor or none") from error
     return _View(place if order is None else int(order[place]), order, shown)
-
-
-def _whole_batches(count: int, batch_size: int, what: str) -> int:
-    whole = count - count % batch_size
-    if whole == 0:
-        raise UserError(
-            f"the {what} has {numbered('{} [window|windows]', count)}, fewer than one batch of "
-            f"--batch_size {batch_size}; use --part_batches keep or a smaller --batch_size"
-        )
-    return whole
 
 
 def _bring(stored: StoredSplit, chosen: np.ndarray, view: _View, identities: np.ndarray) -> Split:
