@@ -81,14 +81,11 @@ def test_preprocessing_and_loading_name_copies(
     assert f"{copied} in train, {copied} in gallery" in capsys.readouterr().out
 
 
-def test_probes_that_are_the_gallery_are_no_copies(tmp_path: Path) -> None:
-    from tests.data.test_loaders import read_by_name
-
-    patch = pytest.MonkeyPatch()
-    read_by_name(patch, {"CASIA_B": make.casia(n_frames=140)})
-    (tmp_path / "CASIA_B").mkdir()
+def test_probes_that_are_the_gallery_are_no_copies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make.read_by_name(monkeypatch, tmp_path, {"CASIA_B": make.casia(n_frames=140)})
     preprocess.preprocess(tmp_path, tmp_path, ["CASIA_B"], 40)
-    patch.undo()
     data = load_experiment(
         Request(tmp_path, "CASIA_B", 40, "nm.nm", class_sampling="off", part_batches="keep"),
         rng=np.random.default_rng(0),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from simmc.data import preprocess, specs, store
+from simmc.data.experiment.experiment import Experiment, Features
 from simmc.data.experiment.load import Request, load_experiment, load_stored
 from simmc.data.features import FeatureFiles, closer_neighbours, read_imported
 from simmc.data.specs import splits_of
@@ -18,15 +19,6 @@ KGBD = specs.get("KGBD")
 WIDTH = 7
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Preprocessed KGBD of synthetic walks: 4 persons, windows of 6."""
-    root = tmp_path_factory.mktemp("kgbd")
-    make.kgbd_raw(root, {1: 5, 2: 4, 5: 5, 9: 3})
-    preprocess.preprocess(root, root, ["KGBD"], 6)
-    return root
-
-
 def walking(stored: StoredSplit, seed: int = 0) -> np.ndarray:
     """(N, 6, 7) features that change slowly within a recording, as those of walks do."""
     rng = np.random.default_rng(seed)
@@ -35,48 +27,47 @@ def walking(stored: StoredSplit, seed: int = 0) -> np.ndarray:
 
 
 def written(
-    root: Path, home: Path, name: str = "SGELA"
+    kgbd_root: Path, home: Path, name: str = "SGELA"
 ) -> tuple[FeatureFiles, dict[str, np.ndarray]]:
     """Features of all splits below `home`, as the export writes them."""
     files, made, entries = FeatureFiles(home, KGBD, 6, name, remedy="make them"), {}, {}
     for split in splits_of(KGBD, "probe"):
-        stored = store.read_split(root, KGBD, 6, split)
+        stored = store.read_split(kgbd_root, KGBD, 6, split)
         made[split] = walking(stored)
         entries[split] = files.write_split(split, stored, np.array_split(made[split], 3))
     files.write_manifest({"made_by": "a test", "labels": ""}, entries)
     return files, made
 
 
-def read_all(root: Path, files: FeatureFiles):
+def load(root: Path, features: Features | None = None) -> Experiment:
+    request = Request(
+        *(root, "KGBD", 6, "probe"), batch_size=4, class_sampling="off", part_batches="keep"
+    )
+    return load_experiment(request, np.random.default_rng(3), features)
+
+
+def read_all(root: Path, files: FeatureFiles) -> Experiment:
     about = files.read_manifest()
-    return load_experiment(
-        Request(root, "KGBD", 6, "probe", batch_size=4, class_sampling="off", part_batches="keep"),
-        rng=np.random.default_rng(3),
-        features=lambda split, stored: files.read_split(split, stored, about),
-    )
+    return load(root, lambda split, stored: files.read_split(split, stored, about))
 
 
-def test_features_replace_the_windows(root: Path, tmp_path: Path) -> None:
-    files, made = written(root, tmp_path)
-    data = read_all(root, files)
-    usual = load_experiment(
-        Request(root, "KGBD", 6, "probe", batch_size=4, class_sampling="off", part_batches="keep"),
-        rng=np.random.default_rng(3),
-    )
+def test_features_replace_the_windows(kgbd_root: Path, tmp_path: Path) -> None:
+    files, made = written(kgbd_root, tmp_path)
+    data, usual = read_all(kgbd_root, files), load(kgbd_root)
     for split in ("train", "probe", "gallery"):
         found, other = getattr(data, split), getattr(usual, split)
         assert (found.identity == other.identity).all()
         assert (found.recording == other.recording).all()
         assert found.windows.dtype == np.float32
         # the same windows in the same order: find each by its coordinates
-        stored, _ = load_stored(root, KGBD, 6, split, kgbd_order="raw", root="first")
+        stored, _ = load_stored(kgbd_root, KGBD, 6, split, kgbd_order="raw", root="first")
         place = {window.tobytes(): i for i, window in enumerate(stored.windows)}
         order = [place[window.tobytes()] for window in other.windows]
         assert (found.windows == made[split][order]).all()
 
 
-def test_the_layout_and_the_manifest(root: Path, tmp_path: Path) -> None:
-    files, made = written(root, tmp_path)
+def test_the_layout_and_the_manifest(kgbd_root: Path, tmp_path: Path) -> None:
+    files, made = written(kgbd_root, tmp_path)
     names = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
     assert names == {
         "KGBD/6/frames_SGELA.json",
@@ -106,16 +97,16 @@ def swapped(array: np.ndarray) -> np.ndarray:
         (lambda array: np.concatenate([array, array[:1]]), "windows of"),
     ],
 )
-def test_a_file_that_is_not_the_one_written_is_refused(spoil, message, root, tmp_path) -> None:
-    files, made = written(root, tmp_path)
+def test_a_file_that_is_not_the_one_written_is_refused(spoil, message, kgbd_root, tmp_path) -> None:
+    files, made = written(kgbd_root, tmp_path)
     np.save(files.path("probe"), spoil(made["probe"]))
     with pytest.raises(UserError, match=message) as caught:
-        read_all(root, files)
+        read_all(kgbd_root, files)
     assert str(files.path("probe")) in str(caught.value)
 
 
-def test_windows_that_have_changed_since_are_noticed(root: Path, tmp_path: Path) -> None:
-    files, _ = written(root, tmp_path)
+def test_windows_that_have_changed_since_are_noticed(kgbd_root: Path, tmp_path: Path) -> None:
+    files, _ = written(kgbd_root, tmp_path)
     other = tmp_path / "other"
     make.kgbd_raw(other, {1: 5, 2: 4, 5: 5, 9: 3}, seed=1)
     preprocess.preprocess(other, other, ["KGBD"], 6)
@@ -123,23 +114,23 @@ def test_windows_that_have_changed_since_are_noticed(root: Path, tmp_path: Path)
         read_all(other, files)
 
 
-def test_missing_features_name_the_command(root: Path, tmp_path: Path) -> None:
+def test_missing_features_name_the_command(kgbd_root: Path, tmp_path: Path) -> None:
     files = FeatureFiles(tmp_path, KGBD, 6, "SGELA", remedy="make them with simmc")
     with pytest.raises(UserError, match="Make them with simmc"):
         files.read_manifest()
-    written(root, tmp_path)
+    written(kgbd_root, tmp_path)
     files.path("train").unlink()
     with pytest.raises(UserError, match="the file is missing; make them"):
-        read_all(root, files)
+        read_all(kgbd_root, files)
     files.manifest.write_text("{")
     with pytest.raises(UserError, match=files.manifest.name):
-        read_all(root, files)
+        read_all(kgbd_root, files)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39])
-def test_values_that_are_not_finite_are_not_written(root, tmp_path, value: float) -> None:
+def test_values_that_are_not_finite_are_not_written(kgbd_root, tmp_path, value: float) -> None:
     files = FeatureFiles(tmp_path, KGBD, 6, "SGELA")
-    stored = store.read_split(root, KGBD, 6, "probe")
+    stored = store.read_split(kgbd_root, KGBD, 6, "probe")
     made = walking(stored).astype(np.float64)
     made[-1, 0, 0] = value
     with pytest.raises(UserError, match="not finite"):
@@ -147,22 +138,22 @@ def test_values_that_are_not_finite_are_not_written(root, tmp_path, value: float
     assert not files.path("probe").exists()
 
 
-def test_values_that_are_not_finite_are_not_learned(root, tmp_path, monkeypatch) -> None:
+def test_values_that_are_not_finite_are_not_learned(kgbd_root, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("simmc.data.features.require_finite", lambda *_: None)  # as before
     files, entries = FeatureFiles(tmp_path, KGBD, 6, "SGELA"), {}
     for split in splits_of(KGBD, "probe"):
-        stored = store.read_split(root, KGBD, 6, split)
+        stored = store.read_split(kgbd_root, KGBD, 6, split)
         made = walking(stored)
         made[-1, 0, 0] = np.nan
         entries[split] = files.write_split(split, stored, [made])
     files.write_manifest({"made_by": "SGELA", "labels": ""}, entries)
     with pytest.raises(UserError, match="not finite"):
-        read_all(root, files)
+        read_all(kgbd_root, files)
 
 
-def test_other_numbers_of_rows_than_windows_are_a_fault(root: Path, tmp_path: Path) -> None:
+def test_other_numbers_of_rows_than_windows_are_a_fault(kgbd_root: Path, tmp_path: Path) -> None:
     files = FeatureFiles(tmp_path, KGBD, 6, "SGELA")
-    stored = store.read_split(root, KGBD, 6, "probe")
+    stored = store.read_split(kgbd_root, KGBD, 6, "probe")
     with pytest.raises(ValueError, match="features for"):
         files.write_split("probe", stored, [walking(stored)[:-1]])
     with pytest.raises(ValueError, match="after"):

@@ -103,31 +103,32 @@ def test_faults_name_file_and_line(tmp_path: Path, text: str | bytes, words: str
     assert str(path) in str(caught.value)
 
 
+def _with_value(root: Path, value: str) -> None:
+    """A file with another z in line 8."""
+    lines = GOOD.splitlines()
+    lines[7] = f"{lines[7].rpartition(';')[0]};{value}"
+    _file(root, "\n".join(lines) + "\n")
+
+
 @pytest.mark.parametrize(
     "value", ["inf", "-inf", "", "NULL", "NA", "null", "abc", "1e999", "0x1p3", "1_0", "0,5"]
 )
 def test_values_that_are_no_finite_numbers(tmp_path: Path, value: str) -> None:
-    lines = GOOD.splitlines()
-    lines[7] = f"{lines[7].rpartition(';')[0]};{value}"
-    _file(tmp_path, "\n".join(lines) + "\n")
+    _with_value(tmp_path, value)
     with pytest.raises(UserError, match=rf"line 8: '{value}' is no finite number"):
         kgbd.read(tmp_path / "KGBD")
 
 
 @pytest.mark.parametrize("value", ["nan", "NaN", "-nan(ind)"])
 def test_nan_is_a_joint_that_was_not_seen(tmp_path: Path, value: str) -> None:
-    lines = GOOD.splitlines()
-    lines[7] = f"{lines[7].rpartition(';')[0]};{value}"
-    _file(tmp_path, "\n".join(lines) + "\n")
+    _with_value(tmp_path, value)
     frames = kgbd.read(tmp_path / "KGBD")[0].frames
     assert np.argwhere(np.isnan(frames)).tolist() == [[0, 7, 2]]
 
 
 @pytest.mark.parametrize("value", ["1e30", "-2500", "1000.5"])
 def test_values_beyond_what_a_sensor_sees(tmp_path: Path, value: str) -> None:
-    lines = GOOD.splitlines()
-    lines[7] = f"{lines[7].rpartition(';')[0]};{value}"
-    _file(tmp_path, "\n".join(lines) + "\n")
+    _with_value(tmp_path, value)
     with pytest.raises(UserError, match=rf"1\.txt, line 8: '{value}' is no position in metres"):
         kgbd.read(tmp_path / "KGBD")
 

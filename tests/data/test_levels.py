@@ -5,11 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from simmc.data import preprocess, store
+from simmc.data import store
 from simmc.data.body_levels import BODY_LEVELS, body_levels
 from simmc.data.experiment.load import Request, load_experiment
 from simmc.data.skeletons import CASIA_14, KINECT_V1, KINECT_V2, Skeleton
-from tests.data import make
 
 # docs/data.md 3.2, as printed
 TABLE = {
@@ -103,12 +102,3 @@ def test_kgbd_in_each_order_that_the_loader_gives(
         (found["limb"][:, :, 3], left_arm),
     ):
         np.testing.assert_allclose(part, stored[:, :, list(joints)].mean(axis=2), atol=1e-6)
-
-
-@pytest.fixture(scope="module")
-def kgbd_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Preprocessed KGBD of synthetic walks: 2 persons, windows of 6."""
-    root = tmp_path_factory.mktemp("kgbd")
-    make.kgbd_raw(root, {1: 5, 2: 5})
-    preprocess.preprocess(root, root, ["KGBD"], 6)
-    return root

@@ -27,34 +27,15 @@ def _rng() -> np.random.Generator:
 
 
 @pytest.fixture(scope="module")
-def kgbd_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Preprocessed KGBD of synthetic walks: 4 persons, windows of 6."""
-    root = tmp_path_factory.mktemp("kgbd")
-    make.kgbd_raw(root, {1: 5, 2: 4, 5: 5, 9: 3})
-    preprocess.preprocess(root, root, ["KGBD"], 6)
-    return root
-
-
-@pytest.fixture(scope="module")
 def other_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Preprocessed KS20 (both protocols) and CASIA-B of synthetic recordings."""
     root = tmp_path_factory.mktemp("other")
-    patch = pytest.MonkeyPatch()
-    made = {"KS20": make.ks20(), "CASIA_B": make.casia()}
-    read_by_name(patch, made)
-    for name in made:
-        (root / name).mkdir()
-    preprocess.preprocess(root, root / "out", ["KS20"], 6)
-    preprocess.preprocess(root, root / "out", ["KS20"], 6, protocol="CVE")
-    preprocess.preprocess(root, root / "out", ["CASIA_B"], 40)
-    patch.undo()
+    with pytest.MonkeyPatch.context() as patch:
+        make.read_by_name(patch, root, {"KS20": make.ks20(), "CASIA_B": make.casia()})
+        preprocess.preprocess(root, root / "out", ["KS20"], 6)
+        preprocess.preprocess(root, root / "out", ["KS20"], 6, protocol="CVE")
+        preprocess.preprocess(root, root / "out", ["CASIA_B"], 40)
     return root / "out"
-
-
-def read_by_name(patch: pytest.MonkeyPatch, made: dict[str, list[Recording]]) -> None:
-    """Let the preprocessor read these recordings instead of files."""
-    for name, recordings in made.items():
-        patch.setitem(preprocess.READERS, name, lambda *_, found=recordings: found)
 
 
 def _load(
@@ -325,7 +306,9 @@ def test_public_files_without_manifest_and_recordings(kgbd_root: Path, tmp_path:
     assert (found.recordings, found.checksum) == ([], None)
 
 
-def test_casia_by_view_learns_the_views_beside(tmp_path: Path) -> None:
+def test_casia_by_view_learns_the_views_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = [
         Recording(
             f"{subject:03d}-nm-01-{view:03d}.npy",
@@ -337,11 +320,8 @@ def test_casia_by_view_learns_the_views_beside(tmp_path: Path) -> None:
         for subject in (3, 8)
         for view in range(0, 181, 18)
     ]
-    patch = pytest.MonkeyPatch()
-    read_by_name(patch, {"CASIA_B": made})
-    (tmp_path / "CASIA_B").mkdir()
+    make.read_by_name(monkeypatch, tmp_path, {"CASIA_B": made})
     done = preprocess.preprocess(tmp_path, tmp_path, ["CASIA_B"], 40, protocol="CVE").done[0]
-    patch.undo()
     assert done.folder == tmp_path / "CASIA_B_CVE" / "40"
     data = load_experiment(
         Request(

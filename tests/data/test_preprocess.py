@@ -21,21 +21,12 @@ from simmc.data.recordings import ReadOptions, Recording
 from simmc.errors import UserError
 from tests.conftest import ROOT, shared_file
 from tests.data import make
-from tests.data.test_loaders import read_by_name
 
 WALKS = {1: 5, 2: 4, 5: 5, 9: 3}
 
 
 def _run(*words: object) -> int:
     return cli.run("preprocess", [str(word) for word in words])
-
-
-def _digests(folder: Path) -> dict[str, str]:
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
 
 
 def test_command_writes_the_set_and_a_table(
@@ -85,7 +76,7 @@ def test_same_seed_same_bytes_other_seed_other_split(tmp_path: Path) -> None:
     made = {}
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         preprocess.preprocess(tmp_path, tmp_path / name, seed=seed)
-        made[name] = _digests(tmp_path / name)
+        made[name] = make.contents(tmp_path / name)
     assert made["a"] == made["b"]
     assert made["a"] != made["c"]
 
@@ -93,12 +84,10 @@ def test_same_seed_same_bytes_other_seed_other_split(tmp_path: Path) -> None:
 def test_split_does_not_depend_on_other_datasets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read_by_name(monkeypatch, {"KGBD": _small_kgbd(), "KS20": make.ks20()})
-    for name in ("KGBD", "KS20"):
-        (tmp_path / name).mkdir()
+    make.read_by_name(monkeypatch, tmp_path, {"KGBD": _small_kgbd(), "KS20": make.ks20()})
     preprocess.preprocess(tmp_path, tmp_path / "both")
     preprocess.preprocess(tmp_path, tmp_path / "one", ["KS20"])
-    assert _digests(tmp_path / "both" / "KS20") == _digests(tmp_path / "one" / "KS20")
+    assert make.contents(tmp_path / "both" / "KS20") == make.contents(tmp_path / "one" / "KS20")
 
 
 @pytest.mark.parametrize("dataset", specs.DATASETS)
@@ -136,8 +125,7 @@ def _small_kgbd() -> list[Recording]:
 
 
 def test_ks20_windows_and_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read_by_name(monkeypatch, {"KS20": make.ks20(n_frames=30, persons=4)})
-    (tmp_path / "KS20").mkdir()
+    make.read_by_name(monkeypatch, tmp_path, {"KS20": make.ks20(n_frames=30, persons=4)})
 
     def counts(**options: str) -> dict[str, int]:
         made = preprocess.preprocess(
@@ -161,8 +149,7 @@ def test_ks20_windows_and_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_ks20_by_view(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read_by_name(monkeypatch, {"KS20": make.ks20(n_frames=30, persons=1)})
-    (tmp_path / "KS20").mkdir()
+    make.read_by_name(monkeypatch, tmp_path, {"KS20": make.ks20(n_frames=30, persons=1)})
     made = preprocess.preprocess(tmp_path, tmp_path / "out", protocol="CVE").done[0]
     assert made.folder == tmp_path / "out" / "KS20_CVE" / "6"
     for view in specs.KS20_VIEWS.values():
@@ -171,8 +158,7 @@ def test_ks20_by_view(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_casia_trains_at_half_a_window(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read_by_name(monkeypatch, {"CASIA_B": make.casia(n_frames=101, persons=8)})
-    (tmp_path / "CASIA_B").mkdir()
+    make.read_by_name(monkeypatch, tmp_path, {"CASIA_B": make.casia(n_frames=101, persons=8)})
     made = preprocess.preprocess(tmp_path, tmp_path / "out", ["CAISA_B"], 40).done[0]
     # 81 frames are left: starts 0, 20, 40 in training; 0, 40 in tests
     assert made.windows == {"train": 4 * 6 * 3, "nm": 4 * 2 * 2, "bg": 4 * 2 * 2, "cl": 4 * 2 * 2}
@@ -181,8 +167,9 @@ def test_casia_trains_at_half_a_window(tmp_path: Path, monkeypatch: pytest.Monke
 def test_ias_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     frames = np.random.default_rng(0).normal(size=(50, 20, 3))
     roles = ("Training", "TestingA", "TestingB")
-    read_by_name(monkeypatch, {"IAS": [Recording(role, 0, frames, role) for role in roles]})
-    (tmp_path / "IAS").mkdir()
+    make.read_by_name(
+        monkeypatch, tmp_path, {"IAS": [Recording(role, 0, frames, role) for role in roles]}
+    )
     for cut, left in (("asymmetric", 40), ("symmetric", 30)):
         made = preprocess.preprocess(
             tmp_path, tmp_path / "out", options=ReadOptions(ias_cut=cut, dense_starts="once")
@@ -221,9 +208,7 @@ def test_wrong_input_is_named(
 def test_missing_datasets_and_other_lengths_are_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read_by_name(monkeypatch, {"KGBD": _small_kgbd(), "CASIA_B": make.casia()})
-    for name in ("KGBD", "CASIA_B"):
-        (tmp_path / name).mkdir()
+    make.read_by_name(monkeypatch, tmp_path, {"KGBD": _small_kgbd(), "CASIA_B": make.casia()})
     outcome = preprocess.preprocess(tmp_path, tmp_path / "out", length=6)
     assert [done.dataset for done in outcome.done] == ["KGBD"]
     assert set(outcome.skipped) == {"IAS", "BIWI", "KS20", "CASIA_B"}
@@ -245,8 +230,7 @@ def test_a_length_in_seconds_is_as_many_frames_and_stored(tmp_path: Path) -> Non
 def test_seconds_are_refused_where_the_frame_rate_is_not_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read_by_name(monkeypatch, {"IAS": []})
-    (tmp_path / "IAS").mkdir()
+    make.read_by_name(monkeypatch, tmp_path, {"IAS": []})
     with pytest.raises(UserError, match="frame rate of IAS is not known"):
         preprocess.preprocess(tmp_path, tmp_path / "out", ["IAS"], length="0.2s")
 
@@ -261,12 +245,12 @@ def test_too_short_recordings_are_named_and_write_nothing(tmp_path: Path) -> Non
 def test_fault_in_a_file_keeps_the_previous_set(tmp_path: Path) -> None:
     make.kgbd_raw(tmp_path, WALKS)
     preprocess.preprocess(tmp_path, tmp_path / "out")
-    before = _digests(tmp_path / "out")
+    before = make.contents(tmp_path / "out")
     path = tmp_path / "KGBD" / kgbd.FOLDER / "Person005" / "2.txt"
     path.write_text(path.read_text()[:-200])
     with pytest.raises(UserError, match=r"Person005/2\.txt"):
         preprocess.preprocess(tmp_path, tmp_path / "out", seed=1)
-    assert _digests(tmp_path / "out") == before
+    assert make.contents(tmp_path / "out") == before
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
@@ -337,8 +321,7 @@ def test_generated_walkers_are_called_so(
 def test_length_follows_casia_when_it_is_named_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read_by_name(monkeypatch, {"CASIA_B": make.casia()})
-    (tmp_path / "CASIA_B").mkdir()
+    make.read_by_name(monkeypatch, tmp_path, {"CASIA_B": make.casia()})
     roots = ["--raw_root", tmp_path, "--data_root", tmp_path / "out"]
     assert _run("--dataset", "CASIA_B", *roots) == 0
     assert (tmp_path / "out" / "CASIA_B_match" / "40").is_dir()

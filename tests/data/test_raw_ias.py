@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simmc.data.arrays import LIMIT_METRES
-from simmc.data.raw import files, ias, text, write
-from simmc.data.recordings import ReadOptions, Recording
+from simmc.data.raw import files, ias, text
+from simmc.data.recordings import ReadOptions
 from simmc.errors import UserError
 
 BY_NAME = ReadOptions(ias_label_order="name")
@@ -366,22 +366,3 @@ def test_numbers_are_those_of_float(tmp_path_factory, numbers):
     path = put(root, "x", "\n".join(rows))
     values = text.read_frames([path], text.Layout(20, (4,))).coordinates
     assert values.ravel().tobytes() == np.array([float(t) for t in texts]).tobytes()
-
-
-def test_round_trip_with_lost_joints(tmp_path):
-    rng = np.random.default_rng(1)
-    made = [
-        Recording(f"{part}/{p}", p, rng.normal(size=(5, 20, 3)), part)
-        for part in ias.SETS
-        for p in range(2)
-    ]
-    tracked = {r.name: rng.random((5, 20)) > 0.02 for r in made}
-    write.write_ias(tmp_path, made, tracked)
-    for before, after in zip(made, ias.read(tmp_path, BY_NAME), strict=True):
-        assert (after.name, after.identity, after.role) == (
-            before.name,
-            before.identity,
-            before.role,
-        )
-        kept = before.frames[tracked[before.name].all(axis=1)]
-        assert after.frames.tobytes() == kept.tobytes()

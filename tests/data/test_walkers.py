@@ -2,19 +2,19 @@
 
 import json
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from simmc import cli
 from simmc.data import specs, splits, windows
-from simmc.data.raw import biwi, casia_b, ias, kgbd, ks20, write
-from simmc.data.recordings import ReadOptions
+from simmc.data.preprocess import READERS
+from simmc.data.raw import biwi, ks20, write
+from simmc.data.recordings import ReadOptions, silent
 from simmc.data.synthetic import gait, walkers
 from simmc.errors import UserError
+from tests.data import make
 
-READERS = {"IAS": ias, "BIWI": biwi, "KGBD": kgbd, "KS20": ks20, "CASIA_B": casia_b}
 BONES = [
     (f"{side}_{a}", f"{side}_{b}")
     for side in ("left", "right")
@@ -41,7 +41,7 @@ def test_what_is_written_reads_back_as_generated(made, tmp_path):
     walkers.write(dataset, tmp_path, walks)
     write.mark_generated(tmp_path, {})
     (tmp_path / "README.txt").write_text("generated")
-    found = READERS[dataset].read(tmp_path, ReadOptions(ias_label_order="name"))
+    found = READERS[dataset](tmp_path, ReadOptions(ias_label_order="name"), silent)
     expected = walkers.as_read(walks, dataset)
     assert [r.name for r in found] == [r.name for r in expected]
     assert all(map(same, found, expected))
@@ -205,14 +205,6 @@ def test_unknown_size_and_dataset():
         walkers.generate("KS21")
 
 
-def digest(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
 @pytest.mark.parametrize("dataset", READERS)
 def test_command_writes_the_layout_and_says_what_it_is(tmp_path, capsys, dataset):
     words = ["--dataset", dataset, "--size", "tiny", "--seed", "1", "--out"]
@@ -223,10 +215,10 @@ def test_command_writes_the_layout_and_says_what_it_is(tmp_path, capsys, dataset
     assert readme.startswith("GENERATED WALKERS, NOT REAL PEOPLE")
     assert "do not exist" in " ".join(readme.split())
     assert json.loads((folder / "generated.json").read_text())["generated"] is True
-    found = READERS[dataset].read(folder, ReadOptions(ias_label_order="name"))
+    found = READERS[dataset](folder, ReadOptions(ias_label_order="name"), silent)
     assert len(found) == len(walkers.generate(dataset, size="tiny", seed=1))
     assert cli.run("generate", [*words, str(tmp_path / "b")]) == 0
-    assert digest(folder) == digest(tmp_path / "b" / dataset)
+    assert make.contents(folder) == make.contents(tmp_path / "b" / dataset)
 
 
 def test_command_replaces_generated_walkers_and_nothing_else(tmp_path, capsys):
@@ -237,10 +229,10 @@ def test_command_replaces_generated_walkers_and_nothing_else(tmp_path, capsys):
     assert len({r.identity for r in ks20.read(tmp_path / "KS20")}) == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["KS20"]
     (tmp_path / "KS20" / write.MARKER).unlink()
-    before = digest(tmp_path)
+    before = make.contents(tmp_path)
     assert cli.run("generate", words) == 2
     assert str(tmp_path / "KS20") in capsys.readouterr().err
-    assert digest(tmp_path) == before
+    assert make.contents(tmp_path) == before
 
 
 def test_command_that_fails_leaves_nothing(tmp_path, monkeypatch, capsys):
