@@ -71,26 +71,26 @@ class Skeleton:
         return self.indices([joint for edge in self.edges for joint in edge]).reshape(-1, 2)
 
 
-# Tables of names are texts. One with "*" stands for two: with "left_" and "right_" in its place
-# (bones: right first).
-def _texts(texts: tuple[str, ...], sides: tuple[str, str] = ("left", "right")) -> Iterator[str]:
-    for text in texts:
-        yield from (text.replace("*", f"{side}_") for side in sides) if "*" in text else (text,)
+# Tables of names are texts of groups, divided by "|". A group with "*" stands for two: with "left_"
+# and "right_" in its place (of bones: right first). ";" divides chains of bones, or parts.
+def _groups(text: str, sides: tuple[str, str] = ("left", "right")) -> Iterator[str]:
+    for group in text.split("|"):
+        yield from (group.replace("*", f"{side}_") for side in sides) if "*" in group else (group,)
 
 
-def _joints(*texts: str) -> tuple[str, ...]:
-    return tuple(" ".join(_texts(texts)).split())
+def _joints(text: str) -> tuple[str, ...]:
+    return tuple(" ".join(_groups(text)).split())
 
 
-def _bones(*texts: str) -> tuple[Edge, ...]:
-    """The bones of chains of joints; ";" divides chains."""
-    chains = ";".join(_texts(texts, ("right", "left"))).split(";")
+def _bones(text: str) -> tuple[Edge, ...]:
+    """The bones of chains of joints."""
+    chains = ";".join(_groups(text, ("right", "left"))).split(";")
     return tuple(bone for chain in chains for bone in pairwise(chain.split()))
 
 
-def _parts(*texts: str) -> tuple[Part, ...]:
-    """Parts as "name: joint joint ..."; ";" divides parts."""
-    parts = (part.split(":") for part in ";".join(_texts(texts)).split(";"))
+def _parts(text: str) -> tuple[Part, ...]:
+    """Parts as "name: joint joint ..."."""
+    parts = (part.split(":") for part in ";".join(_groups(text)).split(";"))
     return tuple((name.strip(), tuple(joints.split())) for name, joints in parts)
 
 
@@ -102,18 +102,17 @@ _TRUNK = (
     "hip mid_hip pelvis spine_base spine_mid spine_navel spine_chest chest left_clavicle "
     "right_clavicle"
 )
-_FACE = " ".join(_joints("neck nose", "*eye_inner *eye *eye_outer *ear *mouth"))
+_FACE = " ".join(_joints("neck nose | *eye_inner *eye *eye_outer *ear *mouth"))
 KNOWN: dict[Level, tuple[Part, ...]] = {
     "component": _parts(
-        f"*upper_leg: *hip *knee; *lower_leg: {_FOOT}",
-        f"torso: hip_center spine {_TRUNK}",
-        f"head: shoulder_center head spine_shoulder {_FACE}",
-        f"*upper_arm: *shoulder *elbow; *lower_arm: {_HAND}",
+        f"*upper_leg: *hip *knee; *lower_leg: {_FOOT} |"
+        f"torso: hip_center spine {_TRUNK} | head: shoulder_center head spine_shoulder {_FACE} |"
+        f"*upper_arm: *shoulder *elbow; *lower_arm: {_HAND}"
     ),
     "limb": _parts(
-        f"*leg: *hip *knee {_FOOT}",
-        f"torso: hip_center spine shoulder_center head spine_shoulder {_TRUNK} {_FACE}",
-        f"*arm: *shoulder *elbow {_HAND}",
+        f"*leg: *hip *knee {_FOOT} |"
+        f"torso: hip_center spine shoulder_center head spine_shoulder {_TRUNK} {_FACE} |"
+        f"*arm: *shoulder *elbow {_HAND}"
     ),
 }
 
@@ -172,114 +171,97 @@ def _by_name(skeleton: Skeleton, level: Level) -> tuple[Part, ...]:
     return found if all(names for _, names in found) else ()
 
 
+def _skeleton(name: str, root: str, joints: str, bones: str) -> Skeleton:
+    """A skeleton whose parts follow from the names of its joints."""
+    return with_parts(Skeleton(name, _joints(joints), root, _bones(bones)))
+
+
 _LEG, _ARM = "*hip *knee *ankle", "*shoulder *elbow *wrist"
-_KINECT = ("hip_center spine shoulder_center head", f"{_ARM} *hand", f"{_LEG} *foot")
-_KINECT_BONES = _bones(
-    *("head shoulder_center", f"shoulder_center {_ARM} *hand"),
-    *("shoulder_center spine hip_center", f"hip_center {_LEG} *foot"),
+_KINECT = f"hip_center spine shoulder_center head | {_ARM} *hand | {_LEG} *foot"
+_KINECT_BONES = (
+    f"head shoulder_center | shoulder_center {_ARM} *hand |"
+    f"shoulder_center spine hip_center | hip_center {_LEG} *foot"
 )
-KINECT_V1 = with_parts(Skeleton("Kinect v1", _joints(*_KINECT), "hip_center", _KINECT_BONES))
-KINECT_V2 = with_parts(
-    Skeleton(
-        "Kinect v2",
-        _joints(*_KINECT, "spine_shoulder", "*hand_tip *thumb"),
-        "hip_center",
-        _bones(
-            *("head shoulder_center spine_shoulder", f"spine_shoulder {_ARM} *hand"),
-            *("spine_shoulder spine hip_center", f"hip_center {_LEG} *foot"),
-            "*hand *hand_tip; *wrist *thumb",
-        ),
-    )
+KINECT_V1 = _skeleton("Kinect v1", "hip_center", _KINECT, _KINECT_BONES)
+KINECT_V2 = _skeleton(
+    "Kinect v2",
+    "hip_center",
+    f"{_KINECT} | spine_shoulder | *hand_tip *thumb",
+    f"head shoulder_center spine_shoulder | spine_shoulder {_ARM} *hand |"
+    f"spine_shoulder spine hip_center | hip_center {_LEG} *foot | *hand *hand_tip; *wrist *thumb",
 )
-KGBD_FILE = with_parts(  # from the head down in right-left pairs (docs/data.md 2.4)
-    Skeleton(
-        "KGBD file order",
-        _joints(
-            "head shoulder_center right_shoulder left_shoulder right_elbow left_elbow",
-            "right_wrist left_wrist right_hand left_hand spine hip_center",
-            "right_hip left_hip right_knee left_knee right_ankle left_ankle right_foot left_foot",
-        ),
-        "hip_center",
-        _KINECT_BONES,
-    )
+KGBD_FILE = _skeleton(
+    "KGBD file order",  # from the head down in right-left pairs (docs/data.md 2.4)
+    "hip_center",
+    "head shoulder_center right_shoulder left_shoulder right_elbow left_elbow "
+    "right_wrist left_wrist right_hand left_hand spine hip_center "
+    "right_hip left_hip right_knee left_knee right_ankle left_ankle right_foot left_foot",
+    _KINECT_BONES,
 )
-_RIGHT_ARM, _RIGHT_LEG = (text.replace("*", "right_") for text in (_ARM, _LEG))
-_LEFT_ARM, _LEFT_LEG = (text.replace("*", "left_") for text in (_ARM, _LEG))
-# without eyes and ears (docs/data.md 2.5)
-_OPENPOSE = ("nose neck", _RIGHT_ARM, _LEFT_ARM, _RIGHT_LEG, _LEFT_LEG)
+_ARMS, _LEGS = (
+    f"{text.replace('*', 'right_')} {text.replace('*', 'left_')}" for text in (_ARM, _LEG)
+)
 CASIA_14 = Skeleton(
-    "CASIA-B 14",
-    _joints(*_OPENPOSE),
+    "CASIA-B 14",  # OpenPose's 18 points without eyes and ears (docs/data.md 2.5)
+    _joints(f"nose neck {_ARMS} {_LEGS}"),
     "nose",
-    _bones("nose neck", f"neck {_ARM}", f"neck {_LEG}"),
+    _bones(f"nose neck | neck {_ARM} | neck {_LEG}"),
     _parts(
-        *("*upper_leg: *hip; *lower_leg: *knee *ankle", "torso: neck", "head: nose"),
-        "*upper_arm: *shoulder; *lower_arm: *elbow *wrist",
+        "*upper_leg: *hip; *lower_leg: *knee *ankle | torso: neck | head: nose |"
+        "*upper_arm: *shoulder; *lower_arm: *elbow *wrist"
     ),
-    _parts(f"*leg: {_LEG}", "torso: nose neck", f"*arm: {_ARM}"),
+    _parts(f"*leg: {_LEG} | torso: nose neck | *arm: {_ARM}"),
 )
 
-# Skeletons of body trackers and pose estimators; parts follow from the names. Estimators know no
-# joint of the trunk: MIDDLES are computed on import, so that every method has its parts.
+# Skeletons of body trackers and pose estimators. Estimators know no joint of the trunk: MIDDLES are
+# computed on import, so that every method has its parts.
 MIDDLES = {"neck": ("left_shoulder", "right_shoulder"), "mid_hip": ("left_hip", "right_hip")}
 
 
-def _estimated(name: str, joints: tuple[str, ...], *bones: str) -> Skeleton:
+def _estimated(name: str, joints: str, bones: str = "") -> Skeleton:
     """A skeleton of a pose estimator: joints of the file, then the missing ones of MIDDLES."""
-    joints = _joints(*joints)
-    joints += tuple(middle for middle in MIDDLES if middle not in joints)
-    trunk = ("nose neck", f"neck {_ARM}", "neck mid_hip", f"mid_hip {_LEG}", "nose *eye *ear")
-    return with_parts(Skeleton(name, joints, "mid_hip", _bones(*trunk, *bones)))
+    lacking = [middle for middle in MIDDLES if middle not in _joints(joints)]
+    trunk = f"nose neck | neck {_ARM} | neck mid_hip | mid_hip {_LEG} | nose *eye *ear"
+    return _skeleton(name, "mid_hip", " | ".join([joints, *lacking]), f"{trunk} | {bones}")
 
 
-_FEET_BONES = "*ankle *heel; *ankle *big_toe *small_toe"
-_PAIRS = ("*shoulder", "*elbow", "*wrist", "*hip", "*knee", "*ankle")
-_COCO = ("nose", "*eye", "*ear", *_PAIRS)
+_FEET = "*ankle *heel; *ankle *big_toe *small_toe"
+_ARM_PAIRS, _LEG_PAIRS = "*shoulder | *elbow | *wrist", "*hip | *knee | *ankle"
+_COCO = f"nose | *eye | *ear | {_ARM_PAIRS} | {_LEG_PAIRS}"
 COCO_17 = _estimated("COCO 17", _COCO)
-COCO_FEET = _estimated("COCO 17 and feet", (*_COCO, "*big_toe *small_toe *heel"), _FEET_BONES)
+COCO_FEET = _estimated("COCO 17 and feet", f"{_COCO} | *big_toe *small_toe *heel", _FEET)
 HALPE_26 = _estimated(
     "Halpe 26",
-    (*_COCO, "head neck mid_hip", "*big_toe", "*small_toe", "*heel"),
-    *("neck head", _FEET_BONES),
+    f"{_COCO} | head neck mid_hip | *big_toe | *small_toe | *heel",
+    f"neck head | {_FEET}",
 )
-_EYES_AND_EARS = "right_eye left_eye right_ear left_ear"
-OPENPOSE_18 = _estimated("OpenPose COCO 18", (*_OPENPOSE, _EYES_AND_EARS))
+_FACE_18 = "right_eye left_eye right_ear left_ear"
+OPENPOSE_18 = _estimated("OpenPose COCO 18", f"nose neck {_ARMS} {_LEGS} {_FACE_18}")
 BODY_25 = _estimated(
     "OpenPose BODY_25",
-    (*_OPENPOSE[:3], "mid_hip", *_OPENPOSE[3:], _EYES_AND_EARS, "*big_toe *small_toe *heel"),
-    _FEET_BONES,
+    f"nose neck {_ARMS} mid_hip {_LEGS} {_FACE_18} | *big_toe *small_toe *heel",
+    _FEET,
 )
 MEDIAPIPE_33 = _estimated(
     "MediaPipe Pose 33",
-    (
-        *("nose", "*eye_inner *eye *eye_outer", "*ear", "*mouth", *_PAIRS[:3]),
-        *("*pinky", "*index", "*thumb", *_PAIRS[3:], "*heel", "*foot_index"),
-    ),
-    *("nose *eye_inner", "nose *eye_outer", "nose *mouth"),
+    f"nose | *eye_inner *eye *eye_outer | *ear | *mouth | {_ARM_PAIRS} | *pinky | *index | *thumb |"
+    f"{_LEG_PAIRS} | *heel | *foot_index",
+    "nose *eye_inner | nose *eye_outer | nose *mouth |"
     "*wrist *pinky; *wrist *index; *wrist *thumb; *ankle *heel *foot_index",
 )
-HUMAN_17 = with_parts(
-    Skeleton(
-        "Human3.6M 17",  # what 2D poses are lifted to
-        _joints("hip_center", _RIGHT_LEG, _LEFT_LEG, "spine chest neck head", _ARM),
-        "hip_center",
-        _bones("hip_center spine chest neck head", f"chest {_ARM}", f"hip_center {_LEG}"),
-    )
+HUMAN_17 = _skeleton(
+    "Human3.6M 17",  # what 2D poses are lifted to
+    "hip_center",
+    f"hip_center {_LEGS} spine chest neck head | {_ARM}",
+    f"hip_center spine chest neck head | chest {_ARM} | hip_center {_LEG}",
 )
-AZURE_KINECT = with_parts(
-    Skeleton(
-        "Azure Kinect",
-        _joints(
-            *("pelvis spine_navel spine_chest neck", f"*clavicle {_ARM} *hand *hand_tip *thumb"),
-            *(f"{_LEG} *foot", "head nose left_eye left_ear right_eye right_ear"),
-        ),
-        "pelvis",
-        _bones(
-            *("pelvis spine_navel spine_chest neck head nose", "nose *eye *ear"),
-            *(f"spine_chest *clavicle {_ARM} *hand *hand_tip", "*wrist *thumb"),
-            f"pelvis {_LEG} *foot",
-        ),
-    )
+AZURE_KINECT = _skeleton(
+    "Azure Kinect",
+    "pelvis",
+    f"pelvis spine_navel spine_chest neck | *clavicle {_ARM} *hand *hand_tip *thumb |"
+    f"{_LEG} *foot | head nose left_eye left_ear right_eye right_ear",
+    "pelvis spine_navel spine_chest neck head nose | nose *eye *ear |"
+    f"spine_chest *clavicle {_ARM} *hand *hand_tip | *wrist *thumb | pelvis {_LEG} *foot",
 )
 SKELETONS = {
     skeleton.name: skeleton
