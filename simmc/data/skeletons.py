@@ -82,8 +82,8 @@ def _joints(text: str) -> tuple[str, ...]:
     return tuple(" ".join(_groups(text)).split())
 
 
-def _bones(text: str) -> tuple[Edge, ...]:
-    """The bones of chains of joints."""
+def bones_of(text: str) -> tuple[Edge, ...]:
+    """The pairs of chains of names, such as "neck head | neck *shoulder *elbow" (above)."""
     chains = ";".join(_groups(text, ("right", "left"))).split(";")
     return tuple(bone for chain in chains for bone in pairwise(chain.split()))
 
@@ -173,7 +173,7 @@ def _by_name(skeleton: Skeleton, level: Level) -> tuple[Part, ...]:
 
 def _skeleton(name: str, root: str, joints: str, bones: str) -> Skeleton:
     """A skeleton whose parts follow from the names of its joints."""
-    return with_parts(Skeleton(name, _joints(joints), root, _bones(bones)))
+    return with_parts(Skeleton(name, _joints(joints), root, bones_of(bones)))
 
 
 _LEG, _ARM = "*hip *knee *ankle", "*shoulder *elbow *wrist"
@@ -205,7 +205,7 @@ CASIA_14 = Skeleton(
     "CASIA-B 14",  # OpenPose's 18 points without eyes and ears (docs/data.md 2.5)
     _joints(f"nose neck {_ARMS} {_LEGS}"),
     "nose",
-    _bones(f"nose neck | neck {_ARM} | neck {_LEG}"),
+    bones_of(f"nose neck | neck {_ARM} | neck {_LEG}"),
     _parts(
         "*upper_leg: *hip; *lower_leg: *knee *ankle | torso: neck | head: nose |"
         "*upper_arm: *shoulder; *lower_arm: *elbow *wrist"
