@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from simmc.data.importing.description import Description
+from simmc.data.importing.formats import read_bodies
 from simmc.data.importing.joint_names import spelled_joints
 from simmc.data.importing.recording import Body
-from simmc.data.importing.source_files import read_bodies
 from simmc.data.importing.tabular import from_arrow
 from simmc.errors import UserError
 

@@ -14,8 +14,9 @@ from pyarrow import parquet
 
 from simmc.data.importing.assign import Rule
 from simmc.data.importing.description import Description
+from simmc.data.importing.formats import read_bodies
 from simmc.data.importing.importer import Request, import_items
-from simmc.data.importing.source_files import items, read_bodies
+from simmc.data.importing.source_files import items
 from simmc.data.skeletons import KINECT_V1
 from tests.data import formats as make
 

@@ -14,11 +14,11 @@ import numpy as np
 from simmc.data.conventions import extents
 from simmc.data.importing.clean import frame_rate
 from simmc.data.importing.description import Description, toml_text
+from simmc.data.importing.formats import is_known, read_bodies
 from simmc.data.importing.importer import NOTHING_FOUND
 from simmc.data.importing.joint_names import skeleton_of, spelled_joints
 from simmc.data.importing.members import members
 from simmc.data.importing.recording import Body
-from simmc.data.importing.source_files import is_known, read_bodies
 from simmc.data.importing.tabular import columns_of
 from simmc.data.skeletons import SKELETONS
 from simmc.errors import UserError, numbered

@@ -55,7 +55,7 @@ class Item:
 
     path: str
     stamp: str  # changes when the content does
-    read: Callable[[Description], Read]
+    read: Callable[[], Read]
     fault: str = ""  # why it is not read
 
 
@@ -186,7 +186,7 @@ class _Reading:
         if item.fault:
             return entry, []
         try:
-            sha, bodies = item.read(self._told)
+            sha, bodies = item.read()
             entry["sha256"] = sha
             if item.path in self._before:
                 changed = self._before[item.path] != sha

@@ -70,7 +70,7 @@ def read(path: str, data: bytes) -> list[Body]:
         *counted("{} [joint was|joints were] not tracked", lost),
         *counted("{} [position is|positions are] inferred by the sensor", inferred),
     ]
-    tracks = by_id(frames, path)
+    tracks = by_id(enumerate(frames), path)
     about: dict[str, Any] = {}
     if named := _NAME.fullmatch(PurePosixPath(path).name.partition(".")[0].upper()):
         about = {"session": f"S{named[1]}", "camera": f"C{named[2]}"}

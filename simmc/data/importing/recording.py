@@ -5,7 +5,7 @@ Shape letters: F frames, J joints.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -42,19 +42,3 @@ def with_fields(body: Body, fields: Mapping[str, str]) -> Body:
         camera=fields.get("camera") or body.camera,
         fields={**body.fields, **rest},
     )
-
-
-@dataclass(frozen=True)
-class Format:
-    """A file format: how its files are recognised and read."""
-
-    name: str
-    suffixes: tuple[str, ...]  # lower case, with the dot
-    read: Callable[[str, bytes], list[Body]]  # path in the source, content; UserError if invalid
-    # Small letters of which the beginning holds some; none: the ending of the name says enough, and
-    # the reader says what is wrong with the content.
-    marks: tuple[bytes, ...] = ()
-    # Only for formats with a file for each frame: the recording of a path and the frame's number,
-    # and how the frames of one recording (number and what `read` gave, in order) become bodies.
-    frame_of: Callable[[str], tuple[str, int]] | None = None
-    join: Callable[[str, Sequence[tuple[int, Sequence[Body]]]], list[Body]] | None = None
