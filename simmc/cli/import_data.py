@@ -18,9 +18,9 @@ from simmc.data.findings import Summary
 from simmc.data.importing.assign import Rule, Unit
 from simmc.data.importing.description import FILE, SPLITS, Description, read_description
 from simmc.data.importing.guess import guessed
-from simmc.data.importing.importer import Request, import_items, notes_of
+from simmc.data.importing.importer import import_items, notes_of
 from simmc.data.importing.source_files import NO_READER, NOT_CHOSEN, count, items
-from simmc.data.importing.write_import import Imported
+from simmc.data.importing.write_import import Imported, Request
 from simmc.data.manifest import read_skeleton
 from simmc.data.skeletons import SKELETONS
 from simmc.errors import UserError, numbered

@@ -70,16 +70,17 @@ def splits_of(known: Sequence[Known], told: Description, rule: Rule) -> list[str
     fresh = [recording for recording in known if recording.split is None]
     if told.split_file:
         given = _listed(Path(told.split_file))
-        found = {r.name: given.get(r.name, NONE) for r in fresh}
-        if fresh and not set(found.values()) - {NONE}:
+        found = [given.get(recording.name, NONE) for recording in fresh]
+        if fresh and not set(found) - {NONE}:
             raise UserError(
                 f"{told.split_file}: names none of the recordings, such as {fresh[0].name}"
             )
     elif told.split:
-        found = dict(zip((r.name for r in fresh), by_rules(fresh, told), strict=True))
+        found = by_rules(fresh, told)
     else:
-        found = dict(zip((r.name for r in known), by_chance(known, rule), strict=True))
-    return [recording.split or found[recording.name] for recording in known]
+        return by_chance(known, rule)
+    following = iter(found)
+    return [recording.split or next(following) for recording in known]
 
 
 def _listed(path: Path) -> dict[str, str]:

@@ -65,10 +65,12 @@ class Description:
     split_file: str = ""
 
     def text(self) -> dict[str, Any]:
-        """The keys that differ from the default, for the manifest."""
-        empty = Description()
-        values = ((f.name, getattr(self, f.name)) for f in dataclasses.fields(self))
-        return {name: value for name, value in values if value != getattr(empty, name)}
+        """The keys that differ from the default, for the manifest: lists in place of tuples."""
+        empty, found = Description(), {}
+        for name in self.__dataclass_fields__:
+            if (value := getattr(self, name)) != getattr(empty, name):
+                found[name] = list(value) if isinstance(value, tuple) else value
+        return found
 
 
 def read_description(path: Path) -> Description:

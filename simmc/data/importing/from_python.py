@@ -15,10 +15,11 @@ import pyarrow as pa
 
 from simmc.data.importing.assign import Rule
 from simmc.data.importing.description import Description, described
-from simmc.data.importing.importer import Item, Request, import_items
+from simmc.data.importing.importer import Item, import_items
 from simmc.data.importing.nested import of_array
 from simmc.data.importing.recording import Body
 from simmc.data.importing.tabular import from_arrow
+from simmc.data.importing.write_import import Request
 from simmc.data.skeletons import Skeleton
 from simmc.errors import UserError
 
