@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -42,8 +43,7 @@ class StoredSet:
         return self.spec.skeleton
 
 
-@dataclass(frozen=True, eq=False)
-class Windows:
+class Windows(NamedTuple):
     """Numbers of each window of a split, or of all splits one after another."""
 
     bones: np.ndarray  # (N, E) float32, mean length
@@ -60,7 +60,7 @@ class Windows:
 
     def take(self, rows: np.ndarray) -> Windows:
         """The windows of some rows."""
-        return Windows(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+        return Windows(*(numbers[rows] for numbers in self))
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +145,8 @@ def measure(stored: StoredSet, progress: Progress = silent) -> Bodies:
         spans = recording_times(stored.manifest["recordings"], stored.folder / "manifest.json")
     entries: list[Entry] = []
     for name, split in stored.splits.items():
-        entries += _entries(stored, name, split, joined(blocks.pop(name)), spans)
+        windows = Windows(*map(np.concatenate, zip(*blocks.pop(name), strict=True)))
+        entries += _entries(stored, name, split, windows, spans)
     return Bodies(stored, entries, finder.pairs, finder.flat, _rate(stored.manifest, entries))
 
 
@@ -263,12 +264,6 @@ def _mean(values: np.ndarray, axis: int) -> np.ndarray:
     total = np.where(seen, values, 0).sum(axis, dtype=np.float32)
     count = seen.sum(axis)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
-
-
-def joined(parts: list[Windows]) -> Windows:
-    """Windows one after another."""
-    names = Windows.__dataclass_fields__
-    return Windows(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def _entries(

@@ -189,10 +189,11 @@ def test_ntu_bodies_by_id():
     np.testing.assert_array_equal(found[1].xyz, two[2:5])
     np.testing.assert_allclose(found[2].times, np.arange(37, 40) / 30)
     assert [body.name.rpartition("skeleton")[2] for body in found] == ["", "#2", "#3"]
-    assert (found[0].session, found[0].camera, found[0].person) == ("S001", "C002", None)
+    about = {"session": "S001", "camera": "C002", "repetition": "002", "action": "013"}
+    assert found[0].fields == about
     assert found[0].joints == KINECT_V2.joints
     (alone,) = ntu.read("S001C002P003R002A013.skeleton", make.ntu({"72": one}))
-    assert alone.person == "P003"
+    assert alone.fields["person"] == "P003"
     for wrong in (data[:-60], b"2\n" + data.partition(b"\n")[2], b"", b"3\n-1", b"1\n1e9\n"):
         with pytest.raises(UserError, match="skeleton"):
             ntu.read("x.skeleton", wrong)

@@ -8,15 +8,13 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
-from simmc.data.importing.description import NONE, SPLITS, Description, compiled
+from simmc.data.importing.description import NONE, SPLITS, WHO, Description, compiled
 from simmc.errors import UserError
 
 TRAIN, GALLERY, PROBE = SPLITS
-Unit = Literal["recording", "session", "camera", "none"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class Rule:
         seed: of the random choice.
     """
 
-    unit: Unit = "recording"
+    unit: str = "recording"
     person_disjoint: bool = False
     hold_out: float = 0.5
     seed: int = 0
@@ -51,13 +49,15 @@ class Known:
     """What is known of a recording."""
 
     name: str
-    person: str | None
-    session: str | None
-    camera: str | None
-    fields: Mapping[str, str]
+    fields: Mapping[str, str]  # person, session, camera, and others
     split: str | None = None  # of an earlier import; "none" if it was of none
     copy_of: str = ""  # the first recording with the same frames; empty: itself
     empty: bool = False  # gives no window
+
+    @property
+    def person(self) -> str | None:
+        """Who is shown; None: unknown."""
+        return self.fields.get("person")
 
     @property
     def original(self) -> str:
@@ -111,13 +111,7 @@ def by_rules(recordings: Sequence[Known], told: Description) -> list[str]:
     needed = {key for _, patterns in rules for key in patterns}
     found = []
     for recording in recordings:
-        texts = {
-            "recording": recording.name,
-            **recording.fields,
-            "person": recording.person or "",
-            "session": recording.session or "",
-            "camera": recording.camera or "",
-        }
+        texts = {"recording": recording.name, **dict.fromkeys(WHO, ""), **recording.fields}
         if missing := needed - texts.keys():
             raise UserError(
                 f"[[split]] asks for {', '.join(sorted(missing))}, which is not known of "
@@ -141,8 +135,8 @@ def by_chance(recordings: Sequence[Known], rule: Rule) -> list[str]:
     for place, recording in enumerate(recordings):
         if recording.empty:
             continue
-        unit = None if rule.unit == "recording" else getattr(recording, rule.unit)
-        unit = unit or recording.original
+        shared = "" if rule.unit == "recording" else recording.fields.get(rule.unit, "")
+        unit = shared or recording.original
         units[recording.person].setdefault(unit, []).append(place)
     tested = _tested_persons(units, recordings, rule) if rule.person_disjoint else None
     found = [TRAIN] * len(recordings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -91,7 +91,7 @@ def import_recordings(
     for place, one in enumerate(given):
         about = {name: values[place] for name, values in lists.items()}
         made.append(_item(one, str(about.pop("recording", place)), about, found))
-    rule = Rule(split, person_disjoint, hold_out, seed)  # type: ignore[arg-type]
+    rule = Rule(split, person_disjoint, hold_out, seed)
     result = import_items(made, Request(Path(out), length, found, rule))
     faulty = [f"{entry['path']}: {entry['fault']}" for entry in result.entries if entry["fault"]]
     if faulty:
@@ -115,7 +115,6 @@ def _with_joints(told: Description, joints: Sequence[str] | Skeleton | str | Non
 def _item(one: Any, name: str, about: dict[str, Any], told: Description) -> Item:
     """One recording; its stamp is the digest of its values."""
     digest = hashlib.sha256(repr(sorted(about.items())).encode(errors="replace"))
-    who: dict[str, Any] = {k: None if value is None else str(value) for k, value in about.items()}
     read: Callable[[], list[Body]]
     if hasattr(one, "__arrow_c_stream__"):  # of pandas, polars and Arrow
         try:
@@ -131,7 +130,13 @@ def _item(one: Any, name: str, about: dict[str, Any], told: Description) -> Item
         digest.update(np.ascontiguousarray(array).data)
         read = partial(of_array, name, array, told)
     sha = digest.hexdigest()
-    return Item(name, sha, lambda: (sha, lambda: [replace(body, **who) for body in read()]))
+    return Item(name, sha, lambda: (sha, lambda: [_with(body, about) for body in read()]))
+
+
+def _with(body: Body, about: Mapping[str, Any]) -> Body:
+    """The body with person, session and camera, of which None is unknown."""
+    rest = {key: text for key, text in body.fields.items() if key not in about}
+    return replace(body, fields=rest | {k: str(v) for k, v in about.items() if v is not None})
 
 
 def _array(one: Any, name: str) -> np.ndarray:

@@ -185,6 +185,8 @@ class _Reading:
             windows = cut(xyz, self._length)
             blind = int(np.isnan(windows).any(3).all((1, 2)).sum())
             short = len(xyz) < self._told.min_frames
+            counts |= {"short": int(short), "blind": blind}
+            counts["no_window"] = int(len(xyz) < self._length and not short)
             always, all_zero = _at_zero(fitted.xyz)
             extent = extents(xyz[None, :: max(1, len(xyz) // _SAMPLE)])
             entry["joints"], entry["flat"] = list(fitted.joints), flat
@@ -192,14 +194,9 @@ class _Reading:
             entry["bodies"].append(
                 {
                     "name": body.name,
-                    "person": body.person,
-                    "session": body.session,
-                    "camera": body.camera,
                     "fields": dict(body.fields),
                     "frames": len(xyz),
                     "windows": 0 if short else len(windows) - blind,
-                    "blind": blind,
-                    "short": short,
                     "digest": hashlib.sha256(np.ascontiguousarray(xyz).data).hexdigest(),
                     "rate": frame_rate(done.times, self._told.resample or self._told.frame_rate),
                     "span": _span(done, self._told),

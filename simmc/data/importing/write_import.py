@@ -18,7 +18,7 @@ from simmc import __version__, files
 from simmc.data import arrays, store
 from simmc.data.conventions import METRES, Given, remarks, scale_of
 from simmc.data.importing.assign import GALLERY, PROBE, Known, Rule, splits_of
-from simmc.data.importing.description import NONE, SPLITS, Description
+from simmc.data.importing.description import NONE, SPLITS, WHO, Description
 from simmc.data.importing.joint_names import skeleton_of
 from simmc.data.importing.work import Entry, Work
 from simmc.data.manifest import (
@@ -218,7 +218,8 @@ def _recordings(earlier: Manifest, entries: Sequence[Entry]) -> tuple[list[Known
     new: list[_New] = []
     same: dict[str, str] = {}  # digest of frames -> the first recording that has them
     for old in earlier.get("recordings", []):
-        found.append(_known_of(old, first.get(old["name"], old["name"])))
+        name, split = old["name"], old.get("split") or NONE
+        found.append(Known(name, old.get("attributes", {}), split, first.get(name, name)))
         if digest := old.get("frames_sha256"):
             same.setdefault(digest, found[-1].copy_of)
     taken = {known.name for known in found}
@@ -228,20 +229,13 @@ def _recordings(earlier: Manifest, entries: Sequence[Entry]) -> tuple[list[Known
             while name in taken:
                 name, number = f"{about['name']}#{number}", number + 1
             taken.add(name)
-            person, session, camera = (about[key] for key in ("person", "session", "camera"))
+            fields = dict(about["fields"])
+            if (person := person_name(fields.pop("person", ""))) is not None:
+                fields["person"] = person
             copy_of = same.setdefault(about["digest"], name) if about["frames"] else name
-            known = Known(name, person_name(person), session, camera, about["fields"])
-            found.append(replace(known, copy_of=copy_of, empty=not about["windows"]))
+            found.append(Known(name, fields, copy_of=copy_of, empty=not about["windows"]))
             new.append(_New(found[-1], about, start, entry["sha256"]))
     return found, new
-
-
-def _known_of(entry: RecordingEntry, copy_of: str) -> Known:
-    """What the manifest says of a recording of an earlier import."""
-    fields = dict(entry.get("attributes", {}))
-    name, split = entry["name"], entry.get("split") or NONE
-    person, session, camera = (fields.pop(key, None) for key in ("person", "session", "camera"))
-    return Known(name, person, session, camera, fields, split, copy_of)
 
 
 def person_name(text: str | None) -> str | None:
@@ -346,8 +340,8 @@ def _copied(paths: Sequence[Path]) -> Iterator[np.ndarray]:
 
 def _entry(recording: _New) -> RecordingEntry:
     known, about = recording.known, recording.about
-    who = {"session": known.session, "camera": known.camera, "person": known.person}
-    attributes = {**known.fields, **{key: text for key, text in who.items() if text is not None}}
+    attributes = {key: text for key, text in known.fields.items() if key not in WHO}
+    attributes |= {key: known.fields[key] for key in WHO if key in known.fields}
     if about["span"] is not None:
         attributes |= time_attributes(*about["span"])
     return {
