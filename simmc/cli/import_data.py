@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
-from tqdm import tqdm
-
-from simmc.cli import with_flag
+from simmc.cli import progress, with_flag
 from simmc.data.bodies import measure, open_set
 from simmc.data.experiment.inputs import without_view
 from simmc.data.findings import Summary
@@ -88,18 +86,8 @@ def main(argv: list[str]) -> int:
     if settings.split_file:
         told = replace(told, split_file=settings.split_file)
     rule = Rule(settings.split, settings.person_disjoint, settings.hold_out, settings.seed)
-    files = count(source)
-    bar = tqdm(total=files, desc="importing", unit=" files", leave=False, disable=None)
-
-    def progress(them: Iterable[Any]) -> Iterable[Any]:
-        for item in them:
-            yield item
-            bar.update()
-
-    with bar:
-        found = import_items(
-            items(source, told), Request(out, settings.length, told, rule), progress
-        )
+    request = Request(out, settings.length, told, rule)
+    found = import_items(items(source, told), request, progress("importing", count(source)))
     print("\n".join(report(found, where)))
     if settings.page and found.added:
         summary = Summary(measure(open_set(found.folder)))

@@ -139,7 +139,8 @@ def measure(stored: StoredSet, progress: Progress = silent) -> Bodies:
     blocks: dict[str, list[Windows]] = {split: [] for split in stored.splits}
     for split, low in progress(places):
         planes = (np.asarray(p[low : low + step]) for p in stored.splits[split].planes)
-        blocks[split].append(finder.measured(*planes))
+        with np.errstate(all="ignore"):
+            blocks[split].append(finder.measured(*planes))
     spans = None
     if stored.manifest is not None:
         spans = recording_times(stored.manifest["recordings"], stored.folder / "manifest.json")
@@ -188,9 +189,7 @@ class _Finder:
         self.flat = True
         rng = np.random.default_rng(0)
         shape = 3, stored.skeleton.n_joints
-        self.factors = rng.integers(2**63, size=shape, dtype=np.uint64) * np.uint64(2) + np.uint64(
-            1
-        )
+        self.factors = 2 * rng.integers(2**63, size=shape, dtype=np.uint64) + 1  # odd
 
     def measured(self, *planes: np.ndarray) -> Windows:
         """The numbers of some windows; `planes` are x, y and z, each (n, f, J)."""
@@ -199,10 +198,6 @@ class _Finder:
         if self.flat and np.any(planes[2][~missing]):
             self.flat = False
         xyz = np.stack(planes, axis=2).astype(np.float32)  # (n, f, 3, J)
-        with np.errstate(all="ignore"):
-            return self._numbers(xyz, missing, hashes)
-
-    def _numbers(self, xyz: np.ndarray, missing: np.ndarray, hashes: np.ndarray) -> Windows:
         one, other = xyz[..., self.bones[:, 0]], xyz[..., self.bones[:, 1]]
         bones = _mean(np.sqrt(((one - other) ** 2).sum(2)), 1)
         middle = _mean(xyz, 3)

@@ -131,26 +131,23 @@ def by_chance(recordings: Sequence[Known], rule: Rule) -> list[str]:
     """
     if rule.unit == "none":
         return _nothing_held_out(recordings)
-    units: defaultdict[str | None, dict[str, list[int]]] = defaultdict(dict)
-    for place, recording in enumerate(recordings):
-        if recording.empty:
-            continue
-        shared = "" if rule.unit == "recording" else recording.fields.get(rule.unit, "")
-        unit = shared or recording.original
-        units[recording.person].setdefault(unit, []).append(place)
-    tested = _tested_persons(units, recordings, rule) if rule.person_disjoint else None
-    found = [TRAIN] * len(recordings)
+    units: defaultdict[str | None, dict[str, list[Known]]] = defaultdict(dict)
+    for recording in recordings:
+        if not recording.empty:
+            shared = "" if rule.unit == "recording" else recording.fields.get(rule.unit, "")
+            unit = shared or recording.original
+            units[recording.person].setdefault(unit, []).append(recording)
+    tested = _tested_persons(units, rule) if rule.person_disjoint else None
+    found: dict[str, str] = {}  # by name
     for person, of_person in units.items():
-        old = {u: recordings[p[0]].split for u, p in of_person.items() if recordings[p[0]].split}
+        old = {unit: split for unit, them in of_person.items() if (split := them[0].split)}
         if tested is None:
             count = _held(len(of_person), rule.hold_out)
         else:
             count = len(of_person) if person in tested else 0
         split_of = _divided(sorted(of_person), old, count, _draw(rule, person or ""))
-        for unit, places in of_person.items():
-            for place in places:
-                found[place] = recordings[place].split or split_of[unit]
-    return found
+        found |= {r.name: split_of[unit] for unit, them in of_person.items() for r in them}
+    return [r.split or found.get(r.name, TRAIN) for r in recordings]
 
 
 def _held(count: int, share: float) -> int:
@@ -159,13 +156,13 @@ def _held(count: int, share: float) -> int:
 
 
 def _divided(
-    units: Sequence[str], old: Mapping[str, str | None], count: int, rng: np.random.Generator
+    units: Sequence[str], old: Mapping[str, str], count: int, rng: np.random.Generator
 ) -> dict[str, str]:
     """The split of each unit, so that `count` in all are tested as far as old ones allow it."""
     new = [unit for unit in units if unit not in old]
     have = {split: list(old.values()).count(split) for split in (GALLERY, PROBE)}
     wanted = {GALLERY: (count + 1) // 2, PROBE: count // 2}
-    found = {unit: split for unit, split in old.items() if split}
+    found = dict(old)
     order = [new[place] for place in rng.permutation(len(new))]
     for split in (GALLERY, PROBE):
         take = max(wanted[split] - have[split], 0)
@@ -175,11 +172,11 @@ def _divided(
 
 
 def _tested_persons(
-    units: Mapping[str | None, Mapping[str, list[int]]], recordings: Sequence[Known], rule: Rule
+    units: Mapping[str | None, Mapping[str, Sequence[Known]]], rule: Rule
 ) -> set[str]:
     """The persons who are tested; those of an earlier import stay where they are."""
     persons = sorted(person for person in units if person is not None)
-    splits = {p: {recordings[i].split for at in units[p].values() for i in at} for p in persons}
+    splits = {p: {r.split for them in units[p].values() for r in them} for p in persons}
     tested = {p for p in persons if splits[p] & {GALLERY, PROBE}}
     learned = {p for p in persons if TRAIN in splits[p]} - tested
     free = [p for p in persons if p not in tested | learned and len(units[p]) > 1]
