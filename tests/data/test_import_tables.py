@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from simmc.data.importing.description import Description
+from simmc.data.importing.formats import read_bodies
 from simmc.data.importing.joint_names import spelled_joints
 from simmc.data.importing.recording import Body
-from simmc.data.importing.source_files import read_bodies
 from simmc.data.importing.tabular import from_arrow
 from simmc.errors import UserError
 
@@ -123,9 +123,9 @@ def test_columns_of_persons_and_recordings_divide_a_table():
     who = ["ann", "bob", "ann", "bob", "ann", "ann", "ann", "bob", "bob"]
     text = "\n".join(f"{a},{b}" for a, b in zip(["Subject", *who], lines, strict=True))
     bodies = read(text)
-    assert [body.person for body in bodies] == ["ann", "bob"]
+    assert [body.fields["person"] for body in bodies] == ["ann", "bob"]
     for body in bodies:
-        assert np.array_equal(body.xyz, XYZ[np.array(who) == body.person])
+        assert np.array_equal(body.xyz, XYZ[np.array(who) == body.fields["person"]])
     assert len({body.name for body in bodies}) == 2
     (one,) = read(text, columns={"person": "-"})
     assert len(one.xyz) == 9
@@ -180,7 +180,7 @@ def test_persons_with_long_numbers_are_not_merged():
     bodies = from_arrow(
         "t", pa.table({"person": [1234567.0, 1234568.0, 7.0] * 3, **columns}), Description()
     )
-    assert [body.person for body in bodies] == ["1234567", "1234568", "7"]
+    assert [body.fields["person"] for body in bodies] == ["1234567", "1234568", "7"]
 
 
 def test_parquet_and_plane_poses():
@@ -221,7 +221,7 @@ def test_recordings_one_after_another_in_an_archive():
         xyz=np.concatenate([XYZ, XYZ + 1]), offsets=[0, 9, 18], person=["a", "b"], gait=[1, 2]
     )
     bodies = read(data, "all.npz")
-    assert [(b.person, b.fields["gait"]) for b in bodies] == [("a", "1"), ("b", "2")]
+    assert [(b.fields["person"], b.fields["gait"]) for b in bodies] == [("a", "1"), ("b", "2")]
     assert np.array_equal(bodies[1].xyz, XYZ + 1)
     several = read(saved(one=XYZ, two=XYZ + 1), "all.npz")
     assert [body.name for body in several] == ["all.npz#one", "all.npz#two"]

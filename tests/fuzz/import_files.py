@@ -9,8 +9,9 @@ import numpy as np
 
 from simmc.data.importing.assign import Rule
 from simmc.data.importing.description import Description
+from simmc.data.importing.formats import read_bodies
 from simmc.data.importing.importer import Request, import_items
-from simmc.data.importing.source_files import items, read_bodies
+from simmc.data.importing.source_files import items
 from tests.data import formats as make
 from tests.data import test_import_tables as tables
 
