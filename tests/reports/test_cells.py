@@ -88,7 +88,7 @@ class TestRecords:
 
     def test_outcomes_by_person_give_the_figures(self):
         made = record(persons={"paper": persons([10, 5, 0])})
-        sums, counts = cells.sums_of([made], "paper")
+        _, sums, counts = cells.sums_of([made], "paper")
         assert means(sums, counts)[0] == pytest.approx([0.5] * 4)
         with pytest.raises(UserError, match="damaged"):
             cells.unpack_persons("not packed")
