@@ -56,6 +56,20 @@ class TestTables:
                     known = command.split()[0] in {*METHODS, "descriptors", "export-features"}
                     assert known, (name, command)
 
+    def test_every_printed_number_is_there_and_plausible(self):
+        printed = {
+            name: [cell for row in one.rows for cell in row.printed.values() if "top1" in cell]
+            for name, one in cells.tables().items()
+            if one.paper
+        }
+        # 13 methods x 3 probes and one more of ours, 13 x 3, 7 x 5, 4 x 6; Hi-MPC's 5 x 25
+        assert [len(printed[f"simmc-{n}"]) for n in (1, 2, 3, 4)] == [40, 39, 35, 24]
+        assert (len(printed["himpc-4"]), len(printed["repositories"])) == (5 * 25, 14)
+        for cell in [cell for found in printed.values() for cell in found]:
+            present = [cell[name] for name in ("top1", "top5", "top10") if name in cell]
+            assert present == sorted(present)  # a CMC curve never falls
+            assert all(0 < rate <= 100 for rate in cell.values())
+
     def test_columns_are_probes_of_datasets(self):
         for one in cells.tables().values():
             for column in one.columns:
