@@ -12,32 +12,28 @@ from simmc.reports.style import save_with_numbers, title_of
 from simmc.runs.directory import RunDirectory
 from simmc.settings.layers import Parser
 
-Call = Callable[[Any], int]
+Call = Callable[[Any], list[Path]]  # returns the files written
 _FEWEST_RESAMPLES = 100
 LABEL_FREE = "label_free"
 _PROTOCOLS = (LABEL_FREE, "paper", "fixed_epochs")
 
 
 def main(argv: list[str]) -> int:
-    """Runs one of the actions."""
+    """Runs one of the actions and prints the names of the files that it wrote."""
     words = _parser().parse_args(argv)
-    return int(words.call(words))
+    for file in words.call(words):
+        print(file)
+    return 0
 
 
-def table(words: Any) -> int:
+def table(words: Any) -> list[Path]:
     """Prints or writes the table of the given runs, or of all."""
-    runs = (
-        [results.load(path) for path in words.runs]
-        if words.runs
-        else results.find_all(words.model_root)
-    )
-    text = render.render(
-        tables.build(runs, with_published=not words.without_published), words.format
-    )
-    return deliver(text, words.out)
+    runs = [results.load(path) for path in words.runs] or results.find_all(words.model_root)
+    found = tables.build(runs, with_published=not words.without_published)
+    return deliver(render.render(found, words.format), words.out)
 
 
-def compare(words: Any) -> int:
+def compare(words: Any) -> list[Path]:
     """Prints or writes intervals of some runs, and how they differ from others."""
     from simmc.reports import comparison, sides
 
@@ -52,29 +48,26 @@ def compare(words: Any) -> int:
     a = sides.load_side("A", words.runs, words.protocol)
     b = sides.load_side("B", words.others, other) if words.others else None
     found = comparison.compare(a, b, resamples=words.resamples, seed=words.seed)
-    text = comparison.render(found, words.format)
-    return deliver(text, words.out)
+    return deliver(comparison.render(found, words.format), words.out)
 
 
-def deliver(text: str, out: Path | None) -> int:
-    """Prints a table, or writes it and prints the file's name."""
+def deliver(text: str, out: Path | None) -> list[Path]:
+    """Prints a table, or writes it."""
     if out is None:
         print(text, end="")
-    else:
-        files.write_text(out, text)
-        print(out)
-    return 0
+        return []
+    files.write_text(out, text)
+    return [out]
 
 
-def cmc(words: Any) -> int:
-    """Draws the CMC curve of a run and prints the file's name."""
+def cmc(words: Any) -> list[Path]:
+    """Draws the CMC curve of a run."""
     run = results.load(words.run)
-    print(plots.cmc(run, words.out or run.path / "cmc.png"))
-    return 0
+    return [plots.cmc(run, words.out or run.path / "cmc.png")]
 
 
-def curves(words: Any) -> int:
-    """Draws the training curves of a run, finished or not, and prints the files' names."""
+def curves(words: Any) -> list[Path]:
+    """Draws the training curves of a run, finished or not."""
     folder = results.folder_of(words.run)
     if not RunDirectory(folder).metrics_path.is_file():
         raise UserError(
@@ -88,43 +81,40 @@ def curves(words: Any) -> int:
     if inner.is_dir():
         second = out.with_stem(f"{out.stem}_{LABEL_FREE}")
         stages = [(folder, out, ("paper",)), (inner, second, (LABEL_FREE,))]
+    drawn = []
     for stage, file, protocols in stages:
         title = title_of(run) if run else f"{folder} (no results yet)"
         title += " · label-free training" * (stage == inner)
         metrics = RunDirectory(stage).read_metrics()
         if record := next((line for line in reversed(metrics) if line.get("unmatched")), None):
             title += f" · {record['unmatched']} of {record['probes']} probes unmatched"
-        print(plots.curves(metrics, file, run, protocols=protocols, title=title))
-    return 0
+        drawn.append(plots.curves(metrics, file, run, protocols=protocols, title=title))
+    return drawn
 
 
-def confused(words: Any) -> int:
+def confused(words: Any) -> list[Path]:
     """Draws the confusion matrix of a recognition run, and writes the counts."""
     run = results.load(words.run)
     out = words.out or run.path / "confusion.png"
     numbers = confusion.as_csv(run, words.protocol)
-    for file in save_with_numbers(
-        lambda file: confusion.draw(run, words.protocol, file), numbers, out
-    ):
-        print(file)
-    return 0
+    return save_with_numbers(lambda file: confusion.draw(run, words.protocol, file), numbers, out)
 
 
-def importance(words: Any) -> int:
+def importance(words: Any) -> list[Path]:
     """Draws windows of a Hi-MPC run with the importance of their frames."""
     from simmc.cli import importance as command  # needs torch, which the other actions do not
 
-    return command.main(words)
+    return command.draw(words)
 
 
-def attention(words: Any) -> int:
+def attention(words: Any) -> list[Path]:
     """Draws the attention of an AGE or SGELA run."""
     from simmc.cli import attention as command  # needs torch, which most actions do not
 
-    return command.main(words)
+    return command.draw(words)
 
 
-def page(words: Any) -> int:
+def page(words: Any) -> list[Path]:
     """Writes the page of all records, or fills the tables of Markdown files from them."""
     from simmc.reports import cells, web
     from simmc.reports import page as drawn
@@ -142,8 +132,7 @@ def page(words: Any) -> int:
             except OSError as error:
                 raise UserError(f"--fill {file}: cannot be read ({error.strerror})") from error
             files.write_text(file, drawn.fill(text, found))
-            print(file)
-        return 0
+        return list(words.fill)
     out = words.out or Path("results.html")
     if words.runs and out.suffix != ".html":
         raise UserError(f"--out {out}: --runs draws on the .html page only.")
