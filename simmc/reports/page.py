@@ -123,12 +123,12 @@ def title_of(table: Table) -> str:
     return f"{table.paper}{number}: {table.title}" if table.paper else table.title
 
 
-def text_of(table: Table, records: Sequence[Record], protocol: str = "") -> str:
-    """A table on the screen, of one protocol or both."""
+def text_of(table: Table, records: Sequence[Record], protocol: str) -> str:
+    """A table on the screen, of one protocol or "both"."""
     blocks = []
     for column in columns_with(table, records):
         lines = lines_of(table, column, records)
-        if protocol:
+        if protocol != "both":
             first = protocol in PROTOCOLS[0]
             lines = [(row, a if first else None, None if first else b) for row, a, b in lines]
         cells = [[column, *cells_of(table, column, line)] for line in lines]
