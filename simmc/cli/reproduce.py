@@ -127,7 +127,8 @@ def chosen(settings: ReproduceSettings) -> list[Cell]:
         columns = columns_of(table, settings)
         columns = [c for c in columns if not datasets or c.partition("/")[0] in datasets]
         for row, column, seed in product(wanted, columns, seeds_of(settings.seeds, table.seeds)):
-            cell = Cell(table, row, column, seed)
+            dataset, _, probe = column.partition("/")
+            cell = Cell(table, row, dataset, probe, seed)
             found.setdefault((cell.commands, column, seed, row.split), cell)
     cells_found = list(found.values())
     if settings.cells:
