@@ -117,7 +117,7 @@ def test_every_row_of_every_table_is_a_possible_command(name):
     known = cells.tables()[name]
     for row in known.rows:
         for column in known.columns:
-            cell = Cell(known, row, column.replace("*", "KGBD"), 0)
+            cell = Cell(known, row, *column.replace("*", "KGBD").split("/"), 0)
             for command in cell.commands:
                 reproduce.resolved(command, cell)
 
