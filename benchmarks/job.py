@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.contestants import CONTESTANTS, HOW, ours
+from benchmarks.contestants import CONTESTANTS, HOW
 from benchmarks.inputs import clustered
 from benchmarks.measure import NO_MEMORY, proc_bytes
 from simmc import files
@@ -46,7 +46,8 @@ def find_lists(job: dict[str, Any], rows: np.ndarray) -> dict[str, Any]:
     if "approximate" not in job["contestants"]:
         return {"kind": "exact"}
     others = approximate_neighbors(rows, HOW.k1).indices
-    labels, other_labels = (ours(rows, found, Clock()) for found in (nearest.indices, others))
+    ours = CONTESTANTS["ours"]
+    labels, other_labels = (ours.run(rows, found, Clock()) for found in (nearest.indices, others))
     shares = {
         "recall": recall(nearest.indices, others),
         "agreement": label_agreement(labels, other_labels),

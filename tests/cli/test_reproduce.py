@@ -73,7 +73,7 @@ def test_cells_are_run_once_and_failures_are_reported(sets, monkeypatch, capsys)
     assert len(first) == 2
     for one in first.values():
         assert one["protocols"]["paper"]["top1"] is not None
-        sums, counts = cells.sums_of([one], "paper")
+        _, sums, counts = cells.sums_of([one], "paper")
         assert sums[0, :, 0].sum() / counts[0, :, 0].sum() == pytest.approx(
             one["protocols"]["paper"]["top1"], abs=1e-6
         )
@@ -107,7 +107,7 @@ def test_every_row_of_every_table_is_a_possible_command(name):
     known = cells.tables()[name]
     for row in known.rows:
         for column in known.columns:
-            cell = Cell(known, row, column.replace("*", "KGBD"), 0)
+            cell = Cell(known, row, *column.replace("*", "KGBD").split("/"), 0)
             for command in cell.commands:
                 reproduce.resolved(command, cell)
 
