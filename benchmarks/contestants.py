@@ -10,6 +10,7 @@ import torch
 from benchmarks.dense import dense_jaccard
 from simmc import clustering
 from simmc.clustering import ClusterSettings, gpu
+from simmc.clustering.approximate import approximate_neighbors
 from simmc.clustering.neighbors import SPARE, lower_bound, screen_of, settled
 from simmc.runs.runtime import Clock
 
@@ -51,7 +52,7 @@ def exact(rows: np.ndarray, lists: np.ndarray, clock: Clock) -> np.ndarray:
 def approximate(rows: np.ndarray, lists: np.ndarray, clock: Clock) -> np.ndarray:
     """Our approximate k-NN search."""
     with clock("neighbours"):
-        return clustering.approximate_neighbors(rows, HOW.k1).indices
+        return approximate_neighbors(rows, HOW.k1).indices
 
 
 def faiss_exact(rows: np.ndarray, lists: np.ndarray, clock: Clock) -> np.ndarray:

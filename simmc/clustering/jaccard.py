@@ -283,7 +283,8 @@ def radius_graph(
             np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32), eps
         )
     counts, column, distance = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return JaccardGraph(*mirror(counts, column, distance), eps)
+    start, column, distance = mirror(counts, column, distance)
+    return JaccardGraph(start, column, distance, eps)
 
 
 def _check_weights(weights: sparse.csr_array, n: int) -> None:

@@ -87,7 +87,8 @@ def k_nearest(features: np.ndarray, k: int, *, executor: Executor | None = None)
     screen = screen_of(rows)
     if not isinstance(executor, Threads):
         parts = executor.map(search_rows, (rows, screen, k, m), n)
-        return Neighbors(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+        indices, squared = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return Neighbors(indices, squared)
     if m < n:
         candidates, floor = _candidates(screen, m, executor.count)
     else:  # few rows: all are candidates
