@@ -10,6 +10,7 @@ import torch
 from benchmarks.dense import dense_jaccard
 from simmc import clustering
 from simmc.clustering import ClusterSettings, gpu
+from simmc.clustering.approximate import approximate_neighbors
 from simmc.clustering.neighbors import SPARE, lower_bound, screen_of, settled
 from simmc.runs.runtime import Clock
 
@@ -124,7 +125,7 @@ CONTESTANTS: dict[str, Contestant] = {
     ),
     "approximate": Contestant(
         "approximate k-NN",
-        _search(lambda rows: clustering.approximate_neighbors(rows, HOW.k1).indices),
+        _search(lambda rows: approximate_neighbors(rows, HOW.k1).indices),
     ),
     "faiss": Contestant(
         "faiss IndexFlatL2", _search(lambda rows: faiss_neighbors(rows, HOW.k1)), exact_search=True

@@ -19,7 +19,8 @@ from benchmarks.contestants import CONTESTANTS, HOW
 from benchmarks.inputs import clustered
 from benchmarks.measure import NO_MEMORY, proc_bytes
 from simmc import files
-from simmc.clustering import approximate_neighbors, k_nearest
+from simmc.clustering import k_nearest
+from simmc.clustering.approximate import approximate_neighbors
 from simmc.evaluation.diagnostics import label_agreement
 from simmc.runs.runtime import Clock, peak_rss_bytes, start
 

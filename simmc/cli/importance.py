@@ -55,7 +55,7 @@ def cluster_trained(
     network, epoch = load_network(path, settings, data, runtime)
     training = HiMPC(settings, data, generators(settings.common.seed), runtime, ("paper",))
     instances = encode(network, training.train_windows)
-    labels = training.pseudo.of(list(instances.values()), list(instances))
+    labels = training.pseudo.of(list(instances.values()))
     return Clustered(
         network, training.train_windows, dict(zip(instances, labels, strict=True)), epoch
     )

@@ -224,7 +224,6 @@ class TrackMC(Training[TrackMCSettings]):
         self.tracklet = tracklets_of(train, s.recordings, s.place)
         used = s.recordings != OFF and s.overlap == APART
         self.cannot_link = cannot_link_of(train) if used else None
-        self.guess: np.ndarray | None = None  # saves time, decides nothing
         self.of_window = torch.from_numpy(self.tracklet).to(device)
         self.reach: Reach | None = None
         if s.recordings == AUTO:
@@ -331,11 +330,8 @@ class TrackMC(Training[TrackMCSettings]):
             self.runtime,
             self.clock,
             normalise=True,
-            guess=None if stage.whole else self.guess,  # every epoch draws new parts
             reach=stage.doubt,
         )
-        if not stage.whole:
-            self.guess = found.candidates
         if self.cannot_link is not None:
             with self.clock("dbscan"):
                 found = constrained(found, stage.clustering, tracklet_of_part, self.cannot_link)
