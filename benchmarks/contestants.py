@@ -1,6 +1,6 @@
 """The compared implementations: ours, faiss, the dense routine, and the cost of bare products."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,14 +10,15 @@ import torch
 from benchmarks.dense import dense_jaccard
 from simmc import clustering
 from simmc.clustering import ClusterSettings, gpu
+from simmc.clustering.approximate import approximate_neighbors
 from simmc.clustering.neighbors import SPARE, lower_bound, screen_of, settled
 from simmc.runs.runtime import Clock
 
 HOW = ClusterSettings(eps=0.6, min_samples=4, k1=20, k2=6)  # of SimMC on KGBD
 BLOCK = 1024  # rows multiplied with all others at a time
 
-# rows (N, d), neighbour lists (N, k1) and a clock -> lists, labels or nothing
-Run = Callable[[np.ndarray, np.ndarray, Clock], Any]
+# rows (N, d), and neighbour lists (N, k1) or what the step before made -> lists, labels or nothing
+Step = Callable[[np.ndarray, Any], Any]
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,7 @@ class Contestant:
 
     Attributes:
         label: its name in tables and pictures.
-        stages: the stages that it times, in their order.
-        run: the implementation; it uses as many threads as torch.
+        steps: what is done in each stage, in their order, on as many threads as torch uses.
         quadratic: whether its memory grows with N x N.
         exact_search: whether it compares every row with every other.
         timed: whether its time is measured. If not, its time is the sum of the times of its parts;
@@ -35,41 +35,18 @@ class Contestant:
     """
 
     label: str
-    stages: tuple[str, ...]
-    run: Run
+    steps: Mapping[str, Step]
     quadratic: bool = False
     exact_search: bool = False
     timed: bool = True
 
-
-def exact(rows: np.ndarray, lists: np.ndarray, clock: Clock) -> np.ndarray:
-    """Our exact k-NN search."""
-    with clock("neighbours"):
-        return clustering.k_nearest(rows, HOW.k1).indices
-
-
-def approximate(rows: np.ndarray, lists: np.ndarray, clock: Clock) -> np.ndarray:
-    """Our approximate k-NN search."""
-    with clock("neighbours"):
-        return clustering.approximate_neighbors(rows, HOW.k1).indices
-
-
-def faiss_exact(rows: np.ndarray, lists: np.ndarray, clock: Clock) -> np.ndarray:
-    """The same lists as ours from IndexFlatL2 of faiss."""
-    with clock("neighbours"):
-        return faiss_neighbors(rows, HOW.k1)
-
-
-def faiss_gpu(rows: np.ndarray, lists: np.ndarray, clock: Clock) -> np.ndarray:
-    """The same search by faiss-gpu on the first GPU."""
-    with clock("neighbours"):
-        return faiss_neighbors(rows, HOW.k1, on_gpu=True)
-
-
-def exact_gpu(rows: np.ndarray, lists: np.ndarray, clock: Clock) -> np.ndarray:
-    """Our exact k-NN search on the first GPU."""
-    with clock("neighbours"):
-        return gpu.k_nearest(torch.from_numpy(rows).to("cuda"), HOW.k1).indices.cpu().numpy()
+    def run(self, rows: np.ndarray, lists: np.ndarray, clock: Clock) -> Any:
+        """Its lists, distances or labels of rows (N, d) and given neighbour lists (N, k1)."""
+        made: Any = lists
+        for stage, step in self.steps.items():
+            with clock(stage):
+                made = step(rows, made)
+        return made
 
 
 def faiss_neighbors(rows: np.ndarray, k: int, *, on_gpu: bool = False) -> np.ndarray:
@@ -101,85 +78,92 @@ def faiss_neighbors(rows: np.ndarray, k: int, *, on_gpu: bool = False) -> np.nda
     return indices
 
 
-def product(rows: np.ndarray, lists: np.ndarray, clock: Clock) -> None:
+def product(rows: np.ndarray, _: Any) -> None:
     """A bare single-precision product of all rows with all rows, block by block."""
     x = torch.from_numpy(rows)
-    with clock("neighbours"):
-        products = torch.empty(min(BLOCK, len(x)), len(x))
-        for part in x.split(BLOCK):
-            torch.mm(part, x.T, out=products[: len(part)])
+    products = torch.empty(min(BLOCK, len(x)), len(x))
+    for part in x.split(BLOCK):
+        torch.mm(part, x.T, out=products[: len(part)])
 
 
-def product_topk(rows: np.ndarray, lists: np.ndarray, clock: Clock) -> np.ndarray:
+def product_topk(rows: np.ndarray, _: Any) -> np.ndarray:
     """The same product turned into distances, and torch.topk on each row: no ties, no proof."""
     x = torch.from_numpy(rows)
-    with clock("neighbours"):
-        half = (x * x).sum(1) / 2
-        found = torch.empty(len(x), min(HOW.k1, len(x)), dtype=torch.int64)
-        scores = torch.empty(min(BLOCK, len(x)), len(x))
-        for part, out in zip(x.split(BLOCK), found.split(BLOCK), strict=True):
-            here = torch.addmm(half, part, x.T, alpha=-1, out=scores[: len(part)])
-            out[:] = here.topk(found.shape[1], largest=False).indices
+    half = (x * x).sum(1) / 2
+    found = torch.empty(len(x), min(HOW.k1, len(x)), dtype=torch.int64)
+    scores = torch.empty(min(BLOCK, len(x)), len(x))
+    for part, out in zip(x.split(BLOCK), found.split(BLOCK), strict=True):
+        here = torch.addmm(half, part, x.T, alpha=-1, out=scores[: len(part)])
+        out[:] = here.topk(found.shape[1], largest=False).indices
     return found.numpy()
 
 
-def ours(rows: np.ndarray, lists: np.ndarray, clock: Clock) -> np.ndarray:
-    """Our labels from given neighbour lists."""
-    with clock("jaccard"):
-        graph = clustering.graph_from_neighbors(rows, lists, HOW.eps, k2=HOW.k2)
-    with clock("dbscan"):
-        return clustering.dbscan(graph, HOW.min_samples)
-
-
-def dense_alone(rows: np.ndarray, lists: np.ndarray, clock: Clock) -> np.ndarray:
-    """The dense Jaccard distance from given neighbour lists."""
-    with clock("jaccard"):
-        return dense_jaccard(rows, lists, HOW.k2)
-
-
-def dense(rows: np.ndarray, lists: np.ndarray, clock: Clock) -> np.ndarray:
-    """The dense Jaccard distance, and scikit-learn's DBSCAN on it."""
+def scikit_learn(_: np.ndarray, distances: np.ndarray) -> np.ndarray:
+    """Labels of scikit-learn's DBSCAN from (N, N) distances."""
     from sklearn.cluster import DBSCAN
 
-    distances, jobs = dense_alone(rows, lists, clock), torch.get_num_threads()
-    with clock("dbscan"):
-        labels: np.ndarray = DBSCAN(
-            eps=HOW.eps, min_samples=HOW.min_samples, metric="precomputed", n_jobs=jobs
-        ).fit_predict(distances)
+    how = {"eps": HOW.eps, "min_samples": HOW.min_samples, "n_jobs": torch.get_num_threads()}
+    labels: np.ndarray = DBSCAN(metric="precomputed", **how).fit_predict(distances)
     return labels
 
 
-def whole(rows: np.ndarray, lists: np.ndarray, clock: Clock) -> np.ndarray:
+def _search(search: Callable[[np.ndarray], Any]) -> dict[str, Step]:
+    return {"neighbours": lambda rows, _: search(rows)}
+
+
+def _whole(how: ClusterSettings) -> dict[str, Step]:
     """Features to labels as a training calls it."""
-    labels: np.ndarray = clustering.pseudo_labels(rows, HOW, timer=clock).labels
-    return labels
+    return {"all": lambda rows, _: clustering.pseudo_labels(rows, how).labels}
 
 
-def whole_approximate(rows: np.ndarray, lists: np.ndarray, clock: Clock) -> np.ndarray:
-    """Features to labels with approximate neighbours."""
-    how = replace(HOW, neighbors="approximate")
-    labels: np.ndarray = clustering.pseudo_labels(rows, how, timer=clock).labels
-    return labels
-
-
-_SEARCH, _CLUSTER = ("neighbours",), ("jaccard", "dbscan")
-_ALL = (*_SEARCH, *_CLUSTER)
+_DENSE: dict[str, Step] = {"jaccard": lambda rows, lists: dense_jaccard(rows, lists, HOW.k2)}
 CONTESTANTS: dict[str, Contestant] = {
-    "exact": Contestant("exact k-NN", _SEARCH, exact, exact_search=True),
-    "approximate": Contestant("approximate k-NN", _SEARCH, approximate),
-    "faiss": Contestant("faiss IndexFlatL2", _SEARCH, faiss_exact, exact_search=True),
-    "exact_gpu": Contestant("exact k-NN, GPU", _SEARCH, exact_gpu, exact_search=True),
-    "faiss_gpu": Contestant("faiss IndexFlatL2, GPU", _SEARCH, faiss_gpu, exact_search=True),
-    "product": Contestant("matrix product alone", _SEARCH, product, exact_search=True),
-    "product_topk": Contestant("matrix product + topk", _SEARCH, product_topk, exact_search=True),
-    "ours": Contestant("ours: sparse Jaccard + DBSCAN", _CLUSTER, ours),
-    "dense": Contestant("dense Jaccard + scikit-learn DBSCAN", _CLUSTER, dense, quadratic=True),
-    "dense_alone": Contestant(
-        "dense Jaccard", ("jaccard",), dense_alone, quadratic=True, timed=False
+    "exact": Contestant(
+        "exact k-NN",
+        _search(lambda rows: clustering.k_nearest(rows, HOW.k1).indices),
+        exact_search=True,
     ),
-    "whole": Contestant("ours with exact k-NN", _ALL, whole, exact_search=True, timed=False),
+    "approximate": Contestant(
+        "approximate k-NN",
+        _search(lambda rows: approximate_neighbors(rows, HOW.k1).indices),
+    ),
+    "faiss": Contestant(
+        "faiss IndexFlatL2", _search(lambda rows: faiss_neighbors(rows, HOW.k1)), exact_search=True
+    ),
+    "exact_gpu": Contestant(
+        "exact k-NN, GPU",
+        _search(
+            lambda rows: (
+                gpu.k_nearest(torch.from_numpy(rows).to("cuda"), HOW.k1).indices.cpu().numpy()
+            )
+        ),
+        exact_search=True,
+    ),
+    "faiss_gpu": Contestant(
+        "faiss IndexFlatL2, GPU",
+        _search(lambda rows: faiss_neighbors(rows, HOW.k1, on_gpu=True)),
+        exact_search=True,
+    ),
+    "product": Contestant("matrix product alone", {"neighbours": product}, exact_search=True),
+    "product_topk": Contestant(
+        "matrix product + topk", {"neighbours": product_topk}, exact_search=True
+    ),
+    "ours": Contestant(
+        "ours: sparse Jaccard + DBSCAN",
+        {
+            "jaccard": lambda rows, lists: clustering.graph_from_neighbors(
+                rows, lists, HOW.eps, k2=HOW.k2
+            ),
+            "dbscan": lambda _, graph: clustering.dbscan(graph, HOW.min_samples),
+        },
+    ),
+    "dense": Contestant(
+        "dense Jaccard + scikit-learn DBSCAN", _DENSE | {"dbscan": scikit_learn}, quadratic=True
+    ),
+    "dense_alone": Contestant("dense Jaccard", _DENSE, quadratic=True, timed=False),
+    "whole": Contestant("ours with exact k-NN", _whole(HOW), exact_search=True, timed=False),
     "whole_approximate": Contestant(
-        "ours with approximate k-NN", _ALL, whole_approximate, timed=False
+        "ours with approximate k-NN", _whole(replace(HOW, neighbors="approximate")), timed=False
     ),
 }
 

@@ -23,7 +23,6 @@ from simmc import files
 
 ROOT = Path(__file__).resolve().parents[1]
 FILE = "gpu_check.json"
-TESTS = ("methods", "clustering", "evaluation")
 TRAININGS = ("simmc", "trackmc", "himpc")
 ARCHIVE, WALKERS = "archive", "synthetic walkers"
 

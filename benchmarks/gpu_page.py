@@ -60,11 +60,8 @@ def tests(parts: dict[str, Any]) -> str:
         for name, part in parts.items()
         if "passed" in part
     ]
-    return (
-        "\n".join(["| tests | passed | skipped | failed |", "|---|---|---|---|", *rows])
-        if rows
-        else ""
-    )
+    head = ["| tests | passed | skipped | failed |", "|---|---|---|---|"]
+    return "\n".join([*head, *rows]) if rows else ""
 
 
 def targets(parts: dict[str, Any]) -> str:

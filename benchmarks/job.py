@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.contestants import CONTESTANTS, HOW, ours
+from benchmarks.contestants import CONTESTANTS, HOW
 from benchmarks.inputs import clustered
 from benchmarks.measure import NO_MEMORY, proc_bytes
 from simmc import files
-from simmc.clustering import approximate_neighbors, k_nearest
+from simmc.clustering import k_nearest
+from simmc.clustering.approximate import approximate_neighbors
 from simmc.evaluation.diagnostics import label_agreement
 from simmc.runs.runtime import Clock, peak_rss_bytes, start
 
@@ -46,7 +47,8 @@ def find_lists(job: dict[str, Any], rows: np.ndarray) -> dict[str, Any]:
     if "approximate" not in job["contestants"]:
         return {"kind": "exact"}
     others = approximate_neighbors(rows, HOW.k1).indices
-    labels, other_labels = (ours(rows, found, Clock()) for found in (nearest.indices, others))
+    ours = CONTESTANTS["ours"]
+    labels, other_labels = (ours.run(rows, found, Clock()) for found in (nearest.indices, others))
     shares = {
         "recall": recall(nearest.indices, others),
         "agreement": label_agreement(labels, other_labels),

@@ -237,7 +237,7 @@ def _search(cases: Sequence[dict[str, Any]]) -> list[list[str]]:
     searches = [
         name
         for name, contestant in CONTESTANTS.items()
-        if contestant.stages == ("neighbours",) and any(spread(case, name) for case in cases)
+        if "neighbours" in contestant.steps and any(spread(case, name) for case in cases)
     ]
     heads = [CONTESTANTS[name].label for name in searches]
     ratios = [name for name in RATIOS if any(k in name for k in ("product", "faiss"))]

@@ -76,25 +76,6 @@ def halved(values: torch.Tensor) -> torch.Tensor:
     return values[..., 0]
 
 
-@compiled(fastmath={"reassoc", "contract"})
-def limits(rows, half, guess, limit, begin, end):
-    """The largest value of the m guessed rows: nothing beyond it can be among the m nearest.
-
-    A little is added, so that rounding in another order keeps the guessed rows themselves in.
-    """
-    for i in range(begin, end):
-        most = np.float32(-np.inf)
-        for j in guess[i]:
-            if j < 0:
-                most = np.float32(np.inf)
-                break
-            product = np.float32(0.0)
-            for e in range(rows.shape[1]):
-                product += rows[i, e] * rows[j, e]
-            most = max(most, half[j] - product)
-        limit[i] = most + np.float32(1e-5) * (abs(most) + half[i])
-
-
 @compiled(inline="always")
 def insert(values, indices, row, value, index):
     """Put a value into its place in an ascending list, dropping the last."""

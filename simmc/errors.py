@@ -1,6 +1,7 @@
-"""Messages: the one exception for what the user can fix, and counts in sentences."""
+"""Messages: the one exception for what the user can fix, and counts and names in sentences."""
 
 import re
+from collections.abc import Sequence
 
 _LONGEST = 4000  # letters of a message
 
@@ -24,3 +25,9 @@ def numbered(text: str, count: float) -> str:
     """
     fitting = re.sub(r"\[([^|\]]*)\|([^\]]*)\]", r"\1" if count == 1 else r"\2", text)
     return fitting.replace("{}", f"{count:,}")
+
+
+def named(names: Sequence[object], most: int) -> str:
+    """Names in a sentence, at most so many: "a, b and 3 more"."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(map(str, names[:most])) + more

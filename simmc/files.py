@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 from simmc.errors import UserError
 
@@ -41,7 +41,7 @@ _NAMES |= {bool: "true or false", None: "null"}
 
 
 @contextmanager
-def open_atomic(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
+def open_atomic(path: str | Path, mode: Literal["wb", "w"] = "wb") -> Iterator[IO[Any]]:
     """Open a file for writing that replaces `path` only when the block ends without an error.
 
     Args:
@@ -51,14 +51,14 @@ def open_atomic(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
     Raises:
         UserError: the disk is full, the folder is read-only, or the like.
     """
-    if mode not in ("wb", "w"):
-        raise ValueError(f"mode must be 'wb' or 'w', not {mode!r}")
+    text: dict[str, Any] = {} if mode == "wb" else {"encoding": "utf-8", "newline": "\n"}
     path = Path(path)
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_SUFFIX}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with _open_new(part, mode) as file:
+            # not tempfile: the file gets the user's umask, not 0600
+            with part.open(mode.replace("w", "x"), **text) as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -161,14 +161,6 @@ def staged_folder(target: Path, replaces: Callable[[str], bool] | None = None) -
             shutil.rmtree(previous, ignore_errors=True)
 
 
-def _open_new(path: Path, mode: str) -> IO[Any]:
-    # os.open instead of tempfile: the file gets the user's umask, not 0600
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-    if mode == "wb":
-        return os.fdopen(handle, "wb")
-    return os.fdopen(handle, "w", encoding="utf-8", newline="\n")
-
-
 def _sync_folder(folder: Path) -> None:
     """Force the new name itself to the disk, where the system can (not on Windows)."""
     with suppress(OSError):
@@ -247,11 +239,15 @@ def parse_json(
 
     Infinity is refused, and NaN unless it is allowed.
     """
+
+    def constant(text: str) -> float:
+        if allow_nan and text == "NaN":
+            return math.nan
+        raise ValueError(f"{text} is no number")
+
     try:
         text = data.decode("utf-8") if isinstance(data, bytes) else data
-        value = json.loads(
-            text, parse_float=_finite, parse_constant=_nan if allow_nan else _no_number
-        )
+        value = json.loads(text, parse_float=_finite, parse_constant=constant)
         if "\\u" in text:  # half of a surrogate pair cannot be printed
             json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError, MemoryError) as error:
@@ -263,43 +259,35 @@ def parse_json(
 
 def fault(value: Any, schema: Any, place: str = "") -> str:
     """What is wrong with a value, and where; "" if nothing."""
+    return next(_faults(value, schema, place), "")
+
+
+def _faults(value: Any, schema: Any, place: str) -> Iterator[str]:
     if isinstance(schema, tuple):
         either = [fault(value, one, place) for one in schema]
-        return either[-1] if all(either) else ""
-    if isinstance(schema, list):
-        if not isinstance(value, list):
-            return _expected("a list", value, place)
-        faults = (fault(item, schema[0], f"{place}[{at}]") for at, item in enumerate(value))
-        return next(filter(None, faults), "")
-    if isinstance(schema, dict):
-        return _object_fault(value, schema, place)
-    if isinstance(schema, Within):
-        kind = int if schema.whole else float
-        if _is(value, kind) and schema.low <= value <= schema.high:
-            return ""
-        what = "an integer" if schema.whole else "a number"
-        return _expected(f"{what} from {schema.low:g} to {schema.high:g}", value, place)
-    return "" if _is(value, schema) else _expected(_NAMES[schema], value, place)
+        if all(either):
+            yield either[-1]
+    elif isinstance(schema, list) and isinstance(value, list):
+        for at, item in enumerate(value):
+            yield from _faults(item, schema[0], f"{place}[{at}]")
+    elif isinstance(schema, dict) and isinstance(value, dict):
+        inner = f"{place}." if place else ""
+        for key, form in schema.items():
+            if key is str:
+                for name, item in value.items():
+                    yield from _faults(item, form, f"{inner}{name}")
+            elif (name := key.removesuffix("?")) in value:
+                yield from _faults(value[name], form, f"{inner}{name}")
+            elif name == key:
+                yield f"{inner}{name} is missing"
+    elif not _fits(value, schema):
+        place = f"{_short(place)}: " if place else ""
+        yield f"{place}{_named(schema)} is expected, not {_short(_shown(value))}"
 
 
-def _object_fault(value: Any, schema: dict[Any, Any], place: str) -> str:
-    if not isinstance(value, dict):
-        return _expected("an object with keys", value, place)
-    inner = f"{place}." if place else ""
-    for key, form in schema.items():
-        if key is str:
-            faults = (fault(item, form, f"{inner}{name}") for name, item in value.items())
-            if wrong := next(filter(None, faults), ""):
-                return wrong
-        elif (name := key.removesuffix("?")) in value:
-            if wrong := fault(value[name], form, f"{inner}{name}"):
-                return wrong
-        elif name == key:
-            return f"{inner}{name} is missing"
-    return ""
-
-
-def _is(value: Any, kind: Any) -> bool:
+def _fits(value: Any, kind: Any) -> bool:
+    if isinstance(kind, Within):
+        return _fits(value, int if kind.whole else float) and kind.low <= value <= kind.high
     if kind is object:
         return True
     if kind is None:
@@ -307,15 +295,19 @@ def _is(value: Any, kind: Any) -> bool:
     if isinstance(value, bool):
         return kind is bool
     if isinstance(value, int):
-        return (kind is int and value in INT64) or (kind is float and value in INT64)
+        return kind in (int, float) and value in INT64
     if kind is float:
         return isinstance(value, float) and math.isfinite(value)
-    return isinstance(value, kind)
+    return isinstance(kind, type) and isinstance(value, kind)
 
 
-def _expected(what: str, value: Any, place: str) -> str:
-    place = f"{_short(place)}: " if place else ""
-    return f"{place}{what} is expected, not {_short(_shown(value))}"
+def _named(schema: Any) -> str:
+    if isinstance(schema, list | dict):
+        return "a list" if isinstance(schema, list) else "an object with keys"
+    if isinstance(schema, Within):
+        what = "an integer" if schema.whole else "a number"
+        return f"{what} from {schema.low:g} to {schema.high:g}"
+    return _NAMES[schema]
 
 
 def _shown(value: Any) -> str:
@@ -337,11 +329,3 @@ def _finite(text: str) -> float:
     if math.isfinite(value := float(text)):
         return value
     raise ValueError(f"{_short(text)} is not finite")
-
-
-def _nan(text: str) -> float:
-    return math.nan if text == "NaN" else _no_number(text)
-
-
-def _no_number(text: str) -> float:
-    raise ValueError(f"{text} is no number")

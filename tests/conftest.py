@@ -1,7 +1,5 @@
 """What several tests share: real KGBD, where it is at hand."""
 
-from __future__ import annotations
-
 import os
 import re
 import sys
@@ -25,10 +23,13 @@ def is_fast(config: pytest.Config) -> bool:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Fast tests draw fewer inputs; where a test names a number of its own, that one holds."""
-    hypothesis.settings.register_profile("fast", max_examples=20)
-    if is_fast(config):
-        hypothesis.settings.load_profile("fast")
+    """Fast tests draw fewer inputs; where a test names a number of its own, that one holds.
+
+    No input has a deadline: on a busy machine any takes longer than Hypothesis's 0.2 seconds.
+    """
+    hypothesis.settings.register_profile("whole", deadline=None)
+    hypothesis.settings.register_profile("fast", deadline=None, max_examples=20)
+    hypothesis.settings.load_profile("fast" if is_fast(config) else "whole")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -69,14 +70,6 @@ def shared_file(name: str, variable: str | None = None) -> Path:
     return path
 
 
-def _link(target: Path, root: Path) -> Path:
-    """A raw root whose KGBD folder is `target`, which holds the person folders."""
-    folder = root / "KGBD"
-    folder.mkdir()
-    (folder / FOLDER).symlink_to(target, target_is_directory=True)
-    return root
-
-
 def _unpack(archive: Path, root: Path, persons: int | None) -> Path:
     """Writes the walks of the archive's first persons (all of them for None) into a raw root."""
     seen: set[str] = set()
@@ -113,25 +106,24 @@ def kgbd_archive() -> Path:
     return shared_file("kgbd-raw.tar.xz", "SIMMC_KGBD_ARCHIVE")
 
 
+def _raw_root(root: Path, request: pytest.FixtureRequest, persons: int | None) -> Path:
+    """A raw root with KGBD's first persons, or all of them for None."""
+    unpacked = _unpacked()
+    if unpacked is None:
+        return _unpack(request.getfixturevalue("kgbd_archive"), root, persons)
+    (root / "KGBD" / FOLDER).mkdir(parents=True)
+    for person in sorted(unpacked.glob("Person*"))[:persons]:
+        (root / "KGBD" / FOLDER / person.name).symlink_to(person, target_is_directory=True)
+    return root
+
+
 @pytest.fixture(scope="session")
 def kgbd_full(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     """A raw root with all of KGBD; unpacked once a session."""
-    root = tmp_path_factory.mktemp("kgbd_full")
-    unpacked = _unpacked()
-    if unpacked:
-        return _link(unpacked, root)
-    return _unpack(request.getfixturevalue("kgbd_archive"), root, None)
+    return _raw_root(tmp_path_factory.mktemp("kgbd_full"), request, None)
 
 
 @pytest.fixture(scope="session")
 def kgbd_slice(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     """A raw root with the first twelve persons of KGBD."""
-    root = tmp_path_factory.mktemp("kgbd_slice")
-    unpacked = _unpacked()
-    if unpacked is None:
-        return _unpack(request.getfixturevalue("kgbd_archive"), root, SLICE_PERSONS)
-    for person in sorted(unpacked.glob("Person*"))[:SLICE_PERSONS]:
-        link = root / "KGBD" / FOLDER / person.name
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(person, target_is_directory=True)
-    return root
+    return _raw_root(tmp_path_factory.mktemp("kgbd_slice"), request, SLICE_PERSONS)

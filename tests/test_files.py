@@ -114,27 +114,11 @@ def test_a_reader_never_sees_half_a_file(tmp_path):
 
 
 def test_json_takes_numpy_and_turns_nan_into_null(tmp_path):
-    value = {
-        "a": np.float64(0.5),
-        "b": np.int64(3),
-        "c": np.array([1.0, np.nan]),
-        "d": float("inf"),
-        "e": tmp_path,
-        "f": (1, 2),
-        "g": True,
-        4: None,
-    }
-    files.write_json(tmp_path / "x.json", value)
-    assert json.loads((tmp_path / "x.json").read_text()) == {
-        "a": 0.5,
-        "b": 3,
-        "c": [1.0, None],
-        "d": None,
-        "e": str(tmp_path),
-        "f": [1, 2],
-        "g": True,
-        "4": None,
-    }
+    path = tmp_path / "x.json"
+    numbers = {"a": np.float64(0.5), "b": np.int64(3), "c": np.array([1.0, np.nan])}
+    files.write_json(path, {**numbers, "d": float("inf"), "e": tmp_path, "f": (1, 2), 4: True})
+    expected = {"a": 0.5, "b": 3, "c": [1.0, None], "d": None, "f": [1, 2], "4": True}
+    assert json.loads(path.read_text()) == {**expected, "e": str(tmp_path)}
 
 
 @given(

@@ -116,8 +116,7 @@ def test_weights_after_one_epoch_of_training(training, epoch):
 
 
 @pytest.mark.parametrize(
-    ("switch", "value"),
-    [("mpc_reduction", "mean"), ("mask_replay", "window")],
+    ("switch", "value"), [("mpc_reduction", "mean"), ("mask_replay", "window")]
 )
 def test_a_corrected_switch_misses_the_public_weights(training, epoch, switch, value):
     training.settings = training.settings.but(**{switch: value})

@@ -1,10 +1,7 @@
 """JSON from outside: what is read, and what is refused with the file and the advice."""
 
-from __future__ import annotations
-
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,7 +37,7 @@ def refused(data: bytes | str, schema: Any) -> str:
     ],
     ids=lambda data: repr(data[:12]),
 )
-def test_what_is_no_json(data: bytes) -> None:
+def test_what_is_no_json(data):
     refused(data, object)
 
 
@@ -67,11 +64,11 @@ def test_what_is_no_json(data: bytes) -> None:
         ({"x" * 10**5: 1}, {str: str}, "xxx"),
     ],
 )
-def test_what_does_not_fit_is_named(value: Any, schema: Any, place: str) -> None:
+def test_what_does_not_fit_is_named(value, schema, place):
     assert place in refused(json.dumps(value), schema)
 
 
-def test_what_fits_is_given_back() -> None:
+def test_what_fits_is_given_back():
     value = {"a": 3, "b": [1, 2.5, -0.0], "c": {"x": None, "y": "ü"}, "more": [[]], "d": 1}
     schema = {"a": int, "b": [float], "c": {str: (None, str)}, "d": Within(1, 1), "e?": int}
     assert parse_json(json.dumps(value), schema, "some.json", ADVICE) == value
@@ -79,7 +76,7 @@ def test_what_fits_is_given_back() -> None:
 
 
 @given(value=ANY_JSON, schema=st.sampled_from([int, float, str, [int], {"a": int}, {str: float}]))
-def test_any_json_fits_or_is_refused(value: Any, schema: Any) -> None:
+def test_any_json_fits_or_is_refused(value, schema):
     try:
         found = parse_json(json.dumps(value), schema, "some.json", ADVICE)
     except UserError as error:
@@ -89,14 +86,14 @@ def test_any_json_fits_or_is_refused(value: Any, schema: Any) -> None:
 
 
 @given(data=st.binary(max_size=40))
-def test_any_bytes_are_read_or_refused(data: bytes) -> None:
+def test_any_bytes_are_read_or_refused(data):
     try:
         parse_json(data, object, "some.json", ADVICE)
     except UserError as error:
         assert str(error).startswith("some.json: ")
 
 
-def test_files_are_named(tmp_path: Path) -> None:
+def test_files_are_named(tmp_path):
     path = tmp_path / "found.json"
     for what in ("missing", "a folder"):
         with pytest.raises(UserError, match=r"found\.json.*write it again"):

@@ -15,17 +15,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 ROOT = Path(__file__).parent.parent
-SCRIPTS = (
-    *(
-        "scripts/env.sh",
-        "scripts/demo.sh",
-        "scripts/test.sh",
-        "scripts/wheel.sh",
-        "scripts/docs.sh",
-        "scripts/gpu_check.sh",
-    ),
-    ".ci/run",
-)
+SCRIPTS = [*sorted((ROOT / "scripts").glob("*.sh")), ROOT / ".ci" / "run"]
 bash = shutil.which("bash")
 needs_bash = pytest.mark.skipif(bash is None, reason="there is no bash on this machine")
 
@@ -98,14 +88,9 @@ def test_the_wheel_holds_the_package_and_the_presets(tmp_path):
 
 
 @needs_bash
-class TestScripts:
-    @pytest.mark.parametrize("name", SCRIPTS)
-    def test_syntax(self, name):
-        subprocess.run([bash, "-n", ROOT / name], check=True)
-
-    @pytest.mark.parametrize("name", [name for name in SCRIPTS if name != "scripts/env.sh"])
-    def test_can_be_called_by_name(self, name):
-        assert os.access(ROOT / name, os.X_OK)
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_scripts_have_no_fault_of_syntax(path):
+    subprocess.run([bash, "-n", path], check=True)
 
 
 # Stands for Python where environments are made: `-m venv` and `-m pip install` take no time and no
@@ -127,83 +112,63 @@ esac
 """
 
 
-@needs_bash
-class TestEnvironment:
-    """`prepare_environment` in a copy of the project, in a path with spaces."""
+@pytest.fixture
+def prepare(tmp_path):
+    """Calls `prepare_environment` in a copy of the project, in a path with spaces."""
+    place, imitation = tmp_path / "a place with spaces", tmp_path / "an imitation"
+    (place / "scripts").mkdir(parents=True)
+    shutil.copy(ROOT / "scripts" / "env.sh", place / "scripts")
+    imitation.write_text(IMITATION.replace("@PYTHON@", sys.executable))
+    imitation.chmod(0o755)
 
-    @pytest.fixture
-    def copy(self, tmp_path):
-        place = tmp_path / "a place with spaces"
-        (place / "scripts").mkdir(parents=True)
-        shutil.copy(ROOT / "scripts" / "env.sh", place / "scripts")
-        (place / "requirements.txt").write_text("torch==1.2.3\n")
-        return place
-
-    @pytest.fixture
-    def python(self, tmp_path):
-        file = tmp_path / "an imitation"
-        file.write_text(IMITATION.replace("@PYTHON@", sys.executable))
-        file.chmod(0o755)
-        return str(file)
-
-    def prepare(self, place, python, *, cwd=ROOT, strict=True, **variables):
+    def call(requirement="torch==1.2.3", *, strict=True, python=imitation, **variables):
+        (place / "requirements.txt").unlink(missing_ok=True)
+        if requirement:
+            (place / "requirements.txt").write_text(f"{requirement}\n")
         script = f'{"set -euo pipefail; " if strict else ""}. "$1/scripts/env.sh"; '
         script += 'prepare_environment requirements.txt; "$PYTHON" -c "print(40 + 2)"'
         return subprocess.run(
             [bash, "-c", script, "bash", str(place)],
-            cwd=cwd,
-            env={**os.environ, "SIMMC_PYTHON": python, **variables},
+            cwd=tmp_path,
+            env={**os.environ, "SIMMC_PYTHON": str(python), **variables},
             capture_output=True,
             text=True,
             check=False,
         )
 
-    def test_made_once_then_kept(self, copy, python, tmp_path):
-        first = self.prepare(copy, python, cwd=tmp_path)
-        assert first.returncode == 0, first.stderr
-        assert "Making the virtual environment" in first.stdout
-        assert "pip install" in first.stdout
-        assert first.stdout.endswith("42\n")
-        second = self.prepare(copy, python, cwd=copy / "scripts", strict=False)
-        assert second.stdout == "42\n"  # nothing to do, nothing said
+    return call
 
-    def test_changed_requirements_are_installed_into_it(self, copy, python):
-        self.prepare(copy, python)
-        (copy / "requirements.txt").write_text("torch==1.2.4\n")
-        changed = self.prepare(copy, python)
-        assert "Installing requirements.txt" in changed.stdout
-        assert "Making the virtual" not in changed.stdout
 
-    @pytest.mark.parametrize("strict", [True, False])
-    def test_a_failed_installation_is_an_error_and_made_anew(self, copy, python, strict):
-        (copy / "requirements.txt").write_text("no such package\n")
-        failed = self.prepare(copy, python, strict=strict)
-        assert failed.returncode == 2
-        assert "error: installing requirements.txt failed" in failed.stderr
-        (copy / "requirements.txt").write_text("torch==1.2.3\n")
-        mended = self.prepare(copy, python, strict=strict)
-        assert "not finished" in mended.stdout
-        assert "Making the virtual environment" in mended.stdout
-        assert mended.returncode == 0
-        assert self.prepare(copy, python).stdout == "42\n"
+@needs_bash
+def test_an_environment_is_made_once_then_kept_and_changed(prepare):
+    first = prepare(SIMMC_TORCH_INDEX="place/of/wheels")
+    assert first.returncode == 0, first.stderr
+    assert "Making the virtual environment" in first.stdout and first.stdout.endswith("42\n")
+    torch, rest = re.findall(r"^pip .*$", first.stdout, re.M)
+    assert "--no-deps --index-url place/of/wheels torch==1.2.3" in torch
+    assert "index-url" not in rest
+    assert prepare(strict=False).stdout == "42\n"  # nothing to do, nothing said
+    changed = prepare("torch==1.2.4").stdout
+    assert "Installing requirements.txt" in changed and "Making the virtual" not in changed
 
-    def test_torch_comes_from_the_index_that_is_named(self, copy, python):
-        made = self.prepare(copy, python, SIMMC_TORCH_INDEX="place/of/wheels")
-        first, second = re.findall(r"^pip .*$", made.stdout, re.M)
-        assert "--no-deps --index-url place/of/wheels torch==1.2.3" in first
-        assert "index-url" not in second
 
-    @pytest.mark.parametrize("strict", [True, False])
-    def test_a_wrong_interpreter_names_the_variable(self, copy, strict):
-        failed = self.prepare(copy, "/no/python", strict=strict)
-        assert failed.returncode == 2
-        assert "error: SIMMC_PYTHON=/no/python is not a Python 3.11" in failed.stderr
+@needs_bash
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_failed_installation_is_an_error_and_made_anew(prepare, strict):
+    failed = prepare("no such package", strict=strict)
+    assert failed.returncode == 2 and "requirements.txt" in failed.stderr
+    mended = prepare(strict=strict)
+    assert "Making the virtual environment" in mended.stdout and mended.returncode == 0
+    assert prepare().stdout == "42\n"
 
-    def test_a_missing_requirement_file_is_named(self, copy, python):
-        (copy / "requirements.txt").unlink()
-        failed = self.prepare(copy, python)
-        assert failed.returncode == 2
-        assert "requirements.txt cannot be read" in failed.stderr
+
+@needs_bash
+@pytest.mark.parametrize("strict", [True, False])
+def test_what_is_missing_is_named(prepare, strict):
+    failed = prepare(strict=strict, python="/no/python")
+    assert failed.returncode == 2 and "SIMMC_PYTHON=/no/python" in failed.stderr
+    failed = prepare("", strict=strict)
+    assert failed.returncode == 2 and "requirements.txt" in failed.stderr
 
 
 def test_mutants_are_small_changes_of_code_and_not_of_texts_and_types():

@@ -10,12 +10,10 @@ from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from simmc.data.skeletons import KINECT_V1
-from simmc.data.store import write_dataset
 from tests.conftest import ROOT
+from tests.data.make import own_set
 
 PACKAGE = ROOT / "simmc"
 FILES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
@@ -114,10 +112,6 @@ def test_nothing_is_derived_twice(base):
     assert not deeper, f"derive from {base} itself, or compose"
 
 
-def test_nothing_removes_what_it_inherits():
-    assert not [name for name, path in FILES.items() if "LACKS" in path.read_text("utf-8")]
-
-
 def test_no_module_is_found_by_its_name():
     """Except the public names, imported when used, and work that is sent to a Ray cluster."""
     found = [name for name, path in FILES.items() if "import_module" in path.read_text("utf-8")]
@@ -151,11 +145,7 @@ print("\\n" + json.dumps([code, sorted(executed)]))
 
 
 def test_a_run_of_simmc_executes_few_modules(tmp_path):
-    rng = np.random.default_rng(0)
-    identity = np.arange(60) % 6
-    windows = rng.normal(size=(6, 1, 20, 3))[identity] + 0.1 * rng.normal(size=(60, 6, 20, 3))
-    splits = dict.fromkeys(("train", "probe", "gallery"), (windows, identity))
-    write_dataset(tmp_path, "mine", splits, KINECT_V1)
+    own_set(tmp_path, "mine")
     words = ["--dataset", "mine", "--data_root", tmp_path, "--model_root", tmp_path / "runs"]
     words += ["--epochs", 2, "--batch_size", 16, "--k1", 6, "--k2", 2, "--H", 8, "--device", "cpu"]
     done = subprocess.run(

@@ -165,11 +165,13 @@ def with_flag(argv: Sequence[str], flag: str) -> list[str]:
     return [flag, *argv] if argv and not argv[0].startswith("-") else list(argv)
 
 
-def progress(description: str) -> Callable[[Iterable[Any]], Iterable[Any]]:
+def progress(
+    description: str, total: int | None = None
+) -> Callable[[Iterable[Any]], Iterable[Any]]:
     """Wraps what is worked on to show a bar, on a terminal alone."""
     from tqdm import tqdm
 
-    return lambda items: tqdm(items, description, file=sys.stderr, leave=False, disable=None)
+    return lambda items: tqdm(items, description, total, False, sys.stderr, disable=None)
 
 
 def aligned(rows: Sequence[Sequence[str]], left: Collection[int]) -> list[str]:

@@ -1,5 +1,6 @@
 """`simmc report attention`: the attention of a trained AGE or SGELA."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,8 @@ KINDS = {
 }
 
 
-def main(words: Any) -> int:
-    """Draw the attention matrices of a run; print the names of the files."""
+def draw(words: Any) -> list[Path]:
+    """Draw the attention matrices of a run."""
     run = RunDirectory(results.folder_of(words.run, pointer=POINTER))
     out = words.out or run.path / "attention.png"
     style.require_drawable(out)
@@ -54,11 +55,9 @@ def main(words: Any) -> int:
     ]
     heading = trained.heading(sgela.title(settings), settings, data)
     text = caption(settings, words.window, len(windows), epoch)
-    for file in style.save_with_numbers(
+    return style.save_with_numbers(
         lambda file: picture.draw(tasks, heading, text, file), picture.as_csv(tasks), out
-    ):
-        print(file)
-    return 0
+    )
 
 
 @torch.no_grad()

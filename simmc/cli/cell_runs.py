@@ -48,18 +48,9 @@ class Cell:
 
     table: Table
     row: Row
-    column: str
+    dataset: str
+    probe: str
     seed: int
-
-    @property
-    def dataset(self) -> str:
-        """Its dataset."""
-        return self.column.partition("/")[0]
-
-    @property
-    def probe(self) -> str:
-        """Its probe."""
-        return self.column.partition("/")[2]
 
     @property
     def commands(self) -> tuple[str, ...]:
@@ -68,7 +59,8 @@ class Cell:
 
     def __str__(self) -> str:
         split = "" if self.row.split in (cells.SEED, cells.SET) else f", split {self.row.split}"
-        return f"{self.table.name} {self.row.name}, {self.column}, seed {self.seed}{split}"
+        column = f"{self.dataset}/{self.probe}"
+        return f"{self.table.name} {self.row.name}, {column}, seed {self.seed}{split}"
 
 
 @dataclass(frozen=True)
@@ -79,21 +71,14 @@ class Job:
     folder: Path  # the windows: <data_root>/<dataset>/<length>
     checksum: str
     settings: str
-    code: str
+    version: str
 
     @property
     def key(self) -> str:
         """Equal for equal runs."""
         cell = self.cell
-        return cells.key_of(
-            {
-                "run": self.settings,
-                "code": self.code,
-                "data": self.checksum,
-                "probe": cell.probe,
-                "seed": cell.seed,
-            }
-        )
+        about = {"run": self.settings, "version": self.version, "data": self.checksum}
+        return cells.key_of(about | {"probe": cell.probe, "seed": cell.seed})
 
 
 def processes_for(jobs: Sequence[Job], shop: Workshop, known: list[Record]) -> int:
@@ -245,8 +230,8 @@ def call(words: list[str], log: Path, device: int | None, handle: int | None) ->
 def described(job: Job, runs: Sequence[RunDirectory]) -> Record:
     """The record of a finished cell."""
     last, cell = runs[-1], job.cell
-    results = last.read_results()
     all_results = [run.read_results() for run in runs]
+    results = all_results[-1]
     protocols = {name: found for name, found in results["protocols"].items() if found}
     record: Record = {
         "run": list(cell.commands),
@@ -256,7 +241,7 @@ def described(job: Job, runs: Sequence[RunDirectory]) -> Record:
         "seed": cell.seed,
         "key": job.key,
         "settings": job.settings,
-        "code": job.code,
+        "version": job.version,
         "data": job.checksum,
         "protocols": {name: small(found) for name, found in protocols.items()},
         "persons": {

@@ -47,10 +47,9 @@ def main(argv: list[str]) -> int:
 
 def folders(root: Path) -> Iterator[Path]:
     """The folders of windows below a data root: ``<dataset>/<f>``."""
-    for dataset in sorted(path for path in root.iterdir() if path.is_dir()):
-        lengths = (path for path in dataset.iterdir() if path.name.isdecimal() and path.is_dir())
-        if not dataset.name.startswith("."):
-            yield from sorted(lengths, key=lambda path: int(path.name))
+    for dataset in sorted(root.glob("[!.]*")):
+        lengths = (path for path in dataset.glob("*") if path.name.isdecimal() and path.is_dir())
+        yield from sorted(lengths, key=lambda path: int(path.name))
 
 
 def row(folder: Path) -> tuple[str, ...]:

@@ -104,7 +104,7 @@ def clusters_of(chosen: Chosen, data: Experiment) -> tuple[Targets, EpochRecord]
     training = TrackMC(settings, data, seeds, chosen.runtime, ("label_free",))
     load_weights(training.network, chosen.weights, SHAPE_FLAGS)
     features = trackmc.encode(training.network, training.windows)
-    targets = training.share(features, trackmc.stage_of(settings, 0))
+    targets = training.share(features, trackmc.stage_of(settings, second=True))
     return targets, cluster_record(targets, training.tracklet, data.train, recordings=True)
 
 

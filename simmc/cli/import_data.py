@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
-from tqdm import tqdm
-
-from simmc.cli import with_flag
+from simmc.cli import progress, with_flag
 from simmc.data.bodies import measure, open_set
 from simmc.data.experiment.inputs import without_view
 from simmc.data.findings import Summary
-from simmc.data.importing.assign import Rule, Unit
+from simmc.data.importing.assign import Rule
 from simmc.data.importing.description import FILE, SPLITS, Description, read_description
 from simmc.data.importing.guess import guessed
-from simmc.data.importing.importer import Request, import_items, notes_of
+from simmc.data.importing.importer import import_items, notes_of
 from simmc.data.importing.source_files import NO_READER, NOT_CHOSEN, count, items
-from simmc.data.importing.write_import import Imported
+from simmc.data.importing.write_import import Imported, Request
 from simmc.data.manifest import read_skeleton
 from simmc.data.skeletons import SKELETONS
 from simmc.errors import UserError, numbered
@@ -87,21 +85,9 @@ def main(argv: list[str]) -> int:
     told, where = _description(source, out, settings)
     if settings.split_file:
         told = replace(told, split_file=settings.split_file)
-    rule = Rule(
-        cast(Unit, settings.split), settings.person_disjoint, settings.hold_out, settings.seed
-    )
-    files = count(source)
-    bar = tqdm(total=files, desc="importing", unit=" files", leave=False, disable=None)
-
-    def progress(them: Iterable[Any]) -> Iterable[Any]:
-        for item in them:
-            yield item
-            bar.update()
-
-    with bar:
-        found = import_items(
-            items(source, told), Request(out, settings.length, told, rule), progress
-        )
+    rule = Rule(settings.split, settings.person_disjoint, settings.hold_out, settings.seed)
+    request = Request(out, settings.length, told, rule)
+    found = import_items(items(source, told), request, progress("importing", count(source)))
     print("\n".join(report(found, where)))
     if settings.page and found.added:
         summary = Summary(measure(open_set(found.folder)))
@@ -164,7 +150,11 @@ def report(found: Imported, where: str) -> list[str]:
     if unused := of_split[None]:
         text = numbered(f"{unused:>7,} [recording|recordings]", unused)
         lines.append(f"  {'none':<8} {text}, not used")
-    lines += _done(bodies, content["length"])
+    total: Counter[str] = Counter()
+    for body in bodies:
+        total.update(body["counts"])
+    done = [numbered(text, total[key]) for key, text in _COUNTS.items() if total[key]]
+    lines += [line.replace("LENGTH", str(content["length"])) for line in done]
     lines += [f"{text}{'' if n == 1 else f' ({n:,} recordings)'}" for text, n in notes_of(entries)]
     if found.bones_guessed:
         lines.append("bones follow from the names of the joints; bones in dataset.toml corrects it")
@@ -179,6 +169,7 @@ def report(found: Imported, where: str) -> list[str]:
     return [*lines, f"written to {found.folder}" if found.added else "nothing new; nothing written"]
 
 
+# what was found and done, summed over the recordings
 _COUNTS = {
     "cut_frames": "{} [frame|frames] cut at the ends (skip_frames)",
     "zero_joints": "{} [joint is|joints are] at exactly (0, 0, 0)",
@@ -187,24 +178,10 @@ _COUNTS = {
     "repeated_frames": "{} [frame repeats|frames repeat] the one before, bit by bit",
     "gaps": "{} [gap|gaps] in the times",
     "lost_frames": "about {} [frame|frames] lost in them",
+    "short": "{} [recording is|recordings are] shorter than min_frames",
+    "no_window": "{} [recording gives|recordings give] no window of LENGTH frames",
+    "blind": "{} [window|windows] without any joint dropped",
 }
-
-
-def _done(bodies: Sequence[dict[str, Any]], length: int) -> list[str]:
-    """What was found and done, summed over the recordings."""
-    total: Counter[str] = Counter()
-    for body in bodies:
-        total.update(body["counts"])
-    lines = [numbered(text, total[key]) for key, text in _COUNTS.items() if total[key]]
-    if short := sum(body["short"] for body in bodies):
-        lines.append(numbered("{} [recording is|recordings are] shorter than min_frames", short))
-    few = sum(body["frames"] < length and not body["short"] for body in bodies)
-    if few:
-        text = f"{{}} [recording gives|recordings give] no window of {length} frames"
-        lines.append(numbered(text, few))
-    if blind := sum(body["blind"] for body in bodies):
-        lines.append(numbered("{} [window|windows] without any joint dropped", blind))
-    return lines
 
 
 def _left_out(entries: Sequence[dict[str, Any]]) -> list[str]:

@@ -55,7 +55,7 @@ def cluster_trained(
     network, epoch = METHOD.read(path, settings, data, runtime)
     training = HiMPC(settings, data, generators(settings.common.seed), runtime, ("paper",))
     instances = encode(network, training.train_windows)
-    labels = training.pseudo.of(list(instances.values()), list(instances))
+    labels = training.pseudo.of(list(instances.values()))
     return Clustered(
         network, training.train_windows, dict(zip(instances, labels, strict=True)), epoch
     )
@@ -113,8 +113,8 @@ def one_of_each(
     return chosen[np.lexsort((chosen, identity[chosen]))]
 
 
-def main(words: Any) -> int:
-    """Draw windows of a run with the importance of their frames; print the names of the files."""
+def draw(words: Any) -> list[Path]:
+    """Draw windows of a run with the importance of their frames."""
     run = RunDirectory(results.folder_of(words.run, pointer=POINTER))
     out = words.out or run.path / "importance.png"
     style.require_drawable(out)
@@ -147,11 +147,9 @@ def main(words: Any) -> int:
     persons = labels_of(data.train.identity[chosen], data.identities)
     clusters = {level: y.cpu().numpy()[chosen] for level, y in found.labels.items()}
     numbers = picture.as_csv(chosen, persons, clusters, importance)
-    for file in style.save_with_numbers(
+    return style.save_with_numbers(
         lambda file: picture.draw(pictured, skeleton, heading, text, file), numbers, out
-    ):
-        print(file)
-    return 0
+    )
 
 
 def given_windows(text: str, available: int) -> np.ndarray:

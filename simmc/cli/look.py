@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from simmc.cli import progress, with_flag
+from simmc.cli.datasets import folders
 from simmc.data import specs
 from simmc.data.bodies import measure, open_set
 from simmc.data.findings import Summary
@@ -61,16 +62,14 @@ def main(argv: list[str]) -> int:
 
 def find_folder(data_root: Path, dataset: str, length: int | None) -> Path:
     """The folder of the windows of a dataset; UserError with what is there otherwise."""
-    names = sorted(
-        p.parent.parent.name for p in data_root.glob("*/*/*") if p.parent.name.isdecimal()
-    )
-    there = ", ".join(dict.fromkeys(names)) or "none"
+    stored = list(folders(data_root))
+    there = ", ".join(dict.fromkeys(folder.parent.name for folder in stored)) or "none"
     if not dataset:
         raise UserError(f"name a dataset: python -m simmc look DATASET; in {data_root}: {there}")
     spec = specs.get(dataset) if specs.known(dataset) else None
     home = data_root / (spec.folder if spec else dataset)
-    lengths = sorted(int(p.name) for p in home.glob("*") if p.name.isdecimal() and p.is_dir())
-    if not lengths or not dataset.strip(". ") or set(dataset) & set("/\\"):
+    lengths = [int(folder.name) for folder in stored if folder.parent == home]
+    if not lengths:
         raise UserError(f"{home}: holds no windows; datasets in {data_root} (--data_root): {there}")
     if length is not None and length not in lengths:
         known = ", ".join(map(str, lengths))

@@ -9,13 +9,19 @@ from typing import Any
 import numpy as np
 
 from simmc.cli.console import CONSOLE
-from simmc.cli.trained import Chosen, heading, settings_of
+from simmc.cli.trained import (
+    Chosen,
+    chosen_by,
+    heading,
+    require_same_data,
+    require_stored_windows,
+    settings_of,
+)
 from simmc.clustering import k_nearest_among, k_nearest_others
 from simmc.data.experiment.experiment import Split, labels_of
 from simmc.engine.method import LABEL_FREE, PAPER, load_joints
-from simmc.engine.stored_run import home_of, other_data
-from simmc.engine.training import weights_path
 from simmc.errors import UserError
+from simmc.evaluation.ranking import evaluate
 from simmc.methods.registry import METHODS
 from simmc.reports import results, run_figures
 from simmc.reports.cells import Record
@@ -69,32 +75,30 @@ def embedded(folder: Path, data_root: Path | None, runtime: Runtime) -> Embedded
     run = RunDirectory(folder)
     settings = settings_of(run, KINDS, "is not drawn on the page", data_root)
     method = METHODS[settings.COMMAND]
-    if settings.windows.stress:
-        raise UserError(
-            f"{folder} was trained with --stress {settings.windows.stress}, so that its windows "
-            "are not those of the files. Give a run without it with --runs."
-        )
-    protocol = next((p for p in (LABEL_FREE, PAPER) if _weights(run, p).is_file()), "")
-    if not protocol:
+    require_stored_windows(run, settings, "--runs")
+    kept = [(name, *chosen_by(run, name, method, settings)) for name in (LABEL_FREE, PAPER)]
+    kept = [found for found in kept if found[1].is_file()]
+    if not kept:
         raise UserError(f"{folder} kept no weights. Train it again without --save_model 0.")
-    if home_of(run, protocol) is not run:
-        settings = method.label_free(settings) or settings
-    chosen = Chosen(run, method, settings, _weights(run, protocol), runtime)
-    data = chosen.data
-    if other_data(run, data.checksum):
-        raise UserError(
-            f"{folder} was trained on other windows than those found now. Point --data_root to the "
-            "data that the run was started with."
-        )
+    protocol, weights, settings = kept[0]
+    chosen = Chosen(run, method, settings, weights, runtime)
+    data, same = chosen.data, chosen.data.same_windows
+    require_same_data(run, data)
     CONSOLE.say(f"{chosen.title}, epoch {chosen.embedder.epoch}: {chosen.weights}")
     probe = chosen.features(data.probe)
-    gallery = probe if data.same_windows else chosen.features(data.gallery)
-    nearest = nearest_windows(probe, gallery, same=data.same_windows, threads=runtime.threads)
+    gallery = probe if same else chosen.features(data.gallery)
+    nearest = nearest_windows(probe, gallery, same=same, threads=runtime.threads)
     identity, other = (
-        labels_of(s.identity, data.test_identities) for s in (data.probe, data.gallery)
+        np.asarray(labels_of(s.identity, data.test_identities)) for s in (data.probe, data.gallery)
     )
-    identity, other = np.asarray(identity), np.asarray(other)
     shown = run_figures.choose(other[nearest[:, 0]] == identity, identity)
+    ranks = shown  # none, where no probe window has a label
+    if len(shown):
+        ranks = evaluate(
+            *(probe[shown], identity[shown], gallery, other),
+            self_index=shown if same else None,
+            same_condition="remove_self" if same else None,
+        ).first_match_rank
     probe_windows, gallery_windows = stored_windows(settings)
     return Embedded(
         title=heading(chosen.title, settings, data),
@@ -106,9 +110,7 @@ def embedded(folder: Path, data_root: Path | None, runtime: Runtime) -> Embedded
         nearest=nearest,
         recording=_names(data.probe, data.recordings),
         shown=shown,
-        first_match=np.array(
-            [_first_match(i, probe, gallery, identity, other, data.same_windows) for i in shown]
-        ),
+        first_match=ranks,
         probe_windows=probe_windows[shown],
         gallery_windows=gallery_windows[nearest[shown]],
         skeleton=settings.place.read_spec().skeleton,
@@ -136,25 +138,6 @@ def stored_windows(settings: Any) -> tuple[np.ndarray, np.ndarray]:
         shuffle=False,
     )
     return data.probe.windows, data.gallery.windows
-
-
-def _weights(run: RunDirectory, protocol: str) -> Path:
-    return weights_path(home_of(run, protocol), protocol)
-
-
-def _first_match(
-    place: int,
-    probe: np.ndarray,
-    gallery: np.ndarray,
-    identity: np.ndarray,
-    other: np.ndarray,
-    same: bool,
-) -> int:
-    """Rank of the first gallery window of the person, 0: none."""
-    order = np.argsort(np.square(gallery - probe[place]).sum(1), kind="stable")
-    order = order[order != place] if same else order
-    hits = np.flatnonzero(other[order] == identity[place])
-    return int(hits[0]) + 1 if len(hits) else 0
 
 
 def _names(split: Split, recordings: Sequence[Any]) -> np.ndarray | None:

@@ -12,49 +12,28 @@ from simmc.reports.style import save_with_numbers, title_of
 from simmc.runs.directory import RunDirectory
 from simmc.settings.layers import Parser
 
-Call = Callable[[Any], int]
+Call = Callable[[Any], list[Path]]  # returns the files written
 _FEWEST_RESAMPLES = 100
 LABEL_FREE = "label_free"
 _PROTOCOLS = (LABEL_FREE, "paper", "fixed_epochs")
-_DATA_ROOT: dict[str, Any] = {
-    "type": Path,
-    "metavar": "DIR",
-    "help": "where the data are now (default: as trained)",
-}
-_FORMAT: dict[str, Any] = {
-    "choices": render.FORMATS,
-    "default": "text",
-    "help": "text, md (Markdown), or csv with fractions of 1 (default: text)",
-}
-_TABLE_FILE: dict[str, Any] = {
-    "type": Path,
-    "metavar": "FILE",
-    "help": "write to FILE, not to the screen",
-}
-_NUMBERS = "Writes a .png, a .svg and a .csv file; --out names one of the pictures."
 
 
 def main(argv: list[str]) -> int:
-    """Runs one of the actions."""
+    """Runs one of the actions and prints the names of the files that it wrote."""
     words = _parser().parse_args(argv)
-    code: int = words.call(words)
-    return code
+    for file in words.call(words):
+        print(file)
+    return 0
 
 
-def table(words: Any) -> int:
+def table(words: Any) -> list[Path]:
     """Prints or writes the table of the given runs, or of all."""
-    runs = (
-        [results.load(path) for path in words.runs]
-        if words.runs
-        else results.find_all(words.model_root)
-    )
-    text = render.render(
-        tables.build(runs, with_published=not words.without_published), words.format
-    )
-    return deliver(text, words.out)
+    runs = [results.load(path) for path in words.runs] or results.find_all(words.model_root)
+    found = tables.build(runs, with_published=not words.without_published)
+    return deliver(render.render(found, words.format), words.out)
 
 
-def compare(words: Any) -> int:
+def compare(words: Any) -> list[Path]:
     """Prints or writes intervals of some runs, and how they differ from others."""
     from simmc.reports import comparison, sides
 
@@ -69,29 +48,26 @@ def compare(words: Any) -> int:
     a = sides.load_side("A", words.runs, words.protocol)
     b = sides.load_side("B", words.others, other) if words.others else None
     found = comparison.compare(a, b, resamples=words.resamples, seed=words.seed)
-    text = comparison.render(found, words.format)
-    return deliver(text, words.out)
+    return deliver(comparison.render(found, words.format), words.out)
 
 
-def deliver(text: str, out: Path | None) -> int:
-    """Prints a table, or writes it and prints the file's name."""
+def deliver(text: str, out: Path | None) -> list[Path]:
+    """Prints a table, or writes it."""
     if out is None:
         print(text, end="")
-    else:
-        files.write_text(out, text)
-        print(out)
-    return 0
+        return []
+    files.write_text(out, text)
+    return [out]
 
 
-def cmc(words: Any) -> int:
-    """Draws the CMC curve of a run and prints the file's name."""
+def cmc(words: Any) -> list[Path]:
+    """Draws the CMC curve of a run."""
     run = results.load(words.run)
-    print(plots.cmc(run, words.out or run.path / "cmc.png"))
-    return 0
+    return [plots.cmc(run, words.out or run.path / "cmc.png")]
 
 
-def curves(words: Any) -> int:
-    """Draws the training curves of a run, finished or not, and prints the files' names."""
+def curves(words: Any) -> list[Path]:
+    """Draws the training curves of a run, finished or not."""
     folder = results.folder_of(words.run)
     if not RunDirectory(folder).metrics_path.is_file():
         raise UserError(
@@ -105,43 +81,40 @@ def curves(words: Any) -> int:
     if inner.is_dir():
         second = out.with_stem(f"{out.stem}_{LABEL_FREE}")
         stages = [(folder, out, ("paper",)), (inner, second, (LABEL_FREE,))]
+    drawn = []
     for stage, file, protocols in stages:
         title = title_of(run) if run else f"{folder} (no results yet)"
         title += " · label-free training" * (stage == inner)
         metrics = RunDirectory(stage).read_metrics()
         if record := next((line for line in reversed(metrics) if line.get("unmatched")), None):
             title += f" · {record['unmatched']} of {record['probes']} probes unmatched"
-        print(plots.curves(metrics, file, run, protocols=protocols, title=title))
-    return 0
+        drawn.append(plots.curves(metrics, file, run, protocols=protocols, title=title))
+    return drawn
 
 
-def confused(words: Any) -> int:
+def confused(words: Any) -> list[Path]:
     """Draws the confusion matrix of a recognition run, and writes the counts."""
     run = results.load(words.run)
     out = words.out or run.path / "confusion.png"
     numbers = confusion.as_csv(run, words.protocol)
-    for file in save_with_numbers(
-        lambda file: confusion.draw(run, words.protocol, file), numbers, out
-    ):
-        print(file)
-    return 0
+    return save_with_numbers(lambda file: confusion.draw(run, words.protocol, file), numbers, out)
 
 
-def importance(words: Any) -> int:
+def importance(words: Any) -> list[Path]:
     """Draws windows of a Hi-MPC run with the importance of their frames."""
     from simmc.cli import importance as command  # needs torch, which the other actions do not
 
-    return command.main(words)
+    return command.draw(words)
 
 
-def attention(words: Any) -> int:
+def attention(words: Any) -> list[Path]:
     """Draws the attention of an AGE or SGELA run."""
     from simmc.cli import attention as command  # needs torch, which most actions do not
 
-    return command.main(words)
+    return command.draw(words)
 
 
-def page(words: Any) -> int:
+def page(words: Any) -> list[Path]:
     """Writes the page of all records, or fills the tables of Markdown files from them."""
     from simmc.reports import cells, web
     from simmc.reports import page as drawn
@@ -159,8 +132,7 @@ def page(words: Any) -> int:
             except OSError as error:
                 raise UserError(f"--fill {file}: cannot be read ({error.strerror})") from error
             files.write_text(file, drawn.fill(text, found))
-            print(file)
-        return 0
+        return list(words.fill)
     out = words.out or Path("results.html")
     if words.runs and out.suffix != ".html":
         raise UserError(f"--out {out}: --runs draws on the .html page only.")
@@ -182,6 +154,27 @@ def page(words: Any) -> int:
     return deliver(text, out)
 
 
+def _flag(*names: str, **how: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
+    return names, how
+
+
+def _number(name: str, default: int, about: str) -> tuple[tuple[str, ...], dict[str, Any]]:
+    return _flag(name, type=int, default=default, metavar="N", help=f"{about} (default: {default})")
+
+
+_DATA_ROOT = _flag(
+    "--data_root", type=Path, metavar="DIR", help="where the data are now (default: as trained)"
+)
+_FORMAT = _flag(
+    "--format",
+    choices=render.FORMATS,
+    default="text",
+    help="text, md (Markdown), or csv with fractions of 1 (default: text)",
+)
+_TABLE_FILE = _flag("--out", type=Path, metavar="FILE", help="write to FILE, not to the screen")
+_NUMBERS = "Writes a .png, a .svg and a .csv file; --out names one of the pictures."
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="simmc report",
@@ -192,49 +185,55 @@ def _parser() -> argparse.ArgumentParser:
     actions = parser.add_subparsers(
         metavar="table|page|cmc|curves|compare|importance|attention|confusion", required=True
     )
-    _table_actions(actions)
-    _picture_actions(actions)
-    return parser
 
+    def action(name: str, call: Call, summary: str, about: str, *flags: Any) -> Any:
+        one = actions.add_parser(name, help=summary, description=about, allow_abbrev=False)
+        one.set_defaults(call=call)
+        for names, how in flags:
+            one.add_argument(*names, **how)
+        return one
 
-def _table_actions(actions: Any) -> None:
-    """The parsers of `table` and `compare`."""
-    one = _action(
-        actions,
+    def picture(name: str, call: Call, summary: str, about: str, *flags: Any) -> Any:
+        run = _flag("run", type=Path, metavar="RUN", help="folder of the run")
+        where = f"a .png or .svg file (default: {name}.png in the run's folder)"
+        out = _flag("--out", type=Path, metavar="FILE", help=where)
+        return action(name, call, summary, about, run, out, *flags)
+
+    root = "folder of all runs, used where no RUN is given (default: ReID_Models)"
+    action(
         "table",
         table,
         "mean and spread over seeds, both protocols, beside the paper's row",
         "One row for each dataset, probe, method, fidelity and protocol: mean and sample standard "
         "deviation over seeds, and the paper's row.",
+        _flag("runs", nargs="*", type=Path, metavar="RUN", help="default: every run"),
+        _flag("--model_root", type=Path, default=Path("ReID_Models"), metavar="DIR", help=root),
+        _FORMAT,
+        _flag("--without_published", action="store_true", help="leave the papers' rows out"),
+        _TABLE_FILE,
     )
-    add = one.add_argument
-    add("runs", nargs="*", type=Path, metavar="RUN", help="default: every run")
-    root = "folder of all runs, used where no RUN is given (default: ReID_Models)"
-    add("--model_root", type=Path, default=Path("ReID_Models"), metavar="DIR", help=root)
-    add("--format", **_FORMAT)
-    add("--without_published", action="store_true", help="leave the papers' rows out")
-    add("--out", **_TABLE_FILE)
-    one = _action(
-        actions,
+    where = "folder of the records (default: results/records)"
+    trained = (
+        "trained runs to draw (t-SNE, rank lists, confusion): folders of runs, or of the cells of "
+        "simmc reproduce"
+    )
+    action(
         "page",
         page,
         "one page of all recorded results: which published claims hold, every table",
         "Draws the records of simmc reproduce as one page: a self-contained .html, or .md, or .tex "
         "with booktabs. --fill draws the marked tables of Markdown files again.",
+        _flag("--records", type=Path, default=Path("results/records"), metavar="DIR", help=where),
+        _flag("--out", type=Path, metavar="FILE", help="default: results.html"),
+        _flag("--fill", type=Path, nargs="+", metavar="FILE", help="Markdown files with markers"),
+        _flag("--runs", type=Path, nargs="+", default=[], metavar="FOLDER", help=trained),
+        _DATA_ROOT,
     )
-    add = one.add_argument
-    where = "folder of the records (default: results/records)"
-    add("--records", type=Path, default=Path("results/records"), metavar="DIR", help=where)
-    add("--out", type=Path, metavar="FILE", help="default: results.html")
-    add("--fill", type=Path, nargs="+", metavar="FILE", help="Markdown files with markers")
-    trained = (
-        "trained runs to draw (t-SNE, rank lists, confusion): folders of runs, or of the cells of "
-        "simmc reproduce"
-    )
-    add("--runs", type=Path, nargs="+", default=[], metavar="FOLDER", help=trained)
-    add("--data_root", **_DATA_ROOT)
-    one = _action(
-        actions,
+    others = {"nargs": "+", "type": Path, "metavar": "RUN"}
+    other = "runs of side B (default: intervals of A alone)"
+    which = "protocol whose numbers are compared (default: label_free)"
+    which_b = "protocol of side B (default: --protocol)"
+    action(
         "compare",
         compare,
         "95 %% intervals over persons, and the paired difference from other runs",
@@ -242,82 +241,52 @@ def _table_actions(actions: Any) -> None:
         "same settings. Prints mean, spread over seeds and 95 % interval over persons of each "
         "side, and the difference A - B of runs with the same seed and data, with its interval "
         "and p-value (docs/metrics.md).",
+        _flag("runs", **others, help="runs of side A"),
+        _flag("--with", **others, default=[], dest="others", help=other),
+        _flag("--protocol", choices=_PROTOCOLS, default="label_free", help=which),
+        _flag("--with_protocol", choices=_PROTOCOLS, help=which_b),
+        _number("--resamples", 10000, "random draws"),
+        _number("--seed", 0, "seed of the draws"),
+        _FORMAT,
+        _TABLE_FILE,
     )
-    add = one.add_argument
-    add("runs", nargs="+", type=Path, metavar="RUN", help="runs of side A")
-    other = {"nargs": "+", "type": Path, "default": [], "dest": "others", "metavar": "RUN"}
-    add("--with", **other, help="runs of side B (default: intervals of A alone)")
-    which = "protocol whose numbers are compared (default: label_free)"
-    add("--protocol", choices=_PROTOCOLS, default="label_free", help=which)
-    add("--with_protocol", choices=_PROTOCOLS, help="protocol of side B (default: --protocol)")
-    add("--resamples", **_number(10000), help="random draws (default: 10000)")
-    add("--seed", **_number(0), help="seed of the draws (default: 0)")
-    add("--format", **_FORMAT)
-    add("--out", **_TABLE_FILE)
-
-
-def _picture_actions(actions: Any) -> None:
-    """The parsers of the actions that draw a run."""
     summary = "CMC curve: share of probes with a correct match among the k nearest"
-    _picture(actions, "cmc", cmc, summary, f"Draws the {summary}.")
+    picture("cmc", cmc, summary, f"Draws the {summary}.")
     summary = "course of the training: rates, clusters, outliers, losses"
-    _picture(actions, "curves", curves, summary, f"Draws the {summary}.")
-    one = _picture(
-        actions,
+    picture("curves", curves, summary, f"Draws the {summary}.")
+    one = picture(
         "importance",
         importance,
         "frames that Hi-MPC's hard skeleton mining weighs most",
         "Draws training windows of a Hi-MPC run at each body level, with the importance of each "
         f"frame (docs/importance.md). {_NUMBERS}",
+        _number("--seed", 0, "seed of the draw of windows"),
+        _DATA_ROOT,
     )
-    add = one.add_argument
-    count = "number of windows, of different persons, clustered at all levels (default: 3)"
-    which = one.add_mutually_exclusive_group()
-    which.add_argument("--count", **_number(3), help=count)
+    either = one.add_mutually_exclusive_group()
+    count = "number of windows, of different persons, clustered at all levels"
+    names, how = _number("--count", 3, count)
+    either.add_argument(*names, **how)
     place = "these training windows, by their place in the training order, from 0"
-    which.add_argument("--windows", metavar="N,N,...", help=place)
-    add("--seed", **_number(0), help="seed of the draw of windows (default: 0)")
-    add("--data_root", **_DATA_ROOT)
-    one = _picture(
-        actions,
+    either.add_argument("--windows", metavar="N,N,...", help=place)
+    window = "one window of the probe, from 0 (default: mean)"
+    picture(
         "attention",
         attention,
         "attention matrices of AGE and SGELA beside their locality mask",
         "Draws the alignment scores of a run of AGE or SGELA for each coordinate, mean over the "
         f"probe's windows, beside the locality mask (docs/sgela.md). {_NUMBERS}",
+        _flag("--window", type=int, metavar="N", help=window),
+        _DATA_ROOT,
     )
-    add = one.add_argument
-    add("--window", type=int, metavar="N", help="one window of the probe, from 0 (default: mean)")
-    add("--data_root", **_DATA_ROOT)
-    one = _picture(
-        actions,
+    choices = ("supervised", "fixed_epochs")
+    whose = "whose epoch (default: supervised, the best by the test)"
+    picture(
         "confusion",
         confused,
         "confusion matrix of a recognition stage",
         "Draws the confusion matrix of a run of simmc recognition: true persons by row, predicted "
         f"persons by column. {_NUMBERS}",
+        _flag("--protocol", choices=choices, default="supervised", help=whose),
     )
-    add = one.add_argument
-    protocol = "whose epoch (default: supervised, the best by the test)"
-    choices = ("supervised", "fixed_epochs")
-    add("--protocol", choices=choices, default="supervised", help=protocol)
-
-
-def _picture(actions: Any, name: str, call: Call, summary: str, about: str) -> Any:
-    """The parser of an action that draws a run."""
-    one = _action(actions, name, call, summary, about)
-    one.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
-    out = f"a .png or .svg file (default: {name}.png in the run's folder)"
-    one.add_argument("--out", type=Path, metavar="FILE", help=out)
-    return one
-
-
-def _action(actions: Any, name: str, call: Call, summary: str, about: str) -> Any:
-    """The parser of an action, without arguments."""
-    made = actions.add_parser(name, help=summary, description=about, allow_abbrev=False)
-    made.set_defaults(call=call)
-    return made
-
-
-def _number(default: int) -> dict[str, Any]:
-    return {"type": int, "default": default, "metavar": "N"}
+    return parser

@@ -8,6 +8,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,6 +27,7 @@ from simmc.reports.tables import INCIDENTAL
 from simmc.settings import Range, Settings, option, resolve
 from simmc.settings.options import MACHINE, MAIN
 
+DATA = ("files", "skeleton", "gallery_of", "zeros")  # what of a manifest decides the numbers
 DONE, CARRIED, RUN, NO_DATA = "done", "carried over, to run", "to run", "no data"
 
 
@@ -91,9 +93,7 @@ def main(argv: list[str]) -> int:
     failed = run_all(jobs, shop, known)
     again = cells.read_records(records)
     for table in {cell.table.name: cell.table for cell in wanted}.values():
-        print(
-            f"\n{text_of(table, again, '' if settings.protocol == 'both' else settings.protocol)}"
-        )
+        print(f"\n{text_of(table, again, settings.protocol)}")
     return 1 if failed else 0
 
 
@@ -123,15 +123,13 @@ def chosen(settings: ReproduceSettings) -> list[Cell]:
                 f"--rows {', '.join(sorted(unknown))}: rows of {table.name} are "
                 f"{', '.join(row.name for row in table.rows if row.run)}."
             )
-        for row in table.rows:
-            if not row.run or (rows and row.name not in rows):
-                continue
-            for column in columns_of(table, settings):
-                if datasets and column.partition("/")[0] not in datasets:
-                    continue
-                for seed in seeds_of(settings.seeds, table.seeds):
-                    cell = Cell(table, row, column, seed)
-                    found.setdefault((cell.commands, column, seed, row.split), cell)
+        wanted = [row for row in table.rows if row.run and (not rows or row.name in rows)]
+        columns = columns_of(table, settings)
+        columns = [c for c in columns if not datasets or c.partition("/")[0] in datasets]
+        for row, column, seed in product(wanted, columns, seeds_of(settings.seeds, table.seeds)):
+            dataset, _, probe = column.partition("/")
+            cell = Cell(table, row, dataset, probe, seed)
+            found.setdefault((cell.commands, column, seed, row.split), cell)
     cells_found = list(found.values())
     if settings.cells:
         part, _, of = settings.cells.partition("/")
@@ -203,23 +201,21 @@ def prepared(cell: Cell, settings: ReproduceSettings) -> Job | str:
                 raw, root, [cell.dataset], length, cell.seed,
                 protocol="CVE" if by_view else "RVE", split=given,
             )  # fmt: skip
-    checksum = read_manifest(spec_folder)[1] or ""
+    manifest = read_manifest(spec_folder)[0] or {}
+    checksum = cells.key_of({name: manifest.get(name) for name in DATA})
     recipe = cells.key_of({"steps": steps, "dataset": cell.dataset, "length": length})
-    code = "-".join(cells.code_version(name) for name, _ in steps)
-    return Job(cell, spec_folder, checksum, recipe, cells.key_of({"code": code}))
+    version = "-".join(str(METHODS[name].version if name in METHODS else 1) for name, _ in steps)
+    return Job(cell, spec_folder, checksum, recipe, version)
 
 
 def resolved(command: str, cell: Cell) -> tuple[str, dict[str, Any]]:
     """A command and every setting that can change its numbers."""
     name, *words = shlex.split(command)
     words += ["--dataset", cell.dataset, "--probe", cell.probe]
-    if name in METHODS:
-        found = resolve(METHODS[name].settings, words).settings.flat()
-    elif name == "descriptors":
-        found = resolve(DescriptorSettings, words).settings.flat()
-    else:
+    if name not in METHODS and name != "descriptors":
         return name, {"words": words, "length": 0}
-    kept = {key.rstrip("_"): value for key, value in found.items()}
+    kind = METHODS[name].settings if name in METHODS else DescriptorSettings
+    kept = {k.rstrip("_"): value for k, value in resolve(kind, words).settings.flat().items()}
     length = kept["length"]
     return name, {k: v for k, v in kept.items() if k not in INCIDENTAL} | {"length": length}
 

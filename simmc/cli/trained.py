@@ -59,12 +59,36 @@ def settings_of(
 def data_of(run: RunDirectory, method: Method[Any], settings: Any) -> Experiment:
     """The data of a run; UserError where it was trained on other windows."""
     data = method.load(settings)
+    require_same_data(run, data)
+    return data
+
+
+def require_same_data(run: RunDirectory, data: Experiment) -> None:
+    """UserError where a run was trained on other windows than these."""
     if other_data(run, data.checksum):
         raise UserError(
             f"{run.path} was trained on other windows than those found now. Point --data_root to "
             "the data that the run was started with."
         )
-    return data
+
+
+def require_stored_windows(run: RunDirectory, settings: Any, flag: str) -> None:
+    """UserError where a run was trained on windows that --stress changed."""
+    if settings.windows.stress:
+        raise UserError(
+            f"{run.path} was trained with --stress {settings.windows.stress}, so that its windows "
+            f"are not those of the files. Give a run without it with {flag}."
+        )
+
+
+def chosen_by(
+    run: RunDirectory, protocol: str, method: Method[Any], settings: Any
+) -> tuple[Path, Any]:
+    """The file of the weights that a protocol chose, and the settings of their training."""
+    inner = home_of(run, protocol)
+    if inner is not run:
+        settings = method.label_free(settings) or settings
+    return weights_path(inner, protocol), settings
 
 
 def heading(method: str, settings: Any, data: Experiment) -> str:
@@ -172,15 +196,8 @@ def choose(resolved: Resolved[Any]) -> Chosen:
             f"--length {place.length}: {run.path} was trained on windows of {how.place.length} "
             "frames. Leave --length out, or give another run with --run."
         )
-    if how.windows.stress:
-        raise UserError(
-            f"{run.path} was trained with --stress {how.windows.stress}, so that its windows are "
-            "not those of the files. Give a run without it with --run."
-        )
-    inner = home_of(run, asked.protocol)
-    if inner is not run:
-        how = method.label_free(how) or how
-    weights = weights_path(inner, asked.protocol)
+    require_stored_windows(run, how, "--run")
+    weights, how = chosen_by(run, asked.protocol, method, how)
     if not weights.is_file():
         other = PAPER if asked.protocol == LABEL_FREE else LABEL_FREE
         raise UserError(

@@ -5,8 +5,6 @@ labels = dbscan(graph, min_samples=4)        # (N,) int64, -1 = outlier
 prototypes = cluster_means(features, labels) # (C, d)
 """
 
-from typing import TYPE_CHECKING, Any
-
 from simmc.clustering.cannot_link import CannotLink, dbscan_cannot_link
 from simmc.clustering.jaccard import (
     JaccardGraph,
@@ -42,9 +40,6 @@ from simmc.clustering.tracklets import (
 )
 from simmc.compiled import Executor, Threads
 
-if TYPE_CHECKING:
-    from simmc.clustering.approximate import approximate_neighbors
-
 __all__ = [
     "OUTLIER",
     "CannotLink",
@@ -56,7 +51,6 @@ __all__ = [
     "Reach",
     "Targets",
     "Threads",
-    "approximate_neighbors",
     "as_arrays",
     "cluster_means",
     "dbscan",
@@ -76,12 +70,3 @@ __all__ = [
     "shared_targets",
     "unit_rows",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """The approximate search, which few runs use, is imported when it is first named."""
-    if name != "approximate_neighbors":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from simmc.clustering.approximate import approximate_neighbors
-
-    return approximate_neighbors

@@ -84,16 +84,14 @@ def approximate_neighbors(
         if reached - before < HALT:
             links = k + SPARE
             graph.fresh[:] = True
-    candidates = np.empty((n, k + SPARE), np.int32)
     indices, squared = np.empty((n, k), np.int32), np.empty((n, k))
 
     def settle(a: int, b: int) -> None:
         here = np.arange(a, b)
-        candidates[a:b] = graph.lists(here)
-        rank(rows, here, candidates[a:b], indices[a:b], squared[a:b])
+        rank(rows, here, graph.lists(here), indices[a:b], squared[a:b])
 
     over_rows(settle, n, executor.count)
-    return Neighbors(indices, squared, candidates, reached)
+    return Neighbors(indices, squared, reached)
 
 
 def _recall(rows: np.ndarray, lists: np.ndarray, sample: np.ndarray, truth: np.ndarray) -> float:

@@ -14,8 +14,6 @@ import numpy as np
 from scipy import sparse
 
 from simmc.clustering.jaccard_loops import (
-    by_number,
-    depth_first,
     expand_and_weigh,
     invert,
     mean_rows,
@@ -126,9 +124,7 @@ def graph_from_neighbors(
     k2: int = 6,
     executor: Executor | None = None,
 ) -> JaccardGraph:
-    """Neighbour lists to the graph of all pairs with Jaccard distance <= eps.
-
-    The three steps below, in an order of rows that keeps neighbours in the processor's cache.
+    """Neighbour lists to the graph of all pairs with Jaccard distance <= eps: the steps below.
 
     Args:
         rows: (N, d) float32 or float64, as ranked.
@@ -137,29 +133,13 @@ def graph_from_neighbors(
         k2: length of the lists over which weights are averaged.
         executor: where blocks of rows are worked on; None: as many threads as torch uses.
     """
-    check_lists(neighbors, len(rows))
-    order = near_order(neighbors)
-    weights = neighbor_weights(rows, neighbors, order=order, executor=executor)
-    weights = expand_weights(weights, neighbors, k2, order=order, executor=executor)
+    weights = neighbor_weights(rows, neighbors, executor=executor)
+    weights = expand_weights(weights, neighbors, k2, executor=executor)
     equal = twins(neighbors, k2)
     if equal is None:
-        return radius_graph(weights, eps, order=order, executor=executor)
+        return radius_graph(weights, eps, executor=executor)
     first, node = equal
-    is_first = np.zeros(len(rows), np.bool_)
-    is_first[first] = True
-    kept = np.flatnonzero(is_first[order])
-    graph = radius_graph(weights[kept], eps, order=node[order[kept]], executor=executor)
-    return replace(graph, node=node)
-
-
-def near_order(neighbors: np.ndarray) -> np.ndarray:
-    """(N,) int32: all rows, depth first through the neighbour lists (N, k), nearest first.
-
-    A row's work reads its neighbours, and theirs. In this order the row before has just read most
-    of them, so that they are in the processor's cache. Results are the same in any order.
-    """
-    check_lists(neighbors, len(neighbors))
-    return depth_first(neighbors)
+    return replace(radius_graph(weights[first], eps, executor=executor), node=node)
 
 
 def check_lists(neighbors: np.ndarray, n: int) -> None:
@@ -214,7 +194,6 @@ def neighbor_weights(
     neighbors: np.ndarray,
     *,
     half: int | None = None,
-    order: np.ndarray | None = None,
     executor: Executor | None = None,
 ) -> sparse.csr_array:
     """Soft neighbourhoods V from ordered neighbour lists.
@@ -227,7 +206,6 @@ def neighbor_weights(
         rows: (N, d) float32 or float64, as ranked.
         neighbors: (N, k1) int32, nearest first.
         half: length of the lists behind R(q, k1 / 2); None: round(k1 / 2) + 1.
-        order: (N,) int32, a row's number at each place of the result; None: as stored.
         executor: where blocks of rows are worked on; None: as many threads as torch uses.
 
     Returns:
@@ -237,14 +215,12 @@ def neighbor_weights(
     n = len(rows)
     check_lists(neighbors, n)
     k1 = neighbors.shape[1]
-    order, rank = _places(order, n)
-    lists = neighbors[order]
+    lists = np.ascontiguousarray(neighbors)
     half = min(half or int(np.around(k1 / 2)) + 1, k1)
     mutual, mutual_half = (
-        _joined(executor.map(reciprocal, (order, rank, lists, length), n), (0, length))
-        for length in (k1, half)
+        _joined(executor.map(reciprocal, (lists, length), n), (0, length)) for length in (k1, half)
     )
-    return _stack(executor.map(expand_and_weigh, (order, rank, rows, mutual, mutual_half), n), n)
+    return _stack(executor.map(expand_and_weigh, (rows, mutual, mutual_half), n), n)
 
 
 def expand_weights(
@@ -252,20 +228,18 @@ def expand_weights(
     neighbors: np.ndarray,
     k2: int,
     *,
-    order: np.ndarray | None = None,
     executor: Executor | None = None,
 ) -> sparse.csr_array:
     """Local query expansion: each row becomes the mean of the rows of its first k2 neighbours.
 
     Args:
-        weights: (N, N), its rows in this order.
-        neighbors: (N, k1) int32, nearest first, as stored.
+        weights: (N, N).
+        neighbors: (N, k1) int32, nearest first.
         k2: at least 1.
-        order: (N,) int32, a row's number at each place of the weights; None: as stored.
         executor: where blocks of rows are worked on; None: as many threads as torch uses.
 
     Returns:
-        (N, N) sparse float32, its rows in the same order, columns ascending.
+        (N, N) sparse float32, columns ascending.
     """
     if k2 < 1:
         raise ValueError(f"k2 must be at least 1, not {k2}")
@@ -274,8 +248,8 @@ def expand_weights(
     n = len(neighbors)
     check_lists(neighbors, n)
     _check_weights(weights, n)
-    order, rank = _places(order, n)
-    shared = rank, weights.indptr, weights.indices, weights.data, neighbors[order, :k2]
+    lists = np.ascontiguousarray(neighbors[:, :k2])
+    shared = weights.indptr, weights.indices, weights.data, lists
     return _stack((executor or Threads()).map(mean_rows, shared, n), n)
 
 
@@ -283,7 +257,6 @@ def radius_graph(
     weights: sparse.csr_array,
     eps: float,
     *,
-    order: np.ndarray | None = None,
     executor: Executor | None = None,
 ) -> JaccardGraph:
     """Pairs with d_ij = 1 - s_ij / (2 - s_ij) <= eps, where s_ij = sum_k min(V_ik, V_jk).
@@ -294,14 +267,12 @@ def radius_graph(
     Args:
         weights: (n, N) sparse float32, columns ascending in each row.
         eps: cut, below 1.
-        order: (n,) int32, the node at each row of the weights; None: as stored.
         executor: where blocks of rows are worked on; None: as many threads as torch uses.
     """
     if not eps > 0.0 or not np.float32(eps) < 1.0:  # float32: what distances are cut at
         raise ValueError(f"eps must lie between 0 and 1, not {eps}")
     n, n_columns = weights.shape
     _check_weights(weights, n)
-    order, _ = _places(order, n)
     rows = weights.indptr, weights.indices, weights.data
     # numpy asks the system for large pages, compiled loops do not
     columns = np.empty(n_columns + 1, rows[0].dtype), *(np.empty_like(part) for part in rows[1:])
@@ -311,22 +282,9 @@ def radius_graph(
         return JaccardGraph(
             np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32), eps
         )
-    counts, places, distance = (np.concatenate(part) for part in zip(*parts, strict=True))
-    start, column, distance = by_number(order, *mirror(counts, places, distance))
+    counts, column, distance = (np.concatenate(part) for part in zip(*parts, strict=True))
+    start, column, distance = mirror(counts, column, distance)
     return JaccardGraph(start, column, distance, eps)
-
-
-def _places(order: np.ndarray | None, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """The number at each place, and the place of each number."""
-    if order is None:
-        order = np.arange(n, dtype=np.int32)
-    check_indices("order", order, n)
-    rank = np.full(n, -1, np.int32)
-    if order.shape == (n,):
-        rank[order] = np.arange(n, dtype=np.int32)
-    if (rank < 0).any():
-        raise ValueError(f"order must name each of {n} rows once")
-    return order, rank
 
 
 def _check_weights(weights: sparse.csr_array, n: int) -> None:

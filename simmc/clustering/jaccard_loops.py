@@ -1,8 +1,6 @@
 """Compiled loops of the sparse Jaccard distance.
 
-Rows are processed in a given `order`: place p is the row numbered order[p], and rank[order[p]] = p.
-Lists and columns hold row numbers. A loop over a block processes the places begin to end - 1 and
-returns its results one after another.
+A loop over a block processes the rows begin to end - 1 and returns their results one after another.
 """
 
 # Arguments of compiled loops are left without types where any floating type may come.
@@ -12,27 +10,25 @@ import numpy as np
 
 from simmc.compiled import compiled
 
-MOST_INSERTED = 48  # entries up to which sorting by insertion is the faster way
-
 
 @compiled()
-def reciprocal(order, rank, lists, length, begin, end):
+def reciprocal(lists, length, begin, end):
     """(end - begin, length) int32: R(i) in the order of L_i, padded with -1."""
     mutual = np.full((end - begin, length), -1, np.int32)
-    for at in range(begin, end):
+    for i in range(begin, end):
         kept = 0
         for p in range(length):
-            theirs = rank[lists[at, p]]
+            j = lists[i, p]
             for q in range(length):
-                if lists[theirs, q] == order[at]:
-                    mutual[at - begin, kept] = lists[at, p]
+                if lists[j, q] == i:
+                    mutual[i - begin, kept] = j
                     kept += 1
                     break
     return mutual
 
 
 @compiled(fastmath={"reassoc", "contract"})
-def expand_and_weigh(order, rank, rows, mutual, mutual_half, begin, end):
+def expand_and_weigh(rows, mutual, mutual_half, begin, end):
     """Weights of a block of rows: their number a row, columns and values one after another."""
     d = rows.shape[1]
     stamp = np.full(len(rows), -1, np.int32)  # stamp[j] == i: j is in R*(i)
@@ -44,10 +40,9 @@ def expand_and_weigh(order, rank, rows, mutual, mutual_half, begin, end):
     columns = np.empty((end - begin) * most, np.int32)
     values = np.empty((end - begin) * most, np.float32)
     filled = 0
-    for at in range(begin, end):
-        i = order[at]
+    for i in range(begin, end):
         size = 0
-        for j in mutual[at]:
+        for j in mutual[i]:
             if j < 0:
                 break
             in_core[j] = i
@@ -56,16 +51,16 @@ def expand_and_weigh(order, rank, rows, mutual, mutual_half, begin, end):
             size += 1
         core = size
         for p in range(core):
-            theirs = rank[members[p]]
+            theirs = mutual_half[members[p]]
             total = 0
             inside = 0
-            for j in mutual_half[theirs]:
+            for j in theirs:
                 if j < 0:
                     break
                 total += 1
                 inside += in_core[j] == i
             if 3 * inside > 2 * total:
-                for j in mutual_half[theirs]:
+                for j in theirs:
                     if j < 0:
                         break
                     if stamp[j] != i:
@@ -87,33 +82,33 @@ def expand_and_weigh(order, rank, rows, mutual, mutual_half, begin, end):
         for p in range(size):
             columns[filled + p] = members[p]
             values[filled + p] = scores[p] / total_weight
-        counts[at - begin] = size
+        counts[i - begin] = size
         filled += size
     return counts, columns[:filled].copy(), values[:filled].copy()
 
 
 @compiled()
-def mean_rows(rank, start, columns, values, lists, begin, end):
+def mean_rows(start, columns, values, lists, begin, end):
     """Mean of the sparse rows named by each list, for a block of lists."""
     n = len(start) - 1
     k2 = lists.shape[1]
     sums = np.zeros(n, np.float32)
     stamp = np.full(n, -1, np.int32)
     most = 0
-    for at in range(begin, end):
-        for j in lists[at]:
-            most += start[rank[j] + 1] - start[rank[j]]
+    for i in range(begin, end):
+        for j in lists[i]:
+            most += start[j + 1] - start[j]
     counts = np.empty(end - begin, np.int64)
     out_columns = np.empty(most, np.int32)
     out_values = np.empty(most, np.float32)
     filled = 0
-    for at in range(begin, end):
+    for i in range(begin, end):
         size = 0
-        for j in lists[at]:
-            for p in range(start[rank[j]], start[rank[j] + 1]):
+        for j in lists[i]:
+            for p in range(start[j], start[j + 1]):
                 c = columns[p]
-                if stamp[c] != at:
-                    stamp[c] = at
+                if stamp[c] != i:
+                    stamp[c] = i
                     sums[c] = np.float32(0.0)
                     out_columns[filled + size] = c
                     size += 1
@@ -121,7 +116,7 @@ def mean_rows(rank, start, columns, values, lists, begin, end):
         out_columns[filled : filled + size].sort()
         for p in range(filled, filled + size):
             out_values[p] = sums[out_columns[p]] / np.float32(k2)
-        counts[at - begin] = size
+        counts[i - begin] = size
         filled += size
     return counts, out_columns[:filled].copy(), out_values[:filled].copy()
 
@@ -145,9 +140,9 @@ def invert(start, columns, values, first, places, inverted):
 
 @compiled()
 def overlaps(start, columns, values, first, places, inverted, eps, begin, end):
-    """A block of rows of the radius graph, each pair once: entries a row, places, distances.
+    """A block of rows of the radius graph, each pair once: entries a row, columns, distances.
 
-    A row lists places from its own on, in no order.
+    A row lists rows from its own on, ascending.
     """
     n = len(start) - 1
     overlap = np.zeros(n, np.float32)
@@ -155,44 +150,48 @@ def overlaps(start, columns, values, first, places, inverted, eps, begin, end):
     touched = np.empty(n, np.int32)
     counts = np.empty(end - begin, np.int64)
     room = 64 * (end - begin)
-    out_places = np.empty(room, np.int32)
+    out_columns = np.empty(room, np.int32)
     out_values = np.empty(room, np.float32)
     filled = 0
     one, two, zero = np.float32(1.0), np.float32(2.0), np.float32(0.0)
-    for at in range(begin, end):
+    for i in range(begin, end):
         size = 0
-        for p in range(start[at], start[at + 1]):  # numbers ascend, whatever the order of rows
+        for p in range(start[i], start[i + 1]):
             k = columns[p]
             mine = values[p]
             last = first[k + 1]
-            q = _first_from(places, first[k], last, at)
+            q = _first_from(places, first[k], last, i)
             while q < last:
-                to = places[q]
-                if stamp[to] != at:
-                    stamp[to] = at
-                    overlap[to] = zero
-                    touched[size] = to
+                j = places[q]
+                if stamp[j] != i:
+                    stamp[j] = i
+                    overlap[j] = zero
+                    touched[size] = j
                     size += 1
-                overlap[to] += min(mine, inverted[q])
+                overlap[j] += min(mine, inverted[q])
                 q += 1
-        before = filled
-        for p in range(size):
-            s = overlap[touched[p]]
-            distance = max(one - s / (two - s), zero)
-            if distance <= eps:
-                if filled == room:
-                    room *= 2
-                    wider = np.empty(room, np.int32)
-                    wider[:filled] = out_places
-                    out_places = wider
-                    longer = np.empty(room, np.float32)
-                    longer[:filled] = out_values
-                    out_values = longer
-                out_places[filled] = touched[p]
-                out_values[filled] = distance
-                filled += 1
-        counts[at - begin] = filled - before
-    return counts, out_places[:filled].copy(), out_values[:filled].copy()
+        kept = 0
+        for j in touched[:size]:
+            s = overlap[j]
+            overlap[j] = max(one - s / (two - s), zero)  # the distance from here on
+            if overlap[j] <= eps:
+                touched[kept] = j
+                kept += 1
+        touched[:kept].sort()
+        if filled + kept > room:
+            room = max(2 * room, filled + kept)
+            wider = np.empty(room, np.int32)
+            wider[:filled] = out_columns[:filled]
+            out_columns = wider
+            longer = np.empty(room, np.float32)
+            longer[:filled] = out_values[:filled]
+            out_values = longer
+        for j in touched[:kept]:
+            out_columns[filled] = j
+            out_values[filled] = overlap[j]
+            filled += 1
+        counts[i - begin] = kept
+    return counts, out_columns[:filled].copy(), out_values[:filled].copy()
 
 
 @compiled()
@@ -209,7 +208,7 @@ def _first_from(ascending, low, high, wanted):
 
 @compiled()
 def mirror(counts, columns, values):
-    """The whole of a symmetric sparse matrix from half of it, columns in no order."""
+    """The whole of a symmetric sparse matrix from its columns from the diagonal on; all ascend."""
     n = len(counts)
     start = np.zeros(n + 1, np.int64)
     p = 0
@@ -237,63 +236,3 @@ def mirror(counts, columns, values):
                 free[j] += 1
             p += 1
     return start, whole_columns, whole_values
-
-
-@compiled()
-def by_number(order, start, places, values):
-    """A sparse matrix whose rows and columns are places, by numbers instead, columns ascending."""
-    n = len(order)
-    whole = np.zeros(n + 1, np.int64)
-    for at in range(n):
-        whole[order[at] + 1] = start[at + 1] - start[at]
-    for i in range(n):
-        whole[i + 1] += whole[i]
-    columns = np.empty(len(places), np.int32)
-    by_column = np.empty(len(values), np.float32)
-    for at in range(n):
-        here = whole[order[at]]
-        length = start[at + 1] - start[at]
-        if length > MOST_INSERTED:
-            numbers = order[places[start[at] : start[at + 1]]]
-            sequence = np.argsort(numbers)
-            columns[here : here + length] = numbers[sequence]
-            by_column[here : here + length] = values[start[at] : start[at + 1]][sequence]
-            continue
-        for p in range(start[at], start[at + 1]):
-            number = order[places[p]]
-            to = here + p - start[at]
-            while to > here and columns[to - 1] > number:
-                columns[to] = columns[to - 1]
-                by_column[to] = by_column[to - 1]
-                to -= 1
-            columns[to] = number
-            by_column[to] = values[p]
-    return whole, columns, by_column
-
-
-@compiled()
-def depth_first(neighbors):
-    """(N,) int32: the order of rows that `near_order` describes."""
-    n, k = neighbors.shape
-    order = np.empty(n, np.int32)
-    waiting = np.empty(n, np.int32)
-    seen = np.zeros(n, np.bool_)
-    done = 0
-    for seed in range(n):
-        if seen[seed]:
-            continue
-        seen[seed] = True
-        waiting[0] = seed
-        size = 1
-        while size:
-            size -= 1
-            i = waiting[size]
-            order[done] = i
-            done += 1
-            for p in range(k - 1, -1, -1):
-                j = neighbors[i, p]
-                if not seen[j]:
-                    seen[j] = True
-                    waiting[size] = j
-                    size += 1
-    return order

@@ -15,8 +15,8 @@ from threading import local
 import numpy as np
 import torch
 
-from simmc.compiled import Executor, Threads, check_indices, multiply_by_threads, over_rows
-from simmc.distances import keep_along_columns, keep_along_rows, limits, merge, rank
+from simmc.compiled import Executor, Threads, multiply_by_threads, over_rows
+from simmc.distances import keep_along_columns, keep_along_rows, merge, rank
 
 TILE = 512  # a tile of products is 1 MiB and stays in a core's cache
 SPARE = 12  # candidates kept beyond k, so that rounding seldom leaves a row unproven
@@ -32,14 +32,11 @@ class Neighbors:
     Attributes:
         indices: (N, k) int32.
         squared: (N, k) float64, squared Euclidean distances, in the features' unit squared.
-        candidates: (N, m) int32, rows that were compared exactly, -1 for none: a good `guess` for
-            the same rows with slightly different features.
         recall: share of the true neighbours among these; 1 where the search was exact.
     """
 
     indices: np.ndarray
     squared: np.ndarray
-    candidates: np.ndarray
     recall: float = 1.0
 
 
@@ -63,28 +60,20 @@ class Screen:
     scale: float
 
 
-def k_nearest(
-    features: np.ndarray,
-    k: int,
-    *,
-    guess: np.ndarray | None = None,
-    executor: Executor | None = None,
-) -> Neighbors:
+def k_nearest(features: np.ndarray, k: int, *, executor: Executor | None = None) -> Neighbors:
     """Find the k nearest rows of every row (k is cut to N).
 
     Args:
         features: (N, d) finite floats.
         k: neighbours a row, itself included (with distance 0; a duplicate of smaller index
             comes before it).
-        guess: `candidates` of an earlier search over the same rows. It saves time where rows have
-            moved little, and has no influence on the result.
         executor: where blocks of rows are worked on; None: as many threads as torch uses.
 
     Returns:
         Neighbors with indices and squared distances of shape (N, min(k, N)).
 
     Raises:
-        ValueError: not a finite two-dimensional array, k < 1, or a guess that names no row.
+        ValueError: not a finite two-dimensional array, or k < 1.
     """
     rows = as_rows(features)
     if k < 1:
@@ -92,17 +81,16 @@ def k_nearest(
     n = len(rows)
     k = min(k, n)
     if n == 0:
-        empty = np.empty((0, 0), np.int32)
-        return Neighbors(empty, np.empty((0, 0)), empty)
+        return Neighbors(np.empty((0, 0), np.int32), np.empty((0, 0)))
     m = min(k + SPARE, n)
     executor = executor or Threads()
     screen = screen_of(rows)
     if not isinstance(executor, Threads):
         parts = executor.map(search_rows, (rows, screen, k, m), n)
-        indices, squared, candidates = (np.concatenate(p) for p in zip(*parts, strict=True))
-        return Neighbors(indices, squared, candidates)
+        indices, squared = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return Neighbors(indices, squared)
     if m < n:
-        candidates, floor = _candidates(screen, m, executor.count, guess)
+        candidates, floor = _candidates(screen, m, executor.count)
     else:  # few rows: all are candidates
         candidates, floor = np.tile(np.arange(n, dtype=np.int32), (n, 1)), screen.half
     indices, squared = np.empty((n, k), np.int32), np.empty((n, k))
@@ -113,7 +101,7 @@ def k_nearest(
         settled(rows, here, candidates[a:b], complete, indices[a:b], squared[a:b])
 
     over_rows(settle, n, executor.count)
-    return Neighbors(indices, squared, candidates)
+    return Neighbors(indices, squared)
 
 
 def k_nearest_among(
@@ -137,16 +125,14 @@ def k_nearest_among(
     screen, k = screen_of(both), min(k, n)
     m = min(k + SPARE, n)
     indices, squared = np.empty((count, k), np.int32), np.empty((count, k))
-    candidates = np.empty((count, m), np.int32)
 
     def look(begin: int) -> None:
         here = slice(begin, min(begin + TILE, count))
         query = np.arange(n + here.start, n + here.stop)
-        found = search(both, screen, k, m, query, among=n)
-        indices[here], squared[here], candidates[here] = found
+        indices[here], squared[here] = search(both, screen, k, m, query, among=n)
 
     multiply_by_threads(look, range(0, count, TILE), threads or torch.get_num_threads())
-    return Neighbors(indices, squared, candidates)
+    return Neighbors(indices, squared)
 
 
 def k_nearest_others(rows: np.ndarray, k: int, *, threads: int | None = None) -> Neighbors:
@@ -165,12 +151,12 @@ def k_nearest_others(rows: np.ndarray, k: int, *, threads: int | None = None) ->
     kept[kept.all(axis=1), -1] = False  # more than k duplicates come before the row itself
     shape = (len(rows), kept.shape[1] - 1)
     indices, squared = found.indices[kept], found.squared[kept]
-    return Neighbors(indices.reshape(shape), squared.reshape(shape), found.candidates)
+    return Neighbors(indices.reshape(shape), squared.reshape(shape))
 
 
 def search_rows(
     rows: np.ndarray, screen: Screen, k: int, m: int, begin: int, end: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray]:
     """The exact search for the rows begin..end-1, a block; see `search`."""
     return search(rows, screen, k, m, np.arange(begin, end))
 
@@ -183,11 +169,11 @@ def search(
     which: np.ndarray,
     *,
     among: int | None = None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray]:
     """The exact search for some rows (n,) among all, or among the first so many.
 
     Returns:
-        Indices and squared distances (n, k), candidates (n, m).
+        Indices and squared distances (n, k).
     """
     n, among = len(which), len(rows) if among is None else among
     values = np.full((n, m), np.inf, np.float32)
@@ -203,7 +189,7 @@ def search(
     indices, squared = np.empty((n, k), np.int32), np.empty((n, k))
     complete = lower_bound(screen, values[:, -1], which)
     settled(rows, which, candidates, complete, indices, squared, among=among)
-    return indices, squared, candidates
+    return indices, squared
 
 
 def settled(
@@ -281,9 +267,7 @@ def screen_of(rows: np.ndarray) -> Screen:
     return Screen(centred, norms, (0.5 * norms).astype(np.float32), scale)
 
 
-def _candidates(
-    screen: Screen, m: int, threads: int, guess: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
+def _candidates(screen: Screen, m: int, threads: int) -> tuple[np.ndarray, np.ndarray]:
     """The m rows with the smallest |y|^2 / 2 - x.y of each row x, by float32 products.
 
     Each pair of tiles is multiplied once and read twice, along rows and along columns. Every
@@ -297,16 +281,12 @@ def _candidates(
     tiles = [slice(a, min(a + TILE, n)) for a in range(0, n, TILE)]
     pairs = list(combinations_with_replacement(tiles, 2))
     workers = max(1, min(threads, len(pairs)))
-    limit = np.full(n, np.inf, np.float32)
-    if guess is not None and guess.shape == (n, m):
-        check_indices("guess", guess, n, lowest=-1)
-        over_rows(lambda a, b: limits(screen.rows, half, guess, limit, a, b), n, threads)
     own = local()
     stores: list[tuple[np.ndarray, np.ndarray]] = []
 
     def scan(pair: tuple[slice, slice]) -> None:
         if not hasattr(own, "store"):
-            own.store = (np.repeat(limit[:, None], m, 1), np.full((n, m), -1, np.int32))
+            own.store = np.full((n, m), np.inf, np.float32), np.full((n, m), -1, np.int32)
             stores.append(own.store)
             own.tile = torch.empty(TILE * TILE)
         a, b = pair

@@ -71,13 +71,11 @@ class Clustering:
             device that was worked on.
         graph: all pairs of rows with Jaccard distance <= eps (`reach`, where the settings have
             one), in arrays, or in tensors where a GPU has clustered a tensor.
-        candidates: (N, m) int32, `guess` for features that have moved little; None from a GPU.
         recall: share of the true neighbours that the search found; 1 where it was exact.
     """
 
     labels: Any
     graph: "JaccardGraph | gpu.JaccardGraph"
-    candidates: np.ndarray | None
     recall: float
 
 
@@ -86,7 +84,6 @@ def pseudo_labels(
     settings: ClusterSettings,
     *,
     device: str | torch.device | None = None,
-    guess: np.ndarray | None = None,
     timer: Timer = lambda stage: nullcontext(),
     executor: Executor | None = None,
 ) -> Clustering:
@@ -99,7 +96,6 @@ def pseudo_labels(
         features: (N, H) finite floats.
         settings: what decides the clusters.
         device: "cpu", "cuda" or another of torch's; None: where the features are.
-        guess: `candidates` of an earlier clustering of the same windows; changes the time only.
         timer: context manager by stage: neighbours, jaccard, dbscan.
         executor: where blocks of rows are worked on, on the CPU; None: as many threads as torch
             uses.
@@ -110,25 +106,24 @@ def pseudo_labels(
     if isinstance(features, torch.Tensor):
         here = torch.device(device or features.device)
         if here.type == "cpu":
-            found = _on_cpu(host_array(features), settings, guess, timer, executor)
+            found = _on_cpu(host_array(features), settings, timer, executor)
             return replace(found, labels=torch.from_numpy(found.labels))
         from simmc.clustering import gpu
 
         labels, graph = gpu.pseudo_labels(features.to(here), settings, timer=timer)
-        return Clustering(labels, graph, None, 1.0)
+        return Clustering(labels, graph, 1.0)
     if torch.device(device or "cpu").type == "cpu":
-        return _on_cpu(features, settings, guess, timer, executor)
+        return _on_cpu(features, settings, timer, executor)
     from simmc.clustering import gpu
 
     moved = torch.from_numpy(as_rows(features)).to(device)
     labels, graph = gpu.pseudo_labels(moved, settings, timer=timer)
-    return Clustering(labels.cpu().numpy(), as_arrays(graph), None, 1.0)
+    return Clustering(labels.cpu().numpy(), as_arrays(graph), 1.0)
 
 
 def _on_cpu(
     features: np.ndarray,
     settings: ClusterSettings,
-    guess: np.ndarray | None,
     timer: Timer,
     executor: Executor | None,
 ) -> Clustering:
@@ -138,7 +133,7 @@ def _on_cpu(
         rows = unit_rows(rows)
     executor = executor or Threads()
     with timer("neighbours"):
-        nearest = _search(rows, settings, guess, executor)
+        nearest = _search(rows, settings, executor)
     with timer("jaccard"):
         graph = graph_from_neighbors(
             rows, nearest.indices, settings.cut, k2=settings.k2, executor=executor
@@ -146,15 +141,13 @@ def _on_cpu(
     with timer("dbscan"):
         near = graph if settings.reach is None else graph.within(settings.eps)
         labels = dbscan(near, settings.min_samples)
-    return Clustering(labels, graph, nearest.candidates, nearest.recall)
+    return Clustering(labels, graph, nearest.recall)
 
 
-def _search(
-    rows: np.ndarray, settings: ClusterSettings, guess: np.ndarray | None, executor: Executor
-) -> Neighbors:
+def _search(rows: np.ndarray, settings: ClusterSettings, executor: Executor) -> Neighbors:
     """The neighbour lists, exact or approximate as the settings say."""
     if settings.neighbors == "exact":
-        return k_nearest(rows, settings.k1, guess=guess, executor=executor)
+        return k_nearest(rows, settings.k1, executor=executor)
     from simmc.clustering.approximate import approximate_neighbors
 
     # an approximate search is work for the threads of one machine

@@ -30,7 +30,7 @@ FAULTS = (
 
 def save(path: Path, array: np.ndarray) -> None:
     """Write a plain ``.npy`` atomically."""
-    with files.open_atomic(path, "wb") as file:
+    with files.open_atomic(path) as file:
         np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
 
 
@@ -43,7 +43,7 @@ def save_blocks(
     """
     header = {"descr": "<f8", "fortran_order": False, "shape": shape}
     with ExitStack() as stack:
-        opened = [stack.enter_context(files.open_atomic(path, "wb")) for path in paths]
+        opened = [stack.enter_context(files.open_atomic(path)) for path in paths]
         for file in opened:
             np.lib.format.write_array_header_1_0(file, header)
         rows = 0

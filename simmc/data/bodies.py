@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -42,8 +43,7 @@ class StoredSet:
         return self.spec.skeleton
 
 
-@dataclass(frozen=True, eq=False)
-class Windows:
+class Windows(NamedTuple):
     """Numbers of each window of a split, or of all splits one after another."""
 
     bones: np.ndarray  # (N, E) float32, mean length
@@ -60,7 +60,7 @@ class Windows:
 
     def take(self, rows: np.ndarray) -> Windows:
         """The windows of some rows."""
-        return Windows(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+        return Windows(*(numbers[rows] for numbers in self))
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,13 +139,15 @@ def measure(stored: StoredSet, progress: Progress = silent) -> Bodies:
     blocks: dict[str, list[Windows]] = {split: [] for split in stored.splits}
     for split, low in progress(places):
         planes = (np.asarray(p[low : low + step]) for p in stored.splits[split].planes)
-        blocks[split].append(finder.measured(*planes))
+        with np.errstate(all="ignore"):
+            blocks[split].append(finder.measured(*planes))
     spans = None
     if stored.manifest is not None:
         spans = recording_times(stored.manifest["recordings"], stored.folder / "manifest.json")
     entries: list[Entry] = []
     for name, split in stored.splits.items():
-        entries += _entries(stored, name, split, joined(blocks.pop(name)), spans)
+        windows = Windows(*map(np.concatenate, zip(*blocks.pop(name), strict=True)))
+        entries += _entries(stored, name, split, windows, spans)
     return Bodies(stored, entries, finder.pairs, finder.flat, _rate(stored.manifest, entries))
 
 
@@ -187,9 +189,7 @@ class _Finder:
         self.flat = True
         rng = np.random.default_rng(0)
         shape = 3, stored.skeleton.n_joints
-        self.factors = rng.integers(2**63, size=shape, dtype=np.uint64) * np.uint64(2) + np.uint64(
-            1
-        )
+        self.factors = 2 * rng.integers(2**63, size=shape, dtype=np.uint64) + 1  # odd
 
     def measured(self, *planes: np.ndarray) -> Windows:
         """The numbers of some windows; `planes` are x, y and z, each (n, f, J)."""
@@ -198,10 +198,6 @@ class _Finder:
         if self.flat and np.any(planes[2][~missing]):
             self.flat = False
         xyz = np.stack(planes, axis=2).astype(np.float32)  # (n, f, 3, J)
-        with np.errstate(all="ignore"):
-            return self._numbers(xyz, missing, hashes)
-
-    def _numbers(self, xyz: np.ndarray, missing: np.ndarray, hashes: np.ndarray) -> Windows:
         one, other = xyz[..., self.bones[:, 0]], xyz[..., self.bones[:, 1]]
         bones = _mean(np.sqrt(((one - other) ** 2).sum(2)), 1)
         middle = _mean(xyz, 3)
@@ -263,12 +259,6 @@ def _mean(values: np.ndarray, axis: int) -> np.ndarray:
     total = np.where(seen, values, 0).sum(axis, dtype=np.float32)
     count = seen.sum(axis)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
-
-
-def joined(parts: list[Windows]) -> Windows:
-    """Windows one after another."""
-    names = Windows.__dataclass_fields__
-    return Windows(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def _entries(

@@ -37,7 +37,7 @@ def nanmedian(values: np.ndarray) -> np.ndarray:
 def steps(entry: Entry) -> np.ndarray:
     """The way from each window to the next, in sizes of the body."""
     of = entry.measured
-    size = float(nanmedian(of.extent[None])[0]) or 1.0
+    size = float(nanmedian(of.extent)) or 1.0
     before, after = of.last[:-1], of.first[1:]
     if entry.step < of.hashes.shape[1]:  # they overlap: the next one begins inside
         before, after = of.first[:-1], of.first[1:]

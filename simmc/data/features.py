@@ -23,7 +23,6 @@ from simmc.errors import UserError
 
 FRAMES = "frames"  # the kind that SimMC-UF learns from
 SCHEMA = 1
-_AGAIN = "export them again with python -m simmc export-features"
 _FORM = {
     "schema": files.Within(SCHEMA, SCHEMA, whole=True),
     "made_by": str,
@@ -60,6 +59,8 @@ class FeatureFiles:
     length: int  # f
     name: str  # of the source model and export, such as "SM-SGE"
     kind: str = FRAMES  # or a pooled feature
+    # how to make them, for error messages
+    remedy: str = "export them again with python -m simmc export-features"
 
     @property
     def base(self) -> Path:
@@ -91,7 +92,7 @@ class FeatureFiles:
             UserError: values that are not finite.
         """
         count, shape, digest = 0, (0, 0), hashlib.sha256()
-        with files.open_atomic(self.path(split), "wb") as file:
+        with files.open_atomic(self.path(split)) as file:
             for block in blocks:
                 with np.errstate(over="ignore"):
                     block = np.ascontiguousarray(block, dtype=np.float32)
@@ -121,30 +122,25 @@ class FeatureFiles:
         content |= {"dataset": self.spec.name, "length": self.length}
         files.write_json(self.manifest, {**content, **about, "splits": dict(splits)})
 
-    def read_manifest(self, remedy: str = "") -> dict[str, Any]:
-        """The manifest; `remedy` is the command that makes the features, for error messages."""
-        again = remedy or _AGAIN
+    def read_manifest(self) -> dict[str, Any]:
+        """The manifest."""
         if not self.manifest.exists():
             raise UserError(
                 f"{self.manifest}: there are no {self.kind} of {self.name} for {self.spec.name}, "
-                f"length {self.length}. {again[:1].upper()}{again[1:]}"
+                f"length {self.length}. {self.remedy[:1].upper()}{self.remedy[1:]}"
             )
-        content: dict[str, Any] = files.read_json(self.manifest, _FORM, again)
+        content: dict[str, Any] = files.read_json(self.manifest, _FORM, self.remedy)
         return content
 
-    def read_split(
-        self, split: str, stored: StoredSplit, about: Mapping[str, Any], remedy: str = ""
-    ) -> np.ndarray:
+    def read_split(self, split: str, stored: StoredSplit, about: Mapping[str, Any]) -> np.ndarray:
         """The features of a split's windows, (N, t, d) float32, mapped from disk.
 
         Args:
             split: its name.
             stored: its windows, which have to be those that the features were made from.
             about: the manifest.
-            remedy: as in `read_manifest`.
         """
-        again = remedy or _AGAIN
-        path, entry = self.path(split), about["splits"].get(split)
+        path, entry, again = self.path(split), about["splits"].get(split), self.remedy
         if entry is None:
             raise UserError(f"{self.manifest}: does not list the split {split}; {again}")
         if entry["order"] != order_of(stored):

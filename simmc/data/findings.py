@@ -17,7 +17,7 @@ import numpy as np
 from simmc.data import body_lengths
 from simmc.data.bodies import Bodies, Entry
 from simmc.data.body_lengths import medians, nanmedian, steps
-from simmc.errors import numbered
+from simmc.errors import named, numbered
 
 BODY = (0.5, 2.6)  # metres: the longest side of the box around a body
 UNITS = {1000.0: "millimetres", 100.0: "centimetres", 0.01: "a hundredth", 0.001: "a thousandth"}
@@ -63,7 +63,7 @@ class Summary:
     @cached_property
     def extents(self) -> np.ndarray:
         """(R,) float64: the size of the body, as the longest side of the box around it."""
-        return medians([e.measured.extent[:, None] for e in self.bodies.entries])[:, 0]
+        return np.array([float(nanmedian(e.measured.extent)) for e in self.bodies.entries])
 
     @cached_property
     def other_unit(self) -> np.ndarray:
@@ -174,11 +174,9 @@ def _order(summary: Summary) -> Iterable[Finding]:
     again = "Joints may be in another order, or named wrongly: check the names against the sensor."
     if summary.lengths.shape[1] and not bodies.flat:
         share = np.nanmedian(summary.lengths / summary.extents[:, None], axis=0)
-        long = [skeleton.edges[i] for i in np.flatnonzero(share > 0.5)]
+        long = [" to ".join(skeleton.edges[i]) for i in np.flatnonzero(share > 0.5)]
         if long:
-            text = ", ".join(f"{a} to {b}" for a, b in long[:_NAMED])
-            more = f" and {len(long) - _NAMED} more" if len(long) > _NAMED else ""
-            yield Finding("order", f"Longer than half the body: {text}{more}.", again)
+            yield Finding("order", f"Longer than half the body: {named(long, _NAMED)}.", again)
     sides = _whole(bodies, "sides")
     crossed = [p for p, value in zip(bodies.pairs, sides, strict=True) if value < -0.3]
     if crossed:
@@ -192,8 +190,8 @@ def _mirror(summary: Summary) -> Iterable[Finding]:
     bodies = summary.bodies
     if bodies.flat:
         return
-    toes = medians([e.measured.toes[:, None] for e in bodies.entries])[:, 0] / summary.extents
-    usual = float(nanmedian(toes[None])[0])
+    toes = np.array([float(nanmedian(e.measured.toes)) for e in bodies.entries]) / summary.extents
+    usual = float(nanmedian(toes))
     if usual < -0.005:
         yield Finding(
             "mirror", "Toes point backwards: left and right are exchanged, or an axis is mirrored.",
@@ -292,12 +290,10 @@ def _lost(summary: Summary) -> Iterable[Finding]:
     bodies = summary.bodies
     joints = bodies.stored.skeleton.joints
     share = lost_shares(bodies)
-    bad = [(joints[i], share[i]) for i in np.flatnonzero(share > _LOST)]
+    bad = [f"{joints[i]} {100 * share[i]:.0f} %" for i in np.flatnonzero(share > _LOST)]
     if bad:
-        text = ", ".join(f"{name} {100 * value:.0f} %" for name, value in bad[:5])
-        more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
         yield Finding(
-            "lost", f"Joints that are often not seen or filled (share of frames): {text}{more}.",
+            "lost", f"Joints that are often not seen or filled (share of frames): {named(bad, 5)}.",
             "Leave them out of the skeleton, or leave out the recordings that lack them.",
         )  # fmt: skip
         return
@@ -310,11 +306,8 @@ def _lost(summary: Summary) -> Iterable[Finding]:
 
 def lost_shares(bodies: Bodies) -> np.ndarray:
     """(J,) share of frames in which each joint was not seen, or was filled."""
-    frames = sum(len(e.rows) for e in bodies.entries) * bodies.stored.length
-    return (
-        np.sum([_unseen(e) * len(e.rows) * bodies.stored.length for e in bodies.entries], 0)
-        / frames
-    )
+    windows = [len(e.rows) for e in bodies.entries]
+    return np.average([_unseen(e) for e in bodies.entries], axis=0, weights=windows)
 
 
 def _unseen(entry: Entry) -> np.ndarray:
@@ -360,9 +353,8 @@ def _on(
     if not len(which):
         return
     names = tuple(bodies.entries[int(i)].name for i in which)
-    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-    shown = ", ".join(names[:_NAMED]) + more
-    yield Finding(kind, f"{numbered(text, len(names))}: {shown}.", step, names)
+    shown = f"{numbered(text, len(names))}: {named(names, _NAMED)}."
+    yield Finding(kind, shown, step, names)
 
 
 def _whole(bodies: Bodies, name: str) -> np.ndarray:

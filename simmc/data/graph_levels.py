@@ -12,23 +12,17 @@ from typing import Literal
 
 import numpy as np
 
-from simmc.data.skeletons import Edge, Skeleton
+from simmc.data.skeletons import Skeleton, bones_of
 from simmc.errors import UserError
 
 GraphLevel = Literal["hyper_joint", "joint", "component", "limb"]
 # from fine to coarse; the papers say hyper-joint, joint, part and body
 GRAPH_LEVELS: tuple[GraphLevel, ...] = ("hyper_joint", "joint", "component", "limb")
 
-_COMPONENT_EDGES: tuple[Edge, ...] = (
-    ("head", "torso"),
-    *(("head", f"{side}_upper_arm") for side in ("left", "right")),
-    *((f"{side}_upper_arm", f"{side}_lower_arm") for side in ("left", "right")),
-    *(("torso", f"{side}_upper_leg") for side in ("left", "right")),
-    *((f"{side}_upper_leg", f"{side}_lower_leg") for side in ("left", "right")),
-)
-_LIMB_EDGES: tuple[Edge, ...] = tuple(
-    ("torso", f"{side}_{limb}") for side in ("left", "right") for limb in ("leg", "arm")
-)
+_LINKS = {
+    "component": bones_of("head torso | head *upper_arm *lower_arm | torso *upper_leg *lower_leg"),
+    "limb": bones_of("torso *leg; torso *arm"),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +62,7 @@ def skeleton_graph(skeleton: Skeleton, level: GraphLevel) -> Graph:
     if level == "component" or level == "limb":
         members = skeleton.parts(level)
         names = [name for name, _ in skeleton.table(level)]
-        pairs = _COMPONENT_EDGES if level == "component" else _LIMB_EDGES
+        pairs = _LINKS[level]
         if lacking := sorted({name for pair in pairs for name in pair} - set(names)):
             raise UserError(
                 f"the skeleton {skeleton.name!r} has no {level} {', '.join(lacking)}, which the "
@@ -101,10 +95,8 @@ def containing(skeleton: Skeleton, level: Literal["component", "limb"]) -> np.nd
             f"needs every joint in one; name them with Skeleton(..., {level}s=...) and write the "
             "set again"
         )
-    found = np.empty(skeleton.n_joints, dtype=np.int64)
-    for part, joints in enumerate(parts):
-        found[joints] = part
-    return found
+    part_of = np.repeat(np.arange(len(parts)), [len(joints) for joints in parts])
+    return part_of[np.argsort(np.concatenate(parts))]
 
 
 def _ordered(edges: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 
 from simmc.data.raw import files
 from simmc.data.recordings import MARKER, Recording, fill_recording
-from simmc.errors import numbered
+from simmc.errors import named, numbered
 
 TALL, SMALL = 5.0, 0.2  # metres; no body spans more or less
 _NAMED = 5  # names in a line; the manifest holds all
@@ -102,18 +102,18 @@ def lines(found: Found, zeros: bool) -> list[str]:
         texts.append(_zeros(counts, zeros))
     if names := found["recordings_without_split"]:
         without = numbered("{} [recording belongs|recordings belong] to no split", len(names))
-        texts.append(f"{without}: {_some(names)}")
+        texts.append(f"{without}: {named(names, _NAMED)}")
     for split, entry in found["without_windows"].items():
         persons = entry["persons"]
-        gone = f"; persons without any window there: {_some(persons)}" if persons else ""
+        gone = f"; persons without any window there: {named(persons, _NAMED)}" if persons else ""
         names = entry["recordings"]
         short = numbered("{} [recording gives|recordings give] no window", len(names))
-        texts.append(f"{split}: {short}: {_some(names)}{gone}")
+        texts.append(f"{split}: {short}: {named(names, _NAMED)}{gone}")
     for probe, persons in found["unmatched_probes"].items():
         text = (
             "{} [person has|persons have] no window in the gallery, so their probes have no match"
         )
-        texts.append(f"probe {probe}: {numbered(text, len(persons))}: {_some(persons)}")
+        texts.append(f"probe {probe}: {numbered(text, len(persons))}: {named(persons, _NAMED)}")
     return texts
 
 
@@ -149,8 +149,3 @@ def _zeros(counts: Mapping[str, int], zeros: bool) -> str:
         f"for joints not seen; {done}",
         counts["zero_joints"],
     )
-
-
-def _some(names: Sequence[object]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(map(str, names[:_NAMED])) + more

@@ -83,16 +83,6 @@ class _Job:
         return windows.frames_in(self.asked, self.spec.frame_rate)
 
 
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """One split to write: its recordings and how they are cut and windowed."""
-
-    split: str
-    places: list[int]  # of its recordings
-    cut: tuple[int, int]
-    mode: windows.Mode
-
-
 def preprocess(
     raw_root: Path,
     data_root: Path,
@@ -193,47 +183,56 @@ def _unfit(spec: DatasetSpec, length: int | str) -> str:
     return f"length {length}{at}: {spec.name} takes one of {', '.join(map(str, spec.lengths))}"
 
 
-def _parts(job: _Job) -> list[_Part]:
-    """The splits of a dataset, in the order in which they are written."""
-    spec, options = job.spec, job.options
-    mode = spec.train_windows if spec.train_windows != "dense" else options.dense_starts
+def _splits(job: _Job) -> splits.Assignment:
+    """Which recordings are in each split, in the order in which they are written."""
     if job.protocol == "CVE":
-        views = splits.views(spec, job.recordings)
+        views = splits.views(job.spec, job.recordings)
         found = {**{specs.train_view(view): places for view, places in views.items()}, **views}
     elif job.split:
-        found = splits.read_given(job.split, job.recordings, (specs.TRAIN, *spec.test_splits))
+        names = (specs.TRAIN, *job.spec.test_splits)
+        found = splits.read_given(job.split, job.recordings, names)
     else:
         rng = np.random.default_rng(job.seed)
-        found = splits.assign(spec.name, job.recordings, rng, options)
+        found = splits.assign(job.spec.name, job.recordings, rng, job.options)
     if job.write_split:
         atomic.write_json(job.write_split, splits.given_form(job.recordings, found))
-    return [
-        _Part(split, places, spec.cut(True, options.ias_cut), cast(windows.Mode, mode))
-        if specs.is_training(split)
-        else _Part(split, places, spec.cut(False), "plain")
-        for split, places in found.items()
-    ]
+    return found
 
 
 def _write(job: _Job, data_root: Path, began: float) -> Summary:
     """Write every split and the manifest into a folder that is swapped in at the end."""
-    spec, parts = job.spec, _parts(job)
+    spec, found = job.spec, _splits(job)
     target = store.dataset_folder(data_root, spec, job.length)
     copies = same_recordings(job.recordings)
-    kept: dict[int, int] = {}  # frames after cutting, by place; CVE uses a recording twice
+    split_of = {place: split for split, places in found.items() for place in places}
+    without = [r.name for place, r in enumerate(job.recordings) if place not in split_of]
+    short: dict[str, Any] = {}
+    people: dict[str, set[int]] = {}  # with windows, by split
     with atomic.staged_folder(target, store.is_written) as stage:
-        counts = {part.split: _write_part(job, part, stage, kept) for part in parts}
-        _note_recordings(job, parts, kept)
-        content = _manifest(job, parts, counts)
+        counts = {
+            split: _write_split(job, split, places, stage, short, people)
+            for split, places in found.items()
+        }
+        job.left_out.update(
+            recordings_without_split=without,
+            without_windows=short,
+            unmatched_probes=left_out.unmatched(spec.gallery_of, people),
+        )
+        content = _manifest(job, split_of, counts)
         if copies:
             content["copies"] = copies
         write_manifest(stage, content)
+    by_view = job.protocol == "CVE"  # every recording is in two splits
     return Summary(
-        dataset=spec.folder if job.protocol == "CVE" else spec.name,
+        dataset=spec.folder if by_view else spec.name,
         persons=len({recording.identity for recording in job.recordings}),
         recordings=len(job.recordings),
         frames_read=sum(len(recording.frames) for recording in job.recordings),
-        frames_kept=sum(kept.values()),
+        frames_kept=sum(
+            count["frames"]
+            for split, count in counts.items()
+            if not (by_view and specs.is_training(split))
+        ),
         windows={split: count["windows"] for split, count in counts.items()},
         left_out=job.left_out,
         notes=left_out.lines(job.left_out, job.options.zero_joints == "missing"),
@@ -244,52 +243,49 @@ def _write(job: _Job, data_root: Path, began: float) -> Summary:
     )
 
 
-def _write_part(job: _Job, part: _Part, stage: Path, kept: dict[int, int]) -> dict[str, int]:
-    """Cut, window and write one split; its counts. Adds the frames that are left to `kept`."""
-    frames = [windows.cut(job.recordings[place].frames, *part.cut) for place in part.places]
-    n_frames = [len(f) for f in frames]
-    plan = windows.plan(n_frames, job.length, part.mode)
+def _write_split(
+    job: _Job,
+    split: str,
+    places: Sequence[int],
+    stage: Path,
+    short: dict[str, Any],
+    people: dict[str, set[int]],
+) -> dict[str, int]:
+    """Cut, window and write one split; its counts. Adds what gives no window, and who does."""
+    spec, mode = job.spec, "plain"
+    training = specs.is_training(split)
+    if training:
+        mode = spec.train_windows if spec.train_windows != "dense" else job.options.dense_starts
+    cut = spec.cut(training, job.options.ias_cut)
+    found = [job.recordings[place] for place in places]
+    frames = [windows.cut(recording.frames, *cut) for recording in found]
+    plan = windows.plan([len(f) for f in frames], job.length, cast(windows.Mode, mode))
     if not len(plan):
-        short = numbered("{} [recording gives|recordings give] no window", len(frames))
+        few = numbered("{} [recording gives|recordings give] no window", len(frames))
         raise UserError(
-            f"{job.spec.name}, {part.split}: {short} of {job.length} frames; choose a shorter "
+            f"{spec.name}, {split}: {few} of {job.length} frames; choose a shorter "
             "length or add recordings"
         )
-    recording = np.array(part.places, dtype=np.int64)[plan.recording]
-    labels = np.array([r.identity for r in job.recordings], dtype=np.int64)[recording]
-    planes = windows.coordinates(frames, plan, job.spec.n_joints)
-    store.write_split(stage, job.spec, job.length, part.split, planes, labels, recording)
-    kept |= dict(zip(part.places, n_frames, strict=True))
+    persons = [recording.identity for recording in found]
+    labels = np.array(persons, dtype=np.int64)[plan.recording]
+    having = set(plan.recording.tolist())
+    if entry := left_out.without_windows([r.name for r in found], persons, having):
+        short[split] = entry
+    people[split] = set(labels.tolist())
+    planes = windows.coordinates(frames, plan, spec.n_joints)
+    recording = np.array(places, dtype=np.int64)[plan.recording]
+    store.write_split(stage, spec, job.length, split, planes, labels, recording)
     return {
         "windows": len(plan),
         "recordings": len(frames),
-        "identities": len(np.unique(labels)),
-        "frames": sum(n_frames),
+        "identities": len(people[split]),
+        "frames": sum(map(len, frames)),
     }
 
 
-def _note_recordings(job: _Job, parts: Sequence[_Part], kept: Mapping[int, int]) -> None:
-    """Add the recordings and persons that give no window to `job.left_out`."""
-    used = {place for part in parts for place in part.places}
-    short, people = {}, {}
-    for part in parts:
-        names = [job.recordings[place].name for place in part.places]
-        persons = [job.recordings[place].identity for place in part.places]
-        having = {i for i, place in enumerate(part.places) if kept[place] >= job.length}
-        people[part.split] = {persons[i] for i in having}
-        if entry := left_out.without_windows(names, persons, having):
-            short[part.split] = entry
-    job.left_out.update(
-        recordings_without_split=[
-            recording.name for place, recording in enumerate(job.recordings) if place not in used
-        ],
-        without_windows=short,
-        unmatched_probes=left_out.unmatched(job.spec.gallery_of, people),
-    )
-
-
-def _manifest(job: _Job, parts: Sequence[_Part], counts: dict[str, dict[str, int]]) -> Manifest:
-    split_of = {place: part.split for part in parts for place in part.places}
+def _manifest(
+    job: _Job, split_of: Mapping[int, str], counts: dict[str, dict[str, int]]
+) -> Manifest:
     given: Manifest = {"given_split": checksums([job.split])[0]} if job.split else {}
     return given | {
         "dataset": job.spec.name,

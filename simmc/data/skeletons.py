@@ -7,6 +7,7 @@ hip_center = spine base, spine = spine mid, shoulder_center = neck).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
@@ -67,123 +68,53 @@ class Skeleton:
 
     def edge_indices(self) -> np.ndarray:
         """Bones as pairs of joint indices, (E, 2) int64."""
-        return np.array([(self.index(a), self.index(b)) for a, b in self.edges], dtype=np.int64)
+        return self.indices([joint for edge in self.edges for joint in edge]).reshape(-1, 2)
 
 
-def _sides(*names: str) -> tuple[str, ...]:
-    return tuple(f"{side}_{name}" for side in ("left", "right") for name in names)
+# Tables of names are texts of groups, divided by "|". A group with "*" stands for two: with "left_"
+# and "right_" in its place (of bones: right first). ";" divides chains of bones, or parts.
+def _groups(text: str, sides: tuple[str, str] = ("left", "right")) -> Iterator[str]:
+    for group in text.split("|"):
+        yield from (group.replace("*", f"{side}_") for side in sides) if "*" in group else (group,)
 
 
-_V1_JOINTS = (
-    *("hip_center", "spine", "shoulder_center", "head"),
-    *_sides("shoulder", "elbow", "wrist", "hand"),
-    *_sides("hip", "knee", "ankle", "foot"),
+def _joints(text: str) -> tuple[str, ...]:
+    return tuple(" ".join(_groups(text)).split())
+
+
+def bones_of(text: str) -> tuple[Edge, ...]:
+    """The pairs of chains of names, such as "neck head | neck *shoulder *elbow" (above)."""
+    chains = ";".join(_groups(text, ("right", "left"))).split(";")
+    return tuple(bone for chain in chains for bone in pairwise(chain.split()))
+
+
+def _parts(text: str) -> tuple[Part, ...]:
+    """Parts as "name: joint joint ..."."""
+    parts = (part.split(":") for part in ";".join(_groups(text)).split(";"))
+    return tuple((name.strip(), tuple(joints.split())) for name, joints in parts)
+
+
+# Every part with the names of its joints in all sensors. They do not fit CASIA-B, where knees and
+# elbows belong to the LOWER leg and arm: use `Skeleton.parts`.
+_FOOT = "*ankle *foot *heel *big_toe *small_toe *foot_index"
+_HAND = "*wrist *hand *hand_tip *thumb *pinky *index"
+_TRUNK = (
+    "hip mid_hip pelvis spine_base spine_mid spine_navel spine_chest chest left_clavicle "
+    "right_clavicle"
 )
-_V2_JOINTS = (
-    *_V1_JOINTS,
-    *("spine_shoulder", "left_hand_tip", "left_thumb", "right_hand_tip", "right_thumb"),
-)
-# KGBD files start at the head and go down in right-left pairs (docs/data.md 2.4).
-_KGBD_JOINTS = (
-    *("head", "shoulder_center"),
-    *("right_shoulder", "left_shoulder", "right_elbow", "left_elbow"),
-    *("right_wrist", "left_wrist", "right_hand", "left_hand", "spine", "hip_center"),
-    *("right_hip", "left_hip", "right_knee", "left_knee"),
-    *("right_ankle", "left_ankle", "right_foot", "left_foot"),
-)
-# OpenPose's 18 points without eyes and ears (docs/data.md 2.5).
-_CASIA_JOINTS = (
-    *("nose", "neck"),
-    *("right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist"),
-    *("right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle"),
-)
-
-# The parts of both Kinects: each sensor has some of these joints. They do not fit CASIA-B, where
-# knees and elbows belong to the LOWER leg and arm: use `Skeleton.parts`.
-COMPONENTS: tuple[Part, ...] = (
-    ("left_upper_leg", ("left_hip", "left_knee")),
-    ("left_lower_leg", ("left_ankle", "left_foot")),
-    ("right_upper_leg", ("right_hip", "right_knee")),
-    ("right_lower_leg", ("right_ankle", "right_foot")),
-    ("torso", ("hip_center", "spine")),
-    ("head", ("shoulder_center", "head", "spine_shoulder")),
-    ("left_upper_arm", ("left_shoulder", "left_elbow")),
-    ("left_lower_arm", ("left_wrist", "left_hand", "left_hand_tip", "left_thumb")),
-    ("right_upper_arm", ("right_shoulder", "right_elbow")),
-    ("right_lower_arm", ("right_wrist", "right_hand", "right_hand_tip", "right_thumb")),
-)
-LIMBS: tuple[Part, ...] = (
-    ("left_leg", ("left_hip", "left_knee", "left_ankle", "left_foot")),
-    ("right_leg", ("right_hip", "right_knee", "right_ankle", "right_foot")),
-    ("torso", ("hip_center", "spine", "shoulder_center", "head", "spine_shoulder")),
-    ("left_arm", ("left_shoulder", "left_elbow", *COMPONENTS[7][1])),
-    ("right_arm", ("right_shoulder", "right_elbow", *COMPONENTS[9][1])),
-)
-_CASIA_COMPONENTS: tuple[Part, ...] = (
-    ("left_upper_leg", ("left_hip",)),
-    ("left_lower_leg", ("left_knee", "left_ankle")),
-    ("right_upper_leg", ("right_hip",)),
-    ("right_lower_leg", ("right_knee", "right_ankle")),
-    ("torso", ("neck",)),
-    ("head", ("nose",)),
-    ("left_upper_arm", ("left_shoulder",)),
-    ("left_lower_arm", ("left_elbow", "left_wrist")),
-    ("right_upper_arm", ("right_shoulder",)),
-    ("right_lower_arm", ("right_elbow", "right_wrist")),
-)
-_CASIA_LIMBS: tuple[Part, ...] = (
-    ("left_leg", ("left_hip", "left_knee", "left_ankle")),
-    ("right_leg", ("right_hip", "right_knee", "right_ankle")),
-    ("torso", ("nose", "neck")),
-    ("left_arm", ("left_shoulder", "left_elbow", "left_wrist")),
-    ("right_arm", ("right_shoulder", "right_elbow", "right_wrist")),
-)
-
-
-def _chain(*names: str) -> tuple[Edge, ...]:
-    return tuple(pairwise(names))
-
-
-def _both(start: str, *names: str) -> tuple[Edge, ...]:
-    return tuple(
-        edge for s in ("right", "left") for edge in _chain(start, *(f"{s}_{n}" for n in names))
-    )
-
-
-_LEGS = _both("hip_center", "hip", "knee", "ankle", "foot")
-_ARM = ("shoulder", "elbow", "wrist", "hand")
-_V1_EDGES = (
-    *(("head", "shoulder_center"), *_both("shoulder_center", *_ARM)),
-    *(("shoulder_center", "spine"), ("spine", "hip_center"), *_LEGS),
-)
-_V2_EDGES = (
-    *(("head", "shoulder_center"), ("shoulder_center", "spine_shoulder")),
-    *_both("spine_shoulder", *_ARM),
-    *(("spine_shoulder", "spine"), ("spine", "hip_center"), *_LEGS),
-    *(("right_hand", "right_hand_tip"), ("right_wrist", "right_thumb")),
-    *(("left_hand", "left_hand_tip"), ("left_wrist", "left_thumb")),
-)
-_CASIA_EDGES = (
-    *(("nose", "neck"), *_both("neck", "shoulder", "elbow", "wrist")),
-    *_both("neck", "hip", "knee", "ankle"),
-)
-
-
-def _present(parts: tuple[Part, ...], joints: tuple[str, ...]) -> tuple[Part, ...]:
-    return tuple((part, tuple(n for n in names if n in joints)) for part, names in parts)
-
-
-def _kinect(name: str, joints: tuple[str, ...], edges: tuple[Edge, ...]) -> Skeleton:
-    parts, limbs = _present(COMPONENTS, joints), _present(LIMBS, joints)
-    return Skeleton(name, joints, "hip_center", edges, parts, limbs)
-
-
-KINECT_V1 = _kinect("Kinect v1", _V1_JOINTS, _V1_EDGES)
-KINECT_V2 = _kinect("Kinect v2", _V2_JOINTS, _V2_EDGES)
-KGBD_FILE = _kinect("KGBD file order", _KGBD_JOINTS, _V1_EDGES)
-CASIA_14 = Skeleton(
-    "CASIA-B 14", _CASIA_JOINTS, "nose", _CASIA_EDGES, _CASIA_COMPONENTS, _CASIA_LIMBS
-)
+_FACE = " ".join(_joints("neck nose | *eye_inner *eye *eye_outer *ear *mouth"))
+KNOWN: dict[Level, tuple[Part, ...]] = {
+    "component": _parts(
+        f"*upper_leg: *hip *knee; *lower_leg: {_FOOT} |"
+        f"torso: hip_center spine {_TRUNK} | head: shoulder_center head spine_shoulder {_FACE} |"
+        f"*upper_arm: *shoulder *elbow; *lower_arm: {_HAND}"
+    ),
+    "limb": _parts(
+        f"*leg: *hip *knee {_FOOT} |"
+        f"torso: hip_center spine shoulder_center head spine_shoulder {_TRUNK} {_FACE} |"
+        f"*arm: *shoulder *elbow {_HAND}"
+    ),
+}
 
 
 def permutation(source: Skeleton, target: Skeleton, mirrored: bool = False) -> np.ndarray:
@@ -199,33 +130,6 @@ def permutation(source: Skeleton, target: Skeleton, mirrored: bool = False) -> n
         return f"{swap[side]}_{rest}" if mirrored and side in swap else name
 
     return source.indices([origin(name) for name in target.joints])
-
-
-# names of these parts' joints in other sensors and body models
-_FACE = ("eye_inner", "eye", "eye_outer", "ear", "mouth")
-_MORE = {
-    "torso": (
-        *("hip", "mid_hip", "pelvis", "spine_base", "spine_mid", "spine_navel", "spine_chest"),
-        *("chest", "left_clavicle", "right_clavicle"),
-    ),
-    "head": ("neck", "nose", *_sides(*_FACE)),
-} | {
-    f"{side}_{part}": tuple(f"{side}_{name}" for name in names)
-    for side in ("left", "right")
-    for part, names in (
-        ("lower_leg", ("heel", "big_toe", "small_toe", "foot_index")),
-        ("lower_arm", ("pinky", "index")),
-    )
-}
-_TRUNK = (*_MORE["torso"], *_MORE["head"])
-# every part with all the joint names that belong to it
-KNOWN: dict[Level, tuple[Part, ...]] = {
-    "component": tuple((part, (*names, *_MORE.get(part, ()))) for part, names in COMPONENTS),
-    "limb": tuple(
-        (part, names + (_TRUNK if part == "torso" else _MORE[part.replace("_", "_lower_")]))
-        for part, names in LIMBS
-    ),
-}
 
 
 def with_parts(skeleton: Skeleton) -> Skeleton:
@@ -267,110 +171,99 @@ def _by_name(skeleton: Skeleton, level: Level) -> tuple[Part, ...]:
     return found if all(names for _, names in found) else ()
 
 
-# Skeletons of body trackers and pose estimators; parts follow from the names. Estimators know no
-# joint of the trunk: MIDDLES are computed on import, so that every method has its parts.
+def _skeleton(name: str, root: str, joints: str, bones: str) -> Skeleton:
+    """A skeleton whose parts follow from the names of its joints."""
+    return with_parts(Skeleton(name, _joints(joints), root, bones_of(bones)))
+
+
+_LEG, _ARM = "*hip *knee *ankle", "*shoulder *elbow *wrist"
+_KINECT = f"hip_center spine shoulder_center head | {_ARM} *hand | {_LEG} *foot"
+_KINECT_BONES = (
+    f"head shoulder_center | shoulder_center {_ARM} *hand |"
+    f"shoulder_center spine hip_center | hip_center {_LEG} *foot"
+)
+KINECT_V1 = _skeleton("Kinect v1", "hip_center", _KINECT, _KINECT_BONES)
+KINECT_V2 = _skeleton(
+    "Kinect v2",
+    "hip_center",
+    f"{_KINECT} | spine_shoulder | *hand_tip *thumb",
+    f"head shoulder_center spine_shoulder | spine_shoulder {_ARM} *hand |"
+    f"spine_shoulder spine hip_center | hip_center {_LEG} *foot | *hand *hand_tip; *wrist *thumb",
+)
+KGBD_FILE = _skeleton(
+    "KGBD file order",  # from the head down in right-left pairs (docs/data.md 2.4)
+    "hip_center",
+    "head shoulder_center right_shoulder left_shoulder right_elbow left_elbow "
+    "right_wrist left_wrist right_hand left_hand spine hip_center "
+    "right_hip left_hip right_knee left_knee right_ankle left_ankle right_foot left_foot",
+    _KINECT_BONES,
+)
+_ARMS, _LEGS = (
+    f"{text.replace('*', 'right_')} {text.replace('*', 'left_')}" for text in (_ARM, _LEG)
+)
+CASIA_14 = Skeleton(
+    "CASIA-B 14",  # OpenPose's 18 points without eyes and ears (docs/data.md 2.5)
+    _joints(f"nose neck {_ARMS} {_LEGS}"),
+    "nose",
+    bones_of(f"nose neck | neck {_ARM} | neck {_LEG}"),
+    _parts(
+        "*upper_leg: *hip; *lower_leg: *knee *ankle | torso: neck | head: nose |"
+        "*upper_arm: *shoulder; *lower_arm: *elbow *wrist"
+    ),
+    _parts(f"*leg: {_LEG} | torso: nose neck | *arm: {_ARM}"),
+)
+
+# Skeletons of body trackers and pose estimators. Estimators know no joint of the trunk: MIDDLES are
+# computed on import, so that every method has its parts.
 MIDDLES = {"neck": ("left_shoulder", "right_shoulder"), "mid_hip": ("left_hip", "right_hip")}
-_COCO_FACE = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
-_FEET = ("big_toe", "small_toe", "heel")
-_OPENPOSE_TOP = (
-    *("nose", "neck", "right_shoulder", "right_elbow", "right_wrist"),
-    *("left_shoulder", "left_elbow", "left_wrist"),
-)
-_OPENPOSE_FACE = ("right_eye", "left_eye", "right_ear", "left_ear")
-_LEG = ("hip", "knee", "ankle")
-_RIGHT_LEG, _LEFT_LEG = (tuple(f"{side}_{n}" for n in _LEG) for side in ("right", "left"))
-_AZURE_ARM = ("clavicle", "shoulder", "elbow", "wrist", "hand", "hand_tip", "thumb")
 
 
-def _pairs(*names: str) -> tuple[str, ...]:
-    return tuple(f"{side}_{name}" for name in names for side in ("left", "right"))
-
-
-def _estimated(name: str, joints: tuple[str, ...], *more: Edge) -> Skeleton:
+def _estimated(name: str, joints: str, bones: str = "") -> Skeleton:
     """A skeleton of a pose estimator: joints of the file, then the missing ones of MIDDLES."""
-    joints += tuple(middle for middle in MIDDLES if middle not in joints)
-    edges = (
-        *(("nose", "neck"), *_both("neck", "shoulder", "elbow", "wrist"), ("neck", "mid_hip")),
-        *(*_both("mid_hip", *_LEG), *_both("nose", "eye", "ear"), *more),
-    )
-    return with_parts(Skeleton(name, joints, "mid_hip", edges))
+    lacking = [middle for middle in MIDDLES if middle not in _joints(joints)]
+    trunk = f"nose neck | neck {_ARM} | neck mid_hip | mid_hip {_LEG} | nose *eye *ear"
+    return _skeleton(name, "mid_hip", " | ".join([joints, *lacking]), f"{trunk} | {bones}")
 
 
-_FEET_EDGES = tuple(
-    (f"{side}_{a}", f"{side}_{b}")
-    for side in ("right", "left")
-    for a, b in (("ankle", "heel"), ("ankle", "big_toe"), ("big_toe", "small_toe"))
-)
-_COCO = (*_COCO_FACE, *_pairs("shoulder", "elbow", "wrist", *_LEG))
+_FEET = "*ankle *heel; *ankle *big_toe *small_toe"
+_ARM_PAIRS, _LEG_PAIRS = "*shoulder | *elbow | *wrist", "*hip | *knee | *ankle"
+_COCO = f"nose | *eye | *ear | {_ARM_PAIRS} | {_LEG_PAIRS}"
 COCO_17 = _estimated("COCO 17", _COCO)
-COCO_FEET = _estimated("COCO 17 and feet", (*_COCO, *_sides(*_FEET)), *_FEET_EDGES)
+COCO_FEET = _estimated("COCO 17 and feet", f"{_COCO} | *big_toe *small_toe *heel", _FEET)
 HALPE_26 = _estimated(
     "Halpe 26",
-    (*_COCO, "head", "neck", "mid_hip", *_pairs(*_FEET)),
-    *(("neck", "head"), *_FEET_EDGES),
+    f"{_COCO} | head neck mid_hip | *big_toe | *small_toe | *heel",
+    f"neck head | {_FEET}",
 )
-OPENPOSE_18 = _estimated(
-    "OpenPose COCO 18", (*_OPENPOSE_TOP, *_RIGHT_LEG, *_LEFT_LEG, *_OPENPOSE_FACE)
-)
+_FACE_18 = "right_eye left_eye right_ear left_ear"
+OPENPOSE_18 = _estimated("OpenPose COCO 18", f"nose neck {_ARMS} {_LEGS} {_FACE_18}")
 BODY_25 = _estimated(
     "OpenPose BODY_25",
-    (
-        *(*_OPENPOSE_TOP, "mid_hip", *_RIGHT_LEG, *_LEFT_LEG, *_OPENPOSE_FACE),
-        *_sides(*_FEET),
-    ),
-    *_FEET_EDGES,
-)
-HUMAN_17 = with_parts(
-    Skeleton(
-        "Human3.6M 17",  # what 2D poses are lifted to
-        (
-            *("hip_center", *_RIGHT_LEG, *_LEFT_LEG, "spine", "chest", "neck", "head"),
-            *_sides("shoulder", "elbow", "wrist"),
-        ),
-        "hip_center",
-        (
-            *_chain("hip_center", "spine", "chest", "neck", "head"),
-            *(*_both("chest", "shoulder", "elbow", "wrist"), *_both("hip_center", *_LEG)),
-        ),
-    )
+    f"nose neck {_ARMS} mid_hip {_LEGS} {_FACE_18} | *big_toe *small_toe *heel",
+    _FEET,
 )
 MEDIAPIPE_33 = _estimated(
     "MediaPipe Pose 33",
-    (
-        *("nose", *_sides("eye_inner", "eye", "eye_outer"), *_pairs("ear", "mouth")),
-        *_pairs("shoulder", "elbow", "wrist", "pinky", "index", "thumb"),
-        *_pairs(*_LEG, "heel", "foot_index"),
-    ),
-    *_both("nose", "eye_inner"),
-    *_both("nose", "eye_outer"),
-    *_both("nose", "mouth"),
-    *(
-        (f"{side}_{a}", f"{side}_{b}")
-        for side in ("right", "left")
-        for a, b in (
-            *(("wrist", "pinky"), ("wrist", "index"), ("wrist", "thumb")),
-            *(("ankle", "heel"), ("heel", "foot_index")),
-        )
-    ),
+    f"nose | *eye_inner *eye *eye_outer | *ear | *mouth | {_ARM_PAIRS} | *pinky | *index | *thumb |"
+    f"{_LEG_PAIRS} | *heel | *foot_index",
+    "nose *eye_inner | nose *eye_outer | nose *mouth |"
+    "*wrist *pinky; *wrist *index; *wrist *thumb; *ankle *heel *foot_index",
 )
-AZURE_KINECT = with_parts(
-    Skeleton(
-        "Azure Kinect",
-        (
-            *("pelvis", "spine_navel", "spine_chest", "neck", *_sides(*_AZURE_ARM)),
-            *_sides(*_LEG, "foot"),
-            *("head", "nose", "left_eye", "left_ear", "right_eye", "right_ear"),
-        ),
-        "pelvis",
-        (
-            *_chain("pelvis", "spine_navel", "spine_chest", "neck", "head", "nose"),
-            *(*_both("nose", "eye", "ear"), *_both("spine_chest", *_AZURE_ARM[:-1])),
-            *(("right_wrist", "right_thumb"), ("left_wrist", "left_thumb")),
-            *_both("pelvis", *_LEG, "foot"),
-        ),
-    )
+HUMAN_17 = _skeleton(
+    "Human3.6M 17",  # what 2D poses are lifted to
+    "hip_center",
+    f"hip_center {_LEGS} spine chest neck head | {_ARM}",
+    f"hip_center spine chest neck head | chest {_ARM} | hip_center {_LEG}",
 )
-SKELETONS: dict[str, Skeleton] = {
+AZURE_KINECT = _skeleton(
+    "Azure Kinect",
+    "pelvis",
+    f"pelvis spine_navel spine_chest neck | *clavicle {_ARM} *hand *hand_tip *thumb |"
+    f"{_LEG} *foot | head nose left_eye left_ear right_eye right_ear",
+    "pelvis spine_navel spine_chest neck head nose | nose *eye *ear |"
+    f"spine_chest *clavicle {_ARM} *hand *hand_tip | *wrist *thumb | pelvis {_LEG} *foot",
+)
+SKELETONS = {
     skeleton.name: skeleton
     for skeleton in (
         *(KINECT_V1, KINECT_V2, KGBD_FILE, CASIA_14, COCO_17, COCO_FEET, HALPE_26, OPENPOSE_18),

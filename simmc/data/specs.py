@@ -144,12 +144,13 @@ CASIA_CVE = replace(
     gallery_of={f"{view}.{view}": view for view in CASIA_VIEWS},
 )
 BY_VIEW: dict[str, DatasetSpec] = {spec.name: spec for spec in (KS20_CVE, CASIA_CVE)}
+_BY_NAME = {
+    name.casefold(): spec for spec in DATASETS.values() for name in (spec.name, *spec.aliases)
+}
+# below the data root, of sets that are divided by view or not
+_BY_FOLDER = {spec.folder: spec for spec in (*DATASETS.values(), *BY_VIEW.values())}
 # names and folders, case-folded, that a custom set may not have
-TAKEN = frozenset(
-    name.casefold()
-    for spec in (*DATASETS.values(), *BY_VIEW.values())
-    for name in (spec.name, spec.folder, *spec.aliases)
-)
+TAKEN = frozenset([*_BY_NAME, *map(str.casefold, _BY_FOLDER)])
 
 
 def train_view(view: str) -> str:
@@ -193,26 +194,16 @@ def splits_of(spec: DatasetSpec, probe: str) -> list[str]:
 
 def known(name: str) -> bool:
     """Whether a built-in dataset has that name or alias, ignoring case."""
-    return _find(name) is not None
+    return name.casefold() in _BY_NAME
 
 
 def get(name: str) -> DatasetSpec:
     """The dataset of that name or alias, ignoring case; UserError with the list otherwise."""
-    spec = _find(name)
-    if spec is None:
+    if not known(name):
         raise UserError(f"--dataset {name}: no such dataset; choose one of {', '.join(DATASETS)}")
-    return spec
+    return _BY_NAME[name.casefold()]
 
 
 def in_folder(name: str) -> DatasetSpec | None:
     """The built-in dataset, divided by view or not, whose folder below the data root that is."""
-    every = (*DATASETS.values(), *BY_VIEW.values())
-    return next((spec for spec in every if spec.folder == name), None)
-
-
-def _find(name: str) -> DatasetSpec | None:
-    wanted = name.casefold()
-    for spec in DATASETS.values():
-        if wanted in (known.casefold() for known in (spec.name, *spec.aliases)):
-            return spec
-    return None
+    return _BY_FOLDER.get(name)

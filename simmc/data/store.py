@@ -128,7 +128,7 @@ def write_split(
     order = np.argsort(members, kind="stable")
     ends = np.cumsum(np.bincount(members, minlength=len(values)))[:-1]
     ids = {int(v): part.tolist() for v, part in zip(values, np.split(order, ends), strict=True)}
-    with files.open_atomic(target("ids"), "wb") as file:
+    with files.open_atomic(target("ids")) as file:
         # the only pickle that simmc writes: the public programs read no other form of this file
         np.lib.format.write_array(file, np.array(ids, dtype=object), allow_pickle=True)
 

@@ -67,39 +67,28 @@ def cut(frames: np.ndarray, start: int, end: int) -> np.ndarray:
     return frames[start : max(start, len(frames) - end)]
 
 
-def starts_plain(n_frames: int, length: int) -> np.ndarray:
-    """Starts 0, f, 2f, ... of floor(L / f) windows; (n,) int64."""
-    return np.arange(n_frames // length, dtype=np.int64) * length
+def starts(n_frames: int, length: int, mode: Mode) -> list[np.ndarray]:
+    """Starts of the windows of L frames, one (n,) int64 array for each offset.
 
-
-def starts_dense(n_frames: int, length: int, mode: Mode = "repeated") -> list[np.ndarray]:
-    """Starts of overlapping windows, one (n,) int64 array for each offset.
-
-    For offset s the starts are s + i * f/2 up to L - f. Released ("repeated"): offsets 0 to f-1,
-    twice the stride, so that nearly every start occurs twice. "once" takes the offsets below the
-    stride, "stride" only the first.
+    "plain" windows start at 0, f, 2f, ... For the others and offset s the starts are s + i * f/2 up
+    to L - f. Released ("repeated"): offsets 0 to f-1, twice the stride, so that nearly every start
+    occurs twice. "once" takes the offsets below the stride, "stride" only the first.
     """
-    step = max(1, length // 2)
-    offsets = {"repeated": length, "once": step, "stride": 1}[mode]
+    step = length if mode == "plain" else max(1, length // 2)
+    offsets = {"repeated": length, "once": step}.get(mode, 1)
     stop = n_frames - length + 1
     return [np.arange(offset, max(stop, offset), step, dtype=np.int64) for offset in range(offsets)]
 
 
 def plan(n_frames: Sequence[int], length: int, mode: Mode) -> Plan:
     """Windows of recordings of these lengths: offset outermost, then recording, then start."""
-    by_recording = [
-        [starts_plain(n, length)] if mode == "plain" else starts_dense(n, length, mode)
-        for n in n_frames
-    ]
-    pieces = [
-        (np.full(len(starts), place, dtype=np.int64), starts)
-        for offset in zip(*by_recording, strict=True)
-        for place, starts in enumerate(offset)
-    ]
-    if not pieces:
-        return Plan(np.empty(0, np.int64), np.empty(0, np.int64), length)
-    recording, start = (np.concatenate(arrays) for arrays in zip(*pieces, strict=True))
-    return Plan(recording, start, length)
+    by_recording = [starts(n, length, mode) for n in n_frames]
+    recording, start = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for offset in zip(*by_recording, strict=True):
+        for place, found in enumerate(offset):
+            recording.append(np.full(len(found), place))
+            start.append(found)
+    return Plan(np.concatenate(recording), np.concatenate(start), length)
 
 
 def coordinates(

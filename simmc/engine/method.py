@@ -210,6 +210,8 @@ class Method(Generic[S]):
         shape_flags: the flags that decide the shape of the network.
         outcome: the numbers of a protocol, where they are more than those of matching what
             `training.encoder` gives.
+        version: of its numbers. Raise it whenever they change: `simmc reproduce` then runs its
+            cells again. The golden record is not written anew without (tests/golden/make.py).
     """
 
     settings: type[S]
@@ -231,6 +233,7 @@ class Method(Generic[S]):
     embeds: bool = False
     shape_flags: str = "settings"
     outcome: Callable[[Model[S], MatchRule], Outcome] | None = None
+    version: int = 1
 
     def read(self, path: Path, settings: S, data: Experiment, runtime: Runtime) -> tuple[Any, int]:
         """The network that a checkpoint holds, and the epoch it comes from."""

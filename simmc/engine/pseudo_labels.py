@@ -28,7 +28,6 @@ class PseudoLabels:
 
     Attributes:
         previous: (q, N) int64 pseudo labels of the epoch before.
-        candidates: of the last clustering of each kind of features; they only save time.
         recall: lowest share of true neighbours in the last clustering; 1 where exact.
         chosen: eps and min_samples, where one of them is auto, from the first clustering on.
     """
@@ -39,11 +38,10 @@ class PseudoLabels:
         self.settings, self.runtime, self.timer = settings, runtime, timer
         self.normalise = normalise
         self.previous: np.ndarray | None = None
-        self.candidates: dict[str, np.ndarray | None] = {}
         self.recall = 1.0
         self.chosen: Radius | None = None
 
-    def of(self, sets: Sequence[torch.Tensor], kinds: Sequence[str] | None = None) -> torch.Tensor:
+    def of(self, sets: Sequence[torch.Tensor]) -> torch.Tensor:
         """(q, N) pseudo labels: each of the q sets of features is clustered on its own.
 
         Where eps or min_samples is auto, `choose_radius` finds them for all sets in the first call;
@@ -52,8 +50,6 @@ class PseudoLabels:
 
         Args:
             sets: q tensors (N, H).
-            kinds: a name for each; None: all of one kind. Sets of one kind are similar from epoch
-                to epoch, so a search makes the next one faster.
         """
         s = self.settings
         choosing = self.chosen is None and (s.eps is None or s.min_samples is None)
@@ -61,19 +57,17 @@ class PseudoLabels:
             s = s.but(eps=self.chosen.eps, min_samples=self.chosen.min_samples)
         radii = EPS if s.eps is None else (s.eps,)
         counts = MIN_SAMPLES if s.min_samples is None else (s.min_samples,)
-        found = []
-        for kind, features in zip(kinds or [""] * len(sets), sets, strict=True):
-            one = clustered(
+        found = [
+            clustered(
                 features,
                 s.but(eps=radii[0], min_samples=counts[0]),
                 self.runtime,
                 self.timer,
                 normalise=self.normalise,
-                guess=self.candidates.get(kind),
                 reach=radii[-1] if choosing else None,
             )
-            self.candidates[kind] = one.candidates
-            found.append(one)
+            for features in sets
+        ]
         self.recall = min(one.recall for one in found)
         if not choosing:
             return torch.stack([one.labels for one in found])
@@ -132,20 +126,18 @@ def clustered(
     timer: Timer,
     *,
     normalise: bool,
-    guess: np.ndarray | None,
     reach: float | None = None,
 ) -> Clustered:
     """(N, H) finite features clustered as the settings say, where the runtime says.
 
-    `normalise`: unit length first (Q1). `guess`: `candidates` of an earlier clustering; changes
-    the time only. `reach`: Jaccard distance up to which pairs are returned; None: eps.
+    `normalise`: unit length first (Q1). `reach`: Jaccard distance up to which pairs are returned;
+    None: eps.
     """
     s = settings
     further: dict[str, Any] = {"neighbors": s.neighbors, "recall": s.recall, "reach": reach}
     return pseudo_labels(
         features,
         ClusterSettings(s.eps, s.min_samples, s.k1, s.k2, normalise=normalise, **further),
-        guess=guess,
         timer=timer,
         executor=runtime.executor or Threads(runtime.threads),
     )

@@ -82,7 +82,7 @@ def _bucket(value, low, scale, zero, top):
 
 
 @compiled()
-def _set_buckets(t, margin, limits, near, first_near):
+def _set_buckets(t, margin, limits, near):
     """Lay the buckets over the thresholds t (P,) and mark those within the margin of one.
 
     The last bucket is for all that lies beyond; infinite thresholds are there.
@@ -92,7 +92,6 @@ def _set_buckets(t, margin, limits, near, first_near):
         margin: about each of them.
         limits: (4,) written: lowest value, scale, 0, last bucket.
         near: written: 1 for marked buckets, else 0.
-        first_near: written for marked buckets: the first threshold that is near.
 
     Returns:
         The buckets of the thresholds, (P,) int32.
@@ -115,10 +114,7 @@ def _set_buckets(t, margin, limits, near, first_near):
         edges[0], edges[1], edges[2] = t[k] - margin, t[k], t[k] + margin
         codes[k] = _bucket(edges[1], lowest, scale_, zero, last)
         start = _bucket(edges[0], lowest, scale_, zero, last)
-        for b in range(start, _bucket(edges[2], lowest, scale_, zero, last) + 1):
-            if not near[b]:
-                near[b] = 1
-                first_near[b] = k
+        near[start : _bucket(edges[2], lowest, scale_, zero, last) + 1] = 1
     return codes
 
 
@@ -135,34 +131,6 @@ def _sort_into_buckets(row, norms, limits, near, codes, histogram, candidates):
         candidates[found] = j
         found += near[codes[j]]
     return found
-
-
-@compiled()
-def _first_at_least(values, wanted, low):
-    """Number of values (ascending) below `wanted`, known to be at least `low`, usually near it."""
-    high, step = low, 1
-    while high < len(values) and values[high] < wanted:
-        low = high + 1
-        high += step
-        step *= 2
-    high = min(high, len(values))
-    while low < high:
-        middle = (low + high) >> 1
-        if values[middle] < wanted:
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
-@compiled()
-def _place(value, index, e, members, low):
-    """Matches nearer than `value` (at least `low`), and those before (value, index) by tie rule."""
-    nearer = _first_at_least(e, value, low)
-    before = nearer
-    while before < len(e) and e[before] == value and members[before] < index:
-        before += 1
-    return nearer, before
 
 
 @compiled()
@@ -228,7 +196,6 @@ def rank_rows(
         size *= 2
     histogram = np.empty(size, np.int32)
     near = np.empty(size, np.uint8)
-    first_near = np.empty(size, np.int32)
     limits = np.empty(4, screen.dtype)
     codes = np.empty(n, np.int32)
     candidates = np.empty(n + 1, np.int32)
@@ -247,7 +214,7 @@ def rank_rows(
         t = e * scale - shift[i]
         length = np.sqrt(shift[i])
         margin = _margin(np.sqrt(e[-1] * scale), length, longest, d) if refine else 0.0
-        codes_t = _set_buckets(t, margin, limits, near, first_near)
+        codes_t = _set_buckets(t, margin, limits, near)
         found = _sort_into_buckets(row, norms, limits, near, codes, histogram, candidates)
         ahead = np.zeros(len(e) + 1, np.int64)
         no_later = np.zeros(len(e) + 1, np.int64)
@@ -256,12 +223,15 @@ def rank_rows(
                 continue
             value = np.float64(norms[c]) + np.float64(row[c])
             slack = _rounding(length, 1.0001 * np.sqrt(norms[c]), d) if refine else 0.0
-            k = _first_at_least(t, value - slack, first_near[codes[c]])
+            k = np.searchsorted(t, value - slack)  # of the matches: those that are nearer
             before = k
             if k < len(e) and t[k] <= value + slack:  # uncertain, or equal
                 if refine:
                     value = squared_distance(probes[i], gallery[order[c]], sums)
-                k, before = _place(value, order[c], e, members, k)
+                k = np.searchsorted(e, value)
+                before = k
+                while before < len(e) and e[before] == value and members[before] < order[c]:
+                    before += 1
             no_later[k] += 1
             ahead[before] += 1
         ranks[i, 0], ranks[i, 1], ranks[i, 2], precision[i] = _summary(

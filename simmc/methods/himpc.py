@@ -172,7 +172,7 @@ class HiMPC(Training[HiMPCSettings]):
             self.instances = encode(self.network, self.train_windows)
             for features in self.instances.values():
                 self.require_finite(features)
-        self.pseudo_labels = self.pseudo.of(list(self.instances.values()), list(self.instances))
+        self.pseudo_labels = self.pseudo.of(list(self.instances.values()))
         record = self.pseudo.record(self.pseudo_labels, self.data.train.identity)
         if self.body:
             seen = {level: v[self.body.rows] for level, v in self.instances.items()}

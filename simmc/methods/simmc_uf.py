@@ -84,7 +84,7 @@ def files_of(settings: FinetuneSettings) -> FeatureFiles:
     place = settings.place
     spec = spec_of(Path(place.data_root), place.dataset, place.length, place.probe)
     root = Path(settings.features_root or place.data_root)
-    return FeatureFiles(root, spec, place.length, settings.features)
+    return FeatureFiles(root, spec, place.length, settings.features, remedy=remedy(settings))
 
 
 def remedy(settings: FinetuneSettings) -> str:
@@ -102,17 +102,16 @@ def remedy(settings: FinetuneSettings) -> str:
 
 def manifest_of(settings: FinetuneSettings) -> dict[str, Any]:
     """The manifest of the features, read from disk."""
-    return files_of(settings).read_manifest(remedy(settings))
+    return files_of(settings).read_manifest()
 
 
 def load(settings: FinetuneSettings) -> Experiment:
     """The experiment with features in place of windows."""
-    files, about, advice = files_of(settings), manifest_of(settings), remedy(settings)
-    joints = groups.Joints.of()
+    files, about, joints = files_of(settings), manifest_of(settings), groups.Joints.of()
     data = load_joints(
         settings,
         joints=joints,
-        features=lambda split, stored: files.read_split(split, stored, about, advice),
+        features=lambda split, stored: files.read_split(split, stored, about),
     )
     if settings.stopping.best_by == "body":
         coordinates = load_joints(settings, joints=joints)

@@ -102,7 +102,7 @@ class TrackMCSettings(Settings):
         ),
     )
     training: groups.Training = group_of(
-        lr=option(1e-3, "Learning rate of Adam; falls to 0 along a cosine.", limits=POSITIVE),
+        lr=option(5e-4, "Learning rate of Adam, constant.", limits=POSITIVE),
         epochs=option(20, "Maximum number of epochs; auto may end earlier.", limits=Range(0)),
         eval_every=5,
     )
@@ -124,9 +124,7 @@ class TrackMCSettings(Settings):
         "and are never in one cluster (apart), or the times are not used (ignore).",
         choices=(APART, IGNORE),
     )
-    first_lr: float = option(
-        5e-4, "auto: constant learning rate of the first stage.", limits=POSITIVE
-    )
+    first_lr: float = option(5e-4, "auto: learning rate of the first stage.", limits=POSITIVE)
     unsure: float = option(
         0.5,
         "auto: largest share of unsure recordings with which the second stage begins.",
@@ -178,37 +176,21 @@ class TrackMCSettings(Settings):
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of the training: what is clustered, how, and the epochs `begin` to `end` - 1."""
+    """A part of the training: what is clustered, and how."""
 
     whole: bool  # tracklets as wholes, in parts; else single windows
-    averaged: bool  # a constant rate; an epoch ends at the mean of the weights after its steps
     clustering: groups.Clustering
     doubt: float | None
     lr: float
-    begin: int
-    end: int
-
-    def rate(self, epoch: float) -> float:
-        """The learning rate at an epoch; falls from `lr` to 0 along a cosine, unless constant."""
-        if self.averaged:
-            return self.lr
-        share = (epoch - self.begin) / (self.end - self.begin)
-        return self.lr * 0.5 * (1 + math.cos(math.pi * share))
 
 
-def stage_of(settings: TrackMCSettings, second: int | None) -> Stage:
-    """The stage of a training.
-
-    Args:
-        settings: of the training.
-        second: `auto`: the epoch at which its second stage began; None: it has not begun.
-    """
-    s, end = settings, settings.training.epochs
-    if s.recordings == AUTO and second is None:
+def stage_of(settings: TrackMCSettings, second: bool) -> Stage:
+    """The stage of a training; `second`: of `auto`, the second one."""
+    s = settings
+    if s.recordings == AUTO and not second:
         windows = s.clustering.but(eps=WINDOWS["eps"], min_samples=WINDOWS["min_samples"])
-        return Stage(False, True, windows, WINDOWS["doubt"], s.first_lr, 0, end)
-    whole = s.recordings in (AUTO, MERGE)
-    return Stage(whole, False, s.clustering, s.doubt, s.training.lr, second or 0, end)
+        return Stage(False, windows, WINDOWS["doubt"], s.first_lr)
+    return Stage(s.recordings in (AUTO, MERGE), s.clustering, s.doubt, s.training.lr)
 
 
 class TrackMC(Training[TrackMCSettings]):
@@ -246,7 +228,6 @@ class TrackMC(Training[TrackMCSettings]):
         self.tracklet = tracklets_of(train, s.recordings, s.place)
         used = s.recordings != OFF and s.overlap == APART
         self.cannot_link = cannot_link_of(train) if used else None
-        self.guess: np.ndarray | None = None  # saves time, decides nothing
         self.of_window = torch.from_numpy(self.tracklet).to(device)
         self.reach: Reach | None = None
         if s.recordings == AUTO:
@@ -264,7 +245,7 @@ class TrackMC(Training[TrackMCSettings]):
     @property
     def stage(self) -> Stage:
         """The stage of the present epoch."""
-        return stage_of(self.settings, self.second)
+        return stage_of(self.settings, self.second is not None)
 
     def look(self) -> EpochRecord:
         """The clusters of an epoch, in `targets`; in `auto`, whether the second stage begins."""
@@ -278,7 +259,7 @@ class TrackMC(Training[TrackMCSettings]):
         if last:
             return record
         if self.reach is not None and self.second is None and self.epoch >= MIN_EPOCHS:
-            self.targets = self.share(features, stage_of(self.settings, self.epoch))
+            self.targets = self.share(features, stage_of(self.settings, second=True))
             if self.begins_second(self.targets):
                 self.restart()
                 features, record["reach_score"] = self.encoded(), None
@@ -345,11 +326,8 @@ class TrackMC(Training[TrackMCSettings]):
             self.runtime,
             self.clock,
             normalise=True,
-            guess=None if stage.whole else self.guess,  # every epoch draws new parts
             reach=stage.doubt,
         )
-        if not stage.whole:
-            self.guess = found.candidates
         if self.cannot_link is not None:
             with self.clock("dbscan"):
                 found = constrained(found, stage.clustering, tracklet_of_part, self.cannot_link)
@@ -363,17 +341,20 @@ class TrackMC(Training[TrackMCSettings]):
         )
 
     def steps(self) -> EpochRecord:
-        """One step a batch, over all windows whose tracklet has a cluster, in a new order."""
-        s, stage, targets = self.settings, self.stage, self.targets
+        """One step a batch, over all windows whose tracklet has a cluster, in a new order.
+
+        The epoch ends at the mean of the weights after its steps.
+        """
+        s, targets = self.settings, self.targets
         kept = torch.nonzero(targets.known[self.of_window]).flatten()
         kept = kept[torch.from_numpy(self.seeds.masks.permutation(len(kept))).to(kept.device)]
         weights = self.draw_weights()
         batches = kept.split(s.windows.batch_size) if len(kept) else ()
         total = torch.zeros((), device=kept.device)
         mean = torch.zeros_like(self.optimizer.vector)
+        self.optimizer.lr = self.stage.lr
         with few_threads(2):
-            for i, rows in enumerate(self.bar(batches)):  # nothing in here may wait for a GPU
-                self.optimizer.lr = stage.rate(self.epoch + i / len(batches))
+            for rows in self.bar(batches):  # nothing in here may wait for a GPU
                 features = self.network(
                     self.windows[rows], None if weights is None else weights[rows]
                 )
@@ -390,10 +371,9 @@ class TrackMC(Training[TrackMCSettings]):
                 loss.backward()
                 self.optimizer.step()
                 total += loss.detach()
-                if stage.averaged:
-                    mean += self.optimizer.vector
+                mean += self.optimizer.vector
         self.require_finite(total)
-        if stage.averaged and batches:
+        if batches:
             self.optimizer.vector.copy_(mean / len(batches))
         return {"steps": len(batches), "loss_mpc": float(total) / max(len(batches), 1)}
 
@@ -475,4 +455,5 @@ METHOD = Method(
     remarks=remarks,
     embeds=True,
     shape_flags=SHAPE_FLAGS,
+    version=2,
 )

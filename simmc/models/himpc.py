@@ -6,7 +6,8 @@ from typing import cast
 
 import torch
 from torch import nn
-from torch.nn.functional import relu
+
+from simmc.models.simmc import ReluLayers, dense_layer
 
 
 class LevelNetwork(nn.Module):
@@ -34,37 +35,27 @@ class LevelNetwork(nn.Module):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        sizes = [width] + [hidden] * layers
-        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
-        self.output = nn.Linear(sizes[-1], hidden)
-        for layer in [*self.hidden, self.output]:
-            nn.init.xavier_uniform_(layer.weight, generator=generator)
-            nn.init.zeros_(layer.bias)
+        self.hidden = ReluLayers(width, hidden, layers, generator=generator)
+        self.output = dense_layer(hidden if layers else width, hidden, generator)
         self.heads = nn.Parameter(torch.empty(heads, hidden, hidden))
         nn.init.normal_(self.heads, generator=generator)
 
     def forward(self, windows: torch.Tensor) -> torch.Tensor:
         """Encode each frame: (B, f, K) windows to (B, f, h) frames z."""
-        return self.output(self._last_hidden(windows))
+        return self.output(self.hidden(windows))
 
     def instances(self, windows: torch.Tensor) -> torch.Tensor:
         """Mean over frames of the encoded frames (Eq. 1): (B, f, K) windows to (B, h) instances v.
 
         The last layer is affine, so the mean is taken before it: the same value for less work.
         """
-        return self.output(self._last_hidden(windows).mean(dim=1))
+        return self.output(self.hidden(windows).mean(dim=1))
 
     def represent(self, instances: torch.Tensor) -> torch.Tensor:
         """Mean of the meta-instances (Eq. 10), that is v times the mean head: (B, h) to (B, h)."""
         if len(self.heads) == 0:
             return instances
         return instances @ self.heads.mean(dim=0)
-
-    def _last_hidden(self, windows: torch.Tensor) -> torch.Tensor:
-        h = windows
-        for layer in self.hidden:
-            h = relu(layer(h))
-        return h
 
 
 class HierarchicalNetwork(nn.Module):

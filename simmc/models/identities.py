@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from simmc.models.himpc import LevelNetwork
+from simmc.models.simmc import dense_layer
 
 
 class EncoderClassifier(nn.Module):
@@ -30,7 +31,7 @@ class EncoderClassifier(nn.Module):
         super().__init__()
         # a level without heads is SimMC's encoder without its predictor, which nothing trains here
         self.encoder = LevelNetwork(width, hidden, layers, heads=0, generator=generator)
-        self.classifier = new_classifier(hidden, classes, generator)
+        self.classifier = dense_layer(hidden, classes, generator)
 
     def features(self, inputs: torch.Tensor) -> torch.Tensor:
         """(B, f, K) windows to (B, H): v, the mean over frames of the encoded frames."""
@@ -39,11 +40,3 @@ class EncoderClassifier(nn.Module):
     def classify(self, features: torch.Tensor) -> torch.Tensor:
         """(B, H) features to (B, C) scores."""
         return self.classifier(features)
-
-
-def new_classifier(width: int, classes: int, generator: torch.Generator) -> nn.Linear:
-    """An untrained linear classifier: Glorot-uniform, biases 0."""
-    layer = nn.Linear(width, classes)
-    nn.init.xavier_uniform_(layer.weight, generator=generator)
-    nn.init.zeros_(layer.bias)
-    return layer

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.functional import max_pool2d
 
-from simmc.models.identities import new_classifier
+from simmc.models.simmc import dense_layer
 
 FEATURES = 512  # of the fully connected layer
 
@@ -52,7 +52,7 @@ class PoseGaitNetwork(nn.Module):
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 nn.init.xavier_uniform_(layer.weight, generator=generator)
         nn.init.zeros_(self.fully.bias)
-        self.classifier = new_classifier(FEATURES, classes, generator)
+        self.classifier = dense_layer(FEATURES, classes, generator)
         self.register_buffer("centers", torch.zeros(classes, FEATURES))
 
     def features(self, inputs: torch.Tensor) -> torch.Tensor:

@@ -39,6 +39,28 @@ def draw_masks(
     return np.repeat(weights, group, axis=0)[:windows]
 
 
+def dense_layer(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
+    """An untrained linear layer: Glorot-uniform weights, biases 0."""
+    layer = nn.Linear(inputs, outputs)
+    nn.init.xavier_uniform_(layer.weight, generator=generator)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+class ReluLayers(nn.ModuleList):
+    """D relu layers of H units, which (..., K) values of a frame go through one after the other."""
+
+    def __init__(self, width: int, hidden: int, layers: int, *, generator: torch.Generator) -> None:
+        sizes = [width] + [hidden] * layers
+        super().__init__(dense_layer(a, b, generator) for a, b in pairwise(sizes))
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        """(..., K) to (..., H)."""
+        for layer in self:
+            frames = relu(layer(frames))
+        return frames
+
+
 class SimMCNetwork(nn.Module):
     """Encoder psi and predictor F_c.
 
@@ -54,13 +76,9 @@ class SimMCNetwork(nn.Module):
         self, width: int, hidden: int = 256, layers: int = 1, *, generator: torch.Generator
     ) -> None:
         super().__init__()
-        sizes = [width] + [hidden] * layers
-        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
-        self.output = nn.Linear(hidden, hidden)
+        self.hidden = ReluLayers(width, hidden, layers, generator=generator)
+        self.output = dense_layer(hidden, hidden, generator)
         self.predictor = nn.Linear(hidden, hidden)
-        for layer in [*self.hidden, self.output]:
-            nn.init.xavier_uniform_(layer.weight, generator=generator)
-            nn.init.zeros_(layer.bias)
         nn.init.normal_(self.predictor.weight, generator=generator)
         nn.init.zeros_(self.predictor.bias)
 
@@ -77,10 +95,7 @@ class SimMCNetwork(nn.Module):
         Returns:
             (B, q, H) float features v.
         """
-        h = windows
-        for layer in self.hidden:
-            h = relu(layer(h))
-        return self.output(weights @ h)
+        return self.output(weights @ self.hidden(windows))
 
     def predict(self, features: torch.Tensor) -> torch.Tensor:
         """Map (..., H) features into the contrasting space, z = F_c(v)."""

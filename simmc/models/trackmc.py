@@ -1,10 +1,9 @@
 """TrackMC's network: a frame-wise MLP whose units are averaged over the frames of a window."""
 
-from itertools import pairwise
-
 import torch
 from torch import nn
-from torch.nn.functional import relu
+
+from simmc.models.simmc import ReluLayers, dense_layer
 
 POOLINGS = ("mean", "mean_std")
 FLOOR = 1e-4  # of a variance: keeps the slope of its root finite where a unit does not move
@@ -29,12 +28,8 @@ class TrackEncoder(nn.Module):
         if pooling not in POOLINGS:
             raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}, not {pooling!r}")
         self.spreads = pooling == "mean_std"
-        sizes = [width] + [hidden] * layers
-        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
-        self.output = nn.Linear(hidden * (2 if self.spreads else 1), hidden)
-        for layer in [*self.hidden, self.output]:
-            nn.init.xavier_uniform_(layer.weight, generator=generator)
-            nn.init.zeros_(layer.bias)
+        self.hidden = ReluLayers(width, hidden, layers, generator=generator)
+        self.output = dense_layer(hidden * (2 if self.spreads else 1), hidden, generator)
 
     def forward(self, windows: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
         """Features of windows.
@@ -46,9 +41,7 @@ class TrackEncoder(nn.Module):
         Returns:
             (B, H) float.
         """
-        h = windows
-        for layer in self.hidden:
-            h = relu(layer(h))
+        h = self.hidden(windows)
         if weights is None:
             weights = h.new_full(h.shape[:2], 1 / h.shape[1])
         mean = (weights[:, None] @ h)[:, 0]

@@ -6,7 +6,6 @@ version of this project measured ("carried over"). Rates are fractions of 1 in r
 in tables.
 """
 
-import ast
 import base64
 import hashlib
 import json
@@ -17,7 +16,6 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -33,9 +31,8 @@ RECORDS = Path("results/records")
 RATES = ("top1", "top5", "top10", "mAP", "nauc_roc")
 MATCHED = RATES[:4]  # in the order of `persons`
 SEED, SET = "seed", "set"  # splits: drawn from the seed; as a folder of sets holds it
-# Parts of the package that make a method; the others are held to equal numbers by tests/golden.
-_PARTS = ("methods", "models", "losses", "clustering", "scoring")
 _RESAMPLES = 2000
+_PAPERS = ("simmc", "himpc", "sgela")  # the first word of their tables' names, by year
 
 
 class Record(TypedDict, total=False):
@@ -47,10 +44,10 @@ class Record(TypedDict, total=False):
     split: str  # "seed", "set", or the name that a given split was called by
     seed: int
     seeds: list[int]  # of a mean
-    key: str  # of the settings, the data and the code; equal keys are the same run
+    key: str  # of the settings, the data and the version; equal keys are the same run
     settings: str  # checksum of the resolved settings
-    code: str  # checksum of the method's code
-    data: str  # checksum of the data's manifest
+    version: str  # `Method.version` of each command
+    data: str  # checksum of the arrays and the skeleton
     carried: str  # where numbers of an older version stand
     protocols: dict[str, dict[str, Any]]  # figures, and the epoch they come from
     deviation: dict[str, dict[str, float]]  # of a mean
@@ -151,50 +148,37 @@ class Ours:
 @cache
 def tables() -> dict[str, Table]:
     """Every table by name: the papers' in the order of their years, then ours."""
-    folder = preset_root() / "tables"
-    found = [_read_table(path) for path in sorted(folder.glob("*.toml"))]
-    order = ["simmc", "himpc", "sgela"]
-    place = {table.name: table.name.split("-")[0] for table in found}
-    found.sort(
-        key=lambda t: (
-            order.index(place[t.name]) if place[t.name] in order else len(order),
-            t.number or 100,
-            t.name,
-        )
-    )
-    return {table.name: table for table in found}
+
+    def place(table: Table) -> tuple[int, int, str]:
+        paper = table.name.split("-")[0]
+        return (*_PAPERS, paper).index(paper), table.number or 100, table.name
+
+    found = map(_read_table, (preset_root() / "tables").glob("*.toml"))
+    return {table.name: table for table in sorted(found, key=place)}
 
 
 def _read_table(path: Path) -> Table:
     content = tomllib.loads(path.read_text(encoding="utf-8"))
     figures, columns = tuple(content["figures"]), tuple(content["columns"])
-    shared = {key: content[key] for key in ("protocol", "labels", "more") if key in content}
+    shared: dict[str, Any] = {
+        key: content[key] for key in ("protocol", "labels", "more") if key in content
+    }
+    if "*/probe" in columns:  # sets of the user's own
+        shared["split"] = SET
     rows = []
     for entry in content["row"]:
         values = {**shared, **entry}
-        if "*/probe" in columns:  # sets of the user's own
-            values["split"] = SET
         run = values.pop("run", ())
-        cells = values.pop("printed", [])
         printed = {}
-        for column, cell in zip(columns, cells, strict=False):
+        for column, cell in zip(columns, values.pop("printed", []), strict=False):
             numbers = zip(figures, cell.split(), strict=True)
             if got := {name: float(text) for name, text in numbers if text != "-"}:
                 printed[column] = got
-        rows.append(
-            Row(run=(run,) if isinstance(run, str) else tuple(run), printed=printed, **values)
-        )
-    return Table(
-        path.stem,
-        content["title"],
-        content.get("paper", ""),
-        content.get("number"),
-        figures,
-        columns,
-        tuple(content.get("seeds", [0])),
-        tuple(rows),
-        tuple(content.get("claim", ())),
-    )
+        run = (run,) if isinstance(run, str) else tuple(run)
+        rows.append(Row(run=run, printed=printed, **values))
+    about = path.stem, content["title"], content.get("paper", ""), content.get("number")
+    seeds, claims = tuple(content.get("seeds", [0])), tuple(content.get("claim", ()))
+    return Table(*about, figures, columns, seeds, tuple(rows), claims)
 
 
 def read_records(folder: Path) -> list[Record]:
@@ -231,8 +215,13 @@ def unpack_persons(text: str) -> np.ndarray:
         raise UserError(f"a record's outcomes by person are damaged ({error})") from error
 
 
-def sums_of(records: Sequence[Record], protocol: str) -> tuple[np.ndarray, np.ndarray] | None:
-    """(R, P, 4) sums and counts of top-1, 5, 10 and mAP by person; None where a run kept none."""
+def sums_of(
+    records: Sequence[Record], protocol: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """(P,) persons, and (R, P, 4) sums and counts of their top-1, 5, 10 and mAP.
+
+    None where a run kept none.
+    """
     if not records or not all(protocol in record.get("persons", {}) for record in records):
         return None
     packed = [unpack_persons(record["persons"][protocol]) for record in records]
@@ -243,11 +232,11 @@ def sums_of(records: Sequence[Record], protocol: str) -> tuple[np.ndarray, np.nd
         place = np.searchsorted(persons, rows[:, 0])
         sums[run, place] = np.column_stack([rows[:, 2:5], rows[:, 6] / 1e6])
         counts[run, place] = rows[:, [1, 1, 1, 5]]
-    return sums, counts
+    return persons, sums, counts
 
 
 def records_of(records: Iterable[Record], row: Row, column: str) -> list[Record]:
-    """Those of a row with its newest settings and code: the newest run of each seed; means."""
+    """Those of a row with its newest settings and version: the newest run of each seed; means."""
     dataset, _, probe = column.partition("/")
     wanted = list(row.commands(dataset))
     if not wanted:
@@ -267,8 +256,19 @@ def records_of(records: Iterable[Record], row: Row, column: str) -> list[Record]
     return [*(single[seed] for seed in sorted(single)), *means]
 
 
+def same_splits(
+    row: Row, other: Row, column: str, records: Sequence[Record]
+) -> list[tuple[Record, Record]]:
+    """Records of two rows that have the same seed and data, in the order of their seeds."""
+    sides: list[dict[tuple[int, str | None], Record]] = [
+        {(r["seed"], r.get("data")): r for r in records_of(records, one, column) if "seed" in r}
+        for one in (row, other)
+    ]
+    return [(record, sides[1][key]) for key, record in sides[0].items() if key in sides[1]]
+
+
 def _recipe(record: Record) -> tuple[Any, ...]:
-    return record.get("settings"), record.get("code")
+    return record.get("settings"), record.get("version")
 
 
 def figures_of(record: Record, protocol: str, part: str = "") -> Mapping[str, Any]:
@@ -303,60 +303,11 @@ def summary(records: Sequence[Record], protocol: str, part: str = "") -> Ours | 
         deviation = {n: 100 * statistics.stdev(one[n] for one in values) for n in names}
     ends: dict[str, tuple[float, float]] = {}
     if not part and (kept_sums := sums_of(having, protocol)):
-        drawn = bootstrap_means(*kept_sums, _RESAMPLES, np.random.default_rng(0)).mean(1)
+        drawn = bootstrap_means(*kept_sums[1:], _RESAMPLES, np.random.default_rng(0)).mean(1)
         low, high = 100 * interval(drawn)
         ends = {name: (float(low[i]), float(high[i])) for i, name in enumerate(MATCHED)}
     carried = sum("carried" in record for record in having)
     return Ours(tuple(having), mean, deviation, ends, len(having), carried)
-
-
-@cache
-def code_version(command: str) -> str:
-    """A checksum of the source that makes a method: its file and what that imports.
-
-    Only methods, models, losses, clustering and scoring count, without comments and docstrings.
-    """
-    package = Path(str(resources.files("simmc")))
-    named = f'COMMAND: ClassVar[str] = "{command}"'
-    todo = [
-        path
-        for folder in ("methods", "cli")
-        for path in (package / folder).glob("*.py")
-        if named in path.read_text(encoding="utf-8")
-    ]
-    seen: dict[str, str] = {}
-    while todo:
-        path = todo.pop()
-        name = path.relative_to(package).as_posix()
-        if name in seen:
-            continue
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        seen[name] = _without_words(tree)
-        todo += [file for file in _imported(tree, package) if file.is_file()]
-    text = "".join(f"{name}\n{seen[name]}\n" for name in sorted(seen))
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _imported(tree: ast.AST, package: Path) -> Iterable[Path]:
-    """Files of the counted parts that a module imports."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            words = node.module.split(".")
-            if words[0] == "simmc" and len(words) > 1 and words[1] in _PARTS:
-                base = package.joinpath(*words[1:])
-                yield base.with_suffix(".py")
-                yield base / "__init__.py"
-                yield from (base / f"{name.name}.py" for name in node.names)
-
-
-def _without_words(tree: ast.Module) -> str:
-    """The code of a module without docstrings; comments are no part of the tree."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and node.body:
-            first = node.body[0]
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                node.body[0] = ast.Pass()
-    return ast.unparse(tree)
 
 
 def key_of(parts: Mapping[str, Any]) -> str:

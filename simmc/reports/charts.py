@@ -57,8 +57,7 @@ def over_time(title: str, lines: Sequence[Line], first: int, unit: str) -> str:
         )
     for line in lines:
         y = _place(line.values, low, high, height)
-        side = "right" if line.dashed else "left"
-        parts.append(f'<path class="trace {side} c{line.colour}" d="{_path(x[which], y[which])}"/>')
+        parts.append(_trace(line, x[which], y[which]))
     parts.append(
         f'<line class="now" data-from="{_LEFT}" data-to="{width - _RIGHT}" x1="{_LEFT}" '
         f'x2="{_LEFT}" y1="{_TOP}" y2="{height - _BOTTOM}"/>'
@@ -149,17 +148,13 @@ def by_rank(title: str, lines: Sequence[Line], about: str) -> str:
     last = max(2, *(len(line.values) for line in lines))
     x = np.linspace(_LEFT + 6, width - _RIGHT - 6, last)
     parts = _frame(width, height, low, high, ticks)
-    for rank in [
-        r for r in ((1, 5, 10, 20) if last < 30 else (1, 10, 20, 30, 40, 50)) if r <= last
-    ]:
-        text = f"rank {rank}" if rank == 1 else str(rank)
-        parts.append(
-            f'<text x="{x[rank - 1]:.0f}" y="{height - 7}" text-anchor="middle">{text}</text>'
-        )
+    ranks = (1, 5, 10, 20) if last < 30 else (1, 10, 20, 30, 40, 50)
+    for rank in (rank for rank in ranks if rank <= last):
+        text, at = f"rank {rank}" if rank == 1 else str(rank), x[rank - 1]
+        parts.append(f'<text x="{at:.0f}" y="{height - 7}" text-anchor="middle">{text}</text>')
     for line in lines:
         y = _place(line.values, low, high, height)
-        side = "right" if line.dashed else "left"
-        parts.append(f'<path class="trace {side} c{line.colour}" d="{_path(x[: len(y)], y)}"/>')
+        parts.append(_trace(line, x[: len(y)], y))
     keys = "".join(
         f'<span class="key">{swatch(line.colour, line.dashed)}{escape(line.name)} '
         f"{line.values[0]:.1f}</span> "
@@ -256,6 +251,11 @@ def _scale(values: np.ndarray) -> tuple[float, float, np.ndarray]:
 def _place(values: np.ndarray, low: float, high: float, height: int) -> np.ndarray:
     share = (values - low) / (high - low)
     return height - _BOTTOM - share * (height - _TOP - _BOTTOM)
+
+
+def _trace(line: Line, x: np.ndarray, y: np.ndarray) -> str:
+    side = "right" if line.dashed else "left"
+    return f'<path class="trace {side} c{line.colour}" d="{_path(x, y)}"/>'
 
 
 def _path(x: np.ndarray, y: np.ndarray) -> str:

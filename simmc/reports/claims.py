@@ -24,6 +24,7 @@ from simmc.reports.cells import (
     Table,
     figures_of,
     records_of,
+    same_splits,
     summary,
     sums_of,
 )
@@ -73,11 +74,10 @@ class Difference:
 
 def verdicts(table: Table, records: Sequence[Record]) -> list[Verdict]:
     """Every claim of a table."""
-    found = []
-    for claim in table.claims:
-        mark, detail = _judged(table, claim, records)
-        found.append(Verdict(table.name, claim["text"], mark, detail))
-    return found
+    return [
+        Verdict(table.name, claim["text"], *_judged(table, claim, records))
+        for claim in table.claims
+    ]
 
 
 def _judged(table: Table, claim: Mapping[str, Any], records: Sequence[Record]) -> tuple[str, str]:
@@ -125,53 +125,41 @@ def difference(
 ) -> Difference | None:
     """One row minus another: paired over persons on common seeds where the runs kept persons."""
     unsure = _UNSURE.get(figure, _UNSURE_OTHER)
-    by_seed: list[dict[int, Record]] = [
-        {
-            record["seed"]: record
-            for record in records_of(records, one, column)
-            if "seed" in record and figure in figures_of(record, one.protocol, one.figure_of)
-        }
-        for one in (row, other)
+
+    def of(record: Record, one: Row) -> float | None:
+        return figures_of(record, one.protocol, one.figure_of).get(figure)
+
+    common = [
+        (a, b, 100 * (x - y))
+        for a, b in same_splits(row, other, column, records)
+        if (x := of(a, row)) is not None and (y := of(b, other)) is not None
     ]
-    common = sorted(by_seed[0].keys() & by_seed[1].keys())
-    common = [s for s in common if by_seed[0][s].get("data") == by_seed[1][s].get("data")]
-    used = [side[seed] for side in by_seed for seed in common]
-    old = ", carried over" if any("carried" in record for record in used) else ""
-    if common and figure in MATCHED and not row.figure_of and not other.figure_of:
-        kept = [
-            sums_of([side[seed] for seed in common], one.protocol)
-            for side, one in zip(by_seed, (row, other), strict=True)
-        ]
-        if kept[0] is not None and kept[1] is not None and kept[0][0].shape == kept[1][0].shape:
-            sums, counts = paired(*kept[0], *kept[1])
-            drawn = bootstrap_means(sums, counts, _RESAMPLES, np.random.default_rng(0)).mean(1)
-            place = MATCHED.index(figure)
-            mean = 100 * float(np.mean(sums.sum(1)[:, place] / counts.sum(1)[:, place]))
-            low, high = 100 * interval(drawn)[:, place]
-            how = f"paired over persons, {_of(common)}{old}"
-            return Difference(mean, float(low), float(high), how, unsure)
     if common:
-        each = [
-            100
-            * (
-                figures_of(by_seed[0][seed], row.protocol, row.figure_of)[figure]
-                - figures_of(by_seed[1][seed], other.protocol, other.figure_of)[figure]
-            )
-            for seed in common
-        ]
+        ours, theirs, each = zip(*common, strict=True)
+        old = ", carried over" if any("carried" in record for record in (*ours, *theirs)) else ""
+        how = f"{len(each)} split{'s' * (len(each) != 1)}{old}"
+        if figure in MATCHED and not row.figure_of and not other.figure_of:
+            a, b = sums_of(ours, row.protocol), sums_of(theirs, other.protocol)
+            if a is not None and b is not None and np.array_equal(a[0], b[0]):
+                sums, counts = paired(*a[1:], *b[1:])
+                drawn = bootstrap_means(sums, counts, _RESAMPLES, np.random.default_rng(0)).mean(1)
+                place = MATCHED.index(figure)
+                mean = 100 * float(np.mean(sums.sum(1)[:, place] / counts.sum(1)[:, place]))
+                low, high = (float(end) for end in 100 * interval(drawn)[:, place])
+                return Difference(mean, low, high, f"paired over persons, {how}", unsure)
         mean = float(np.mean(each))
         reach = _reach(len(each), float(np.std(each, ddof=1)) if len(each) > 1 else math.nan)
-        return Difference(mean, mean - reach, mean + reach, f"the same {_of(common)}{old}", unsure)
-    ours = [_ours(one, column, records) for one in (row, other)]
-    if any(one is None or figure not in one.mean for one in ours):
+        return Difference(mean, mean - reach, mean + reach, f"the same {how}", unsure)
+    mine, its = (_ours(one, column, records) for one in (row, other))
+    if mine is None or its is None or figure not in mine.mean or figure not in its.mean:
         return None
-    a, b = (one for one in ours if one is not None)
-    mean = a.mean[figure] - b.mean[figure]
-    old = ", carried over" if a.carried or b.carried else ""
-    if figure in a.deviation and figure in b.deviation:
-        reach = math.hypot(_reach(a.n, a.deviation[figure]), _reach(b.n, b.deviation[figure]))
-        return Difference(mean, mean - reach, mean + reach, f"{a.n} and {b.n} seeds{old}", unsure)
-    return Difference(mean, math.nan, math.nan, f"means of different seeds{old}", unsure)
+    mean = mine.mean[figure] - its.mean[figure]
+    old = ", carried over" if mine.carried or its.carried else ""
+    reach, how = math.nan, f"means of different seeds{old}"
+    if figure in mine.deviation and figure in its.deviation:
+        reach = math.hypot(*(_reach(one.n, one.deviation[figure]) for one in (mine, its)))
+        how = f"{mine.n} and {its.n} seeds{old}"
+    return Difference(mean, mean - reach, mean + reach, how, unsure)
 
 
 def _reach(count: int, deviation: float) -> float:
@@ -193,7 +181,3 @@ def _seeds(ours: Ours) -> str:
     some = "" if ours.carried == ours.n else f"{ours.carried} "
     marked = f", {some}carried over" if ours.carried else ""
     return f"{ours.n} seed{'s' * (ours.n != 1)}{marked}"
-
-
-def _of(seeds: Sequence[int]) -> str:
-    return f"{len(seeds)} split{'s' * (len(seeds) != 1)}"

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from simmc.errors import UserError
+from simmc.files import csv_text
 from simmc.reports.results import RESULTS, Run
 from simmc.reports.style import save, title_of, wrapped
 
@@ -74,6 +75,5 @@ def draw(run: Run, protocol: str, out: Path) -> Path:
 def as_csv(run: Run, protocol: str) -> str:
     """The cells that are not empty: true person, predicted person, windows."""
     persons, matrix = counts(run, protocol)
-    lines = ["true,named,windows"]
-    lines += [f"{persons[i]},{persons[j]},{matrix[i, j]}" for i, j in np.argwhere(matrix)]
-    return "\n".join(lines) + "\n"
+    cells = [(persons[i], persons[j], matrix[i, j]) for i, j in np.argwhere(matrix)]
+    return csv_text([("true", "named", "windows"), *cells])

@@ -19,7 +19,7 @@ from simmc.data.findings import Finding, Summary
 from simmc.errors import UserError, numbered
 from simmc.reports import charts
 from simmc.reports.charts import Line, asset, escape
-from simmc.reports.moving import PARTS, packed, part_of, script_data
+from simmc.reports.moving import PARTS, controls, packed, part_of, script_data
 
 MOVING, MOST_MOVING = 6, 12  # recordings that move: chosen here, and at most where named
 _FRAMES = 600  # of a recording that moves
@@ -192,22 +192,12 @@ def _moving(bodies: Bodies, moving: Sequence[Entry], found: Sequence[Finding]) -
     rate = f"{_rate(bodies):.3g} frames a second"
     if bodies.rate is None:
         rate += ", as the true rate is unknown"
-    key = (
-        f'<span class="key">{charts.swatch(0, False)}left</span>'
-        f'<span class="key">{charts.swatch(1, True)}right (dashed)</span>'
-    )
-    controls = (
-        '<div class="controls"><button id="play" type="button">Play</button>'
-        '<label>Speed <select id="speed"><option value="0.25">1/4</option>'
-        '<option value="1" selected>1</option><option value="2">2</option></select></label>'
-        f"<span>{key}</span></div>"
-    )
     cards = "".join(_card(bodies, entry, found) for entry in moving)
     return (
         "<h2>Recordings that move</h2>"
         f"<p>Axes are those of the files: y is drawn upwards. Played at {rate}. "
         "The middle of the body is kept in place; the path from above shows where it was.</p>"
-        f"{controls}{cards}"
+        f"{controls(0.25, '1/4')}{cards}"
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from simmc.data.bodies import SIDES, plain_name
 from simmc.data.skeletons import Skeleton
+from simmc.reports.charts import swatch
 
 MISSING = -32768
 PARTS = (
@@ -44,6 +45,17 @@ def packed(frames: np.ndarray, body: int = 0) -> dict[str, Any]:
     whole = np.where(known.all(2, keepdims=True), np.rint(moved / scale), MISSING)
     text = base64.b64encode(whole.astype("<i2").tobytes()).decode()
     return {"body": body, "count": len(frames), "scale": scale, "frames": text}
+
+
+def controls(slow: float, name: str) -> str:
+    """The buttons of all recordings on a page; `slow` is the lower speed, by its name."""
+    return (
+        '<div class="controls"><button id="play" type="button">Play</button>'
+        f'<label>Speed <select id="speed"><option value="{slow}">{name}</option>'
+        '<option value="1" selected>1</option><option value="2">2</option></select></label>'
+        f'<span><span class="key">{swatch(0, False)}left</span>'
+        f'<span class="key">{swatch(1, True)}right (dashed)</span></span></div>'
+    )
 
 
 def part_of(a: str, b: str) -> tuple[str, str]:

@@ -56,16 +56,8 @@ def lines_of(table: Table, column: str, records: Sequence[Record]) -> list[Line]
 def heads_of(table: Table) -> list[str]:
     """Headings of `cells_of`."""
     rates = " / ".join(NAMES[name] for name in table.figures)
-    heads = ["method", "labels", f"published {rates}", "ours, best epoch by the test", "±"]
-    return [
-        *heads,
-        "ours, test not used",
-        "±",
-        "ours - published",
-        "95 % of top-1",
-        "seeds",
-        "cost",
-    ]
+    ours = ["ours, best epoch by the test", "±", "ours, test not used", "±", "ours - published"]
+    return ["method", "labels", f"published {rates}", *ours, "95 % of top-1", "seeds", "cost"]
 
 
 def cells_of(table: Table, column: str, line: Line) -> list[str]:
@@ -131,20 +123,14 @@ def title_of(table: Table) -> str:
     return f"{table.paper}{number}: {table.title}" if table.paper else table.title
 
 
-def text_of(table: Table, records: Sequence[Record], protocol: str = "") -> str:
-    """A table on the screen, of one protocol or both."""
+def text_of(table: Table, records: Sequence[Record], protocol: str) -> str:
+    """A table on the screen, of one protocol or "both"."""
     blocks = []
     for column in columns_with(table, records):
         lines = lines_of(table, column, records)
-        if protocol:
-            lines = [
-                (
-                    row,
-                    None if protocol in PROTOCOLS[1] else a,
-                    None if protocol in PROTOCOLS[0] else b,
-                )
-                for row, a, b in lines
-            ]
+        if protocol != "both":
+            first = protocol in PROTOCOLS[0]
+            lines = [(row, a if first else None, None if first else b) for row, a, b in lines]
         cells = [[column, *cells_of(table, column, line)] for line in lines]
         blocks.append(without_empty(["data", *heads_of(table)], cells))
     if not blocks:
@@ -188,20 +174,14 @@ def latex_page(records: Sequence[Record]) -> str:
             heads, body = block_of(table, column, lines_of(table, column, records))
             lines = [" & ".join(map(_tex, row)) + r" \\" for row in [heads, *body]]
             left = sum(head in ("method", "labels") for head in heads)
-            parts.append(
-                "\n".join(
-                    [
-                        rf"\begin{{table}}\caption{{{_tex(f'{title_of(table)}, {column}')}}}",
-                        rf"\centering\begin{{tabular}}{{{'l' * left}{'r' * (len(heads) - left)}}}",
-                        r"\toprule",
-                        lines[0],
-                        r"\midrule",
-                        *lines[1:],
-                        r"\bottomrule",
-                        r"\end{tabular}\end{table}",
-                    ]
-                )
-            )
+            caption = _tex(f"{title_of(table)}, {column}")
+            top = [
+                rf"\begin{{table}}\caption{{{caption}}}",
+                rf"\centering\begin{{tabular}}{{{'l' * left}{'r' * (len(heads) - left)}}}",
+            ]
+            end = [r"\bottomrule", r"\end{tabular}\end{table}"]
+            rules = [*top, r"\toprule", lines[0], r"\midrule", *lines[1:], *end]
+            parts.append("\n".join(rules))
     return "\n\n".join(parts) + "\n"
 
 

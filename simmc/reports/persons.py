@@ -9,20 +9,9 @@ from itertools import pairwise
 import numpy as np
 
 from simmc.reports import charts
-from simmc.reports.cells import Record, Row, Table, records_of, sums_of, unpack_persons
+from simmc.reports.cells import Record, Row, Table, records_of, same_splits, sums_of
 
 _SHOWN = 20  # persons in a chart
-
-
-def by_person(records: Sequence[Record], protocol: str) -> tuple[np.ndarray, ...] | None:
-    """Top-1 hits and windows of every person: (P,) persons, (R, P) hits and windows.
-
-    None where a record kept no outcomes by person.
-    """
-    if (kept := sums_of(records, protocol)) is None:
-        return None
-    packed = [unpack_persons(record["persons"][protocol])[:, 0] for record in records]
-    return np.unique(np.concatenate(packed)), kept[0][..., 0], kept[1][..., 0]
 
 
 def spread(hits: np.ndarray, windows: np.ndarray) -> tuple[float, float, np.ndarray]:
@@ -75,10 +64,10 @@ def section(table: Table, column: str, records: Sequence[Record]) -> str:
 def _between_seeds(row: Row, found: Sequence[Record]) -> tuple[str, str] | None:
     """The persons whose top-1 differs most between the seeds of a row: summary and chart."""
     having = [r for r in found if row.protocol in r.get("persons", {}) and "seeds" not in r]
-    kept = by_person(having, row.protocol) if len(having) > 1 and not row.figure_of else None
+    kept = sums_of(having, row.protocol) if len(having) > 1 and not row.figure_of else None
     if kept is None:
         return None
-    persons, hits, windows = kept
+    persons, hits, windows = kept[0], kept[1][..., 0], kept[2][..., 0]
     measured, independent, shares = spread(hits, windows)
     if not independent:  # nothing differs, as without training on a given split
         return None
@@ -99,26 +88,22 @@ def _between(
     row: Row, other: Row, column: str, records: Sequence[Record]
 ) -> tuple[str, str] | None:
     """The persons that make the difference of two rows on the same data: summary and chart."""
-    sides = [
-        {
-            (r["seed"], r.get("data")): r
-            for r in records_of(records, one, column)
-            if one.protocol in r.get("persons", {}) and "seed" in r
-        }
-        for one in (row, other)
+    common = [
+        (a, b)
+        for a, b in same_splits(row, other, column, records)
+        if row.protocol in a.get("persons", {}) and other.protocol in b.get("persons", {})
     ]
-    common = sorted(sides[0].keys() & sides[1].keys(), key=str)
     if not common or row.figure_of or other.figure_of:
         return None
     a, b = (
-        by_person([side[key] for key in common], one.protocol)
-        for side, one in zip(sides, (row, other), strict=True)
+        sums_of(side, one.protocol)
+        for side, one in zip(zip(*common, strict=True), (row, other), strict=True)
     )
     if a is None or b is None or not np.array_equal(a[0], b[0]):
         return None
-    persons, windows = a[0], np.where(a[2] > 0, a[2], np.nan)
-    rates = 100 * (a[1] - b[1]) / windows
-    points = 100 * (a[1] - b[1]).sum(0) / a[2].sum()  # of the difference of the whole
+    persons, windows, better = a[0], a[2][..., 0], (a[1] - b[1])[..., 0]
+    rates = 100 * better / np.where(windows > 0, windows, np.nan)
+    points = 100 * better.sum(0) / windows.sum()  # of the difference of the whole
     order = np.argsort(-np.abs(points), kind="stable")[:_SHOWN]
     order = order[np.argsort(-points[order], kind="stable")]
     title = f"{row.name} - {other.name}: persons that make the difference"

@@ -7,16 +7,7 @@ from typing import Any
 
 from simmc.errors import UserError
 from simmc.reports.results import PROTOCOLS, Run
-from simmc.reports.style import (
-    BLUE,
-    GREEN,
-    INK,
-    ORANGE,
-    PROTOCOL_LINES,
-    PURPLE,
-    save,
-    title_of,
-)
+from simmc.reports.style import BLUE, GREEN, INK, ORANGE, PROTOCOL_LINES, PURPLE, save, title_of
 
 Metrics = Sequence[Mapping[str, Any]]  # one an epoch, as in metrics.jsonl
 
@@ -177,8 +168,8 @@ def _label_marks(figure: Any, chosen: dict[str, int]) -> None:
         label = _protocol_label(name, chosen)
         marks.append(Line2D([], [], color=colour, linestyle=style, linewidth=0.9, label=label))
     if marks:
-        style = {"ncols": 2, "frameon": False, "fontsize": 9}
-        figure.legend(handles=marks, loc="outside lower left", **style)
+        place = "outside lower left"
+        figure.legend(handles=marks, loc=place, ncols=2, frameon=False, fontsize=9)
 
 
 def _draw_panel(axes: Any, metrics: Metrics, panel: _Panel, chosen: dict[str, int]) -> None:

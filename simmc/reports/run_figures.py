@@ -60,20 +60,6 @@ class Embedded:
     cmc: dict[str, list[float]]
 
 
-def controls() -> str:
-    """The buttons of all rank lists."""
-    key = (
-        f'<span class="key">{charts.swatch(0, False)}left</span>'
-        f'<span class="key">{charts.swatch(1, True)}right (dashed)</span>'
-    )
-    return (
-        '<div class="controls"><button id="play" type="button">Play</button>'
-        '<label>Speed <select id="speed"><option value="0.5">1/2</option>'
-        '<option value="1" selected>1</option><option value="2">2</option></select></label>'
-        f"<span>{key}</span></div>"
-    )
-
-
 def data_of(runs: Sequence[Embedded]) -> str:
     """What the script draws: the windows of all rank lists."""
     recordings = [

@@ -3,7 +3,7 @@
 Sides that cannot be compared are an error that names the folders; other differences are remarks.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -21,13 +21,6 @@ from simmc.runs.records import ProbeOutcomes
 FIGURES = ("top1", "top5", "top10", "mAP")
 _AGREEMENT = 2e-3  # largest difference of a run's file from its results: other machines round
 _PLACES = INCIDENTAL | {"encoder_run", "features_root"}
-_ALIKE: dict[str, Callable[[Run], str]] = {
-    "method": lambda run: run.method_name,
-    "fidelity": lambda run: run.text("fidelity"),
-    "dataset": lambda run: run.text("dataset"),
-    "probe": lambda run: run.text("probe"),
-    "length": lambda run: run.text("length"),
-}
 _SAME_TEST = ("dataset", "probe", "length")
 
 
@@ -104,7 +97,7 @@ def load_side(name: str, paths: Sequence[Path], protocol: str) -> Side:
 def require_pairs(a: Side, b: Side) -> None:
     """UserError where runs have no partner of the same seed and data."""
     for key in _SAME_TEST:
-        one, other = _ALIKE[key](a.first), _ALIKE[key](b.first)
+        one, other = a.first.text(key), b.first.text(key)
         if one != other:
             raise UserError(
                 f"{a.first.path} and {b.first.path} cannot be compared: {key} {one} and {other}."
@@ -207,7 +200,8 @@ def _evaluation(run: Run) -> str:
 
 def _require_alike(one: Run, other: Run, name: str) -> None:
     """UserError where two runs of a side differ in more than their seed."""
-    pairs = [(key, read(one), read(other)) for key, read in _ALIKE.items()]
+    pairs = [("method", one.method_name, other.method_name)]
+    pairs += [(key, one.text(key), other.text(key)) for key in ("fidelity", *_SAME_TEST)]
     shared = set(one.settings) & set(other.settings) - _PLACES
     pairs += [(key, plain(one.settings[key]), plain(other.settings[key])) for key in sorted(shared)]
     differing = [f"{key} {this} and {that}" for key, this, that in pairs if this != that]

@@ -14,6 +14,7 @@ from simmc.reports import charts, persons, run_figures
 from simmc.reports.cells import Ours, Record, Row, Table, figures_of, tables
 from simmc.reports.charts import asset
 from simmc.reports.claims import FAILS, HOLDS, MARKS, MISSING, OPEN, Verdict
+from simmc.reports.moving import controls
 from simmc.reports.page import (
     BUSY,
     NOTE,
@@ -87,7 +88,7 @@ def _section_of_runs(runs: Sequence[Embedded]) -> str:
     """Every run that was given, and the buttons of what moves."""
     parts = [
         '<section id="runs"><h2>Trained runs</h2><p class="note">Drawn from weights by '
-        f"<code>simmc report page --runs</code>.</p>{run_figures.controls()}"
+        f"<code>simmc report page --runs</code>.</p>{controls(0.5, '1/2')}"
     ]
     first = 0
     for number, run in enumerate(runs, start=1):

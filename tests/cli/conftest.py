@@ -1,7 +1,5 @@
 """Generated walkers from raw files to windows, once a session, and ways to run the commands."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping

@@ -4,27 +4,17 @@ Each test calls a command as the command line does. The single rules are tested 
 """
 
 import errno
-import io
 import os
 import shutil
 import signal
 
 import pytest
-import torch
 
 from simmc.methods.simmc import SimMC
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
 from tests.cli import conftest
-from tests.cli.conftest import (
-    QUICK,
-    assert_same_run,
-    changed,
-    contents,
-    data_file,
-    latest,
-    run,
-)
+from tests.cli.conftest import QUICK, assert_same_run, changed, contents, data_file, latest, run
 
 # runs and checkpoints
 
@@ -64,17 +54,6 @@ def refused_again(refused, prepared, copy):
 EVAL, RESUME = ("--mode", "Eval"), ("--resume", "--epochs", 5)
 
 
-@pytest.mark.parametrize("mode", [EVAL, RESUME])
-def test_no_run(mode, prepared, refused, tmp_path):
-    said = ["there is no run in", tmp_path / "KGBD" / "probe", "--mode Train", "--model_root"]
-    refused("simmc", *words_for(prepared, tmp_path), *mode, said=said)
-
-
-@pytest.mark.parametrize("mode", [EVAL, RESUME])
-def test_no_run_of_that_name(mode, refused_again, copy):
-    refused_again(*mode, "--run", "mine", said=["--run mine", copy.path.name])
-
-
 @pytest.mark.parametrize("flags", [("--H", 8), ("--D", 2)])
 def test_a_checkpoint_of_another_shape(flags, refused_again, copy):
     refused_again(*EVAL, *flags, said=[copy.best, "another shape", "--H"])
@@ -111,21 +90,6 @@ def test_a_run_that_another_process_trains(copy, prepared, refused_again):
     assert run("simmc", *words_for(prepared, copy.path.parents[2]), *RESUME) == 0
 
 
-def sealed(content):
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    return checkpoints.sealed(buffer.getvalue())
-
-
-@pytest.mark.parametrize(("mode", "file"), [(EVAL, "best.pt"), (RESUME, "last.pt")])
-@pytest.mark.parametrize("cut", [True, False])
-def test_an_unreadable_checkpoint(mode, file, cut, copy, refused_again):
-    path = copy.path / file
-    good = path.read_bytes()
-    path.write_bytes(good[: len(good) // 2] if cut else sealed({"weights": torch.zeros(3)}))
-    refused_again(*mode, said=[path, "Train again"])
-
-
 def test_a_run_without_weights(copy, refused_again):
     for file in ("best.pt", "label_free.pt"):
         (copy.path / file).unlink()
@@ -152,19 +116,6 @@ def test_a_model_root_in_which_nothing_can_be_made(prepared, refused, tmp_path):
     home = tmp_path / "file" / "runs"
     refused("simmc", *words_for(prepared, home), said=["cannot write", home, "--model_root"])
     assert (tmp_path / "file").read_text() == "mine"
-
-
-def test_a_read_only_model_root(prepared, refused, tmp_path, monkeypatch):
-    data = prepared("KGBD")
-
-    def mkdir(path, *args, **kwargs):
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "mkdir", mkdir)
-        words = words_for(prepared, tmp_path / "runs")
-        refused("simmc", *words, said=[tmp_path / "runs", "Read-only", "--model_root"])
-    assert data.is_dir()
 
 
 def on_epoch(monkeypatch, number, action):

@@ -14,7 +14,7 @@ from simmc.methods.descriptors import d13
 from simmc.reports import render, results, tables
 from simmc.runs.directory import RunDirectory
 from simmc.settings import resolve
-from tests.cli.conftest import LENGTHS, contents, read_json, run
+from tests.cli.conftest import LENGTHS, read_json, run, words_for
 
 BATCH = {"KGBD": 10}  # the tiny sets hold fewer windows than a batch of 256
 
@@ -152,19 +152,6 @@ def test_frames_vote_for_their_window(prepared, tmp_path):
     assert whole.protocol("supervised")["cmc"] != pytest.approx(expected)
 
 
-def test_the_same_again_is_the_same_and_overwrites_nothing(prepared, tmp_path):
-    flags = ("--descriptor", "D13", "--classifier", "adaboost", "--seed", 3)
-    scored(prepared, tmp_path, "KGBD", "probe", *flags)
-    before = contents(tmp_path)
-    scored(prepared, tmp_path, "KGBD", "probe", *flags)
-    home = tmp_path / "KGBD" / "probe"
-    name = "D13+AdaBoost_f6_released_seed3"
-    one, other = (RunDirectory(home / n).read_results() for n in (name, f"{name}-2"))
-    assert one["protocols"] == other["protocols"]
-    after = contents(tmp_path)
-    assert all(after[path] == before[path] for path in before if not path.endswith("descriptors"))
-
-
 def test_a_training_stays_the_newest_run(train, prepared, tmp_path):
     made = train("--epochs", 1, dataset="KGBD")
     scored(prepared, made.path.parents[2], "KGBD", "probe", "--descriptor", "D13")
@@ -180,19 +167,18 @@ def test_generated_walkers_are_called_that(prepared, tmp_path, capsys):
     assert "say nothing about real people" in capsys.readouterr().out
 
 
-def test_views_of_one_person_are_not_classified(prepared, tmp_path, capsys):
-    scored(prepared, tmp_path, "CASIA_B", "nm.nm", "--classifier", "knn", code=2)
-    said = capsys.readouterr().err
-    assert all(text in said for text in ("--classifier knn", "nm.nm", "CASIA_B"))
-
-
-def test_probe_windows_are_never_learned(prepared, tmp_path, capsys):
-    words = ["--dataset", "KS20", "--probe", "90.90", "--data_root", prepared("KS20", "CVE")]
-    words += ["--model_root", tmp_path, "--threads", 1, "--batch_size", 8, "--descriptor", "D13"]
-    words += ["--classifier", "knn"]
-    assert run("descriptors", *words, "--train_on", "train_gallery") == 2
-    assert "--train_on train_gallery" in capsys.readouterr().err
-    assert run("descriptors", *words) == 0
+@pytest.mark.parametrize(
+    ("dataset", "probe", "flags", "said"),
+    [
+        ("CASIA_B", "nm.nm", [], ["--classifier knn", "nm.nm", "CASIA_B"]),
+        ("KS20", "90.90", ["--train_on", "train_gallery"], ["--train_on train_gallery"]),
+    ],
+)
+def test_what_a_classifier_must_not_learn(dataset, probe, flags, said, prepared, tmp_path, refused):
+    typed = words_for(prepared, tmp_path, dataset, probe, "--descriptor", "D13")
+    refused("descriptors", *typed, "--classifier", "knn", *flags, said=said)
+    if flags:
+        assert run("descriptors", *typed, "--classifier", "knn") == 0
 
 
 def test_every_preset_is_of_a_descriptor():

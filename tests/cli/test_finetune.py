@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from simmc.data.experiment.load import load_stored
@@ -10,7 +9,6 @@ from simmc.data.features import FeatureFiles
 from simmc.data.manifest import spec_of
 from simmc.data.specs import splits_of
 from simmc.methods.simmc_uf import FinetuneSettings, remedy
-from simmc.runs import checkpoints
 from simmc.settings import resolve
 from tests.cli import conftest
 from tests.cli.conftest import LENGTHS, QUICK, latest, metrics_of, run
@@ -39,7 +37,7 @@ def words_for(prepared, home, features, dataset="KGBD"):
 
 
 @pytest.mark.parametrize("dataset", ["KGBD", "KS20"])
-def test_on_coordinates_it_is_simmc(dataset, prepared, train, tmp_path):
+def test_on_coordinates_it_is_simmc(dataset, prepared, train, tmp_path, capsys):
     """Nothing but the input differs: with the windows as features, it is the same run."""
     made = train("--epochs", 2, dataset=dataset)
     features = tmp_path / "features"
@@ -58,6 +56,13 @@ def test_on_coordinates_it_is_simmc(dataset, prepared, train, tmp_path):
     # the source's own row is that of the raw coordinates
     raw = train("--encoder", "none", dataset=dataset).read_results()["protocols"]["paper"]
     assert {key: raw[key] for key in alone["SGELA"]} == alone["SGELA"]
+    # the stored run knows where its features are; the newest run of that source is found
+    capsys.readouterr()
+    words = ["--dataset", dataset, "--model_root", tmp_path / "runs", "--source", "SGELA"]
+    assert run("finetune", *words, "--mode", "Eval") == 0
+    shown = capsys.readouterr().out
+    assert f"{100 * figures['top1']:.2f}" in shown
+    assert f"{100 * alone['SGELA']['mAP']:.2f}" in shown
 
 
 def test_features_with_labels_have_no_label_free_numbers(prepared, tmp_path, capsys):
@@ -90,24 +95,6 @@ def test_standardised_features_do_not_know_their_scale(prepared, tmp_path):
     assert found["aoff"] != pytest.approx(found["boff"], rel=1e-2)
 
 
-def test_a_run_is_scored_again(prepared, tmp_path, capsys):
-    home = tmp_path / "features"
-    export_coordinates(prepared("KGBD"), home)
-    words = words_for(prepared, tmp_path, home)
-    assert run("finetune", *words, "--source", "SGELA") == 0
-    capsys.readouterr()
-    # the stored run knows where its features are; the newest run of that source is found
-    again = ["--dataset", "KGBD", "--model_root", tmp_path, "--source", "SGELA", "--mode", "Eval"]
-    assert run("finetune", *again) == 0
-    shown = capsys.readouterr().out
-    made = latest(tmp_path, "finetune_SGELA")
-    figures = made.read_results()["protocols"]["paper"]
-    assert f"{100 * figures['top1']:.2f}" in shown
-    assert f"{100 * figures['kinds']['SGELA']['mAP']:.2f}" in shown
-    width = checkpoints.load(made.best)["network"]["hidden.0.weight"].shape[1]
-    assert width == 60
-
-
 def test_missing_features_name_the_commands(prepared, tmp_path, capsys):
     words = words_for(prepared, tmp_path, tmp_path / "nowhere")
     assert run("finetune", *words, "--source", "SM-SGE") == 2
@@ -124,12 +111,3 @@ def test_the_commands_for_missing_features_put_them_where_they_are_looked_for(tm
     assert export.endswith(f" --data_root 'my data' --features_root {tmp_path}")
     plain = remedy(resolve(FinetuneSettings, ["--dataset", "KGBD"]).settings)
     assert "_root" not in plain
-
-
-def test_shuffled_features_are_refused(prepared, tmp_path, capsys):
-    home = tmp_path / "features"
-    files = export_coordinates(prepared("KGBD"), home)
-    features = np.load(files.path("train"))
-    np.save(files.path("train"), features[::-1])
-    assert run("finetune", *words_for(prepared, tmp_path, home), "--source", "SGELA") == 2
-    assert "frames_SGELA_KGBD_6.npy" in capsys.readouterr().err

@@ -1,7 +1,5 @@
 """`simmc import` and `simmc datasets` as commands."""
 
-from __future__ import annotations
-
 import shlex
 
 import numpy as np

@@ -6,8 +6,6 @@ number of them. The label-free weights have to be the same to the last bit. What
 without naming anybody stays: the windows, their order and the numbers of their recordings.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -199,16 +197,14 @@ def assert_no_influence(one: RunDirectory, other: RunDirectory) -> None:
     assert found[0]["mAP"] != found[1]["mAP"]  # the tests were others
 
 
-def test_every_method_with_a_label_free_run_is_here() -> None:
+def test_every_method_with_a_label_free_run_is_here():
     assert set(METHODS) == set(LEARNS)
     assert all(hasattr(method.settings.of(), "labels") for method in METHODS.values())
 
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize(("command", "flags"), CASES)
-def test_identities_and_tests_have_no_influence(
-    command: str, flags: tuple[object, ...], rule: str, runs: Runs
-) -> None:
+def test_identities_and_tests_have_no_influence(command, flags, rule, runs):
     one, other = runs(command, *flags, "--class_sampling", rule)
     assert_no_influence(one, other)
     settings = METHODS[command].settings
@@ -226,7 +222,7 @@ def test_identities_and_tests_have_no_influence(
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_nor_have_they_on_simmc_over_the_features_of_a_source(source: str, runs: Runs) -> None:
+def test_nor_have_they_on_simmc_over_the_features_of_a_source(source, runs):
     """Where a source trained with identities first, the features are those of its second run."""
     command = SOURCES[source].command
     for made, name in zip(
@@ -245,9 +241,7 @@ def test_nor_have_they_on_simmc_over_the_features_of_a_source(source: str, runs:
 
 @pytest.mark.parametrize("command", sorted(METHODS.keys() - {"finetune"}))
 @pytest.mark.parametrize("fidelity", ["released", "exact"])
-def test_published_settings_have_one_training_for_the_label_free_numbers(
-    command: str, fidelity: str
-) -> None:
+def test_published_settings_have_one_training_for_the_label_free_numbers(command, fidelity):
     method = METHODS[command]
     for spec in specs.DATASETS.values():
         flags = ["--dataset", spec.name, "--probe", spec.probes[0], "--fidelity", fidelity]
@@ -260,8 +254,16 @@ def test_published_settings_have_one_training_for_the_label_free_numbers(
         assert not uses_identities(stage)
 
 
+@pytest.mark.parametrize("command", ["age", "mgscr", "smsge"])
+def test_exact_is_one_training_for_both_protocols(command):
+    flags = ["--dataset", "KGBD", "--fidelity", "exact"]
+    settings = resolve(METHODS[command].settings, flags).settings
+    ((_, _, protocols),) = plan_stages(METHODS[command], settings)
+    assert set(protocols) == {"paper", "label_free"}
+
+
 @pytest.mark.parametrize("command", sorted(source.command for source in SOURCES.values()))
-def test_a_training_on_the_gallery_has_no_label_free_numbers(command: str, runs: Runs) -> None:
+def test_a_training_on_the_gallery_has_no_label_free_numbers(command, runs):
     flags = (*TWO, "--train_on", "train_gallery", "--class_sampling", "off")
     made = runs.trained("data", command, *flags)
     found = made.read_results()["protocols"]
@@ -269,19 +271,19 @@ def test_a_training_on_the_gallery_has_no_label_free_numbers(command: str, runs:
     assert not list(made.path.rglob("label_free.pt"))
 
 
+IDENTITIES = "identities decided which windows"
+LEAK = "windows of one recording are in training, gallery and probe"
+
+
 @pytest.mark.parametrize(
     ("stress", "named"),
-    [("keep:2", True), ("noise:0.01+borrow:1", True), ("strangers", True), ("noise:0.01", False)],
+    [
+        *((stress, IDENTITIES) for stress in ("keep:2", "noise:0.01+borrow:1", "strangers")),
+        ("leak", LEAK),
+        ("noise:0.01", ""),
+    ],
 )
-def test_data_that_identities_chose_are_named(
-    stress: str, named: bool, runs: Runs, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_data_that_identities_chose_are_named(stress, named, runs, capsys):
     runs.trained("data", "trackmc", *TWO, "--k1", 6, "--k2", 2, "--stress", stress)
-    said = capsys.readouterr()
-    assert ("identities decided which windows" in said.out + said.err) == named
-
-
-def test_a_leak_is_named(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
-    runs.trained("data", "trackmc", *TWO, "--k1", 6, "--k2", 2, "--stress", "leak")
-    said = capsys.readouterr()
-    assert "windows of one recording are in training, gallery and probe" in said.out + said.err
+    said = "".join(capsys.readouterr())
+    assert named in said and (named == IDENTITIES) == (IDENTITIES in said)

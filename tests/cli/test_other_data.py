@@ -1,50 +1,40 @@
 """Results and weights that meet other windows than those that they come from."""
 
-from __future__ import annotations
-
 import json
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
 
-from simmc.data.skeletons import KINECT_V1, Skeleton
-from simmc.data.store import write_dataset
 from simmc.runs.directory import RunDirectory
 from tests.cli.conftest import QUICK, data_file, read_json, run
+from tests.data.make import own_set
 
-OWN = Skeleton("mine", KINECT_V1.joints, KINECT_V1.root, KINECT_V1.edges, (), ())
+
+def words_of(root, seed, home):
+    """The words of a command for the windows of a seed and the runs in a folder."""
+    where = ["--dataset", "Mine", "--probe", "probe", "--length", 6]
+    return [*where, "--data_root", root / f"data{seed}", "--model_root", root / home]
 
 
-def own_set(root, seed):
-    """A set of four persons; another seed gives other windows, and as many of them."""
-    rng = np.random.default_rng(seed)
-    labels = np.repeat(np.arange(4), 8)
-    splits = {
-        name: (rng.normal(size=(32, 6, 20, 3)) + labels[:, None, None, None], labels)
-        for name in ("train", "probe", "gallery")
-    }
-    write_dataset(root, "Mine", splits, OWN)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Two sets with a run on each."""
+    root = tmp_path_factory.mktemp("made")
+    size = [*QUICK, "--batch_size", 8, "--epochs", 2, "--class_sampling", "off"]
+    for seed in (0, 1):
+        own_set(root / f"data{seed}", seed=seed)
+        assert run("simmc", *words_of(root, seed, f"runs{seed}"), *size) == 0
     return root
 
 
 @pytest.fixture
-def trained(tmp_path):
-    """Trains on one set, and gives the words of a command for that set or another."""
-    roots = {seed: own_set(tmp_path / f"data{seed}", seed) for seed in (0, 1)}
-
-    def words(seed, home="runs"):
-        where = ["--dataset", "Mine", "--probe", "probe", "--length", 6]
-        return [*where, "--data_root", roots[seed], "--model_root", tmp_path / home]
-
-    size = [*QUICK, "--batch_size", 8, "--epochs", 2, "--class_sampling", "off"]
-    for seed in (0, 1):
-        assert run("simmc", *words(seed, f"runs{seed}"), *size) == 0
-    return words, [latest_run(tmp_path / f"runs{seed}") for seed in (0, 1)]
-
-
-def latest_run(home):
-    return RunDirectory.latest(home, "Mine", "probe")
+def trained(made, tmp_path):
+    """A copy of them: what gives the words of a command, and the two runs."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    runs = [RunDirectory.latest(tmp_path / f"runs{n}", "Mine", "probe") for n in (0, 1)]
+    return partial(words_of, tmp_path), runs
 
 
 def test_runs_on_other_windows_are_not_paired(trained, refused):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from simmc.data.skeletons import Skeleton
+from simmc.data.skeletons import KINECT_V1, Skeleton
 from simmc.data.store import find_spec, write_dataset
 from simmc.methods.sources import SOURCES
 from tests.cli.conftest import run
@@ -76,18 +76,6 @@ def test_files_of_another_command_are_left_alone(inside, tmp_path, capsys, comma
     (tmp_path / name).unlink()
     for _ in range(2):  # its own files are replaced
         assert run(command, "--method", "trackmc", *HERE, "--out", tmp_path) == 0
-
-
-@pytest.mark.parametrize("prepared", [False, True])
-def test_generated_walkers_are_replaced_but_no_windows_with_them(tmp_path, capsys, prepared):
-    words = ("--dataset", "KS20", "--size", "tiny", "--persons", "2", "--raw_root", tmp_path)
-    assert run("generate", *words) == 0
-    if prepared:
-        folder = tmp_path / "KS20" / "6"
-        folder.mkdir()
-        (folder / "manifest.json").write_text("{}")
-    assert run("generate", *words) == (2 if prepared else 0)
-    assert (tmp_path / "KS20" / "6").exists() == prepared
 
 
 @pytest.mark.parametrize("link", [False, True])
@@ -218,3 +206,18 @@ def test_a_source_of_other_joints_is_refused(tmp_path, monkeypatch, capsys):
     words = ("recognition", "--source", "AGE", "--encoder_run", trained)
     assert run(*words, "--dataset", "Turned", *HERE[2:], *TRAIN[:-2]) == 2
     assert "other joints" in capsys.readouterr().err
+
+
+def test_a_collapsed_training_is_printed_stored_and_shown(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    few_set(tmp_path / "Datasets", KINECT_V1)
+    words = ("--dataset", "Mine", "--part_batches", "keep", "--device", "cpu", "--threads", "1")
+    assert run("simmc", *words, "--H", "16", "--epochs", "2", "--eps", "0.99", "--run", "one") == 0
+    results = json.loads((tmp_path / "ReID_Models/Mine/probe/one/results.json").read_text())
+    health = results["health"]
+    assert health["verdict"] == "collapsed"
+    said = capsys.readouterr().out
+    assert health["reason"] in said and health["next_step"] in said
+    assert run("report", "table") == 0
+    shown = capsys.readouterr().out
+    assert "Health" in shown and "collapsed" in shown

@@ -10,17 +10,17 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from simmc import cli
 from simmc.cli import reproduce
-from simmc.data.skeletons import KINECT_V1
-from simmc.data.store import write_dataset
+from simmc.cli.cell_runs import Cell
 from simmc.errors import UserError
+from simmc.methods.registry import METHODS
 from simmc.reports import cells
 from simmc.reports.cells import Row, Table
 from tests.conftest import ROOT
+from tests.data.make import own_set
 
 SIMMC = "simmc --epochs 2 --batch_size 16 --k1 6 --k2 2 --H 8 --part_batches keep --device cpu"
 TIMES = ("seconds", "load", "peak_rss_bytes", "made", "commit", "machine", "versions")
@@ -38,11 +38,7 @@ ROWS = (
 
 @pytest.fixture
 def sets(tmp_path):
-    rng = np.random.default_rng(0)
-    identity = np.arange(60) % 6
-    windows = rng.normal(size=(6, 1, 20, 3))[identity] + 0.1 * rng.normal(size=(60, 6, 20, 3))
-    splits = dict.fromkeys(("train", "probe", "gallery"), (windows, identity))
-    write_dataset(tmp_path / "sets", "Mine", splits, KINECT_V1)
+    own_set(tmp_path / "sets")
     return tmp_path
 
 
@@ -77,7 +73,7 @@ def test_cells_are_run_once_and_failures_are_reported(sets, monkeypatch, capsys)
     assert len(first) == 2
     for one in first.values():
         assert one["protocols"]["paper"]["top1"] is not None
-        sums, counts = cells.sums_of([one], "paper")
+        _, sums, counts = cells.sums_of([one], "paper")
         assert sums[0, :, 0].sum() / counts[0, :, 0].sum() == pytest.approx(
             one["protocols"]["paper"]["top1"], abs=1e-6
         )
@@ -91,23 +87,29 @@ def test_cells_are_run_once_and_failures_are_reported(sets, monkeypatch, capsys)
     assert kept(sets) == first
 
 
-def test_a_changed_default_or_code_is_run_again(sets, monkeypatch):
-    use(monkeypatch, table(ROWS[0]))
+def test_a_changed_default_or_version_is_run_again(sets, monkeypatch):
+    use(monkeypatch, table(ROWS[1]))
     settings = reproduce.resolve(reproduce.ReproduceSettings, ["--table", *words(sets)]).settings
     (cell, _) = reproduce.chosen(settings)
     job = reproduce.prepared(cell, settings)
     records = [{"key": job.key, "run": list(cell.commands)}]
     assert reproduce.state_of(job, records) == reproduce.DONE
-    monkeypatch.setattr(cells, "code_version", lambda command: "other")
+    monkeypatch.setitem(METHODS, "simmc", replace(METHODS["simmc"], version=2))
     assert reproduce.state_of(reproduce.prepared(cell, settings), records) == reproduce.RUN
     monkeypatch.undo()
-    use(monkeypatch, table(ROWS[0]))
-    write_dataset(
-        sets / "sets", "Mine",
-        dict.fromkeys(("train", "probe", "gallery"), (np.ones((12, 6, 20, 3)), np.arange(12) % 2)),
-        KINECT_V1,
-    )  # fmt: skip
+    use(monkeypatch, table(ROWS[1]))
+    own_set(sets / "sets", seed=1)
     assert reproduce.prepared(cell, settings).key != job.key
+
+
+@pytest.mark.parametrize("name", cells.tables())
+def test_every_row_of_every_table_is_a_possible_command(name):
+    known = cells.tables()[name]
+    for row in known.rows:
+        for column in known.columns:
+            cell = Cell(known, row, *column.replace("*", "KGBD").split("/"), 0)
+            for command in cell.commands:
+                reproduce.resolved(command, cell)
 
 
 def test_cells_without_data_say_so(tmp_path, monkeypatch, capsys):

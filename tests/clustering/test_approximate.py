@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from simmc.clustering import Threads, approximate_neighbors, k_nearest
+from simmc.clustering import Threads, k_nearest
 from simmc.clustering import approximate as module
-from simmc.clustering.approximate import both_ways
+from simmc.clustering.approximate import approximate_neighbors, both_ways
 
 
 def generated(n, d=16, seed=0):

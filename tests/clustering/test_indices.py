@@ -19,7 +19,6 @@ from simmc.clustering import (
     pseudo_labels,
     radius_graph,
 )
-from simmc.clustering.jaccard import near_order
 from simmc.evaluation.ranking import evaluate
 from simmc.evaluation.reranking import Reranking, by_distance
 
@@ -35,20 +34,10 @@ def spoilt(values, value):
     return wrong
 
 
-@pytest.mark.parametrize("value", FAR)
-def test_a_guess(value):
-    guess = k_nearest(FEATURES, 5).candidates
-    with pytest.raises(ValueError, match="guess"):
-        k_nearest(FEATURES, 5, guess=spoilt(guess, value))
-    with pytest.raises(ValueError, match="guess"):
-        pseudo_labels(FEATURES, ClusterSettings(0.6, 2, k1=5, k2=2), guess=guess.astype(np.float32))
-
-
 @pytest.mark.parametrize("value", (*FAR, -1))
 def test_neighbour_lists(value):
     wrong = spoilt(LISTS, value)
     for call in (
-        lambda: near_order(wrong),
         lambda: graph_from_neighbors(FEATURES, wrong, 0.6),
         lambda: neighbor_weights(FEATURES, wrong),
         lambda: expand_weights(neighbor_weights(FEATURES, LISTS), wrong, 3),
@@ -62,20 +51,6 @@ def test_lists_of_other_rows():
         for call in (graph_from_neighbors, neighbor_weights):
             with pytest.raises(ValueError, match="neighbors must have shape"):
                 call(rows, LISTS, *([0.6] if call is graph_from_neighbors else []))
-
-
-@pytest.mark.parametrize(
-    "order", [np.zeros(N, np.int32), np.arange(1, N + 1), np.arange(N - 1), np.arange(N) * 1.0]
-)
-def test_an_order_that_is_none(order):
-    weights = neighbor_weights(FEATURES, LISTS)
-    for call in (
-        lambda: neighbor_weights(FEATURES, LISTS, order=order),
-        lambda: expand_weights(weights, LISTS, 3, order=order),
-        lambda: radius_graph(weights, 0.6, order=order),
-    ):
-        with pytest.raises(ValueError, match="order"):
-            call()
 
 
 @pytest.mark.parametrize("column", [-1, N, 2**31 - 1])

@@ -22,21 +22,6 @@ def normal(n, d=4, seed=0):
     return np.random.default_rng(seed).standard_normal((n, d))
 
 
-@pytest.mark.parametrize("x", [np.ones((10, 3)), np.zeros((17, 2)), normal(10, 3)])
-def test_a_guess_changes_nothing_for_few_rows(x):
-    first = k_nearest(x.astype(np.float32), 5)
-    for guess in (first.candidates, np.zeros_like(first.candidates)):
-        again = k_nearest(x.astype(np.float32), 5, guess=guess)
-        np.testing.assert_array_equal(again.indices, first.indices)
-
-
-def test_a_guess_changes_nothing_for_equal_rows():
-    x, how = np.ones((30, 4), np.float32), ClusterSettings(0.5, 2)
-    first = pseudo_labels(x, how)
-    again = pseudo_labels(x, how, guess=first.candidates)
-    np.testing.assert_array_equal(again.labels, first.labels)
-
-
 @pytest.mark.parametrize("exponent", [-100, -75, 64, 100])
 def test_unit_rows_in_the_whole_range_of_float32(exponent):
     x = normal(50).astype(np.float32)

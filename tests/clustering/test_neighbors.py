@@ -81,18 +81,6 @@ def test_bad_input_is_named():
         k_nearest(np.zeros((5, 2)), 0)
 
 
-def test_a_guess_changes_nothing_however_bad():
-    x = features(900, 12)
-    moved = x + 0.05 * features(900, 12, seed=1)
-    wanted = k_nearest(moved, 20)
-    earlier = k_nearest(x, 20).candidates
-    random = np.random.default_rng(0).integers(0, 900, earlier.shape).astype(np.int32)
-    for guess in (earlier, random, np.zeros_like(earlier), np.full_like(earlier, -1)):
-        found = k_nearest(moved, 20, guess=guess)
-        np.testing.assert_array_equal(found.indices, wanted.indices)
-        np.testing.assert_array_equal(found.squared, wanted.squared)
-
-
 @pytest.mark.parametrize("copies", [0, 5, 40])
 @pytest.mark.parametrize("k", [1, 3, 100])
 def test_the_nearest_others_leave_only_the_row_itself_out(copies, k):

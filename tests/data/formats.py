@@ -1,7 +1,5 @@
 """A small file of every format of recordings, as their programs write them."""
 
-from __future__ import annotations
-
 import json
 import struct
 

@@ -1,7 +1,5 @@
 """Small sources of `simmc import`, and the import of them."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

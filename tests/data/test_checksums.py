@@ -1,7 +1,5 @@
 """Sets that are not what their manifest describes, and manifests that describe nothing."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Callable
@@ -10,8 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as how
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from simmc.data import specs, store
@@ -25,7 +22,6 @@ from tests.data.make import without_checksums
 OWN = Skeleton("mine", KINECT_V1.joints, KINECT_V1.root, KINECT_V1.edges, (), ())
 SPLITS = ("train", "probe", "gallery")
 SPEC = specs.DatasetSpec("Mine", OWN, ("probe", "gallery"), {"probe": "gallery"})
-again = how(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
 
 def write(root: Path, seed: int = 0) -> Path:
@@ -76,7 +72,7 @@ def change_manifest(base: Path, change: Callable[[dict[str, Any]], Any]) -> None
     (base / NAME).write_text(json.dumps(content), encoding="utf-8")
 
 
-def test_the_manifest_has_the_checksum_of_every_array(base: Path) -> None:
+def test_the_manifest_has_the_checksum_of_every_array(base):
     files = content_of(base)["files"]
     arrays = sorted(base.rglob("*.npy"))
     assert sorted(files) == [path.relative_to(base).as_posix() for path in arrays]
@@ -84,7 +80,7 @@ def test_the_manifest_has_the_checksum_of_every_array(base: Path) -> None:
     assert load(root_of(base)).checked
 
 
-def test_the_same_values_have_the_same_manifest_and_others_another(base: Path, tmp_path) -> None:
+def test_the_same_values_have_the_same_manifest_and_others_another(base, tmp_path):
     same, other = tmp_path / "same", tmp_path / "other"
     write(same)
     write(other, seed=1)
@@ -94,14 +90,14 @@ def test_the_same_values_have_the_same_manifest_and_others_another(base: Path, t
 
 @pytest.mark.parametrize("what", ["x", "y", "z", "frame_id", "recording"])
 @pytest.mark.parametrize("split", SPLITS)
-def test_values_that_were_moved_are_refused(base: Path, split: str, what: str) -> None:
+def test_values_that_were_moved_are_refused(base, split, what):
     path = file_of(base, split, what)
     np.save(path, np.roll(np.load(path), 2, axis=0))
     with pytest.raises(UserError, match=rf"{path.name}: is not the file"):
         load(root_of(base))
 
 
-def test_ids_that_were_changed_are_refused_where_they_are_read(base: Path) -> None:
+def test_ids_that_were_changed_are_refused_where_they_are_read(base):
     file_of(base, "probe", "frame_id").unlink()
     assert load(root_of(base)).probe.identity.tolist() == [0, 0, 1, 1, 1]
     ids = np.empty((), dtype=object)
@@ -111,13 +107,13 @@ def test_ids_that_were_changed_are_refused_where_they_are_read(base: Path) -> No
         load(root_of(base))
 
 
-def test_a_recording_file_that_is_listed_is_due(base: Path) -> None:
+def test_a_recording_file_that_is_listed_is_due(base):
     file_of(base, "train", "recording").unlink()
     with pytest.raises(UserError, match=r"recording_Mine_6.npy"):
         load(root_of(base))
 
 
-def test_a_file_that_is_not_listed_is_refused(base: Path) -> None:
+def test_a_file_that_is_not_listed_is_refused(base):
     name = file_of(base, "train", "recording").relative_to(base).as_posix()
     change_manifest(base, lambda content: content["files"].pop(name))
     with pytest.raises(UserError, match=r"recording_Mine_6.npy: is not the file"):
@@ -125,7 +121,7 @@ def test_a_file_that_is_not_listed_is_refused(base: Path) -> None:
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_counts_are_checked_in_manifests_without_checksums(base: Path, split: str) -> None:
+def test_counts_are_checked_in_manifests_without_checksums(base, split):
     without_checksums(base)
     for what, rows in (("x", 24), ("y", 24), ("z", 24), ("frame_id", 4), ("recording", 4)):
         path = file_of(base, split, what)
@@ -134,7 +130,7 @@ def test_counts_are_checked_in_manifests_without_checksums(base: Path, split: st
         load(root_of(base))
 
 
-def test_sets_without_checksums_load_and_say_so(base: Path, capsys) -> None:
+def test_sets_without_checksums_load_and_say_so(base, capsys):
     from simmc.cli import console
 
     console.Console().data(load(root_of(base)))
@@ -148,7 +144,7 @@ def test_sets_without_checksums_load_and_say_so(base: Path, capsys) -> None:
 
 @pytest.mark.parametrize("number", [-1, 6, 7, 2**31, 2**63 - 1, -(2**63)])
 @pytest.mark.parametrize("listed", [True, False])
-def test_recordings_that_are_not_there(base: Path, number: int, listed: bool) -> None:
+def test_recordings_that_are_not_there(base, number, listed):
     if listed:
         without_checksums(base)
     else:
@@ -163,30 +159,7 @@ def test_recordings_that_are_not_there(base: Path, number: int, listed: bool) ->
         store.read_split(root, SPEC, 6, "gallery")
 
 
-@pytest.mark.parametrize(
-    "labels",
-    [
-        np.array([1, 2, 3, 4, 2**63], dtype=np.uint64),
-        np.array([1.0, 2.0, 3.0, 4.0, 1e30]),
-        np.array([1.0, 2.0, 3.0, 4.0, 0.5]),
-        np.array([1.0, 2.0, 3.0, 4.0, np.inf]),
-        np.array([1.0, 2.0, 3.0, 4.0, 2.0**63]),
-        np.array([1, 2, 3, 4, 10**30], dtype=object),
-        np.array([1, 2, 3, 4, 2**63], dtype=object),
-        np.array([True] * 5),
-    ],
-    ids=str,
-)
-@pytest.mark.parametrize("what", ["frame_id", "recording"])
-def test_integers_that_do_not_fit(base: Path, labels: np.ndarray, what: str) -> None:
-    (base / NAME).unlink()
-    path = file_of(base, "probe", what)
-    np.save(path, labels, allow_pickle=True)
-    with pytest.raises(UserError, match=path.name):
-        store.read_split(root_of(base), SPEC, 6, "probe")
-
-
-def test_integers_of_every_type_that_fit(base: Path) -> None:
+def test_integers_of_every_type_that_fit(base):
     (base / NAME).unlink()
     for kind in (np.uint64, np.int8, np.float32, np.float64, object):
         path = file_of(base, "probe", "frame_id")
@@ -195,59 +168,20 @@ def test_integers_of_every_type_that_fit(base: Path) -> None:
         assert found.dtype == np.int64 and found.tolist() == [4, 4, 9, 9, 9]
 
 
-def test_an_array_that_only_announces_its_size(base: Path) -> None:
+@pytest.mark.parametrize("what", ["x", "frame_id"])
+def test_an_array_that_only_announces_its_size(base, what):
     (base / NAME).unlink()
-    for what in ("x", "frame_id"):
-        path = file_of(base, "probe", what)
-        with path.open("wb") as file:
-            head = {"descr": "<f8", "fortran_order": False, "shape": (6 * 2**36, 20)}
-            np.lib.format.write_array_header_1_0(file, head)
-        with pytest.raises(UserError, match=path.name):
-            store.read_split(root_of(base), SPEC, 6, "probe")
-        shutil.rmtree(base)  # without a manifest the folder is nobody's to write again
-        write(root_of(base))
-        (base / NAME).unlink()
+    path = file_of(base, "probe", what)
+    with path.open("wb") as file:
+        head = {"descr": "<f8", "fortran_order": False, "shape": (6 * 2**36, 20)}
+        np.lib.format.write_array_header_1_0(file, head)
+    with pytest.raises(UserError, match=path.name):
+        store.read_split(root_of(base), SPEC, 6, "probe")
 
 
-def spoilt(content: Any, place: list[int], value: Any) -> None:
-    """Puts a value somewhere into a document, at a place drawn level by level."""
-    for turn in place:
-        keys = list(content) if isinstance(content, dict) else list(range(len(content)))
-        if not keys:
-            return
-        key = keys[turn % len(keys)]
-        if not isinstance(content[key], dict | list) or turn % 7 == 0:
-            content[key] = value
-            return
-        content = content[key]
-
-
-WRONG = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(),
-    st.sampled_from([10**30, -1, 2**63, "", "x", "nan", [], {}, [[]], {"a": None}, 1e308]),
-    st.floats(allow_nan=False, allow_infinity=False),
-    st.text(max_size=3),
-)
-
-
-@again
-@given(place=st.lists(st.integers(0, 40), min_size=1, max_size=5), value=WRONG)
-def test_a_manifest_with_wrong_values(base: Path, place: list[int], value: Any) -> None:
-    intact = (base / NAME).read_bytes()
-    try:
-        change_manifest(base, lambda content: spoilt(content, place, value))
-        load(root_of(base))
-    except UserError as error:
-        assert str(base) in str(error) or "Mine" in str(error) or "mine" in str(error)
-    finally:
-        (base / NAME).write_bytes(intact)
-
-
-@again
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_a_set_with_damaged_bytes_is_refused(base: Path, data: st.DataObject) -> None:
+def test_a_set_with_damaged_bytes_is_refused(base, data):
     """Whatever byte of an array that is read is another: it is not what the manifest describes."""
     split, what = data.draw(st.sampled_from(SPLITS)), data.draw(st.sampled_from("xyz"))
     path = file_of(base, split, data.draw(st.sampled_from([what, "frame_id", "recording"])))
@@ -259,31 +193,5 @@ def test_a_set_with_damaged_bytes_is_refused(base: Path, data: st.DataObject) ->
         path.write_bytes(spoiled)
         with pytest.raises(UserError, match=path.name):
             load(root_of(base))
-    finally:
-        path.write_bytes(intact)
-
-
-@again
-@given(data=st.data())
-def test_an_unchecked_set_with_damaged_bytes(base: Path, data: st.DataObject) -> None:
-    """Without checksums: read as numbers that can be, or refused."""
-    manifest = base / NAME
-    if "files" in content_of(base):
-        without_checksums(base)
-    what = data.draw(st.sampled_from(["x", "frame_id", "recording", NAME]))
-    path = manifest if what == NAME else file_of(base, "probe", what)
-    intact = path.read_bytes()
-    spoiled = bytearray(intact)
-    for place in data.draw(st.lists(st.integers(0, len(intact) - 1), min_size=1, max_size=3)):
-        spoiled[place] = data.draw(st.integers(0, 255))
-    cut = data.draw(st.integers(0, 2 * len(spoiled)))
-    try:
-        path.write_bytes(spoiled[:cut])
-        found = load(root_of(base))
-        assert np.isfinite(found.probe.windows).all()
-        assert np.abs(found.probe.windows).max() <= 2000
-        assert found.probe.recording is None or found.probe.recording.max() < 6
-    except UserError as error:
-        assert str(base) in str(error) or "Mine" in str(error) or "mine" in str(error)
     finally:
         path.write_bytes(intact)

@@ -1,7 +1,5 @@
 """Units, axes, frame rates and plane poses: what is converted, what is said."""
 
-from __future__ import annotations
-
 import json
 import math
 import warnings

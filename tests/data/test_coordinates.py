@@ -1,7 +1,5 @@
 """The bound on coordinates."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,7 +15,7 @@ from simmc.errors import UserError
     | arrays(np.float64, (3, 2)),
     allow_nan=st.booleans(),
 )
-def test_what_is_within_the_bound_passes(values: np.ndarray, allow_nan: bool) -> None:
+def test_what_is_within_the_bound_passes(values, allow_nan):
     fine = np.abs(values) <= LIMIT_METRES
     if allow_nan:
         fine |= np.isnan(values)
@@ -30,12 +28,12 @@ def test_what_is_within_the_bound_passes(values: np.ndarray, allow_nan: bool) ->
     assert f"index ({first[0]}, {first[1]})" in str(caught.value)
 
 
-def test_nothing_and_nothing_seen() -> None:
+def test_nothing_and_nothing_seen():
     check_coordinates(np.empty((0, 3)), "some file")
     check_coordinates(np.full((2, 3), np.nan), "some file", allow_nan=True)
     check_coordinates(np.full((2, 3), 1, dtype=np.float16), "some file")
 
 
-def test_millimetres_are_named() -> None:
+def test_millimetres_are_named():
     with pytest.raises(UserError, match="millimetres"):
         check_coordinates(np.array([0.2, 2350.0]), "some file")

@@ -1,7 +1,5 @@
 """Imports as a whole: additions, interruption, archives, faulty files."""
 
-from __future__ import annotations
-
 import errno
 import io
 import json

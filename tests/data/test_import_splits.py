@@ -1,7 +1,5 @@
 """Which recordings of an import are learned from, and which are tested."""
 
-from __future__ import annotations
-
 import pytest
 
 from simmc.cli.import_data import report
@@ -13,10 +11,14 @@ from tests.data.imports import content, csv_text, frames, load, make
 
 def known(persons, walks, sessions=1) -> list[Known]:
     return [
-        Known(f"{p}/{w}", None if p is None else str(p), f"s{w % sessions}", f"c{w}", {})
+        Known(f"{p}/{w}", about(p) | {"session": f"s{w % sessions}", "camera": f"c{w}"})
         for p in persons
         for w in range(walks)
     ]
+
+
+def about(person) -> dict[str, str]:
+    return {} if person is None else {"person": str(person)}
 
 
 @pytest.mark.parametrize("unit", ["recording", "session", "camera"])
@@ -28,9 +30,9 @@ def test_units_are_never_divided_and_every_person_is_in_all_splits(unit, share):
         mine = [(r, s) for r, s in zip(recordings, split, strict=True) if r.person == str(person)]
         assert {s for _, s in mine} == {"train", "gallery", "probe"}
         if unit != "recording":
-            by_unit = {getattr(r, unit): set() for r, _ in mine}
+            by_unit = {r.fields[unit]: set() for r, _ in mine}
             for r, s in mine:
-                by_unit[getattr(r, unit)].add(s)
+                by_unit[r.fields[unit]].add(s)
             assert all(len(found) == 1 for found in by_unit.values())
     held = sum(s != "train" for s in split) / len(split)
     assert abs(held - share) <= 0.26
@@ -51,7 +53,7 @@ def test_persons_apart_persons_unknown_and_copies():
     assert set(by_chance(known([None], 9), Rule())) == {"train", "gallery", "probe"}
     with pytest.raises(UserError, match="person"):
         by_chance(known([None], 9), Rule(person_disjoint=True))
-    copies = [Known(f"w{n}", "a", None, None, {}, copy_of="w0" if n < 4 else "") for n in range(8)]
+    copies = [Known(f"w{n}", about("a"), copy_of="w0" if n < 4 else "") for n in range(8)]
     for seed in range(5):
         assert len(set(by_chance(copies, Rule(seed=seed))[:4])) == 1
     nothing = by_chance(known(range(3), 3), Rule("none"))
@@ -108,7 +110,7 @@ def test_nothing_is_held_out_but_one_recording_each(tmp_path):
 
 def test_recordings_without_a_window_are_no_part_of_the_choice():
     whole = known(range(3), 3)
-    empty = [Known(f"{p}/short", str(p), None, None, {}, empty=True) for p in range(3)]
+    empty = [Known(f"{p}/short", about(p), empty=True) for p in range(3)]
     for rule in (Rule(), Rule(person_disjoint=True)):
         split = by_chance([*empty, *whole], rule)
         assert split == ["train"] * 3 + by_chance(whole, rule)
@@ -117,12 +119,10 @@ def test_recordings_without_a_window_are_no_part_of_the_choice():
 def test_rules_and_split_files(tmp_path):
     rules = [{"to": "train", "gait": "a.*"}, {"to": "probe", "person": "[12]"}]
     told = described({"split": rules}, "t")
-    about = [
-        Known("w", p, None, None, {"gait": g}) for p, g in (("1", "ab"), ("2", "b"), ("3", "b"))
-    ]
-    assert by_rules(about, told) == ["train", "probe", "none"]
+    made = [Known("w", about(p) | {"gait": g}) for p, g in (("1", "ab"), ("2", "b"), ("3", "b"))]
+    assert by_rules(made, told) == ["train", "probe", "none"]
     with pytest.raises(UserError, match="gait"):
-        by_rules([Known("w", "1", None, None, {})], told)
+        by_rules([Known("w", about("1"))], told)
     source = make(tmp_path / "raw")
     rows = [
         f"person{p}/walk{w}.csv,{s}"

@@ -1,15 +1,12 @@
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from simmc.data import windows
-from simmc.data.arrays import LIMIT_METRES
 from simmc.data.raw import kgbd
 from simmc.data.specs import KINECT_LENGTHS
 from simmc.errors import UserError
@@ -25,7 +22,7 @@ def _file(root: Path, text: str | bytes) -> Path:
     return path
 
 
-def test_walks_come_by_person_and_number_with_their_values(tmp_path: Path) -> None:
+def test_walks_come_by_person_and_number_with_their_values(tmp_path):
     written = make.kgbd_raw(tmp_path, {100: 3, 9: 11})
     (tmp_path / "KGBD" / kgbd.FOLDER / "Person009" / "notes.txt").write_text("not a walk")
     (tmp_path / "KGBD" / kgbd.FOLDER / "Readme.txt").write_text("not a person")
@@ -42,32 +39,22 @@ def test_walks_come_by_person_and_number_with_their_values(tmp_path: Path) -> No
         assert walk.sha256 == hashlib.sha256(data).hexdigest()
 
 
-NUMBERS = [
-    "0.1",
-    "-0.0284509432",
-    "1E-05",
-    "2.2250738585072014e-308",
-    "4.9e-324",
-    "-0.0",
-    "7",
-    "9.9e2",
-    "8.41e-17",
-    "0.30000000000000004",
-    "123.45678912345678",
-    "-999.99999999999994",
+NUMBERS = (
+    *("0.1", "-0.0284509432", "1E-05", "2.2250738585072014e-308", "4.9e-324", "-0.0", "7"),
+    *("9.9e2", "8.41e-17", "0.30000000000000004", "123.45678912345678", "-999.99999999999994"),
     "1000",
-]
+)
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_numbers_are_read_as_python_reads_them(tmp_path: Path, number: str) -> None:
+def test_numbers_are_read_as_python_reads_them(tmp_path, number):
     name, _, y, z = GOOD.splitlines()[0].split(";")
     _file(tmp_path, f"{name};{number};{y};{z}\r\n" + GOOD.partition("\r\n")[2])
     value = kgbd.read(tmp_path / "KGBD")[0].frames[0, 0, 0]
     assert value.hex() == float(number).hex()
 
 
-def test_unix_line_ends_and_a_last_line_without_end(tmp_path: Path) -> None:
+def test_unix_line_ends_and_a_last_line_without_end(tmp_path):
     _file(tmp_path, GOOD.replace("\r\n", "\n").rstrip())
     assert kgbd.read(tmp_path / "KGBD")[0].frames.shape == (2, 20, 3)
 
@@ -95,46 +82,38 @@ def _edit(line: int, old: str, new: str) -> str:
         ("<html>404</html>\n", "line 1: 1 field,"),
     ],
 )
-def test_faults_name_file_and_line(tmp_path: Path, text: str | bytes, words: str) -> None:
+def test_faults_name_file_and_line(tmp_path, text, words):
     path = _file(tmp_path, text)
     with pytest.raises(UserError, match=words) as caught:
         kgbd.read(tmp_path / "KGBD")
     assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "value", ["inf", "-inf", "", "NULL", "NA", "null", "abc", "1e999", "0x1p3", "1_0", "0,5"]
-)
-def test_values_that_are_no_finite_numbers(tmp_path: Path, value: str) -> None:
+def _line_8(root: Path, value: str) -> None:
     lines = GOOD.splitlines()
     lines[7] = f"{lines[7].rpartition(';')[0]};{value}"
-    _file(tmp_path, "\n".join(lines) + "\n")
-    with pytest.raises(UserError, match=rf"line 8: '{value}' is no finite number"):
+    _file(root, "\n".join(lines) + "\n")
+
+
+NO_NUMBERS = ("inf", "-inf", "", "NULL", "NA", "null", "abc", "1e999", "0x1p3", "1_0", "0,5")
+
+
+@pytest.mark.parametrize("value", [*NO_NUMBERS, "1e30", "-2500", "1000.5"])
+def test_no_finite_numbers_and_no_positions(tmp_path, value):
+    _line_8(tmp_path, value)
+    with pytest.raises(UserError, match=rf"1\.txt, line 8: '{value}'"):
         kgbd.read(tmp_path / "KGBD")
 
 
 @pytest.mark.parametrize("value", ["nan", "NaN", "-nan(ind)"])
-def test_nan_is_a_joint_that_was_not_seen(tmp_path: Path, value: str) -> None:
-    lines = GOOD.splitlines()
-    lines[7] = f"{lines[7].rpartition(';')[0]};{value}"
-    _file(tmp_path, "\n".join(lines) + "\n")
+def test_nan_is_a_joint_that_was_not_seen(tmp_path, value):
+    _line_8(tmp_path, value)
     frames = kgbd.read(tmp_path / "KGBD")[0].frames
     assert np.argwhere(np.isnan(frames)).tolist() == [[0, 7, 2]]
 
 
-@pytest.mark.parametrize("value", ["1e30", "-2500", "1000.5"])
-def test_values_beyond_what_a_sensor_sees(tmp_path: Path, value: str) -> None:
-    lines = GOOD.splitlines()
-    lines[7] = f"{lines[7].rpartition(';')[0]};{value}"
-    _file(tmp_path, "\n".join(lines) + "\n")
-    with pytest.raises(UserError, match=rf"1\.txt, line 8: '{value}' is no position in metres"):
-        kgbd.read(tmp_path / "KGBD")
-
-
 @given(order=st.lists(st.integers(0, 39), min_size=40, max_size=40) | st.permutations(range(40)))
-def test_no_order_of_lines_but_the_published_one(
-    tmp_path_factory: pytest.TempPathFactory, order: list[int]
-) -> None:
+def test_no_order_of_lines_but_the_published_one(tmp_path_factory, order):
     root = tmp_path_factory.mktemp("order")
     lines = GOOD.splitlines()
     path = _file(root, "\n".join(lines[place] for place in order))
@@ -146,29 +125,8 @@ def test_no_order_of_lines_but_the_published_one(
     assert str(path) in str(caught.value)
 
 
-@settings(max_examples=200)
-@given(
-    place=st.integers(0, 900),
-    length=st.integers(0, 3),
-    patch=st.text(st.sampled_from("0123456789.;,-+enaifH _\n\r\tx\0"), max_size=4),
-)
-def test_changed_bytes_never_do_worse_than_an_error(
-    tmp_path_factory: pytest.TempPathFactory, place: int, length: int, patch: str
-) -> None:
-    root = tmp_path_factory.mktemp("changed")
-    path = _file(root, GOOD[:place] + patch + GOOD[place + length :])
-    try:
-        (found,) = kgbd.read(root / "KGBD")
-    except UserError as error:
-        assert str(path) in str(error)
-        assert "cannot be read as lines" not in str(error)
-    else:
-        assert found.frames.shape == (2, 20, 3)
-        assert not (np.abs(found.frames) > LIMIT_METRES).any()
-
-
 @pytest.mark.parametrize("folder", ["Person99999999999999999999", "Person0000000001"])
-def test_a_person_s_number_that_does_not_fit(tmp_path: Path, folder: str) -> None:
+def test_a_person_s_number_that_does_not_fit(tmp_path, folder):
     make.kgbd_raw(tmp_path, {1: 3})
     people = tmp_path / "KGBD" / kgbd.FOLDER
     (people / "Person001").rename(people / folder)
@@ -177,7 +135,7 @@ def test_a_person_s_number_that_does_not_fit(tmp_path: Path, folder: str) -> Non
 
 
 @pytest.mark.parametrize("copy", ["Person001/01.txt", "Person1/1.txt"])
-def test_two_files_of_one_walk(tmp_path: Path, copy: str) -> None:
+def test_two_files_of_one_walk(tmp_path, copy):
     make.kgbd_raw(tmp_path, {1: 3})
     path = tmp_path / "KGBD" / kgbd.FOLDER / copy
     path.parent.mkdir(exist_ok=True)
@@ -186,13 +144,13 @@ def test_two_files_of_one_walk(tmp_path: Path, copy: str) -> None:
         kgbd.read(tmp_path / "KGBD")
 
 
-def test_folder_without_persons_says_how_to_get_them(tmp_path: Path) -> None:
+def test_folder_without_persons_says_how_to_get_them(tmp_path):
     with pytest.raises(UserError, match=r"kinect gait raw dataset.*scripts/get_kgbd.py"):
         kgbd.read(tmp_path / "KGBD")
 
 
 @pytest.mark.realdata
-def test_real_values_are_read_as_python_reads_them(kgbd_slice: Path) -> None:
+def test_real_values_are_read_as_python_reads_them(kgbd_slice):
     for walk in kgbd.read(kgbd_slice / "KGBD")[::20]:
         lines = (kgbd_slice / "KGBD" / walk.name).read_text().splitlines()
         expected = np.array([[float(v) for v in line.split(";")[1:]] for line in lines])
@@ -200,7 +158,7 @@ def test_real_values_are_read_as_python_reads_them(kgbd_slice: Path) -> None:
 
 
 @pytest.mark.realdata
-def test_whole_dataset_has_the_published_counts(kgbd_full: Path) -> None:
+def test_whole_dataset_has_the_published_counts(kgbd_full):
     walks = kgbd.read(kgbd_full / "KGBD")
     lengths = np.array([len(walk.frames) for walk in walks])
     assert len(walks) == 822

@@ -1,7 +1,5 @@
 """What preprocessing does not use, fills or cannot check: counted in the manifest and in text."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,9 +22,7 @@ def _biwi(root: Path, people: dict[int, np.ndarray], lost: dict[str, np.ndarray]
     write.write_biwi(root / "BIWI", recordings, lost)
 
 
-def test_probes_whose_person_has_no_gallery_window_are_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_probes_whose_person_has_no_gallery_window_are_named(tmp_path, capsys):
     frames = np.random.default_rng(0).uniform(-1, 1, (40, 20, 3))
     _biwi(tmp_path, {1: frames, 2: frames + 1}, {"Testing/Still/002": np.zeros((40, 20), bool)})
     assert (
@@ -48,7 +44,7 @@ def test_probes_whose_person_has_no_gallery_window_are_named(
     assert "probe Walking: 1 person has no window in the gallery" in out
 
 
-def test_recordings_without_a_window_or_a_split_are_named(tmp_path: Path) -> None:
+def test_recordings_without_a_window_or_a_split_are_named(tmp_path):
     made = make.ks20(n_frames=30, persons=3)
     cut = made[0].name
     write.write_ks20(
@@ -65,7 +61,7 @@ def test_recordings_without_a_window_or_a_split_are_named(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("dataset", specs.DATASETS)
-def test_files_that_are_not_read_are_counted(tmp_path: Path, dataset: str) -> None:
+def test_files_that_are_not_read_are_counted(tmp_path, dataset):
     root = tmp_path / dataset
     getattr(write, f"write_{dataset.lower()}")(root, make.RAW[dataset]())
     write.mark_generated(root, {})
@@ -85,7 +81,7 @@ def test_files_that_are_not_read_are_counted(tmp_path: Path, dataset: str) -> No
 
 
 @pytest.mark.parametrize("dataset", specs.DATASETS)
-def test_zeros_and_nan_are_joints_not_seen_for_every_reader(tmp_path: Path, dataset: str) -> None:
+def test_zeros_and_nan_are_joints_not_seen_for_every_reader(tmp_path, dataset):
     made = [replace(r, frames=r.frames / 4) for r in make.RAW[dataset]()]
     place = next(i for i, r in enumerate(made) if r.identity == made[-1].identity)
     intact = made[place].frames
@@ -142,7 +138,7 @@ def _stored(data_root: Path, dataset: str, length: int, name: str) -> np.ndarray
     return np.asarray(found.windows[found.recording == place])
 
 
-def test_bodies_that_cannot_be_in_metres_are_named(tmp_path: Path) -> None:
+def test_bodies_that_cannot_be_in_metres_are_named(tmp_path):
     made = make.ks20(persons=3)
     for factor, kind in ((0.01, "small_frames"), (50.0, "tall_frames")):
         root = tmp_path / kind
@@ -152,7 +148,7 @@ def test_bodies_that_cannot_be_in_metres_are_named(tmp_path: Path) -> None:
         assert any("metres" in note for note in done.notes)
 
 
-def test_a_recording_of_which_no_frame_is_seen_gives_no_window(tmp_path: Path) -> None:
+def test_a_recording_of_which_no_frame_is_seen_gives_no_window(tmp_path):
     made = make.kgbd(persons=2)
     made[0] = replace(made[0], frames=np.zeros_like(made[0].frames))
     write.write_kgbd(tmp_path / "KGBD", made)

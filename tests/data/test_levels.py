@@ -1,15 +1,8 @@
-from __future__ import annotations
-
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from simmc.data import preprocess, store
 from simmc.data.body_levels import BODY_LEVELS, body_levels
-from simmc.data.experiment.load import Request, load_experiment
-from simmc.data.skeletons import CASIA_14, KINECT_V1, KINECT_V2, Skeleton
-from tests.data import make
+from simmc.data.skeletons import CASIA_14, KINECT_V1, KINECT_V2
 
 # docs/data.md 3.2, as printed
 TABLE = {
@@ -42,7 +35,7 @@ def by_hand(windows: np.ndarray, printed: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("skeleton", [KINECT_V1, KINECT_V2, CASIA_14], ids=lambda s: s.name)
-def test_parts_are_the_means_of_the_printed_joints(skeleton: Skeleton) -> None:
+def test_parts_are_the_means_of_the_printed_joints(skeleton):
     windows = generated(skeleton.n_joints)
     found = body_levels(windows, skeleton)
     assert tuple(found) == BODY_LEVELS
@@ -53,7 +46,7 @@ def test_parts_are_the_means_of_the_printed_joints(skeleton: Skeleton) -> None:
         np.testing.assert_array_equal(part, by_hand(windows, printed).astype(np.float32))
 
 
-def test_only_the_levels_asked_for_in_their_order() -> None:
+def test_only_the_levels_asked_for_in_their_order():
     windows = generated(20)
     found = body_levels(windows, KINECT_V1, ("limb", "joint"))
     assert [(level, part.shape) for level, part in found.items()] == [
@@ -62,53 +55,6 @@ def test_only_the_levels_asked_for_in_their_order() -> None:
     ]
 
 
-def test_parts_move_with_the_root() -> None:
-    windows = generated(20)
-    moved = body_levels(windows - windows[:, :, :1], KINECT_V1)["limb"]
-    plain = body_levels(windows, KINECT_V1)["limb"]
-    np.testing.assert_allclose(moved, plain - windows[:, :, :1], atol=1e-6)
-
-
-def test_another_sensor_than_that_of_the_windows_is_refused() -> None:
+def test_another_sensor_than_that_of_the_windows_is_refused():
     with pytest.raises(ValueError, match=r"\(N, f, 25, 3\) for Kinect v2, not \(3, 4, 20, 3\)"):
         body_levels(generated(20), KINECT_V2)
-
-
-# Joints of KGBD's files (docs/data.md 2.4) in the first component, the head's and the left arm.
-@pytest.mark.parametrize(
-    ("kgbd_order", "upper_leg", "head", "left_arm"),
-    [
-        ("raw", (12, 13), (2, 3), (4, 5, 6, 7)),  # read by Kinect's numbers, as released
-        ("mapped", (13, 15), (1, 0), (3, 5, 7, 9)),  # left hip and knee by their names
-        ("mirrored", (12, 14), (1, 0), (2, 4, 6, 8)),  # as Hi-MPC: the right side stands left
-    ],
-)
-def test_kgbd_in_each_order_that_the_loader_gives(
-    kgbd_root: Path,
-    kgbd_order: str,
-    upper_leg: tuple[int, ...],
-    head: tuple[int, ...],
-    left_arm: tuple[int, ...],
-) -> None:
-    data = load_experiment(
-        Request(kgbd_root, "KGBD", 6, "probe", kgbd_order=kgbd_order, part_batches="keep"),
-        rng=np.random.default_rng(0),
-    )
-    found = body_levels(data.probe.windows, data.skeleton)
-    stored = store.read_split(kgbd_root, "KGBD", 6, "probe").windows
-    stored = stored - stored[:, :, :1]  # minus the head
-    for part, joints in (
-        (found["component"][:, :, 0], upper_leg),
-        (found["component"][:, :, 5], head),
-        (found["limb"][:, :, 3], left_arm),
-    ):
-        np.testing.assert_allclose(part, stored[:, :, list(joints)].mean(axis=2), atol=1e-6)
-
-
-@pytest.fixture(scope="module")
-def kgbd_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Preprocessed KGBD of synthetic walks: 2 persons, windows of 6."""
-    root = tmp_path_factory.mktemp("kgbd")
-    make.kgbd_raw(root, {1: 5, 2: 5})
-    preprocess.preprocess(root, root, ["KGBD"], 6)
-    return root

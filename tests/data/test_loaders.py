@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simmc.data import preprocess, specs, store
+from simmc.data import preprocess, store
 from simmc.data.experiment.experiment import Experiment
 from simmc.data.experiment.load import Request, load_experiment
 from simmc.data.experiment.sampling import class_sample
@@ -39,21 +37,18 @@ def kgbd_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def other_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Preprocessed KS20 (both protocols) and CASIA-B of synthetic recordings."""
     root = tmp_path_factory.mktemp("other")
-    patch = pytest.MonkeyPatch()
-    made = {"KS20": make.ks20(), "CASIA_B": make.casia()}
-    read_by_name(patch, made)
-    for name in made:
-        (root / name).mkdir()
-    preprocess.preprocess(root, root / "out", ["KS20"], 6)
-    preprocess.preprocess(root, root / "out", ["KS20"], 6, protocol="CVE")
-    preprocess.preprocess(root, root / "out", ["CASIA_B"], 40)
-    patch.undo()
+    with pytest.MonkeyPatch.context() as patch:
+        read_by_name(patch, root, {"KS20": make.ks20(), "CASIA_B": make.casia()})
+        preprocess.preprocess(root, root / "out", ["KS20"], 6)
+        preprocess.preprocess(root, root / "out", ["KS20"], 6, protocol="CVE")
+        preprocess.preprocess(root, root / "out", ["CASIA_B"], 40)
     return root / "out"
 
 
-def read_by_name(patch: pytest.MonkeyPatch, made: dict[str, list[Recording]]) -> None:
-    """Let the preprocessor read these recordings instead of files."""
+def read_by_name(patch: pytest.MonkeyPatch, root: Path, made: dict[str, list[Recording]]) -> None:
+    """Let the preprocessor read these recordings instead of files below a raw root."""
     for name, recordings in made.items():
+        (root / name).mkdir()
         patch.setitem(preprocess.READERS, name, lambda *_, found=recordings: found)
 
 
@@ -70,7 +65,7 @@ def _raw_windows(root: Path, split: str) -> np.ndarray:
     return store.read_split(root, "KGBD", 6, split).windows
 
 
-def test_test_sets_keep_file_order_and_lose_the_head(kgbd_root: Path) -> None:
+def test_test_sets_keep_file_order_and_lose_the_head(kgbd_root):
     found = _load(kgbd_root)
     raw = _raw_windows(kgbd_root, "gallery")
     assert found.gallery.windows.dtype == np.float32
@@ -96,9 +91,7 @@ def test_test_sets_keep_file_order_and_lose_the_head(kgbd_root: Path) -> None:
         ("mapped", "head", 0, "names"),
     ],
 )
-def test_joint_order_and_root(
-    kgbd_root: Path, kgbd_order: str, root: str, root_in_file: int | None, order: object
-) -> None:
+def test_joint_order_and_root(kgbd_root, kgbd_order, root, root_in_file, order):
     found = _load(kgbd_root, kgbd_order=kgbd_order, root=root)
     expected = _raw_windows(kgbd_root, "probe")
     if root_in_file is not None:
@@ -111,7 +104,7 @@ def test_joint_order_and_root(
     assert found.skeleton == KINECT_V1  # raw order too is read by Kinect's names, as released
 
 
-def test_training_set_is_a_permutation_of_the_files(kgbd_root: Path) -> None:
+def test_training_set_is_a_permutation_of_the_files(kgbd_root):
     found = _load(kgbd_root)
     stored = store.read_split(kgbd_root, "KGBD", 6, "train")
     order = np.arange(len(stored))
@@ -126,7 +119,7 @@ def test_training_set_is_a_permutation_of_the_files(kgbd_root: Path) -> None:
     assert (found.train.recording == stored.recording[order]).all()
 
 
-def test_recordings_lead_back_to_the_files(kgbd_root: Path) -> None:
+def test_recordings_lead_back_to_the_files(kgbd_root):
     found = _load(kgbd_root)
     walks = {walk.name: walk for walk in kgbd.read(kgbd_root / "KGBD")}
     assert found.probe.recording is not None
@@ -139,7 +132,7 @@ def test_recordings_lead_back_to_the_files(kgbd_root: Path) -> None:
         assert entry["sha256"] == walks[entry["name"]].sha256
 
 
-def test_seed_alone_decides_the_order(kgbd_root: Path) -> None:
+def test_seed_alone_decides_the_order(kgbd_root):
     first, again = _load(kgbd_root), _load(kgbd_root)
     other = _load(kgbd_root, seed=6)
     assert (first.train.windows == again.train.windows).all()
@@ -150,7 +143,7 @@ def test_seed_alone_decides_the_order(kgbd_root: Path) -> None:
     assert (np.diff(plain.train.identity) >= 0).all()
 
 
-def test_part_batches(kgbd_root: Path) -> None:
+def test_part_batches(kgbd_root):
     kept, dropped = _load(kgbd_root), _load(kgbd_root, part_batches="drop")
     for name in ("train", "probe", "gallery"):
         all_of, whole = getattr(kept, name), getattr(dropped, name)
@@ -159,13 +152,13 @@ def test_part_batches(kgbd_root: Path) -> None:
         assert len(whole.windows) == len(whole.identity) == len(whole.recording)
 
 
-def test_less_than_one_batch_names_the_flags(kgbd_root: Path) -> None:
+def test_less_than_one_batch_names_the_flags(kgbd_root):
     with pytest.raises(UserError, match=r"--batch_size 256.*--part_batches keep"):
         _load(kgbd_root, part_batches="drop", batch_size=256)
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.integers(5, 40), st.integers(0, 3))
-def test_class_sampling_is_the_released_rule(labels: list[int], batch: int, seed: int) -> None:
+def test_class_sampling_is_the_released_rule(labels, batch, seed):
     if len(labels) < batch:
         with pytest.raises(UserError, match="--class_sampling off"):
             class_sample(np.array(labels), batch, np.random.default_rng(seed))
@@ -178,7 +171,7 @@ def test_class_sampling_is_the_released_rule(labels: list[int], batch: int, seed
         assert index == expected if expected >= 0 else labels[index] == -1 - expected
 
 
-def test_class_sampling_draws_every_window_of_a_class() -> None:
+def test_class_sampling_draws_every_window_of_a_class():
     labels = np.array([0] * 3 + [1] * 500)
     found = class_sample(labels, 256, np.random.default_rng(0))
     assert len(found) == 2 * (503 // 256) * 2 * 128
@@ -187,12 +180,12 @@ def test_class_sampling_draws_every_window_of_a_class() -> None:
     assert np.bincount(drawn).min() > 50  # of 256 draws, 85 expected each
 
 
-def test_more_classes_than_batch_size() -> None:
+def test_more_classes_than_batch_size():
     with pytest.raises(UserError, match="--batch_size 2"):
         class_sample(np.arange(3), 2, np.random.default_rng(0))
 
 
-def test_class_sampling_is_for_all_datasets_but_kgbd(kgbd_root: Path, other_root: Path) -> None:
+def test_class_sampling_is_for_all_datasets_but_kgbd(kgbd_root, other_root):
     stored = len(store.read_split(kgbd_root, "KGBD", 6, "train"))
     assert len(_load(kgbd_root).train) == stored
     assert len(_load(kgbd_root, class_sampling="all").train) == 2 * (stored // 16) * 16
@@ -203,7 +196,7 @@ def test_class_sampling_is_for_all_datasets_but_kgbd(kgbd_root: Path, other_root
     assert len(_load(other_root, "KS20", class_sampling="off").train) == stored
 
 
-def test_casia_same_condition_is_one_list_with_its_own_identities(other_root: Path) -> None:
+def test_casia_same_condition_is_one_list_with_its_own_identities(other_root):
     same = _load(other_root, "CASIA_B", "nm.nm")
     assert same.same_windows
     assert same.probe is same.gallery
@@ -217,7 +210,7 @@ def test_casia_same_condition_is_one_list_with_its_own_identities(other_root: Pa
     assert (same.train.windows[:, :, 0] == 0).all()  # the nose
 
 
-def test_ks20_cross_view(other_root: Path) -> None:
+def test_ks20_cross_view(other_root):
     found = _load(other_root, "KS20", "30.130")
 
     def views(split: object) -> set[str]:
@@ -231,7 +224,7 @@ def test_ks20_cross_view(other_root: Path) -> None:
     assert len(found.probe) == 3 * 4 * 5
 
 
-def test_ks20_cross_view_diagonal(other_root: Path) -> None:
+def test_ks20_cross_view_diagonal(other_root):
     same = _load(other_root, "KS20", "90.90")
     assert same.same_windows
     assert len({same.recordings[i]["role"] for i in same.train.recording}) == 4  # type: ignore[union-attr]
@@ -256,7 +249,7 @@ def test_ks20_cross_view_diagonal(other_root: Path) -> None:
         ("CASIA_B", "nm", r"--probe_type nm: CASIA_B has the probes nm.nm"),
     ],
 )
-def test_unknown_probe_is_named(other_root: Path, dataset: str, probe: str, words: str) -> None:
+def test_unknown_probe_is_named(other_root, dataset, probe, words):
     with pytest.raises(UserError, match=words):
         _load(other_root, dataset, probe)
 
@@ -264,24 +257,22 @@ def test_unknown_probe_is_named(other_root: Path, dataset: str, probe: str, word
 @pytest.mark.parametrize(
     ("flag", "value"), [("kgbd_order", "sorted"), ("root", "tail")], ids=["order", "root"]
 )
-def test_unknown_values_are_named(kgbd_root: Path, flag: str, value: str) -> None:
+def test_unknown_values_are_named(kgbd_root, flag, value):
     with pytest.raises(UserError, match=f"--{flag} {value}"):
         _load(kgbd_root, **{flag: value})
 
 
-def test_missing_length_says_what_to_run(kgbd_root: Path) -> None:
+def test_missing_length_says_what_to_run(kgbd_root):
     with pytest.raises(UserError, match=r"python Preprocess.py 8 --dataset KGBD"):
         load_experiment(Request(kgbd_root, "KGBD", 8, "probe"), rng=_rng())
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e30, -1001.0])
-def test_values_that_are_no_positions_name_the_folder(tmp_path: Path, value: float) -> None:
+def test_values_that_are_no_positions_name_the_folder(tmp_path, value):
     make.kgbd_raw(tmp_path, {1: 3, 2: 3})
     preprocess.preprocess(tmp_path, tmp_path, ["KGBD"], 6)
-    spec = specs.get("KGBD")
-    make.without_checksums(store.dataset_folder(tmp_path, spec, 6))
-    folder = store.split_folder(store.dataset_folder(tmp_path, spec, 6), spec, "gallery")
-    path = store.file_path(folder, spec, 6, "gallery", "y")
+    make.without_checksums(tmp_path / "KGBD" / "6")
+    path = make.kgbd_file(tmp_path, "y", "gallery")
     plane = np.load(path)
     plane[3, 4] = value
     np.save(path, plane)
@@ -289,21 +280,13 @@ def test_values_that_are_no_positions_name_the_folder(tmp_path: Path, value: flo
         _load(tmp_path)
 
 
-def test_custom_data_load_like_any_dataset(tmp_path: Path) -> None:
+def test_custom_data_load_like_any_dataset(tmp_path):
     rng = np.random.default_rng(0)
     skeleton = Skeleton("tripod", ("top", "left_leg", "right_leg"), "left_leg", (), (), ())
     labels = {"train": [0, 0, 0, 0], "probe": [8, 4, 4, 8], "gallery": [4, 8, 8, 4]}
     sets = {s: (rng.normal(size=(4, 6, 3, 3)), np.array(v)) for s, v in labels.items()}
     store.write_dataset(tmp_path, "mine", sets, skeleton)
-    found = load_experiment(
-        Request(
-            *(tmp_path, "mine", 6, "probe"),
-            root="sensor",
-            class_sampling="off",
-            part_batches="keep",
-        ),
-        rng=_rng(),
-    )
+    found = _load(tmp_path, "mine", root="sensor", class_sampling="off")
     assert found.skeleton == skeleton
     assert found.identities == [0]  # nobody knows who is who in training
     assert found.test_identities == [4, 8]
@@ -313,7 +296,7 @@ def test_custom_data_load_like_any_dataset(tmp_path: Path) -> None:
     assert found.checksum is not None
 
 
-def test_public_files_without_manifest_and_recordings(kgbd_root: Path, tmp_path: Path) -> None:
+def test_public_files_without_manifest_and_recordings(kgbd_root, tmp_path):
     for path in kgbd_root.glob("KGBD/6/**/*.npy"):
         if not path.name.startswith("recording"):
             target = tmp_path / path.relative_to(kgbd_root)
@@ -325,7 +308,7 @@ def test_public_files_without_manifest_and_recordings(kgbd_root: Path, tmp_path:
     assert (found.recordings, found.checksum) == ([], None)
 
 
-def test_casia_by_view_learns_the_views_beside(tmp_path: Path) -> None:
+def test_casia_by_view_learns_the_views_beside(tmp_path, monkeypatch):
     made = [
         Recording(
             f"{subject:03d}-nm-01-{view:03d}.npy",
@@ -337,18 +320,10 @@ def test_casia_by_view_learns_the_views_beside(tmp_path: Path) -> None:
         for subject in (3, 8)
         for view in range(0, 181, 18)
     ]
-    patch = pytest.MonkeyPatch()
-    read_by_name(patch, {"CASIA_B": made})
-    (tmp_path / "CASIA_B").mkdir()
+    read_by_name(monkeypatch, tmp_path, {"CASIA_B": made})
     done = preprocess.preprocess(tmp_path, tmp_path, ["CASIA_B"], 40, protocol="CVE").done[0]
-    patch.undo()
     assert done.folder == tmp_path / "CASIA_B_CVE" / "40"
-    data = load_experiment(
-        Request(
-            tmp_path, "CASIA_B", 40, "90.90", root="none", class_sampling="off", part_batches="keep"
-        ),
-        rng=_rng(),
-    )
+    data = _load(tmp_path, "CASIA_B", "90.90", root="none", class_sampling="off")
     views = {
         name: sorted({*np.floor(split.windows[:, 0, 0, 0])})
         for name, split in (("train", data.train), ("probe", data.probe))

@@ -185,6 +185,16 @@ def test_mixed_recordings_hold_two_persons():
     assert np.array_equal(np.unique(found.recording), np.unique(given.train.recording))
 
 
+def test_of_an_odd_number_of_recordings_one_stays():
+    given = sets()
+    odd = given._replace(train=given.train.take(given.train.recording > 0))
+    found = perturbed(odd, "mixed:1", rng()).train
+    swapped = {
+        int(name) for name in np.unique(found.recording[found.recording != odd.train.recording])
+    }
+    assert 0 < len(swapped) <= 16 and len(np.unique(found.recording)) == 17
+
+
 def timed():
     """The sets with a time for every recording: its number, and one second more."""
     return Sets(

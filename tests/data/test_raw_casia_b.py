@@ -6,8 +6,6 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from simmc.data.raw import casia_b, write
 from simmc.data.recordings import Recording
@@ -183,28 +181,6 @@ def test_nan_is_a_joint_that_was_not_seen(tmp_path, kind):
     else:
         write.write_casia_b(tmp_path, [Recording("001-nm-01-090", 1, frames)], kind)
     np.testing.assert_array_equal(casia_b.read(tmp_path)[0].frames, frames)
-
-
-@settings(deadline=None, max_examples=200)
-@given(
-    kind=st.sampled_from(["npy", "json", "csv"]),
-    damage=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), min_size=1, max_size=3),
-    head=st.booleans(),
-)
-def test_damaged_files_never_do_worse_than_an_error(tmp_path_factory, kind, damage, head):
-    root = tmp_path_factory.mktemp("damaged")
-    write.write_casia_b(root, [Recording("001-nm-01-090", 1, FRAMES)], kind)
-    path = root / f"001-nm-01-090.{kind}"
-    data = bytearray(path.read_bytes())
-    for place, byte in damage:
-        data[int(place * (128 if head else len(data)))] = byte
-    path.write_bytes(data)
-    try:
-        (found,) = casia_b.read(root)
-    except UserError as error:
-        assert str(path) in str(error)
-    else:
-        assert found.frames.shape[1:] == (14, 3) and not np.isinf(found.frames).any()
 
 
 def test_the_same_video_twice(tmp_path):

@@ -1,4 +1,4 @@
-"""IAS-Lab: frames of one file each, the tracking filter, both label rules, every fault by file."""
+"""IAS-Lab and BIWI: frames of one file each, the tracking filter, labels, every fault by file."""
 
 import logging
 import os
@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simmc.data.arrays import LIMIT_METRES
-from simmc.data.raw import files, ias, text, write
-from simmc.data.recordings import ReadOptions, Recording
+from simmc.data.raw import biwi, files, ias, text
+from simmc.data.recordings import ReadOptions
 from simmc.errors import UserError
 
 BY_NAME = ReadOptions(ias_label_order="name")
@@ -118,13 +118,6 @@ def test_name_order_joins_the_takes_of_a_person(tmp_path):
     labels = {r.name: r.identity for r in ias.read(tmp_path, BY_NAME)}
     assert labels["Training/aaron/1"] == labels["Training/aaron/2"] == 0
     assert labels["Training/bob"] == labels["TestingB/bob"] == 2
-
-
-def test_name_order_refuses_a_person_that_training_lacks(tmp_path):
-    three_sets(tmp_path)
-    put(tmp_path, "TestingA/eve/0_skel.txt", frame(0))
-    with pytest.raises(UserError, match=r"TestingA/eve.*--ias_label_order walk"):
-        ias.read(tmp_path, BY_NAME)
 
 
 def twice(text: str) -> str:
@@ -252,37 +245,38 @@ def test_changed_bytes_give_the_same_in_both_ways_of_reading(
     assert read(slow=False) == read(slow=True)
 
 
-def test_missing_and_empty_folders(tmp_path):
-    three_sets(tmp_path)
-    (tmp_path / "TestingA" / "cid").mkdir()
-    with pytest.raises(UserError, match=r"TestingA/cid.*no frame"):
-        ias.read(tmp_path)
-    (tmp_path / "TestingA").rename(tmp_path / "gone")
-    with pytest.raises(UserError, match="TestingA: the folder is missing"):
-        ias.read(tmp_path)
+FOLDERS = {  # what is done to the three sets, and what the message names
+    "empty": (lambda root: (root / "TestingA" / "cid").mkdir(), "TestingA/cid"),
+    "missing": (lambda root: (root / "TestingA").rename(root / "gone"), "TestingA"),
+    "case": (lambda root: (root / "TestingB").rename(root / "testingb"), "TestingB: .*testingb"),
+    "beside": (
+        lambda root: put(root, "Training/0_skel.txt", frame(0)),
+        r"Training/0_skel\.txt.*the folder (ann|bob)",
+    ),
+    "backup": (
+        lambda root: put(root, "TestingA/bob/0_skel.txt.bak", frame(0)),
+        r"0_skel\.txt\.bak",
+    ),
+    "pipe": (lambda root: os.mkfifo(root / "Training" / "ann" / "9_skel.txt"), r"9_skel\.txt"),
+    "no text": (lambda root: (root / "Training" / os.fsdecode(b"\xff")).mkdir(), "UTF-8"),
+    "stranger": (
+        lambda root: put(root, "TestingA/eve/0_skel.txt", frame(0)),
+        "TestingA/eve.*--ias_label_order walk",
+    ),
+}
 
 
-def test_frames_beside_the_person_folders_are_refused(tmp_path):
+@pytest.mark.parametrize("change, named", FOLDERS.values(), ids=FOLDERS)
+def test_faults_of_folders_are_named(tmp_path, change, named):
+    change(three_sets(tmp_path))
+    with pytest.raises(UserError, match=named):
+        ias.read(tmp_path, BY_NAME)
+
+
+def test_frames_without_person_folders_are_refused(tmp_path):
     for part in ias.SETS:
         put(tmp_path, f"{part}/0_skel.txt", frame(0))
     with pytest.raises(UserError, match=r"Training.*give each person a folder"):
-        ias.read(tmp_path)
-    put(tmp_path, "Training/ann/0_skel.txt", frame(0))
-    with pytest.raises(UserError, match=r"Training/0_skel\.txt: a frame beside the folder ann"):
-        ias.read(tmp_path)
-
-
-def test_a_backup_of_a_frame_is_no_frame(tmp_path):
-    three_sets(tmp_path)
-    put(tmp_path, "TestingA/bob/0_skel.txt.bak", frame(0))
-    with pytest.raises(UserError, match=r"0_skel\.txt\.bak"):
-        ias.read(tmp_path)
-
-
-def test_a_set_in_another_case_is_named(tmp_path):
-    three_sets(tmp_path)
-    (tmp_path / "TestingB").rename(tmp_path / "testingb")
-    with pytest.raises(UserError, match=r"TestingB: .*testingb exists"):
         ias.read(tmp_path)
 
 
@@ -298,20 +292,6 @@ def test_links_are_followed_once(tmp_path):
     (tmp_path / "Training" / "cid").unlink()
     (tmp_path / "Training" / "ann" / "loop").symlink_to(tmp_path / "Training")
     with pytest.raises(UserError, match=r"the same folder|beside the folder"):
-        ias.read(tmp_path)
-
-
-def test_what_is_no_plain_file_is_not_waited_for(tmp_path):
-    three_sets(tmp_path)
-    os.mkfifo(tmp_path / "Training" / "ann" / "9_skel.txt")
-    with pytest.raises(UserError, match=r"9_skel\.txt: not a plain file"):
-        ias.read(tmp_path)
-
-
-def test_names_that_are_no_text(tmp_path):
-    three_sets(tmp_path)
-    (tmp_path / "Training" / os.fsdecode(b"\xff")).mkdir()
-    with pytest.raises(UserError, match="UTF-8"):
         ias.read(tmp_path)
 
 
@@ -368,20 +348,46 @@ def test_numbers_are_those_of_float(tmp_path_factory, numbers):
     assert values.ravel().tobytes() == np.array([float(t) for t in texts]).tobytes()
 
 
-def test_round_trip_with_lost_joints(tmp_path):
-    rng = np.random.default_rng(1)
-    made = [
-        Recording(f"{part}/{p}", p, rng.normal(size=(5, 20, 3)), part)
-        for part in ias.SETS
-        for p in range(2)
-    ]
-    tracked = {r.name: rng.random((5, 20)) > 0.02 for r in made}
-    write.write_ias(tmp_path, made, tracked)
-    for before, after in zip(made, ias.read(tmp_path, BY_NAME), strict=True):
-        assert (after.name, after.identity, after.role) == (
-            before.name,
-            before.identity,
-            before.role,
-        )
-        kept = before.frames[tracked[before.name].all(axis=1)]
-        assert after.frames.tobytes() == kept.tobytes()
+# BIWI: the same line format, labels from folder names, first body only
+
+
+def sets(root, persons=("002", "010", "007")):
+    for part in biwi.SETS.values():
+        for person in persons:
+            put(root, f"{part}/{person}/000000-a_skel.txt", frame(int(person)))
+    return root
+
+
+def test_labels_are_the_numbers_of_the_folders_and_paths_give_the_order(tmp_path):
+    found = biwi.read(sets(tmp_path))
+    assert [r.identity for r in found] == [2, 7, 10] * 3
+    assert [r.role for r in found] == [role for role in biwi.SETS for _ in range(3)]
+    assert found[3].name == "Testing/Walking/002"
+    assert found[4].frames[0, 0].tolist() == [7.0, 0.0, 2.5]
+    walk = biwi.read(tmp_path, ReadOptions(ias_label_order="walk"))
+    name = biwi.read(tmp_path, ReadOptions(ias_label_order="name"))
+    assert [r.name for r in walk] == [r.name for r in name]
+
+
+def test_only_the_first_body_counts(tmp_path):
+    sets(tmp_path, ("001",))
+    put(tmp_path, "Training/001/000001-a_skel.txt", frame(5) + frame(6, lost=3))
+    put(tmp_path, "Training/001/000002-a_skel.txt", frame(7, lost=3) + frame(8))
+    put(tmp_path, "Training/001/000003-a_skel.txt", frame(9) + "whatever\nelse")
+    (found, *_) = biwi.read(tmp_path)
+    assert found.frames[:, 0, 0].tolist() == [1, 5, 9]
+    assert (found.counts["more_bodies"], found.counts["lost_frames"]) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "named"),
+    [
+        *((f"Training/{name}", name) for name in ("ann", "99999999999999999999", "\u0663", "1.5")),
+        ("Training/002/007", r"002/000000-a_skel\.txt: .*the folder 007"),
+        ("Training/012/007", "012/007"),
+    ],
+)
+def test_faults_of_biwi_s_folders_are_named(tmp_path, name, named):
+    put(sets(tmp_path), f"{name}/0_skel.txt", frame(0))
+    with pytest.raises(UserError, match=named):
+        biwi.read(tmp_path)

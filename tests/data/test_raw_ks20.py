@@ -255,7 +255,7 @@ def test_matlab_numbers_stored_small_and_in_the_other_byte_order(tmp_path):
 
 
 @pytest.mark.parametrize("compressed", [False, True])
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(damage=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), min_size=1, max_size=3))
 def test_damaged_matlab_files_never_do_worse_than_an_error(tmp_path, compressed, damage):
     path = tmp_path / "x.mat"

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import json
 from collections import Counter
 
@@ -27,7 +25,7 @@ def _roles(recordings: list[Recording], found: splits.Assignment) -> dict[str, C
     return {s: Counter(recordings[i].identity for i in places) for s, places in found.items()}
 
 
-def test_kgbd_draws_two_gallery_and_one_probe_walk() -> None:
+def test_kgbd_draws_two_gallery_and_one_probe_walk():
     recordings = _kgbd({1: 5, 2: 4, 7: 6, 15: 3})
     found = splits.assign("KGBD", recordings, np.random.default_rng(0))
     roles = _roles(recordings, found)
@@ -37,7 +35,7 @@ def test_kgbd_draws_two_gallery_and_one_probe_walk() -> None:
     assert _all(found) == list(range(len(recordings)))
 
 
-def test_kgbd_draw_depends_on_the_seed_alone() -> None:
+def test_kgbd_draw_depends_on_the_seed_alone():
     recordings = _kgbd(dict.fromkeys(range(1, 30), 5))
 
     def draw(seed: int) -> splits.Assignment:
@@ -47,7 +45,7 @@ def test_kgbd_draw_depends_on_the_seed_alone() -> None:
     assert draw(0) != draw(1)
 
 
-def test_kgbd_every_walk_may_become_probe() -> None:
+def test_kgbd_every_walk_may_become_probe():
     recordings = _kgbd(dict.fromkeys(range(400), 5))
     found = splits.assign("KGBD", recordings, np.random.default_rng(0))
     which = Counter(int(recordings[i].name.partition("/")[2]) for i in found["probe"])
@@ -55,7 +53,7 @@ def test_kgbd_every_walk_may_become_probe() -> None:
     assert min(which.values()) > 50  # 80 expected
 
 
-def test_kgbd_person_with_two_walks_is_named() -> None:
+def test_kgbd_person_with_two_walks_is_named():
     with pytest.raises(UserError, match="person 3 has 2 walks"):
         splits.assign("KGBD", _kgbd({1: 5, 3: 2}), np.random.default_rng(0))
 
@@ -64,14 +62,14 @@ def test_kgbd_person_with_two_walks_is_named() -> None:
     ("dataset", "roles"),
     [("IAS", ["Training", "TestingA", "TestingB"]), ("BIWI", ["Training", "Walking", "Still"])],
 )
-def test_sets_that_are_given(dataset: str, roles: list[str]) -> None:
+def test_sets_that_are_given(dataset, roles):
     recordings = [Recording(f"{r}/{i}", i, EMPTY, r) for r in roles for i in range(2)]
     found = splits.assign(dataset, recordings, np.random.default_rng(0))
     train, first, second = (found[s] for s in (specs.TRAIN, *specs.get(dataset).test_splits))
     assert (train, first, second) == ([0, 1], [2, 3], [4, 5])
 
 
-def test_ks20_exact_roles_are_one_repetition_in_all_views() -> None:
+def test_ks20_exact_roles_are_one_repetition_in_all_views():
     recordings = make.ks20()
     found = splits.assign("KS20", recordings, np.random.default_rng(0), OWN)
     assert _all(found) == list(range(60))
@@ -101,7 +99,7 @@ def _released_reader(recordings: list[Recording], own: splits.Assignment) -> dic
     return filed
 
 
-def test_ks20_slip_uses_the_next_setting_and_loses_one_recording_of_each_view() -> None:
+def test_ks20_slip_uses_the_next_setting_and_loses_one_recording_of_each_view():
     recordings = make.ks20()
     own = splits.assign("KS20", recordings, np.random.default_rng(3), OWN)
     slip = splits.assign("KS20", recordings, np.random.default_rng(3))
@@ -116,13 +114,13 @@ def test_ks20_slip_uses_the_next_setting_and_loses_one_recording_of_each_view() 
     assert moved == {3}  # the last body of the text order only
 
 
-def test_ks20_needs_all_repetitions() -> None:
+def test_ks20_needs_all_repetitions():
     recordings = [r for r in make.ks20() if (r.identity, r.attributes["setting"]) != (2, "gc3")]
     with pytest.raises(UserError, match=r"label 2 .* gc1, gc2"):
         splits.assign("KS20", recordings, np.random.default_rng(0))
 
 
-def test_ks20_views_are_named_by_degrees() -> None:
+def test_ks20_views_are_named_by_degrees():
     recordings = make.ks20()
     found = splits.views(specs.KS20_CVE, recordings)
     assert list(found) == ["0", "30", "90", "130", "180"]
@@ -130,7 +128,7 @@ def test_ks20_views_are_named_by_degrees() -> None:
     assert all(len(places) == 12 for places in found.values())
 
 
-def test_casia_halves_share_no_subject_and_tests_go_by_condition() -> None:
+def test_casia_halves_share_no_subject_and_tests_go_by_condition():
     recordings = make.casia()
     found = splits.assign("CASIA_B", recordings, np.random.default_rng(0))
     subjects = {split: {recordings[i].identity for i in p} for split, p in found.items()}
@@ -141,7 +139,7 @@ def test_casia_halves_share_no_subject_and_tests_go_by_condition() -> None:
     assert _all(found) == list(range(len(recordings)))
 
 
-def test_casia_of_124_subjects_splits_62_to_62() -> None:
+def test_casia_of_124_subjects_splits_62_to_62():
     recordings = [Recording(f"{p}", p, EMPTY, "nm") for p in range(1, 125)]
     found = splits.assign("CASIA_B", recordings, np.random.default_rng(0))
     assert (len(found["train"]), len(found["nm"])) == (62, 62)

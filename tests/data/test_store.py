@@ -1,9 +1,6 @@
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +14,7 @@ KGBD = specs.get("KGBD")
 
 
 @pytest.mark.parametrize("split", ["train", "probe"])
-def test_what_was_written_is_read(tmp_path: Path, split: str) -> None:
+def test_what_was_written_is_read(tmp_path, split):
     planes = kgbd_set(tmp_path, split)
     found = store.read_split(tmp_path, "KGBD", 6, split)
     assert (found.windows == np.moveaxis(planes, 0, -1).reshape(5, 6, 20, 3)).all()
@@ -28,7 +25,7 @@ def test_what_was_written_is_read(tmp_path: Path, split: str) -> None:
     assert len(found.take(found.labels == 3)) == 2
 
 
-def test_layout_is_the_public_one(tmp_path: Path) -> None:
+def test_layout_is_the_public_one(tmp_path):
     kgbd_set(tmp_path, "train")
     kgbd_set(tmp_path, "probe")
     names = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.npy")}
@@ -56,13 +53,13 @@ def test_layout_is_the_public_one(tmp_path: Path) -> None:
         ("KS20_CVE", "130", "KS20_CVE/40/test_npy_data/130"),
     ],
 )
-def test_folders(tmp_path: Path, dataset: str, split: str, folder: str) -> None:
+def test_folders(tmp_path, dataset, split, folder):
     spec = specs.KS20_CVE if dataset == "KS20_CVE" else specs.get(dataset)
     base = store.dataset_folder(tmp_path, spec, 40)
     assert store.split_folder(base, spec, split) == tmp_path / folder
 
 
-def test_labels_come_from_ids_where_frame_id_is_missing(tmp_path: Path) -> None:
+def test_labels_come_from_ids_where_frame_id_is_missing(tmp_path):
     kgbd_set(tmp_path, recording=False)
     kgbd_file(tmp_path, "frame_id").unlink()
     found = store.read_split(tmp_path, KGBD, 6, "probe")
@@ -71,10 +68,6 @@ def test_labels_come_from_ids_where_frame_id_is_missing(tmp_path: Path) -> None:
     kgbd_file(tmp_path, "ids").unlink()
     with pytest.raises(UserError, match=r"ids_KGBD_6.npy.*missing"):
         store.read_split(tmp_path, KGBD, 6, "probe")
-
-
-def _replace(root: Path, what: str, array: np.ndarray) -> None:
-    np.save(kgbd_file(root, what), array)
 
 
 @pytest.mark.parametrize(
@@ -88,39 +81,41 @@ def _replace(root: Path, what: str, array: np.ndarray) -> None:
         ("y", np.zeros((24, 20))),
         ("frame_id", np.zeros(4, np.int64)),
         ("frame_id", np.zeros(30, np.int64)),
-        ("frame_id", np.array([0.5] * 5)),
-        ("frame_id", np.array([np.nan] * 5)),
-        ("frame_id", np.array(["a"] * 5)),
         ("recording", np.zeros(6, np.int64)),
+        *(
+            (what, np.array([1, 2, 3, 4, last], kind))
+            for what in ("frame_id", "recording")
+            for last, kind in (
+                *(
+                    (2**63, np.uint64),
+                    (1e30, float),
+                    (0.5, float),
+                    (np.inf, float),
+                    (np.nan, float),
+                ),
+                *((2.0**63, float), (10**30, object), (2**63, object), ("a", object), ("a", str)),
+            )
+        ),
+        *((what, np.array([True] * 5)) for what in ("frame_id", "recording")),
     ],
 )
-def test_arrays_that_do_not_fit_are_named(tmp_path: Path, what: str, array: np.ndarray) -> None:
+def test_arrays_that_do_not_fit_are_named(tmp_path, what, array):
     kgbd_set(tmp_path)
-    _replace(tmp_path, what, array)
+    np.save(kgbd_file(tmp_path, what), array, allow_pickle=True)
     name = what if what in ("frame_id", "recording") else f"t_source_{what}"
     with pytest.raises(UserError, match=f"{name}_KGBD_6.npy"):
         store.read_split(tmp_path, KGBD, 6, "probe")
 
 
-@pytest.mark.parametrize("what", ["x", "z", "frame_id", "recording"])
-@pytest.mark.parametrize("left", [0, 20, 128, -1])
-def test_truncated_files_are_named(tmp_path: Path, what: str, left: int) -> None:
-    kgbd_set(tmp_path)
-    path = kgbd_file(tmp_path, what)
-    path.write_bytes(path.read_bytes()[:left])
-    with pytest.raises(UserError, match=path.name):
-        store.read_split(tmp_path, KGBD, 6, "probe")
-
-
 @pytest.mark.parametrize("what", ["x", "y", "z"])
-def test_missing_files_are_named(tmp_path: Path, what: str) -> None:
+def test_missing_files_are_named(tmp_path, what):
     kgbd_set(tmp_path)
     kgbd_file(tmp_path, what).unlink()
     with pytest.raises(UserError, match=f"t_source_{what}_KGBD_6.npy: the file is missing"):
         store.read_split(tmp_path, KGBD, 6, "probe")
 
 
-def test_missing_set_says_what_to_run(tmp_path: Path) -> None:
+def test_missing_set_says_what_to_run(tmp_path):
     with pytest.raises(UserError, match=r"python Preprocess.py 8 --dataset KGBD"):
         store.read_split(tmp_path, KGBD, 8, "probe")
     with pytest.raises(UserError, match="--dataset KS20 --protocol CVE"):
@@ -128,17 +123,17 @@ def test_missing_set_says_what_to_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 99}'])
-def test_damaged_manifest_is_named(tmp_path: Path, text: str) -> None:
+def test_damaged_manifest_is_named(tmp_path, text):
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(UserError, match=r"manifest\.json"):
         store.read_manifest(tmp_path)
 
 
-def test_no_manifest_is_fine(tmp_path: Path) -> None:
+def test_no_manifest_is_fine(tmp_path):
     assert store.read_manifest(tmp_path) == (None, None)
 
 
-def test_staged_folder_swaps_in_the_new_and_drops_the_old(tmp_path: Path) -> None:
+def test_staged_folder_swaps_in_the_new_and_drops_the_old(tmp_path):
     target = tmp_path / "deep" / "set"
     for text in ("first", "second"):
         with files.staged_folder(target) as stage:
@@ -147,7 +142,7 @@ def test_staged_folder_swaps_in_the_new_and_drops_the_old(tmp_path: Path) -> Non
     assert [p.name for p in target.parent.iterdir()] == ["set"]
 
 
-def test_staged_folder_keeps_the_old_on_failure(tmp_path: Path) -> None:
+def test_staged_folder_keeps_the_old_on_failure(tmp_path):
     target = tmp_path / "set"
     with files.staged_folder(target) as stage:
         (stage / "file").write_text("good")
@@ -158,7 +153,7 @@ def test_staged_folder_keeps_the_old_on_failure(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["set"]
 
 
-def test_killed_writer_leaves_the_previous_set(tmp_path: Path) -> None:
+def test_killed_writer_leaves_the_previous_set(tmp_path):
     target = tmp_path / "set"
     with files.staged_folder(target) as stage:
         (stage / "file").write_text("good")
@@ -178,7 +173,7 @@ def test_killed_writer_leaves_the_previous_set(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["set", "set[1]"])
-def test_kill_between_the_renames_is_repaired(name: str, tmp_path: Path) -> None:
+def test_kill_between_the_renames_is_repaired(name, tmp_path):
     old = tmp_path / f".{name}.0123.old"
     old.mkdir()
     (old / "file").write_text("good")
@@ -187,7 +182,7 @@ def test_kill_between_the_renames_is_repaired(name: str, tmp_path: Path) -> None
     assert (tmp_path / name / "file").read_text() == "good"
 
 
-def test_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="set"), files.staged_folder(tmp_path / "file" / "set"):
         pass

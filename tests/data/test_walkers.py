@@ -1,6 +1,7 @@
 """Synthetic walkers: the readers' structure, determinism, constant bodies, the command."""
 
 import json
+import shutil
 from itertools import pairwise
 from pathlib import Path
 
@@ -219,9 +220,6 @@ def test_command_writes_the_layout_and_says_what_it_is(tmp_path, capsys, dataset
     assert cli.run("generate", [*words, str(tmp_path / "a")]) == 0
     assert "not real people" in capsys.readouterr().out
     folder = tmp_path / "a" / dataset
-    readme = (folder / "README.txt").read_text()
-    assert readme.startswith("GENERATED WALKERS, NOT REAL PEOPLE")
-    assert "do not exist" in " ".join(readme.split())
     assert json.loads((folder / "generated.json").read_text())["generated"] is True
     found = READERS[dataset].read(folder, ReadOptions(ias_label_order="name"))
     assert len(found) == len(walkers.generate(dataset, size="tiny", seed=1))
@@ -236,11 +234,14 @@ def test_command_replaces_generated_walkers_and_nothing_else(tmp_path, capsys):
     assert cli.run("generate", [*words, "--persons", "2"]) == 0
     assert len({r.identity for r in ks20.read(tmp_path / "KS20")}) == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["KS20"]
-    (tmp_path / "KS20" / write.MARKER).unlink()
-    before = digest(tmp_path)
-    assert cli.run("generate", words) == 2
-    assert str(tmp_path / "KS20") in capsys.readouterr().err
-    assert digest(tmp_path) == before
+    windows, marker = tmp_path / "KS20" / "6", tmp_path / "KS20" / write.MARKER
+    for spoil in (lambda: (windows.mkdir(), (windows / "manifest.json").touch()), marker.unlink):
+        spoil()
+        before = digest(tmp_path)
+        assert cli.run("generate", words) == 2
+        assert str(tmp_path / "KS20") in capsys.readouterr().err
+        assert digest(tmp_path) == before
+        shutil.rmtree(windows, ignore_errors=True)
 
 
 def test_command_that_fails_leaves_nothing(tmp_path, monkeypatch, capsys):

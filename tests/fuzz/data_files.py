@@ -1,7 +1,5 @@
 """Small valid raw data and prepared data, and what reads them."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """One damaged input after another to a reader; what came of each."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil
@@ -66,6 +64,7 @@ class Case:
         if self.dirty:
             self.restore()
         name, form = rng.choice(self.targets)
+        self.last = name
         path, how = self.here / name, rng.random()
         if how < 0.02:
             path.unlink()
@@ -80,13 +79,16 @@ class Case:
             return self._rename(path, rng)
         data = mutate((self.pristine / name).read_bytes(), form, rng)
         path.write_bytes(data)
-        self._last = name
         return f"{name}: {data[:200]!r}"
 
     def undo(self) -> None:
         """Takes the last damage back."""
         if not self.dirty:
-            shutil.copyfile(self.pristine / self._last, self.here / self._last)
+            shutil.copyfile(self.pristine / self.last, self.here / self.last)
+
+    def names(self) -> set[str]:
+        """What a message can call the damaged file: its path, name, or that of a folder of it."""
+        return {str(self.here), *Path(self.last).parts, Path(self.last).stem}
 
     def _rename(self, path: Path, rng: Random) -> str:
         """A file, a folder above it, or the ending gets another name."""
@@ -118,7 +120,7 @@ def outcome(case: Case, rng: Random) -> tuple[str, str]:
             case.reader.call(case.here)
         kind = VALID
     except UserError as error:
-        kind = REFUSED if len(str(error)) < LONGEST else "a message that fills the screen"
+        kind = _judged(str(error), case)
     except Overdue:
         kind = "time"
     except AssertionError as error:
@@ -130,6 +132,13 @@ def outcome(case: Case, rng: Random) -> tuple[str, str]:
     with contextlib.suppress(OSError):
         case.undo()
     return "memory" if added > MEMORY else kind, said
+
+
+def _judged(message: str, case: Case) -> str:
+    """What a refusal is worth: it is short, and names a file or folder of the reader."""
+    if len(message) >= LONGEST:
+        return "a message that fills the screen"
+    return REFUSED if any(name in message for name in case.names()) else f"unnamed: {message}"
 
 
 _STARTS = {

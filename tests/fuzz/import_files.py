@@ -1,27 +1,22 @@
 """Small valid files of every format that `simmc import` reads, and what reads them."""
 
-from __future__ import annotations
-
-import io
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-from pyarrow import parquet
 
 from simmc.data.importing.assign import Rule
 from simmc.data.importing.description import Description
+from simmc.data.importing.formats import read_bodies
 from simmc.data.importing.importer import Request, import_items
-from simmc.data.importing.source_files import items, read_bodies
-from simmc.data.skeletons import KINECT_V1
+from simmc.data.importing.source_files import items
 from tests.data import formats as make
+from tests.data import test_import_tables as tables
 
 Build = Callable[[Path], None]
 TOLD = Description()
-JOINTS = KINECT_V1.joints[:4]
 
 
 def one_file(name: str, content: Callable[[], bytes]) -> Build:
@@ -47,51 +42,16 @@ def import_all(root: Path) -> None:
     import_items(items(root / "in", TOLD), request)
 
 
-def wide_table(delimiter: str = ",") -> bytes:
-    """A row a frame."""
-    xyz = make.walk(4, 4)
-    names = ["time", *(f"{joint}_{axis}" for joint in JOINTS for axis in "xyz")]
-    rows = [[0.04 * place, *frame.ravel().tolist()] for place, frame in enumerate(xyz)]
-    return "\n".join(delimiter.join(map(str, row)) for row in (names, *rows)).encode()
-
-
-def long_table() -> bytes:
-    """A row a joint."""
-    rows = [
-        f"{frame},{joint},{','.join(map(str, point))}"
-        for frame, points in enumerate(make.walk(3, 4).tolist())
-        for joint, point in zip(JOINTS, points, strict=True)
-    ]
-    return "\n".join(["frame,joint,x,y,z", *rows]).encode()
-
-
 def parquet_table() -> bytes:
-    """The wide table as Parquet."""
-    xyz = make.walk(4, 4).reshape(4, 12)
-    names = [f"{joint}_{axis}" for joint in JOINTS for axis in "xyz"]
-    file = io.BytesIO()
-    parquet.write_table(pa.table(dict(zip(names, xyz.T, strict=True))), file)
-    return file.getvalue()
-
-
-def npy_array() -> bytes:
-    """An array of frames, joints, coordinates."""
-    file = io.BytesIO()
-    np.save(file, make.walk(4, 20))
-    return file.getvalue()
-
-
-def npz_arrays() -> bytes:
-    """Two recordings."""
-    file = io.BytesIO()
-    np.savez_compressed(file, one=make.walk(4, 20), two=make.walk(3, 20, seed=1))
-    return file.getvalue()
+    """A row a frame."""
+    names = [f"{joint}_{axis}" for joint in tables.JOINTS for axis in "xyz"]
+    return tables.as_parquet(dict(zip(names, tables.XYZ.reshape(-1, 9).T, strict=True)))
 
 
 def nested_json() -> bytes:
     """Frames with named joints."""
-    xyz = make.walk(3, 4).tolist()
-    return json.dumps({"frames": [dict(zip(JOINTS, frame, strict=True)) for frame in xyz]}).encode()
+    frames = [dict(zip(tables.JOINTS, frame, strict=True)) for frame in tables.XYZ.tolist()]
+    return json.dumps({"frames": frames}).encode()
 
 
 def keypoints(joints: int, frames: int = 2) -> np.ndarray:
@@ -131,11 +91,11 @@ SINGLE = {
     "AlphaPose": (".json", lambda: make.alphapose([{1: f} for f in keypoints(17)]), "json"),
     "MMPose": (".json", lambda: make.mmpose(make.walk(2, 17), ["root"]), "json"),
     "MediaPipe": (".json", lambda: make.mediapipe(make.walk(2, 33)), "json"),
-    "wide CSV": (".csv", wide_table, "text"),
-    "TSV": (".tsv", lambda: wide_table("\t"), "text"),
-    "long CSV": (".csv", long_table, "text"),
+    "wide CSV": (".csv", lambda: tables.wide().encode(), "text"),
+    "TSV": (".tsv", lambda: tables.wide(delimiter="\t").encode(), "text"),
+    "long CSV": (".csv", lambda: tables.long(time=True).encode(), "text"),
     "Parquet": (".parquet", parquet_table, "bytes"),
-    "array": (".npy", npy_array, "npy"),
-    "arrays": (".npz", npz_arrays, "npz"),
+    "array": (".npy", lambda: tables.saved(array=make.walk(4, 20)), "npy"),
+    "arrays": (".npz", lambda: tables.saved(one=make.walk(4, 20), two=make.walk(3, 20)), "npz"),
     "JSON": (".json", nested_json, "json"),
 }

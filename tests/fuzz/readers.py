@@ -1,51 +1,13 @@
 """Every reader of files that someone else may have written, with small valid files for each."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from benchmarks import measure
 from tests.data import make
-from tests.fuzz.data_files import (
-    Build,
-    Call,
-    cut,
-    feature_files,
-    id_windows,
-    load,
-    load_features,
-    object_windows,
-    own_set,
-    preprocessed,
-    raw,
-    take_features,
-    windows,
-)
-from tests.fuzz.import_files import (
-    SINGLE,
-    import_all,
-    mixed_folder,
-    one_file,
-    openpose_folder,
-    read_files,
-)
-from tests.fuzz.run_files import (
-    archive_zip,
-    archives_tar,
-    benchmark_file,
-    checkpoint_files,
-    read_benchmark,
-    read_checkpoints,
-    read_metrics,
-    read_pointer,
-    read_probes,
-    read_results,
-    read_settings,
-    read_toml,
-    run_files,
-    settings_file,
-    unpack,
-)
+from tests.fuzz import data_files as data
+from tests.fuzz import import_files as imported
+from tests.fuzz import run_files as runs
+from tests.fuzz.data_files import Build, Call
 
 
 @dataclass(frozen=True)
@@ -65,63 +27,75 @@ class Reader:
     names: bool = False
 
 
-KS20 = cut(make.ks20(7, 2), 7)
+def raw(
+    dataset: str, recordings: list, form: str = "text", length: int = 6, kind: str = "txt"
+) -> Reader:
+    """The reader of a dataset's raw files."""
+    how = {} if kind == "txt" else {"kind": kind}
+    build = data.raw(dataset, recordings, **how)
+    return Reader(build, data.preprocessed(dataset, length), {f"**/*.{kind}": form}, names=True)
+
+
+KS20 = data.cut(make.ks20(7, 2), 7)
 CASIA = make.casia(62, 2)
 READERS = {
-    "raw IAS": Reader(
-        raw("IAS", cut(make.ias(2), 27)), preprocessed("IAS", 6), {"**/*.txt": "text"}, True
-    ),
-    "raw BIWI": Reader(
-        raw("BIWI", cut(make.biwi(2), 27)), preprocessed("BIWI", 6), {"**/*.txt": "text"}, True
-    ),
-    "raw KGBD": Reader(
-        raw("KGBD", cut(make.kgbd(2), 27)), preprocessed("KGBD", 6), {"**/*.txt": "text"}, True
-    ),
-    "raw KS20 text": Reader(raw("KS20", KS20), preprocessed("KS20", 6), {"**/*.txt": "text"}, True),
-    "raw KS20 mat": Reader(
-        raw("KS20", KS20, kind="mat"), preprocessed("KS20", 6), {"**/*.mat": "mat"}, True
-    ),
     **{
-        f"raw CASIA_B {kind}": Reader(
-            raw("CASIA_B", CASIA, kind=kind),
-            preprocessed("CASIA_B", 40),
-            {f"**/*.{kind}": form},
-            True,
-        )
+        f"raw {name}": raw(name, data.cut(make.RAW[name](2), 27))
+        for name in ("IAS", "BIWI", "KGBD")
+    },
+    "raw KS20 text": raw("KS20", KS20),
+    "raw KS20 mat": raw("KS20", KS20, "mat", kind="mat"),
+    **{
+        f"raw CASIA_B {kind}": raw("CASIA_B", CASIA, form, 40, kind)
         for kind, form in (("npy", "npy"), ("json", "json"), ("csv", "text"))
     },
-    "windows": Reader(windows, load, {"**/*source*.npy": "npy", "**/frame_id*.npy": "npy"}),
-    "recordings of windows": Reader(windows, load, {"**/recording*.npy": "npy"}),
-    "labels by pickle": Reader(object_windows, load, {"**/frame_id*.npy": "pickle"}),
-    "ids by pickle": Reader(id_windows, load, {"**/ids*.npy": "pickle"}),
-    "manifest": Reader(windows, load, {"**/manifest.json": "json"}),
+    "windows": Reader(
+        data.windows, data.load, {"**/*source*.npy": "npy", "**/frame_id*.npy": "npy"}
+    ),
+    "recordings of windows": Reader(data.windows, data.load, {"**/recording*.npy": "npy"}),
+    "labels by pickle": Reader(data.object_windows, data.load, {"**/frame_id*.npy": "pickle"}),
+    "ids by pickle": Reader(data.id_windows, data.load, {"**/ids*.npy": "pickle"}),
+    "manifest": Reader(data.windows, data.load, {"**/manifest.json": "json"}),
     "manifest of one's own": Reader(
-        own_set,
-        lambda root: (load(root, "Mine"), load(root, "Mine", stress="keep:1")),
+        data.own_set,
+        lambda root: (data.load(root, "Mine"), data.load(root, "Mine", stress="keep:1")),
         {"**/manifest.json": "json"},
     ),
-    "features": Reader(feature_files, load_features, {"**/frames_AGE*": "npy"}),
-    "features manifest": Reader(feature_files, load_features, {"**/frames_AGE.json": "json"}),
-    "features made elsewhere": Reader(
-        feature_files, take_features, {"**/frames_AGE*.npy": "npy", "**/frame_id*.npy": "npy"}
+    "features": Reader(data.feature_files, data.load_features, {"**/frames_AGE*": "npy"}),
+    "features manifest": Reader(
+        data.feature_files, data.load_features, {"**/frames_AGE.json": "json"}
     ),
-    "config.json": Reader(run_files, read_settings, {"**/run1/config.json": "json"}),
-    "metrics.jsonl": Reader(run_files, read_metrics, {"**/run0/metrics.jsonl": "json"}),
-    "results.json": Reader(run_files, read_results, {"**/run0/results.json": "json"}),
-    "probes npz": Reader(run_files, read_probes, {"**/run0/probes_*.npz": "npz"}),
-    "results beside probes": Reader(run_files, read_probes, {"**/run0/results.json": "json"}),
-    "latest": Reader(run_files, read_pointer, {"**/latest": "text"}, True),
-    "checkpoint": Reader(checkpoint_files, read_checkpoints, {"*.pt": "checkpoint"}),
-    "settings in TOML": Reader(settings_file, read_toml, {"mine.toml": "text"}),
-    "benchmark.json": Reader(benchmark_file, read_benchmark, {measure.FILE: "json"}),
-    "archive zip": Reader(archive_zip, unpack, {"*.zip": "zip"}),
-    "archive tar": Reader(archives_tar, unpack, {"*.gz": "tar", "*.xz": "tar"}),
+    "features made elsewhere": Reader(
+        data.feature_files,
+        data.take_features,
+        {"**/frames_AGE*.npy": "npy", "**/frame_id*.npy": "npy"},
+    ),
+    "config.json": Reader(runs.run_files, runs.read_settings, {"**/run1/config.json": "json"}),
+    "metrics.jsonl": Reader(runs.run_files, runs.read_metrics, {"**/run0/metrics.jsonl": "json"}),
+    "results.json": Reader(runs.run_files, runs.read_results, {"**/run0/results.json": "json"}),
+    "probes npz": Reader(runs.run_files, runs.read_probes, {"**/run0/probes_*.npz": "npz"}),
+    "results beside probes": Reader(
+        runs.run_files, runs.read_probes, {"**/run0/results.json": "json"}
+    ),
+    "latest": Reader(runs.run_files, runs.read_pointer, {"**/latest": "text"}, True),
+    "checkpoint": Reader(runs.checkpoint_files, runs.read_checkpoints, {"*.pt": "checkpoint"}),
+    "settings in TOML": Reader(runs.settings_file, runs.read_toml, {"mine.toml": "text"}),
+    "benchmark.json": Reader(runs.benchmark_file, runs.read_benchmark, {measure.FILE: "json"}),
+    "archive zip": Reader(runs.archive_zip, runs.unpack, {"*.zip": "zip"}),
+    "archive tar": Reader(runs.archives_tar, runs.unpack, {"*.gz": "tar", "*.xz": "tar"}),
     **{
-        f"import {name}": Reader(one_file(f"a{ending}", content), read_files, {f"a{ending}": form})
-        for name, (ending, content, form) in SINGLE.items()
+        f"import {name}": Reader(
+            imported.one_file(f"a{ending}", content), imported.read_files, {f"a{ending}": form}
+        )
+        for name, (ending, content, form) in imported.SINGLE.items()
     },
     "import of a folder": Reader(
-        mixed_folder, import_all, {"in/**/*.skeleton": "text", "in/*.json": "json"}, True
+        imported.mixed_folder,
+        imported.import_all,
+        {"in/**/*.skeleton": "text", "in/*.json": "json"},
+        True,
     ),
-    "import of OpenPose": Reader(openpose_folder, import_all, {"in/*.json": "json"}, True),
+    "import of OpenPose": Reader(
+        imported.openpose_folder, imported.import_all, {"in/*.json": "json"}, True
+    ),
 }

@@ -10,8 +10,6 @@ An input is the name of its reader and a number. A process that crashes or hangs
 next one goes on behind the input that did it. Exit code: 0 where nothing failed, else 1.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import multiprocessing

@@ -1,7 +1,5 @@
 """Small valid files of runs, settings, benchmarks and archives, and what reads them."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib.util
 import io

@@ -16,7 +16,7 @@ from simmc.errors import UserError
 from tests.fuzz import mutate
 from tests.fuzz.engine import READERS, REFUSED, VALID, Case, limited, outcome
 
-INPUTS = int(os.environ.get("SIMMC_FUZZ_INPUTS", "10"))
+INPUTS = int(os.environ.get("SIMMC_FUZZ_INPUTS", "25"))
 
 
 @pytest.fixture(scope="module", params=READERS)

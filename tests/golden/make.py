@@ -10,13 +10,15 @@ results.json, weights, arrays, CSV files); times, memory, versions, settings and
 
 Of every file the record holds a checksum of all its exact numbers, which says whether anything
 changed, and plain values of losses, top-1, mAP, weights and features (of more than four numbers the
-Euclidean norm), which say how much.
+Euclidean norm), which say how much. A record with other numbers of a method is written only after
+its `METHOD.version` was raised, so that `simmc reproduce` makes the method's cells again.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -26,6 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 if str(ROOT) not in sys.path:  # called as a script
     sys.path.insert(0, str(ROOT))
 
+from simmc.methods.registry import METHODS  # noqa: E402
 from tests.golden.pieces import FIDELITIES, PERSONS, Data, Runs, pieces  # noqa: E402
 from tests.golden.values import (  # noqa: E402
     Record,
@@ -62,9 +65,24 @@ def piece(name: str, data: Data, home: Path) -> Record:
 NAMES = ("data", *pieces())
 
 
+def versions() -> dict[str, int]:
+    """The version of every method's numbers."""
+    return {name: method.version for name, method in METHODS.items()}
+
+
+def not_raised(old: dict[str, Any], made: dict[str, Any]) -> list[str]:
+    """Methods whose numbers are not those of a record, though their version is."""
+    changed = {re.split("[-_]", name)[0] for name in made if made[name] != old["pieces"].get(name)}
+    return sorted(
+        name for name in changed & METHODS.keys() if old["versions"][name] == versions()[name]
+    )
+
+
 def write(record: dict[str, Any], path: Path) -> None:
     """One line a file of a piece, so that a change of the record can be read."""
-    lines = [f'{{\n"machine": {json.dumps(record["machine"])},\n"pieces": {{']
+    lines = ["{"]
+    lines += [f'"{name}": {json.dumps(record[name])},' for name in ("machine", "versions")]
+    lines += ['"pieces": {']
     blocks = []
     for name, files in record["pieces"].items():
         rows = [f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in files.items()]
@@ -86,11 +104,14 @@ def main() -> int:
         }
     if not given.full:
         made = {name: shortened(numbers) for name, numbers in made.items()}
+    old = json.loads(RECORD.read_text())
     if not given.check:
-        write({"machine": machine(), "pieces": made}, given.out)
+        if given.out == RECORD and old["machine"] == machine() and (names := not_raised(old, made)):
+            sys.exit(f"not written: raise METHOD.version of {', '.join(names)}; numbers changed")
+        write({"machine": machine(), "versions": versions(), "pieces": made}, given.out)
         return 0
-    old = json.loads(given.out.read_text())["pieces"]
-    found = [f"{name}: {line}" for name in made for line in differences(old[name], made[name])]
+    pieces_of = old["pieces"]
+    found = [f"{n}: {line}" for n in made for line in differences(pieces_of[n], made[n])]
     sys.stdout.write("\n".join(found or ["the same to the last digit"]) + "\n")
     return bool(found)
 

@@ -37,6 +37,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Data:
 
 def test_the_record_has_every_piece() -> None:
     assert tuple(record()["pieces"]) == make.NAMES
+    assert record()["versions"] == make.versions()
+
+
+def test_other_numbers_need_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    old, name = record(), "himpc-KS20-exact"
+    other = old["pieces"] | {name: {}, "simmc_variants": {}, "sizes": {}}
+    assert make.not_raised(old, old["pieces"]) == []
+    assert make.not_raised(old, other) == ["himpc", "simmc"]
+    monkeypatch.setitem(old, "versions", old["versions"] | {"simmc": 0})
+    assert make.not_raised(old, other) == ["himpc"]
 
 
 @pytest.mark.parametrize("name", make.NAMES)

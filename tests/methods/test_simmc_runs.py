@@ -1,9 +1,6 @@
-"""SimMC without labels, with one view, and with a guess of neighbours."""
-
-import torch
+"""SimMC without labels, and with one view."""
 
 from simmc.engine import training
-from simmc.scoring.match import encode
 from tests.methods import make
 
 
@@ -22,12 +19,3 @@ def test_one_view_is_scored_against_the_epoch_before():
     assert records[0]["label_free_score"] is None
     assert all(0 <= r["label_free_score"] <= 1 for r in records[1:])
     assert records[0]["loss_mic"] == 0
-
-
-def test_a_guess_of_neighbours_decides_nothing():
-    """A checkpoint does not hold it, so a continued run begins without."""
-    with_guess, without = make.training(), make.training()
-    views = encode(with_guess.network, with_guess.train_windows, with_guess.draw_masks())
-    with_guess.pseudo.of(views.unbind(1))
-    assert with_guess.pseudo.candidates
-    assert torch.equal(with_guess.pseudo.of(views.unbind(1)), without.pseudo.of(views.unbind(1)))

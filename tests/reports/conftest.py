@@ -1,6 +1,7 @@
 """Runs made by hand: small, and with numbers that can be checked on paper."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,16 @@ def make_run(tmp_path):
         return folder
 
     return make
+
+
+@pytest.fixture
+def browser() -> str:
+    """A browser, without which the test is skipped."""
+    found = map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
+    path = next(filter(None, found), None)
+    if path is None:
+        pytest.skip("there is no browser on this machine")
+    return path
 
 
 @pytest.fixture

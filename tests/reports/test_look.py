@@ -4,7 +4,6 @@ import base64
 import json
 import os
 import re
-import shutil
 import subprocess
 import threading
 import time
@@ -99,10 +98,7 @@ def test_the_command_writes_a_page_and_says_what_to_check(folder, tmp_path, caps
 
 
 @pytest.mark.slow
-def test_a_browser_shows_it_without_a_request_or_an_error(folder, tmp_path):
-    browser = shutil.which("chromium") or shutil.which("chromium-browser")
-    if browser is None:
-        pytest.skip("needs the browser chromium")
+def test_a_browser_shows_it_without_a_request_or_an_error(folder, browser, tmp_path):
     page = look.write_page(folder, tmp_path / "page.html")
     flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --enable-logging"
     flags += " --disable-background-networking --disable-component-update --disable-sync"
@@ -111,12 +107,7 @@ def test_a_browser_shows_it_without_a_request_or_an_error(folder, tmp_path):
         *(f"--user-data-dir={tmp_path / 'profile'}", f"--log-net-log={tmp_path / 'net.json'}"),
         *("--virtual-time-budget=3000", "--dump-dom", page.as_uri()),
     ]
-    done = subprocess.run(
-        words,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0
     assert "CONSOLE" not in done.stderr
     # the script ran: a frame is named
@@ -203,11 +194,8 @@ class Keyboard:
 
 
 @pytest.fixture
-def opened(folder, tmp_path):
+def opened(folder, browser, tmp_path):
     """The page in a browser that is given one more flag."""
-    browser = shutil.which("chromium") or shutil.which("chromium-browser")
-    if browser is None:
-        pytest.skip("needs the browser chromium")
     page, started = look.write_page(folder, tmp_path / "page.html"), []
 
     def open_with(flag):

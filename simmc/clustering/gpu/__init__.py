@@ -6,7 +6,6 @@ Definitions, tie rule and order of summation are those of the compiled engine, w
 choice without a GPU. The same code runs on either device.
 """
 
-from simmc.clustering.gpu.density import dbscan
 from simmc.clustering.gpu.jaccard import (
     JaccardGraph,
     SparseRows,
@@ -17,7 +16,7 @@ from simmc.clustering.gpu.jaccard import (
     unit_rows,
 )
 from simmc.clustering.gpu.neighbors import Neighbors, k_nearest
-from simmc.clustering.gpu.pseudo_labels import pseudo_labels
+from simmc.clustering.gpu.pseudo_labels import dbscan, pseudo_labels
 
 __all__ = [
     "JaccardGraph",

@@ -134,7 +134,7 @@ def graph_from_neighbors(
 
 
 def _twins(neighbors: torch.Tensor, k2: int) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """`simmc.clustering.locality.twins`, as int64 tensors."""
+    """`simmc.clustering.jaccard.twins`, as int64 tensors."""
     every = torch.arange(len(neighbors), device=neighbors.device)
     if k2 == 1 or len(neighbors) == 0:
         return None

@@ -147,21 +147,20 @@ def read_sets(
     return Sets(train, probe_set, gallery)
 
 
-def with_gallery(train: StoredSplit, gallery: StoredSplit, same: bool) -> StoredSplit:
-    """Training and gallery windows together, sorted by person."""
-    if same:
+def with_gallery(sets: Sets) -> Sets:
+    """Training on the training and gallery windows, sorted by person."""
+    if sets.same_windows:
         raise UserError(
             "--train_on train_gallery: probe and gallery are the same windows here, so the test "
             "would use training windows; use --train_on train."
         )
-    both = joined([train, gallery])
-    return both.take(np.argsort(both.labels, kind="stable"))
+    both = joined([sets.train, sets.gallery])
+    return sets._replace(train=both.take(np.argsort(both.labels, kind="stable")))
 
 
-def by_setting(
-    both: StoredSplit, recordings: list[RecordingEntry]
-) -> tuple[StoredSplit, StoredSplit]:
-    """Probes of the repetition gc1, gallery of gc2 and gc3 of the same view."""
+def by_setting(sets: Sets, recordings: list[RecordingEntry]) -> Sets:
+    """The windows of one view: probes of the repetition gc1, gallery of gc2 and gc3."""
+    both = sets.probe
     if both.recording is None or not recordings:
         raise UserError(
             f"{both.path}: --cve_diagonal settings needs recording_*.npy and manifest.json; "
@@ -171,20 +170,16 @@ def by_setting(
     first = settings[both.recording] == "gc1"
     if first.all() or not first.any():
         raise UserError(f"{both.path}: --cve_diagonal settings needs gc1 and other repetitions")
-    return both.take(first), both.take(~first)
+    return sets._replace(probe=both.take(first), gallery=both.take(~first))
 
 
 def count_copies(
-    probe: StoredSplit, probes: np.ndarray, others: Mapping[str, tuple[StoredSplit, np.ndarray]]
-) -> dict[str, int]:
-    """Name of another split -> how many of the probe windows have an exact copy in it.
+    probe: StoredSplit, probes: np.ndarray, split: StoredSplit, rows: np.ndarray
+) -> int:
+    """How many probe windows have an exact copy in another split.
 
-    `probes` and the arrays beside the other splits are the indices of the windows that count.
+    `probes` and `rows` are the indices of the windows that count.
     """
-    return {name: _count(probe, probes, *other) for name, other in others.items()}
-
-
-def _count(probe: StoredSplit, probes: np.ndarray, split: StoredSplit, rows: np.ndarray) -> int:
     # hashing is slow, and only windows that begin with the same number can be copies
     ours, theirs = _first_numbers(probe, probes), _first_numbers(split, rows)
     known = set(_digests(split, rows[np.isin(theirs, ours)]))

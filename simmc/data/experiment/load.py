@@ -7,6 +7,7 @@ bring the windows into memory: subtract a joint of the same frame, remap joints.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,16 +77,6 @@ class Source:
 
 
 @dataclass(frozen=True, eq=False)
-class Chosen:
-    """Indices of the windows of each set, and how many of incomplete batches are left out."""
-
-    train: np.ndarray
-    probe: np.ndarray
-    gallery: np.ndarray
-    dropped: dict[str, int]
-
-
-@dataclass(frozen=True, eq=False)
 class _View:
     """How the joint axis is treated."""
 
@@ -113,9 +104,12 @@ def load_experiment(
     )
     if request.stress:
         sets = perturbed(sets, request.stress, rng)
-    sets = divide(sets, source, request)
-    chosen = choose(sets, source, request, rng)
-    return bring(sets, chosen, source, request)
+    if source.spec.by_view and sets.same_windows and request.cve_diagonal == "settings":
+        sets = by_setting(sets, source.recordings)
+    if request.with_gallery:
+        sets = with_gallery(sets)
+    rows, dropped = choose(sets, source, request, rng)
+    return bring(sets, rows, dropped, source, request)
 
 
 def find(request: Request) -> Source:
@@ -134,19 +128,13 @@ def find(request: Request) -> Source:
     )
 
 
-def divide(sets: Sets, source: Source, request: Request) -> Sets:
-    """Divide the repetitions of one view, or add the gallery to training, if requested."""
-    if source.spec.by_view and sets.same_windows and request.cve_diagonal == "settings":
-        probe, gallery = by_setting(sets.probe, source.recordings)
-        sets = sets._replace(probe=probe, gallery=gallery)
-    if request.with_gallery:
-        train = with_gallery(sets.train, sets.gallery, sets.same_windows)
-        sets = sets._replace(train=train)
-    return sets
+def choose(
+    sets: Sets, source: Source, request: Request, rng: np.random.Generator
+) -> tuple[dict[str, np.ndarray], dict[str, int]]:
+    """The windows of each set: classes balanced, shuffled once, incomplete batches left out.
 
-
-def choose(sets: Sets, source: Source, request: Request, rng: np.random.Generator) -> Chosen:
-    """The windows of each set: classes balanced, shuffled once, incomplete batches left out."""
+    Returns their indices, and how many were left out, both by the name of the set.
+    """
     sampled = request.class_sampling == "all" or (
         request.class_sampling == "on" and source.spec.sampled_by_class
     )
@@ -157,22 +145,30 @@ def choose(sets: Sets, source: Source, request: Request, rng: np.random.Generato
             train = class_sample(sets.train.labels, request.batch_size, rng)
         if request.shuffle:
             train = train[rng.permutation(len(train))]
-    rows = {
-        "train": train,
-        "probe": np.arange(len(sets.probe)),
-        "gallery": np.arange(len(sets.gallery)),
-    }
+    rows = {role: np.arange(len(stored)) for role, stored in sets._asdict().items()}
+    rows["train"] = train
     dropped: dict[str, int] = {}
     if request.part_batches == "drop":
         for role, indices in rows.items():
-            path = getattr(sets, role).path
-            whole = _whole_batches(len(indices), request.batch_size, f"{role} set {path}")
-            dropped[role] = len(indices) - whole
-            rows[role] = indices[:whole]
-    return Chosen(**rows, dropped=dropped)
+            dropped[role] = len(indices) % request.batch_size
+            rows[role] = indices[: len(indices) - dropped[role]]
+            if not len(rows[role]):
+                count = numbered("{} [window|windows]", len(indices))
+                raise UserError(
+                    f"the {role} set {getattr(sets, role).path} has {count}, fewer than one batch "
+                    f"of --batch_size {request.batch_size}; use --part_batches keep or a smaller "
+                    "--batch_size"
+                )
+    return rows, dropped
 
 
-def bring(sets: Sets, chosen: Chosen, source: Source, request: Request) -> Experiment:
+def bring(
+    sets: Sets,
+    rows: Mapping[str, np.ndarray],
+    dropped: dict[str, int],
+    source: Source,
+    request: Request,
+) -> Experiment:
     """The chosen windows in memory."""
     view = _joint_view(source.spec, request.kgbd_order, request.root)
     same = sets.same_windows
@@ -180,14 +176,14 @@ def bring(sets: Sets, chosen: Chosen, source: Source, request: Request) -> Exper
     test_identities = np.union1d(_identities(sets.probe.labels), _identities(sets.gallery.labels))
     if np.isin(test_identities, identities).all():
         test_identities = identities
-    others = {"train": (sets.train, np.unique(chosen.train))}
+    probe = _bring(sets.probe, rows["probe"], view, test_identities)
+    others = {"train": np.unique(rows["train"])}
     if not same:
-        others["gallery"] = (sets.gallery, chosen.gallery)
-    probe = _bring(sets.probe, chosen.probe, view, test_identities)
+        others["gallery"] = rows["gallery"]
     return Experiment(
-        train=_bring(sets.train, chosen.train, view, identities),
+        train=_bring(sets.train, rows["train"], view, identities),
         probe=probe,
-        gallery=probe if same else _bring(sets.gallery, chosen.gallery, view, test_identities),
+        gallery=probe if same else _bring(sets.gallery, rows["gallery"], view, test_identities),
         identities=identities.tolist(),
         test_identities=test_identities.tolist(),
         same_windows=same,
@@ -196,8 +192,11 @@ def bring(sets: Sets, chosen: Chosen, source: Source, request: Request) -> Exper
         checksum=source.checksum,
         generated=source.generated,
         checked=source.checked,
-        copies=count_copies(sets.probe, chosen.probe, others),
-        dropped=chosen.dropped,
+        copies={
+            role: count_copies(sets.probe, rows["probe"], getattr(sets, role), places)
+            for role, places in others.items()
+        },
+        dropped=dropped,
     )
 
 
@@ -254,16 +253,6 @@ def _joint_view(spec: DatasetSpec, kgbd_order: str, root: str) -> _View:
     except UserError as error:
         raise UserError(f"--root {root}: {error}, or first, sensor or none") from error
     return _View(place if order is None else int(order[place]), order, shown)
-
-
-def _whole_batches(count: int, batch_size: int, what: str) -> int:
-    whole = count - count % batch_size
-    if whole == 0:
-        raise UserError(
-            f"the {what} has {numbered('{} [window|windows]', count)}, fewer than one batch of "
-            f"--batch_size {batch_size}; use --part_batches keep or a smaller --batch_size"
-        )
-    return whole
 
 
 def _bring(stored: StoredSplit, chosen: np.ndarray, view: _View, identities: np.ndarray) -> Split:

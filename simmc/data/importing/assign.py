@@ -8,15 +8,13 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
-from simmc.data.importing.description import NONE, SPLITS, Description, compiled
+from simmc.data.importing.description import NONE, SPLITS, WHO, Description, compiled
 from simmc.errors import UserError
 
 TRAIN, GALLERY, PROBE = SPLITS
-Unit = Literal["recording", "session", "camera", "none"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class Rule:
         seed: of the random choice.
     """
 
-    unit: Unit = "recording"
+    unit: str = "recording"
     person_disjoint: bool = False
     hold_out: float = 0.5
     seed: int = 0
@@ -51,13 +49,15 @@ class Known:
     """What is known of a recording."""
 
     name: str
-    person: str | None
-    session: str | None
-    camera: str | None
-    fields: Mapping[str, str]
+    fields: Mapping[str, str]  # person, session, camera, and others
     split: str | None = None  # of an earlier import; "none" if it was of none
     copy_of: str = ""  # the first recording with the same frames; empty: itself
     empty: bool = False  # gives no window
+
+    @property
+    def person(self) -> str | None:
+        """Who is shown; None: unknown."""
+        return self.fields.get("person")
 
     @property
     def original(self) -> str:
@@ -70,16 +70,17 @@ def splits_of(known: Sequence[Known], told: Description, rule: Rule) -> list[str
     fresh = [recording for recording in known if recording.split is None]
     if told.split_file:
         given = _listed(Path(told.split_file))
-        found = {r.name: given.get(r.name, NONE) for r in fresh}
-        if fresh and not set(found.values()) - {NONE}:
+        found = [given.get(recording.name, NONE) for recording in fresh]
+        if fresh and not set(found) - {NONE}:
             raise UserError(
                 f"{told.split_file}: names none of the recordings, such as {fresh[0].name}"
             )
     elif told.split:
-        found = dict(zip((r.name for r in fresh), by_rules(fresh, told), strict=True))
+        found = by_rules(fresh, told)
     else:
-        found = dict(zip((r.name for r in known), by_chance(known, rule), strict=True))
-    return [recording.split or found[recording.name] for recording in known]
+        return by_chance(known, rule)
+    following = iter(found)
+    return [recording.split or next(following) for recording in known]
 
 
 def _listed(path: Path) -> dict[str, str]:
@@ -110,13 +111,7 @@ def by_rules(recordings: Sequence[Known], told: Description) -> list[str]:
     needed = {key for _, patterns in rules for key in patterns}
     found = []
     for recording in recordings:
-        texts = {
-            "recording": recording.name,
-            **recording.fields,
-            "person": recording.person or "",
-            "session": recording.session or "",
-            "camera": recording.camera or "",
-        }
+        texts = {"recording": recording.name, **dict.fromkeys(WHO, ""), **recording.fields}
         if missing := needed - texts.keys():
             raise UserError(
                 f"[[split]] asks for {', '.join(sorted(missing))}, which is not known of "
@@ -136,26 +131,23 @@ def by_chance(recordings: Sequence[Known], rule: Rule) -> list[str]:
     """
     if rule.unit == "none":
         return _nothing_held_out(recordings)
-    units: defaultdict[str | None, dict[str, list[int]]] = defaultdict(dict)
-    for place, recording in enumerate(recordings):
-        if recording.empty:
-            continue
-        unit = None if rule.unit == "recording" else getattr(recording, rule.unit)
-        unit = unit or recording.original
-        units[recording.person].setdefault(unit, []).append(place)
-    tested = _tested_persons(units, recordings, rule) if rule.person_disjoint else None
-    found = [TRAIN] * len(recordings)
+    units: defaultdict[str | None, dict[str, list[Known]]] = defaultdict(dict)
+    for recording in recordings:
+        if not recording.empty:
+            shared = "" if rule.unit == "recording" else recording.fields.get(rule.unit, "")
+            unit = shared or recording.original
+            units[recording.person].setdefault(unit, []).append(recording)
+    tested = _tested_persons(units, rule) if rule.person_disjoint else None
+    found: dict[str, str] = {}  # by name
     for person, of_person in units.items():
-        old = {u: recordings[p[0]].split for u, p in of_person.items() if recordings[p[0]].split}
+        old = {unit: split for unit, them in of_person.items() if (split := them[0].split)}
         if tested is None:
             count = _held(len(of_person), rule.hold_out)
         else:
             count = len(of_person) if person in tested else 0
         split_of = _divided(sorted(of_person), old, count, _draw(rule, person or ""))
-        for unit, places in of_person.items():
-            for place in places:
-                found[place] = recordings[place].split or split_of[unit]
-    return found
+        found |= {r.name: split_of[unit] for unit, them in of_person.items() for r in them}
+    return [r.split or found.get(r.name, TRAIN) for r in recordings]
 
 
 def _held(count: int, share: float) -> int:
@@ -164,13 +156,13 @@ def _held(count: int, share: float) -> int:
 
 
 def _divided(
-    units: Sequence[str], old: Mapping[str, str | None], count: int, rng: np.random.Generator
+    units: Sequence[str], old: Mapping[str, str], count: int, rng: np.random.Generator
 ) -> dict[str, str]:
     """The split of each unit, so that `count` in all are tested as far as old ones allow it."""
     new = [unit for unit in units if unit not in old]
     have = {split: list(old.values()).count(split) for split in (GALLERY, PROBE)}
     wanted = {GALLERY: (count + 1) // 2, PROBE: count // 2}
-    found = {unit: split for unit, split in old.items() if split}
+    found = dict(old)
     order = [new[place] for place in rng.permutation(len(new))]
     for split in (GALLERY, PROBE):
         take = max(wanted[split] - have[split], 0)
@@ -180,11 +172,11 @@ def _divided(
 
 
 def _tested_persons(
-    units: Mapping[str | None, Mapping[str, list[int]]], recordings: Sequence[Known], rule: Rule
+    units: Mapping[str | None, Mapping[str, Sequence[Known]]], rule: Rule
 ) -> set[str]:
     """The persons who are tested; those of an earlier import stay where they are."""
     persons = sorted(person for person in units if person is not None)
-    splits = {p: {recordings[i].split for at in units[p].values() for i in at} for p in persons}
+    splits = {p: {r.split for them in units[p].values() for r in them} for p in persons}
     tested = {p for p in persons if splits[p] & {GALLERY, PROBE}}
     learned = {p for p in persons if TRAIN in splits[p]} - tested
     free = [p for p in persons if p not in tested | learned and len(units[p]) > 1]

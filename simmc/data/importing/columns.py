@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simmc.data.importing.description import ROLES, Description
+from simmc.data.importing.description import Description
 from simmc.errors import UserError
 
 _GAP = r"[\s_.\-:/|\[(]*"
-_UNIT = r"(?:[\s_(\[]+(?P<unit>mm|cm|m|px)[\])]*)?"
+_UNIT = r"(?:[\s_(\[]+(?:mm|cm|m|px)[\])]*)?"
 _KIND = rf"(?:pos(?:ition)?|loc(?:ation)?|coords?|(?<=[\s_.\-:])t){_GAP}"
 _AXIS_LAST = re.compile(rf"(?P<stem>.+?){_GAP}(?:{_KIND})?(?P<axis>[xyz])[\])\s]*{_UNIT}", re.I)
 _AXIS_FIRST = re.compile(rf"(?:{_KIND})?(?P<axis>[xyz]){_GAP}(?P<stem>.+)", re.I)
@@ -49,14 +49,12 @@ class Columns:
             none.
         roles: role or field -> column.
         guesses: what was concluded from names, one line each.
-        unit: that stands in the names, such as "mm"; "" if none does.
     """
 
     joints: tuple[str, ...]
     places: np.ndarray
     roles: Mapping[str, int]
     guesses: tuple[str, ...]
-    unit: str = ""
 
     @property
     def long(self) -> bool:
@@ -88,11 +86,11 @@ def find_columns(names: Sequence[str], told: Description, where: str) -> Columns
         return Columns((), places, roles, tuple(guesses))
     roles.pop("joint", None)
     used = set(roles.values())
-    joints, places, unit = _triples(names, used)
+    joints, places = _triples(names, used)
     if not joints:
         joints, places, found = _numbered(names, used, told, where)
         guesses += found
-    return Columns(joints, places, roles, tuple(guesses), unit)
+    return Columns(joints, places, roles, tuple(guesses))
 
 
 def _told(names: Sequence[str], told: Description, where: str) -> dict[str, int]:
@@ -123,24 +121,20 @@ def _bare(names: Sequence[str]) -> dict[str, int]:
     return found
 
 
-def _triples(names: Sequence[str], used: set[int]) -> tuple[tuple[str, ...], np.ndarray, str]:
+def _triples(names: Sequence[str], used: set[int]) -> tuple[tuple[str, ...], np.ndarray]:
     """Joints whose x, y (and z) columns have names of one kind; none if there are none."""
-    best: tuple[tuple[str, ...], np.ndarray, str] = ((), np.empty((0, 3), np.int64), "")
+    best: dict[str, dict[str, int]] = {}
     for pattern in (_AXIS_LAST, _AXIS_FIRST):
         stems: dict[str, dict[str, int]] = {}
-        units = []
         for place, name in enumerate(names):
             match = None if place in used else pattern.fullmatch(name.strip())
             if match and not _OTHER.search(match["stem"].lower()):
                 stems.setdefault(match["stem"], {}).setdefault(match["axis"].lower(), place)
-                units.append(match.groupdict().get("unit") or "")
         whole = {stem: axes for stem, axes in stems.items() if set(axes) == set("xyz")}
         flat = {stem: axes for stem, axes in stems.items() if set(axes) == set("xy")}
-        chosen = whole or flat
-        if len(chosen) > len(best[0]):
-            places = np.array([[axes.get(a, -1) for a in "xyz"] for axes in chosen.values()])
-            best = tuple(chosen), places, units[0].lower() if len(set(units)) == 1 else ""
-    return best
+        best = max(best, whole or flat, key=len)
+    places = [[axes.get(axis, -1) for axis in "xyz"] for axes in best.values()]
+    return tuple(best), np.array(places, np.int64).reshape(-1, 3)
 
 
 def _numbered(
@@ -169,8 +163,3 @@ def _numbered(
         f"{where}: no columns are recognised as the coordinates of joints, such as head_x, head_y, "
         f"head_z, or x, y, z and joint; its columns are {shown}. Write a dataset.toml with --guess"
     )
-
-
-def fields_of(columns: Columns) -> list[str]:
-    """Roles that hold text: who, where and whatever else the description names."""
-    return [role for role in columns.roles if role not in ROLES]

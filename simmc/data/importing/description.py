@@ -10,13 +10,13 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from simmc.errors import UserError
 from simmc.files import Within, fault
 
 FILE = "dataset.toml"
-KNOWN = ("person", "session", "camera", "recording")  # fields that mean something to an import
+WHO = ("session", "camera", "person")  # fields that mean something to an import
 # what the columns of a table can be; every other name in [columns] is a field
 ROLES = ("time", "frame", "joint", "x", "y", "z", "body")
 _FIELD = re.compile(r"[a-z_][a-z0-9_]*")
@@ -33,8 +33,8 @@ class Description:
     bones: tuple[tuple[str, str], ...] = ()
     root: str = ""
     # coordinates and time
-    unit: str = ""  # "": metres, or what the format says
-    up: str = ""  # "": y, or what the format says
+    unit: Literal["", "m", "cm", "mm", "px"] = ""  # "": metres, or what the format says
+    up: Literal["", "y", "-y", "z", "-z", "x", "-x"] = ""  # "": y, or what the format says
     frame_rate: float = 0.0  # Hz; 0: from the times of the files
     time_unit: Literal["", "s", "ms", "us", "100ns", "ns"] = ""
     shared_clock: bool = False  # times of all recordings are on one clock
@@ -45,7 +45,7 @@ class Description:
     # tables
     columns: Mapping[str, str] = field(default_factory=dict)  # role or field -> column or array
     delimiter: str = ""
-    decimal: str = ""
+    decimal: Literal["", ".", ","] = ""
     skip_lines: int = -1  # lines before the header; -1: found
     bad_rows: Literal["refuse", "drop"] = "refuse"
     order: Literal["joints", "axes"] = "joints"  # of numbers without names: x y z x y z, or x x y y
@@ -65,10 +65,12 @@ class Description:
     split_file: str = ""
 
     def text(self) -> dict[str, Any]:
-        """The keys that differ from the default, for the manifest."""
-        empty = Description()
-        values = ((f.name, getattr(self, f.name)) for f in dataclasses.fields(self))
-        return {name: value for name, value in values if value != getattr(empty, name)}
+        """The keys that differ from the default, for the manifest: lists in place of tuples."""
+        empty, found = Description(), {}
+        for name in self.__dataclass_fields__:
+            if (value := getattr(self, name)) != getattr(empty, name):
+                found[name] = list(value) if isinstance(value, tuple) else value
+        return found
 
 
 def read_description(path: Path) -> Description:
@@ -123,9 +125,9 @@ def _converted(key: str, value: Any) -> Any:
 
 
 def _check(found: Description, where: str) -> None:
-    for key, allowed in _ALLOWED.items():
-        if getattr(found, key) not in allowed:
-            given = getattr(found, key)
+    for key, hint in get_type_hints(Description).items():
+        given, allowed = getattr(found, key), get_args(hint)
+        if get_origin(hint) is Literal and given not in allowed:
             choose = ", ".join(filter(None, allowed))
             raise UserError(f"{where}: {key} = {given!r}; choose one of {choose}")
     names = (*found.joints, *sum(found.bones, ()), *found.rename.values(), *found.columns.values())
@@ -159,16 +161,6 @@ def _check(found: Description, where: str) -> None:
 
 SPLITS = ("train", "gallery", "probe")
 NONE = "none"  # of no split
-_ALLOWED = {
-    "unit": ("", "m", "cm", "mm", "px"),
-    "up": ("", "y", "-y", "z", "-z", "x", "-x"),
-    "time_unit": ("", "s", "ms", "us", "100ns", "ns"),
-    "zeros": ("missing", "position"),
-    "bad_rows": ("refuse", "drop"),
-    "order": ("joints", "axes"),
-    "bodies": ("all", "first", "longest", "largest"),
-    "decimal": ("", ".", ","),
-}
 
 
 def compiled(pattern: str, where: str) -> re.Pattern[str]:

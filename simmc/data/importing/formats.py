@@ -1,9 +1,36 @@
-"""The formats that `simmc import` reads besides tables and arrays: the only list of them."""
+"""The formats that `simmc import` reads: the only list of them, and which one a file has."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
 from simmc.data.importing import bvh, c3d, kinect, ntu, pose_json
-from simmc.data.importing.recording import Format
+from simmc.data.importing.description import Description
+from simmc.data.importing.nested import read_json, read_npy, read_npz, read_text_or_json
+from simmc.data.importing.recording import Body
+from simmc.data.importing.tabular import read_parquet, read_text
+from simmc.errors import UserError
+
+_HEAD = 2**16  # bytes by which a format is recognised: JSON by its keys
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of the field: how its files are recognised and read."""
+
+    name: str
+    suffixes: tuple[str, ...]  # lower case, with the dot
+    read: Callable[[str, bytes], list[Body]]  # path in the source, content; UserError if invalid
+    # Small letters of which the beginning holds some; none: the ending of the name says enough, and
+    # the reader says what is wrong with the content.
+    marks: tuple[bytes, ...] = ()
+    # Only for formats with a file for each frame: the recording of a path and the frame's number,
+    # and how the frames of one recording (number, path and content, in order) become bodies.
+    frame_of: Callable[[str], tuple[str, int]] | None = None
+    join: Callable[[str, Sequence[tuple[int, str, bytes]]], list[Body]] | None = None
+
 
 _JSON = (".json", ".jsonl")
 FORMATS: tuple[Format, ...] = (
@@ -33,17 +60,43 @@ FORMATS: tuple[Format, ...] = (
     Format("MediaPipe Pose", _JSON, pose_json.read_mediapipe, (b'landmarks"',)),
     Format("COCO keypoints", _JSON, pose_json.read_keypoints, (b'"keypoints"', b'"instance_info"')),
 )
+# readers of general files, by ending
+GENERAL: Mapping[str, Callable[[str, bytes, Description], list[Body]]] = {
+    ".csv": read_text,
+    ".tsv": read_text,
+    ".tab": read_text,
+    ".txt": read_text_or_json,
+    ".parquet": read_parquet,
+    ".npy": read_npy,
+    ".npz": read_npz,
+    ".json": read_json,
+    ".jsonl": read_json,
+    ".ndjson": read_json,
+}
 
 
-def format_of(path: str, head: bytes) -> Format | None:
-    """The format of a file by its name's ending and its first bytes; None if it is none of them.
-
-    JSON is recognised by its keys, so that `head` should be long: the first 64 kB or more.
-    """
-    name, low = path.lower(), head.lower()
+def format_of(path: str, data: bytes) -> Format | None:
+    """The format of a file by its name's ending and its first bytes; None if it is general."""
+    name, head = path.lower(), data[:_HEAD].lower()
     for form in FORMATS:
-        if name.endswith(form.suffixes) and (
-            not form.marks or any(mark in low for mark in form.marks)
-        ):
+        marked = not form.marks or any(mark in head for mark in form.marks)
+        if name.endswith(form.suffixes) and marked:
             return form
     return None
+
+
+def is_known(path: str) -> bool:
+    """Whether there may be a reader for a file, by its ending."""
+    endings = (*GENERAL, *(suffix for form in FORMATS for suffix in form.suffixes))
+    return path.lower().endswith(endings)
+
+
+def read_bodies(path: str, data: bytes, told: Description) -> list[Body]:
+    """The bodies of a file of any known format; UserError if it cannot be read."""
+    found = format_of(path, data)
+    if found is not None:
+        return found.read(path, data)
+    reader = GENERAL.get(PurePosixPath(path.lower()).suffix)
+    if reader is None:
+        raise UserError(f"{path}: does not begin as a file of this ending does")
+    return reader(path, data, told)

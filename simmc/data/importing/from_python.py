@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,10 +15,11 @@ import pyarrow as pa
 
 from simmc.data.importing.assign import Rule
 from simmc.data.importing.description import Description, described
-from simmc.data.importing.importer import Item, Request, import_items
+from simmc.data.importing.importer import Item, import_items
 from simmc.data.importing.nested import of_array
 from simmc.data.importing.recording import Body
 from simmc.data.importing.tabular import from_arrow
+from simmc.data.importing.write_import import Request
 from simmc.data.skeletons import Skeleton
 from simmc.errors import UserError
 
@@ -76,8 +77,7 @@ def import_recordings(
     content: dict[str, Any] = {k: list(v) if isinstance(v, tuple) else v for k, v in told.items()}
     if columns:
         content["columns"] = {**columns, **content.get("columns", {})}
-    found = described(content, "import_recordings")
-    found = _with_joints(found, joints)
+    found = _with_joints(described(content, "import_recordings"), joints)
     if split not in ("recording", "session", "camera", "none"):
         raise UserError(f"split={split!r}: choose recording, session, camera or none")
     if not 0 < hold_out < 1:
@@ -90,8 +90,8 @@ def import_recordings(
     made = []
     for place, one in enumerate(given):
         about = {name: values[place] for name, values in lists.items()}
-        made.append(_item(one, str(about.pop("recording", place)), about))
-    rule = Rule(split, person_disjoint, hold_out, seed)  # type: ignore[arg-type]
+        made.append(_item(one, str(about.pop("recording", place)), about, found))
+    rule = Rule(split, person_disjoint, hold_out, seed)
     result = import_items(made, Request(Path(out), length, found, rule))
     faulty = [f"{entry['path']}: {entry['fault']}" for entry in result.entries if entry["fault"]]
     if faulty:
@@ -112,31 +112,31 @@ def _with_joints(told: Description, joints: Sequence[str] | Skeleton | str | Non
     return replace(told, joints=tuple(map(str, joints)))
 
 
-def _item(one: Any, name: str, about: dict[str, Any]) -> Item:
+def _item(one: Any, name: str, about: dict[str, Any], told: Description) -> Item:
     """One recording; its stamp is the digest of its values."""
-    table = None
+    digest = hashlib.sha256(repr(sorted(about.items())).encode(errors="replace"))
+    read: Callable[[], list[Body]]
     if hasattr(one, "__arrow_c_stream__"):  # of pandas, polars and Arrow
         try:
             table = pa.table(one)
         except (pa.ArrowException, TypeError, ValueError) as error:
             raise UserError(f"recording {name}: no table ({error})") from error
-    digest = hashlib.sha256(repr(sorted(about.items())).encode(errors="replace"))
-    array = np.empty(0)
-    if table is None:
+        for batch in table.to_batches():
+            digest.update(batch.serialize().to_pybytes())
+        read = partial(from_arrow, name, table, told)
+    else:
         array = _array(one, name)
         digest.update(repr((array.shape, array.dtype.str)).encode())
         digest.update(np.ascontiguousarray(array).data)
-    else:
-        for batch in table.to_batches():
-            digest.update(batch.serialize().to_pybytes())
+        read = partial(of_array, name, array, told)
     sha = digest.hexdigest()
+    return Item(name, sha, lambda: (sha, lambda: [_with(body, about) for body in read()]))
 
-    def bodies(told: Description) -> list[Body]:
-        found = of_array(name, array, told) if table is None else from_arrow(name, table, told)
-        who = {key: None if value is None else str(value) for key, value in about.items()}
-        return [replace(body, **who) for body in found]  # type: ignore[arg-type]
 
-    return Item(name, sha, lambda told: (sha, partial(bodies, told)))
+def _with(body: Body, about: Mapping[str, Any]) -> Body:
+    """The body with person, session and camera, of which None is unknown."""
+    rest = {key: text for key, text in body.fields.items() if key not in about}
+    return replace(body, fields=rest | {k: str(v) for k, v in about.items() if v is not None})
 
 
 def _array(one: Any, name: str) -> np.ndarray:

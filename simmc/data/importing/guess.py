@@ -14,11 +14,11 @@ import numpy as np
 from simmc.data.conventions import extents
 from simmc.data.importing.clean import frame_rate
 from simmc.data.importing.description import Description, toml_text
+from simmc.data.importing.formats import is_known, read_bodies
 from simmc.data.importing.importer import NOTHING_FOUND
 from simmc.data.importing.joint_names import skeleton_of, spelled_joints
 from simmc.data.importing.members import members
 from simmc.data.importing.recording import Body
-from simmc.data.importing.source_files import is_known, read_bodies
 from simmc.data.importing.tabular import columns_of
 from simmc.data.skeletons import SKELETONS
 from simmc.errors import UserError, numbered
@@ -44,9 +44,12 @@ class _Text:
 
     def add(self, key: str, value: object, doubt: str = "", off: bool = False) -> None:
         if doubt:
-            self.doubts += 1
-            self.lines.append(f"# DOUBT: {doubt}")
+            self.doubt(doubt)
         self.lines.append(f"{'# ' * off}{key} = {toml_text(value)}")
+
+    def doubt(self, text: str) -> None:
+        self.doubts += 1
+        self.lines.append(f"# DOUBT: {text}")
 
 
 def guessed(source: Path) -> tuple[str, int]:
@@ -125,13 +128,11 @@ def _body(text: _Text, bodies: Sequence[Body]) -> None:
             text.add("root", skeleton.root)
     sets = {spelled_joints(other.joints) for other in bodies}
     if len(sets) > 1:
-        sizes = sorted({len(names) for names in sets})
-        shown = ", ".join(map(str, sizes))
-        text.lines.append(
-            f"# DOUBT: the files have different joints ({shown} of them); "
-            "files without the joints above are left out"
+        shown = ", ".join(map(str, sorted({len(names) for names in sets})))
+        text.doubt(
+            f"the files have different joints ({shown} of them); files without the joints above "
+            "are left out"
         )
-        text.doubts += 1
 
 
 def _space(text: _Text, bodies: Sequence[Body]) -> None:

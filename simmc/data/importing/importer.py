@@ -12,9 +12,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -23,14 +21,13 @@ from simmc.data import custom
 from simmc.data.arrays import LIMIT_METRES, within_limit
 from simmc.data.conventions import METRES, extents, y_up
 from simmc.data.importing import work
-from simmc.data.importing.assign import Rule
 from simmc.data.importing.clean import cleaned, frame_rate
 from simmc.data.importing.description import SPLITS, Description
 from simmc.data.importing.joint_names import known_sensor, spelled_joints
 from simmc.data.importing.recording import Body
 from simmc.data.importing.tracks import largest
 from simmc.data.importing.work import Entry, Work
-from simmc.data.importing.write_import import Imported, write
+from simmc.data.importing.write_import import Imported, Request, cut, write
 from simmc.data.manifest import NAME, Manifest, read_manifest, read_skeleton
 from simmc.data.recordings import Progress, silent
 from simmc.errors import UserError, numbered
@@ -55,25 +52,8 @@ class Item:
 
     path: str
     stamp: str  # changes when the content does
-    read: Callable[[Description], Read]
+    read: Callable[[], Read]
     fault: str = ""  # why it is not read
-
-
-@dataclass(frozen=True)
-class Request:
-    """Where an import goes and how.
-
-    Attributes:
-        out: folder of the dataset; its name is the dataset's.
-        length: frames of a window, f.
-        told: the description of the source.
-        rule: which recordings are tested, where `told` does not say it.
-    """
-
-    out: Path
-    length: int
-    told: Description
-    rule: Rule = field(default_factory=Rule)
 
 
 def import_items(items: Iterable[Item], request: Request, progress: Progress = silent) -> Imported:
@@ -81,13 +61,12 @@ def import_items(items: Iterable[Item], request: Request, progress: Progress = s
 
     Recordings that were imported before stay as they are. UserError if nothing can be imported.
     """
-    out = request.out
+    told, out = request.told, request.out
     custom.check_names(out.name, ())
-    target = out / str(request.length)
-    custom.check_folder(target, out.name)
-    earlier = read_manifest(target)[0]
-    _check_earlier(target, earlier, request)
-    told = request.told
+    custom.check_folder(request.target, out.name)
+    earlier: Manifest = read_manifest(request.target)[0] or {}
+    if earlier:
+        _check_earlier(earlier, request)
     key: Entry = {
         "frames": {name: getattr(told, name) for name in _FRAMES},
         "reading": asdict(replace(told, split=(), split_file="")),
@@ -99,12 +78,11 @@ def import_items(items: Iterable[Item], request: Request, progress: Progress = s
         for item in progress(items):
             read.take(item)
         stored.sync()
-        return write(target, request.length, told, request.rule, earlier, read.found(), stored)
+        return write(request, earlier, read.found(), stored)
 
 
-def _check_earlier(target: Path, earlier: Manifest | None, request: Request) -> None:
-    if earlier is None:
-        return
+def _check_earlier(earlier: Manifest, request: Request) -> None:
+    target = request.target
     if "imported" not in earlier:
         raise UserError(
             f"{target}: was written by write_dataset, not by an import; choose another --out"
@@ -123,28 +101,24 @@ def _check_earlier(target: Path, earlier: Manifest | None, request: Request) -> 
         )
     before, now = earlier["imported"]["description"], request.told.text()
     for name in _FRAMES:
-        # JSON has lists where the description has tuples
-        if _plain(before.get(name)) != _plain(now.get(name)):
+        if before.get(name) != now.get(name):
             raise UserError(
                 f"{target}: was imported with {name} = {before.get(name, 'its default')!r}, and "
                 f"now it is {now.get(name, 'the default')!r}; use the same, or another --out"
             )
 
 
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
 class _Reading:
     """What was read so far."""
 
-    def __init__(self, request: Request, earlier: Manifest | None, stored: Work) -> None:
+    def __init__(self, request: Request, earlier: Manifest, stored: Work) -> None:
         self._told, self._length, self._stored = request.told, request.length, stored
-        self._before: dict[str, str] = {} if earlier is None else earlier["imported"]["files"]
-        self._joints = _joints_told(request.told)
-        if earlier is not None:
+        self._before: dict[str, str] = {}  # path -> sha256 of files that were imported
+        self._joints, self._flat = _joints_told(request.told), None
+        if earlier:
+            self._before = earlier["imported"]["files"]
             self._joints = read_skeleton(earlier["skeleton"]).joints
-        self._flat = None if earlier is None else earlier["given"]["dimensions"] == 2
+            self._flat = earlier["given"]["dimensions"] == 2
         self._entries: list[Entry] = []
 
     def take(self, item: Item) -> None:
@@ -186,7 +160,7 @@ class _Reading:
         if item.fault:
             return entry, []
         try:
-            sha, bodies = item.read(self._told)
+            sha, bodies = item.read()
             entry["sha256"] = sha
             if item.path in self._before:
                 changed = self._before[item.path] != sha
@@ -208,9 +182,11 @@ class _Reading:
                 raise UserError(f"has {2 if fitted.flat else 3} coordinates, others another number")
             done, counts = cleaned(fitted, self._told)
             xyz = _in_metres(done, self._told)
-            windows = _windows(xyz, self._length)
+            windows = cut(xyz, self._length)
             blind = int(np.isnan(windows).any(3).all((1, 2)).sum())
             short = len(xyz) < self._told.min_frames
+            counts |= {"short": int(short), "blind": blind}
+            counts["no_window"] = int(len(xyz) < self._length and not short)
             always, all_zero = _at_zero(fitted.xyz)
             extent = extents(xyz[None, :: max(1, len(xyz) // _SAMPLE)])
             entry["joints"], entry["flat"] = list(fitted.joints), flat
@@ -218,14 +194,9 @@ class _Reading:
             entry["bodies"].append(
                 {
                     "name": body.name,
-                    "person": body.person,
-                    "session": body.session,
-                    "camera": body.camera,
                     "fields": dict(body.fields),
                     "frames": len(xyz),
                     "windows": 0 if short else len(windows) - blind,
-                    "blind": blind,
-                    "short": short,
                     "digest": hashlib.sha256(np.ascontiguousarray(xyz).data).hexdigest(),
                     "rate": frame_rate(done.times, self._told.resample or self._told.frame_rate),
                     "span": _span(done, self._told),
@@ -316,12 +287,6 @@ def _in_metres(body: Body, told: Description) -> np.ndarray:
             'unit = "mm" or "px" in dataset.toml'
         )
     return xyz
-
-
-def _windows(xyz: np.ndarray, length: int) -> np.ndarray:
-    """Windows (N, f, J, 3), one after another; a view."""
-    count = len(xyz) // length
-    return xyz[: count * length].reshape(count, length, *xyz.shape[1:])
 
 
 def _at_zero(xyz: np.ndarray) -> tuple[list[int], bool]:

@@ -62,7 +62,7 @@ def read_azure_kinect(path: str, data: bytes) -> list[Body]:
     times, notes = times_of(frames)
     return to_bodies(
         path,
-        by_id(seen, path),
+        by_id(enumerate(seen), path),
         AZURE_KINECT.joints,
         times=times,
         notes=(*notes, *counted("{} [joint has|joints have] confidence 0: not seen", unseen)),
@@ -104,7 +104,7 @@ def read_kinect_v2(path: str, data: bytes) -> list[Body]:
         *counted("{} [position is|positions are] inferred by the sensor", counts["inferred"]),
         *counted("{} [entry has|entries have] no tracked body", counts["untracked"]),
     )
-    tracks = by_id(seen, path)
+    tracks = by_id(enumerate(seen), path)
     return to_bodies(
         path, tracks, KINECT_V2.joints, times=times, notes=(*notes, *more), metres=True, up="y"
     )

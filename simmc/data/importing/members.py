@@ -36,11 +36,6 @@ class Member:
     fault: str = ""  # why it is not read
 
 
-def is_archive(path: Path) -> bool:
-    """Whether a file's name is that of an archive."""
-    return path.name.lower().endswith(_ARCHIVES)
-
-
 def members(source: Path) -> Iterator[Member]:
     """Every file, of folders in the order of names with numbers by value, of archives as stored.
 
@@ -56,12 +51,13 @@ def members(source: Path) -> Iterator[Member]:
         ) from error
     if stat.S_ISDIR(mode):
         yield from _folder(source)
-    elif not is_archive(source):
+    elif not source.name.lower().endswith(_ARCHIVES):
         yield _file(source, source.name)
-    elif source.name.lower().endswith(".zip"):
-        yield from _zip(source)
     else:
-        yield from _tar(source)
+        try:
+            yield from (_zip if source.name.lower().endswith(".zip") else _tar)(source)
+        except (OSError, *_FAULTS) as error:
+            raise UserError(f"{source}: a damaged archive ({error}); fetch it again") from error
 
 
 def natural(path: str) -> list[tuple[int, int, str]]:
@@ -89,38 +85,28 @@ def _file(path: Path, name: str) -> Member:
 
 
 def _zip(source: Path) -> Iterator[Member]:
-    try:
-        with zipfile.ZipFile(source) as archive:
-            for info in archive.infolist():
-                if info.is_dir():
-                    continue
-                is_link = stat.S_ISLNK(info.external_attr >> 16)
-                name, fault = _safe(info.filename, info.file_size, is_link)
-                if info.flag_bits & 1:
-                    fault = fault or "is encrypted; unpack the archive yourself"
-                stamp = f"{info.file_size} {info.CRC}"
-                yield Member(name, stamp, _reading(name, archive.open, info, info.file_size), fault)
-    except (OSError, *_FAULTS) as error:
-        raise UserError(f"{source}: a damaged archive ({error}); fetch it again") from error
+    with zipfile.ZipFile(source) as archive:
+        for info in archive.infolist():
+            if info.is_dir():
+                continue
+            is_link = stat.S_ISLNK(info.external_attr >> 16)
+            name, fault = _safe(info.filename, info.file_size, is_link)
+            if info.flag_bits & 1:
+                fault = fault or "is encrypted; unpack the archive yourself"
+            stamp = f"{info.file_size} {info.CRC}"
+            yield Member(name, stamp, _reading(name, archive.open, info, info.file_size), fault)
 
 
 def _tar(source: Path) -> Iterator[Member]:
-    try:
-        with tarfile.open(source, "r:*", errors="surrogateescape") as archive:
-            for info in archive:
-                if info.isdir():
-                    continue
-                odd = not info.isreg() or info.issparse()
-                name, fault = _safe(info.name, info.size, odd)
-                stamp = f"{info.size} {info.mtime}"
-                yield Member(name, stamp, _reading(name, _extract(archive), info, info.size), fault)
-                archive.members = []  # type: ignore[attr-defined]  # a long archive would be kept in memory, name by name
-    except (OSError, *_FAULTS) as error:
-        raise UserError(f"{source}: a damaged archive ({error}); fetch it again") from error
-
-
-def _extract(archive: tarfile.TarFile) -> Callable[[Any], Any]:
-    return archive.extractfile
+    with tarfile.open(source, "r:*", errors="surrogateescape") as archive:
+        for info in archive:
+            if info.isdir():
+                continue
+            name, fault = _safe(info.name, info.size, not info.isreg() or info.issparse())
+            stamp = f"{info.size} {info.mtime}"
+            yield Member(name, stamp, _reading(name, archive.extractfile, info, info.size), fault)
+            # a long archive would be kept in memory, name by name
+            archive.members = []  # type: ignore[attr-defined]
 
 
 def _reading(name: str, opened: Callable[[Any], Any], info: Any, size: int) -> Callable[[], bytes]:

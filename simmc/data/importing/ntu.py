@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
-from typing import Any
 
 import numpy as np
 
@@ -70,18 +69,20 @@ def read(path: str, data: bytes) -> list[Body]:
         *counted("{} [joint was|joints were] not tracked", lost),
         *counted("{} [position is|positions are] inferred by the sensor", inferred),
     ]
-    tracks = by_id(frames, path)
-    about: dict[str, Any] = {}
+    tracks = by_id(enumerate(frames), path)
+    fields: dict[str, str] = {}
     if named := _NAME.fullmatch(PurePosixPath(path).name.partition(".")[0].upper()):
-        about = {"session": f"S{named[1]}", "camera": f"C{named[2]}"}
-        about |= {"fields": {"repetition": named[4], "action": named[5]}}
+        fields = {"session": f"S{named[1]}", "camera": f"C{named[2]}"}
+        fields |= {"repetition": named[4], "action": named[5]}
         if len(tracks) == 1:
-            about["person"] = f"P{named[3]}"
+            fields["person"] = f"P{named[3]}"
         else:
             notes.append(f"several bodies: which one is P{named[3]} is not in the file")
     times = np.arange(len(frames)) / RATE
     joints = KINECT_V2.joints
-    return to_bodies(path, tracks, joints, times=times, notes=notes, metres=True, up="y", **about)
+    return to_bodies(
+        path, tracks, joints, times=times, notes=notes, metres=True, up="y", fields=fields
+    )
 
 
 def _count(value: float, path: str, line: int) -> int:

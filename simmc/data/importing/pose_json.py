@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -28,31 +28,24 @@ from simmc.data.importing.tracks import LONGEST_GAP, by_id, by_position, to_bodi
 from simmc.data.skeletons import MIDDLES, Skeleton
 from simmc.errors import UserError, numbered
 
-
-@dataclass(frozen=True)
-class _Layout:
-    """What the keypoints of a file are."""
-
-    skeleton: Skeleton  # its first joints are those of the file, the others are computed
-    kept: int  # keypoints that are joints; the others are of face and hands
-
-
+# number of keypoints -> skeleton, and how many are joints; the others are of face and hands. The
+# first joints of the skeleton are those of the file, the rest is computed.
 _LAYOUTS = {
-    17: _Layout(skeletons.COCO_17, 17),
-    18: _Layout(skeletons.OPENPOSE_18, 18),
-    25: _Layout(skeletons.BODY_25, 25),
-    26: _Layout(skeletons.HALPE_26, 26),
-    33: _Layout(skeletons.MEDIAPIPE_33, 33),
-    133: _Layout(skeletons.COCO_FEET, 23),  # COCO whole body
-    136: _Layout(skeletons.HALPE_26, 26),  # Halpe full body
+    17: (skeletons.COCO_17, 17),
+    18: (skeletons.OPENPOSE_18, 18),
+    25: (skeletons.BODY_25, 25),
+    26: (skeletons.HALPE_26, 26),
+    33: (skeletons.MEDIAPIPE_33, 33),
+    133: (skeletons.COCO_FEET, 23),  # COCO whole body
+    136: (skeletons.HALPE_26, 26),  # Halpe full body
 }
-_LIFTED = _Layout(skeletons.HUMAN_17, 17)
+_LIFTED = (skeletons.HUMAN_17, 17)
 _NUMBERED = re.compile(r"(.*?)[_-]?(\d{1,18})(?:_keypoints)?\.json", re.ASCII | re.IGNORECASE)
 _LAST_NUMBER = re.compile(r"(\d{1,18})\D*$", re.ASCII)
-_BY_POSITION = "which body is which is not in the file: each goes on at the nearest position"
 _WORLD = ("poseworldlandmarks", "worldlandmarks")
 _IMAGE = ("poselandmarks", "landmarks")
-_Seen = tuple[str | None, np.ndarray]  # the number of a body, if it has one; its pose (J, 3)
+# the number of a body, if it has one; its keypoints (n, 3 or 4): x, y, perhaps z, confidence
+_Seen = tuple[str | None, np.ndarray]
 
 
 # OpenPose: a file for each frame
@@ -71,54 +64,38 @@ def frame_of(path: str) -> tuple[str, int]:
 
 
 def read_openpose(path: str, data: bytes) -> list[Body]:
-    """The bodies of one frame, each a recording of one frame; `join_openpose` joins them.
-
-    A frame without bodies gives none. 3D keypoints are used where they are there.
+    """The bodies of one frame, each a recording of one frame.
 
     Raises:
-        UserError: the file is damaged.
+        UserError: the file is damaged, or holds no body.
     """
-    found = []
-    for person in listed(keyed(parse(path, data)).get("people"), path, "people"):
-        about = keyed(person)
-        deep = bool(about.get("posekeypoints3d"))
-        keys = ("posekeypoints3d",) if deep else ("posekeypoints2d", "posekeypoints")
-        values: Any = next((about[key] for key in keys if about.get(key)), [])
-        width = 4 if deep else 3
-        if count := len(listed(values, path, "numbers")) // width:  # else only a hand was seen
-            layout = _layout(count, path)
-            pose = _pose(array(values, (count, width), path), layout)
-            found.append(Body(path, pose[None], layout.skeleton.joints, flat=not deep))
-    return found
+    return join_openpose(path, [(0, path, data)])
 
 
-def join_openpose(name: str, frames: Sequence[tuple[int, Sequence[Body]]]) -> list[Body]:
-    """The recordings of frames of one folder.
+def join_openpose(name: str, files: Sequence[tuple[int, str, bytes]]) -> list[Body]:
+    """The recordings of frames of one folder. 3D keypoints are used where they are there.
 
     Args:
         name: of the first recording.
-        frames: number of each frame, ascending, and its bodies. Where a number is missing, no body
-            was seen.
+        files: number, path and content of each frame, ascending. Where a number is missing, no
+            body was seen.
 
     Raises:
-        UserError: the frames do not fit together, or no body was seen.
+        UserError: a file is damaged, the frames do not fit together, or no body was seen.
     """
-    kinds = {(body.joints, body.flat) for _, bodies in frames for body in bodies}
-    if len(kinds) != 1:
-        wrong = "frames have different keypoints" if kinds else "no body was seen in any frame"
-        raise UserError(f"{name}: {wrong}; correct or remove the files")
-    joints, flat = kinds.pop()
-    places = _places([number for number, _ in frames])
-    seen = [
-        (place, [body.xyz[0] for body in bodies])
-        for place, (_, bodies) in zip(places, frames, strict=True)
-    ]
-    layout = next(one for one in _LAYOUTS.values() if one.skeleton.joints == joints)
-    notes = _notes(layout, layout.kept)
-    if any(len(bodies) > 1 for _, bodies in frames):
-        notes.append(_BY_POSITION)
-    tracks = by_position(seen, name)
-    return to_bodies(name, tracks, joints, notes=notes, flat=flat, up="-y" if flat else "")
+    frames: list[list[_Seen]] = []
+    for _, path, data in files:
+        seen: list[_Seen] = []
+        for person in listed(keyed(parse(path, data)).get("people"), path, "people"):
+            about = keyed(person)
+            deep = bool(about.get("posekeypoints3d"))
+            keys = ("posekeypoints3d",) if deep else ("posekeypoints2d", "posekeypoints")
+            values: Any = next((about[key] for key in keys if about.get(key)), [])
+            width = 4 if deep else 3
+            if count := len(listed(values, path, "numbers")) // width:  # else only a hand was seen
+                seen.append((None, array(values, (count, width), path)))
+        frames.append(seen)
+    return _followed(name, zip(_places([number for number, _, _ in files]), frames, strict=True))
 
 
 # COCO-like keypoints: all frames in one file
@@ -139,30 +116,20 @@ def read_keypoints(path: str, data: bytes) -> list[Body]:
     if "instanceinfo" in entries:
         return _mmpose(entries, path)
     found = entries.get("annotations", value)
-    by_frame: dict[tuple[str, int], list[_Seen]] = {}
-    sizes = set()
+    by_frame: defaultdict[tuple[str, int], list[_Seen]] = defaultdict(list)
     for place, entry in enumerate(listed(found, path, "detections"), start=1):
         where = f"{path}, entry {place}"
         about = keyed(entry)
-        count = len(listed(about.get("keypoints"), where, "keypoints")) // 3
-        sizes.add(count)
-        pose = _pose(array(about["keypoints"], (count, 3), where), _layout(count, where))
+        values = listed(about.get("keypoints"), where, "keypoints")
+        points = array(values, (len(values) // 3, 3), where)
         frame = about.get("imageid", about.get("frameid", about.get("frame")))
         if not isinstance(frame, int | str):
             raise UserError(f"{where}: there is no 'image_id'; write the file again")
         key = key_of(about.get("trackid", about.get("idx")))
-        by_frame.setdefault(_frame_order(frame), []).append((key, pose))
-    if len(sizes) != 1:
-        wrong = "bodies have different numbers of keypoints" if sizes else "there is no body in it"
-        raise UserError(f"{path}: {wrong}; divide or remove the file")
+        by_frame[_frame_order(frame)].append((key, points))
     order = sorted(by_frame)
-    places = _places([number for _, number in order])
-    frames: list[list[_Seen]] = [[] for _ in range(places[-1] + 1)]
-    for at, frame in zip(places, order, strict=True):
-        frames[at] = by_frame[frame]
-    size = sizes.pop()
-    layout = _layout(size, path)
-    return _followed(path, frames, layout, _notes(layout, size), flat=True, up="-y")
+    frames = [by_frame[frame] for frame in order]
+    return _followed(path, zip(_places([number for _, number in order]), frames, strict=True))
 
 
 def _frame_order(frame: int | str) -> tuple[str, int]:
@@ -175,9 +142,7 @@ def _frame_order(frame: int | str) -> tuple[str, int]:
 
 def _mmpose(entries: Mapping[str, Any], path: str) -> list[Body]:
     """The bodies of a file of MMPose: frames of instances, with x, y or x, y, z."""
-    names = keyed(keyed(entries.get("metainfo")).get("keypointid2name"))
     frames: list[list[_Seen]] = []
-    shapes = set()
     for place, info in enumerate(listed(entries["instanceinfo"], path, "frames"), start=1):
         where = f"{path}, frame {place}"
         seen: list[_Seen] = []
@@ -188,34 +153,12 @@ def _mmpose(entries: Mapping[str, Any], path: str) -> list[Body]:
             count = len(points)
             if width not in (2, 3):
                 raise UserError(f"{where}: keypoints are not x, y or x, y, z; write the file again")
-            shapes.add((count, width))
             xyz = array(points, (count, width), where)
             scores = array(about.get("keypointscores", [1] * count), (count, 1), where)
-            layout = _lifted_layout(names, count, width, where)
-            seen.append((key_of(about.get("trackid")), _pose(np.hstack([xyz, scores]), layout)))
+            seen.append((key_of(about.get("trackid")), np.hstack([xyz, scores])))
         frames.append(seen)
-    if len(shapes) != 1:
-        wrong = "bodies have different keypoints" if shapes else "there is no body in it"
-        raise UserError(f"{path}: {wrong}; divide or remove the file")
-    count, width = shapes.pop()
-    layout = _lifted_layout(names, count, width, path)
-    notes = _notes(layout, count)
-    if width == 3 and not names:
-        notes.append("the file does not name its keypoints: they are taken for COCO's")
-    flat = width == 2
-    return _followed(path, frames, layout, notes, flat=flat, up="-y" if flat else "")
-
-
-def _lifted_layout(names: Mapping[str, Any], count: int, width: int, where: str) -> _Layout:
-    """The layout of MMPose's keypoints by their names, if the file has them."""
-    if names.get("0") == "root" and count == 17 and width == 3:
-        return _LIFTED
-    if count == 17 and names and names.get("0") != "nose":
-        raise UserError(
-            f"{where}: 17 keypoints that begin with {str(names.get('0'))[:40]!r} are not those of "
-            "COCO; import them as an array with the names of the joints"
-        )
-    return _layout(count, where)
+    names = keyed(keyed(entries.get("metainfo")).get("keypointid2name"))
+    return _followed(path, enumerate(frames), names)
 
 
 # MediaPipe
@@ -238,15 +181,13 @@ def read_mediapipe(path: str, data: bytes) -> list[Body]:
         value = next((entries[key] for key in (_WORLD if deep else _IMAGE) if key in entries), None)
         frames.append([(None, pose) for pose in _poses(value, f"{path}, frame {place}", deep)])
     times, notes = times_of(results)
-    layout = _LAYOUTS[33]
-    more = [*notes, *_notes(layout, 33)]
     if not deep:
-        more.append("image landmarks: x and y are shares of the width and the height")
-    return _followed(path, frames, layout, more, times=times, flat=not deep, metres=deep, up="-y")
+        notes = (*notes, "image landmarks: x and y are shares of the width and the height")
+    return _followed(path, enumerate(frames), notes=notes, times=times, metres=deep)
 
 
 def _poses(value: Any, where: str, deep: bool) -> Iterator[np.ndarray]:
-    """The poses (J, 3) of a frame: a list of landmarks, or a list of such lists."""
+    """The landmarks (33, 3 or 4) of a frame: a list of them, or a list of such lists."""
     value = keyed(value).get("landmark", value)
     if not value:
         return
@@ -256,40 +197,86 @@ def _poses(value: Any, where: str, deep: bool) -> Iterator[np.ndarray]:
         rows = [keyed(point) for point in points]
         axes = ("x", "y", "z") if deep else ("x", "y")
         values = [[row.get(axis) for axis in axes] + [row.get("visibility", 1)] for row in rows]
-        yield _pose(array(values, (33, len(axes) + 1), where), _LAYOUTS[33])
+        yield array(values, (33, len(axes) + 1), where)
 
 
 # what they share
 
 
-def _layout(count: int, where: str) -> _Layout:
+def _followed(
+    path: str,
+    frames: Iterable[tuple[int, Sequence[_Seen]]],
+    names: Mapping[str, Any] | None = None,
+    *,
+    notes: Sequence[str] = (),
+    times: np.ndarray | None = None,
+    metres: bool = False,
+) -> list[Body]:
+    """Recordings by the bodies' numbers, if all have one; else by position.
+
+    `frames` are the place of each frame and the bodies in it; `names` those of MMPose's keypoints.
+    """
+    given = [(place, list(seen)) for place, seen in frames]
+    shapes = {points.shape for _, seen in given for _, points in seen}
+    if len(shapes) != 1:
+        wrong = "bodies have different keypoints" if shapes else "no body was seen in any frame"
+        raise UserError(f"{path}: {wrong}; divide, correct or remove the file")
+    count, width = shapes.pop()
+    flat = width == 3  # x, y, confidence
+    skeleton, kept = _layout(path, count, flat, names)
+    more = [*notes]
+    for name in skeleton.joints[kept:]:
+        more.append(f"{name} is computed: the middle of {' and '.join(MIDDLES[name])}")
+    if count > kept:
+        more.append(f"{count - kept} keypoints of face and hands are not used")
+    if not flat and names == {}:
+        more.append("the file does not name its keypoints: they are taken for COCO's")
+    posed = [
+        (at, [(key, _pose(points, skeleton, kept)) for key, points in seen]) for at, seen in given
+    ]
+    if all(key is not None for _, seen in posed for key, _ in seen):
+        tracks = by_id(posed, path)
+    else:
+        if any(len(seen) > 1 for _, seen in posed):
+            more.append(
+                "which body is which is not in the file: each goes on at the nearest position"
+            )
+        tracks = by_position([(place, [pose for _, pose in seen]) for place, seen in posed], path)
+    up = "-y" if flat or metres else ""
+    return to_bodies(
+        path, tracks, skeleton.joints, times=times, notes=more, flat=flat, metres=metres, up=up
+    )
+
+
+def _layout(
+    path: str, count: int, flat: bool, names: Mapping[str, Any] | None
+) -> tuple[Skeleton, int]:
+    """What the keypoints are, by their names, if the file has them, and by their number."""
+    first = names.get("0") if names else "nose"
+    if count == 17 and first == "root" and not flat:
+        return _LIFTED
+    if count == 17 and first != "nose":
+        raise UserError(
+            f"{path}: 17 keypoints that begin with {str(first)[:40]!r} are not those of COCO; "
+            "import them as an array with the names of the joints"
+        )
     if count not in _LAYOUTS:
         raise UserError(
-            f"{where}: {numbered('{} keypoints', count)}; known are "
+            f"{path}: {numbered('{} keypoints', count)}; known are "
             f"{', '.join(map(str, _LAYOUTS))}. Import others as an array with the names of joints"
         )
     return _LAYOUTS[count]
 
 
-def _pose(values: np.ndarray, layout: _Layout) -> np.ndarray:
+def _pose(values: np.ndarray, skeleton: Skeleton, kept: int) -> np.ndarray:
     """The joints (J, 3) of keypoints (n, 3 or 4): x, y, perhaps z, confidence."""
-    xyz = np.zeros((layout.skeleton.n_joints, 3))
+    xyz = np.zeros((skeleton.n_joints, 3))
     width = values.shape[1] - 1
-    xyz[: layout.kept, :width] = values[: layout.kept, :width]
-    xyz[: layout.kept][~(values[: layout.kept, width] > 0)] = np.nan
-    for place in range(layout.kept, len(xyz)):
-        of = layout.skeleton.indices(MIDDLES[layout.skeleton.joints[place]])
-        xyz[place] = xyz[of].mean(0)
+    xyz[:kept, :width] = values[:kept, :width]
+    xyz[:kept][~(values[:kept, width] > 0)] = np.nan
+    for place in range(kept, len(xyz)):
+        xyz[place] = xyz[skeleton.indices(MIDDLES[skeleton.joints[place]])].mean(0)
     return xyz
-
-
-def _notes(layout: _Layout, count: int) -> list[str]:
-    """What is computed and what is not used."""
-    added = layout.skeleton.joints[layout.kept :]
-    notes = [f"{name} is computed: the middle of {' and '.join(MIDDLES[name])}" for name in added]
-    if count > layout.kept:
-        notes.append(f"{count - layout.kept} keypoints of face and hands are not used")
-    return notes
 
 
 def _places(numbers: Sequence[int]) -> list[int]:
@@ -300,17 +287,3 @@ def _places(numbers: Sequence[int]) -> list[int]:
     """
     steps = np.clip(np.diff(np.array(numbers, dtype=np.int64)), 1, LONGEST_GAP + 2)
     return [0, *np.cumsum(steps).tolist()]
-
-
-def _followed(
-    path: str, frames: Sequence[Sequence[_Seen]], layout: _Layout, notes: list[str], **about: Any
-) -> list[Body]:
-    """Recordings by the bodies' numbers, if all have one; else by position."""
-    if all(key is not None for seen in frames for key, _ in seen):
-        tracks = by_id(frames, path)
-    else:
-        if any(len(seen) > 1 for seen in frames):
-            notes.append(_BY_POSITION)
-        places = enumerate([[pose for _, pose in seen] for seen in frames])
-        tracks = by_position(places, path)
-    return to_bodies(path, tracks, layout.skeleton.joints, notes=notes, **about)

@@ -5,10 +5,12 @@ Shape letters: F frames, J joints.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+
+from simmc.data.importing.description import WHO
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,42 +21,16 @@ class Body:
     xyz: np.ndarray  # (F, J, 3) float64, NaN: joint not seen; metres, or the unit of `simmc import`
     joints: tuple[str, ...]  # names; '0', '1', ... where the file has only numbers
     times: np.ndarray | None = None  # (F,) float64 seconds, ascending; None if the file has none
-    person: str | None = None
-    session: str | None = None
-    camera: str | None = None
     flat: bool = False  # 2D: z is 0
     notes: tuple[str, ...] = ()  # what the reader dropped or guessed, one line each
-    fields: Mapping[str, str] = field(default_factory=dict)  # what else is known, such as the gait
+    # what is known of it: person, session, camera, and others such as the gait
+    fields: Mapping[str, str] = field(default_factory=dict)
     metres: bool = False  # the file or format states the unit, and xyz is in metres already
     up: str = ""  # the axis that points up, "y", "-y", "z", ..., if the format fixes it
     bones: tuple[tuple[str, str], ...] = ()  # pairs of joint names, if the file has bones
 
 
 def with_fields(body: Body, fields: Mapping[str, str]) -> Body:
-    """The body with what is known of it besides: person, session, camera and other fields."""
-    if not fields:
-        return body
-    rest = {key: text for key, text in fields.items() if key not in ("person", "session", "camera")}
-    return replace(
-        body,
-        person=fields.get("person") or body.person,
-        session=fields.get("session") or body.session,
-        camera=fields.get("camera") or body.camera,
-        fields={**body.fields, **rest},
-    )
-
-
-@dataclass(frozen=True)
-class Format:
-    """A file format: how its files are recognised and read."""
-
-    name: str
-    suffixes: tuple[str, ...]  # lower case, with the dot
-    read: Callable[[str, bytes], list[Body]]  # path in the source, content; UserError if invalid
-    # Small letters of which the beginning holds some; none: the ending of the name says enough, and
-    # the reader says what is wrong with the content.
-    marks: tuple[bytes, ...] = ()
-    # Only for formats with a file for each frame: the recording of a path and the frame's number,
-    # and how the frames of one recording (number and what `read` gave, in order) become bodies.
-    frame_of: Callable[[str], tuple[str, int]] | None = None
-    join: Callable[[str, Sequence[tuple[int, Sequence[Body]]]], list[Body]] | None = None
+    """The body with what is known of it besides; an empty person, session or camera is none."""
+    known = {key: text for key, text in fields.items() if text or key not in WHO}
+    return replace(body, fields={**body.fields, **known})

@@ -5,16 +5,16 @@ Shape letters: F frames, J joints.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from simmc.data.importing.columns import Columns, fields_of, find_columns
+from simmc.data.importing.columns import Columns, find_columns
 from simmc.data.importing.delimited import layout_of, parsed
-from simmc.data.importing.description import Description
+from simmc.data.importing.description import ROLES, Description
 from simmc.data.importing.members import natural
 from simmc.data.importing.recording import Body, with_fields
 from simmc.errors import UserError, numbered
@@ -23,21 +23,12 @@ _SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "100ns": 1e-7, "ns": 1e-9}
 _RATES = (4.0, 250.0)  # Hz, of body sensors: tells the unit of times
 
 
-@dataclass(frozen=True, eq=False)
-class Table:
-    """A table with named columns: text, or numbers where they are needed."""
-
-    names: Sequence[str]
-    table: pa.Table
-    notes: tuple[str, ...] = ()
-
-
 def read_text(path: str, data: bytes, told: Description) -> list[Body]:
     """The bodies of a CSV or TSV file."""
     layout = layout_of(path, data, told)
     columns = find_columns(layout.names, told, path)
     table, notes = parsed(path, layout, columns, told)
-    return bodies(path, Table(layout.names, table, notes), columns, told)
+    return _bodies(path, table, columns, told, notes)
 
 
 def read_parquet(path: str, data: bytes, told: Description) -> list[Body]:
@@ -64,26 +55,29 @@ def from_arrow(path: str, table: pa.Table, told: Description) -> list[Body]:
                 f"{path}: the column {names[place]!r} is not numbers ({str(error)[:100]})"
             ) from error
         table = table.set_column(place, f"c{place}", numbers)
-    return bodies(path, Table(names, table), columns, told)
+    return _bodies(path, table, columns, told)
 
 
-def bodies(path: str, found: Table, columns: Columns, told: Description) -> list[Body]:
-    """The bodies of a table: one for each recording, person, session, camera and body it names."""
-    table, notes = found.table, [*found.notes, *columns.guesses]
-    fields = {role: _text(table, columns.roles[role]) for role in fields_of(columns)}
-    keys = dict(fields)
-    if "body" in columns.roles:
-        keys["body"] = _text(table, columns.roles["body"])
+def _bodies(
+    path: str, table: pa.Table, columns: Columns, told: Description, notes: tuple[str, ...] = ()
+) -> list[Body]:
+    """The bodies of a table: one for each recording, person, session, camera and body it names.
+
+    A column is text, or numbers where it holds coordinates.
+    """
+    fields = [role for role in columns.roles if role not in ROLES]  # who, where and whatever else
+    fields += ["body"] if "body" in columns.roles else []
+    keys = {role: _text(table, columns.roles[role]) for role in fields}
     order = _order(table, columns, told, path)
     joints, joint = columns.joints, np.empty(0, np.int64)
     if columns.long:
         joints, joint = _joint_ids(_text(table, columns.roles["joint"]))
     xyz = _coordinates(table, columns)
-    made = []
+    made, seen = [], Counter[str]()
     groups = _groups(keys, len(table))
     for number, rows in enumerate(groups, start=1):
         values = {role: str(texts[rows[0]]) for role, texts in keys.items()}
-        body_notes = list(notes) if number == 1 else []
+        body_notes = [*notes, *columns.guesses] if number == 1 else []
         when = None if order is None else order[rows]
         if columns.long:
             one, when, more = _pivoted(path, xyz[rows, 0], joint[rows], when, len(joints))
@@ -97,20 +91,12 @@ def bodies(path: str, found: Table, columns: Columns, told: Description) -> list
         times, doubts = _times(when, columns, told)
         name = path if len(groups) == 1 else f"{path}#{values.get('recording', number)}"
         values.pop("body", None)
-        notes_here = (*body_notes, *doubts)
-        body = Body(name, one, joints, times, flat=columns.flat, notes=notes_here)
+        seen[name] += 1
+        name += f"#{seen[name]}" if seen[name] > 1 else ""  # several persons of one recording
+        all_notes = (*body_notes, *doubts)
+        body = Body(name, one, joints, times, flat=columns.flat, notes=all_notes)
         made.append(with_fields(body, values))
-    return _unique(made)
-
-
-def _unique(made: list[Body]) -> list[Body]:
-    """The bodies, with different names: several persons of one recording are numbered."""
-    seen: dict[str, int] = {}
-    found = []
-    for body in made:
-        seen[body.name] = count = seen.get(body.name, 0) + 1
-        found.append(body if count == 1 else replace(body, name=f"{body.name}#{count}"))
-    return found
+    return made
 
 
 def _text(table: pa.Table, place: int) -> np.ndarray:

@@ -46,10 +46,15 @@ def check_positions(values: np.ndarray, where: str) -> np.ndarray:
     return values
 
 
-def by_id(frames: Iterable[Sequence[tuple[Hashable, np.ndarray]]], path: str) -> list[Track]:
-    """Tracks by the body's number in the file; a number may occur once in a frame."""
+def by_id(
+    frames: Iterable[tuple[int, Sequence[tuple[Hashable, np.ndarray]]]], path: str
+) -> list[Track]:
+    """Tracks by the body's number in the file; a number may occur once in a frame.
+
+    `frames` are numbers of frames, ascending, and the bodies in them.
+    """
     tracks: dict[Hashable, Track] = {}
-    for place, seen in enumerate(frames):
+    for place, seen in frames:
         for key, pose in seen:
             track = tracks.setdefault(key, Track())
             if track.frames and track.frames[-1] == place:

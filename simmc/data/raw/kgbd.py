@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from pyarrow import csv
 
 from simmc.data.arrays import within_limit
 from simmc.data.raw import files, text
@@ -31,17 +30,9 @@ JOINT_NAMES = (
     *("Ankle-Right", "Ankle-Left", "Foot-Right", "Foot-Left"),
 )
 _J = len(JOINT_NAMES)
-_COLUMNS = ("name", "x", "y", "z")
-_CONVERT = csv.ConvertOptions(
-    null_values=[],
-    column_types={
-        "name": pa.dictionary(pa.int32(), pa.string()),
-        **{axis: pa.float64() for axis in "xyz"},
-    },
-)
+_TYPES = {0: pa.dictionary(pa.int32(), pa.string()), **dict.fromkeys((1, 2, 3), pa.float64())}
 _PERSON = re.compile(r"Person(\d+)", re.ASCII)
 _WALK = re.compile(r"(\d+)\.txt", re.ASCII)
-_PARSE = csv.ParseOptions(delimiter=";", quote_char=False)
 
 
 def read(
@@ -92,14 +83,11 @@ def _read_walk(root: Path, path: Path) -> Recording:
 
 def _parse(path: Path, data: bytes) -> np.ndarray:
     """Frames (T, 20, 3) float64 of one file's bytes; NaN where a joint was not seen."""
-    # one block for the whole file: no copies to join chunks
-    how = csv.ReadOptions(column_names=_COLUMNS, use_threads=False, block_size=len(data) + 1)
-    try:
-        table = csv.read_csv(pa.py_buffer(data), how, _PARSE, _CONVERT)
-    except (pa.ArrowException, OverflowError) as error:
-        raise UserError(_fault(path, data)) from error
-    names = table["name"].combine_chunks()
-    rows = len(names)
+    table = text.columns_of(data, ";", len(_TYPES), _TYPES)
+    if table is None:
+        raise UserError(_fault(path, data))
+    names, *values = table.columns
+    names, rows = names.combine_chunks(), len(names)
     if (
         rows % _J
         or names.dictionary.to_pylist() != list(JOINT_NAMES)
@@ -107,8 +95,8 @@ def _parse(path: Path, data: bytes) -> np.ndarray:
     ):
         raise UserError(_fault(path, data))
     frames = np.empty((rows // _J, _J, 3))
-    for axis, column in enumerate("xyz"):
-        frames[..., axis] = table[column].to_numpy().reshape(-1, _J)
+    for axis, column in enumerate(values):
+        frames[..., axis] = column.to_numpy().reshape(-1, _J)
     if not within_limit(frames, allow_nan=True):
         raise UserError(_fault(path, data))
     return frames
@@ -119,12 +107,12 @@ def _fault(path: Path, data: bytes) -> str:
     advice = "fetch the file again (scripts/get_kgbd.py)"
     count = 0
     for number, line in enumerate(data.decode("latin-1").splitlines(), start=1):
-        if not line.strip():
+        if not line:
             continue
         fields = line.split(";")
         expected = JOINT_NAMES[count % _J]
         count += 1
-        if len(fields) != len(_COLUMNS):
+        if len(fields) != len(_TYPES):
             found = numbered("{} [field|fields]", len(fields))
             return f"{path}, line {number}: {found}, expected name;x;y;z; {advice}"
         if fields[0] != expected:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,6 @@ from simmc.data.arrays import LIMIT_METRES, within_limit
 from simmc.data.raw.files import read_bytes
 from simmc.errors import UserError, numbered
 
-_PARSE = csv.ParseOptions(delimiter=",", quote_char=False)
 _NAN = re.compile(r"[+-]?nan(\(\w*\))?", re.IGNORECASE)  # C libraries write "-nan(ind)"
 _ADVICE = "restore or remove the file"
 
@@ -113,26 +112,32 @@ def _fast(bodies: Sequence[bytes], layout: Layout) -> np.ndarray | None:
     count = first.count(b",") + 1
     if count - first.endswith(b",") not in layout.fields:
         return None
-    # with as many names as there are fields, a line with more or fewer is an error
-    names = [f"f{place}" for place in range(count)]
-    read = [names[place] for place in layout.columns]
-    convert = csv.ConvertOptions(
-        column_types=dict.fromkeys(read, pa.float64()), include_columns=read, null_values=[]
-    )
-    how = csv.ReadOptions(column_names=names, use_threads=False, block_size=len(joined) + 1)
-    try:
-        table = csv.read_csv(pa.py_buffer(joined), how, _PARSE, convert)
-    except (pa.ArrowException, OverflowError):
+    table = columns_of(joined, ",", count, dict.fromkeys(layout.columns, pa.float64()))
+    if table is None or len(table) != n * len(bodies):  # empty lines
         return None
-    if len(table) != n * len(bodies):  # empty lines
-        return None
-    values = np.stack([table[name].to_numpy() for name in read], axis=-1)
-    values = values.reshape(-1, n, len(read))
+    values = np.stack([column.to_numpy() for column in table.columns], axis=-1)
+    values = values.reshape(-1, n, len(layout.columns))
     if not np.isfinite(values[..., layout.columns.index(layout.state or 0)]).all():
         return None
     if not within_limit(values[..., 1:4], allow_nan=True):
         return None
     return values if _ordered(values[..., 0], layout).all() else None
+
+
+def columns_of(
+    data: bytes, delimiter: str, count: int, types: Mapping[int, pa.DataType]
+) -> pa.Table | None:
+    """The columns of `types` by number, from lines of `count` fields; None if a line is another."""
+    names = [f"f{place}" for place in range(count)]
+    read = {names[place]: kind for place, kind in types.items()}
+    # one block for all lines: no copies to join chunks
+    how = csv.ReadOptions(column_names=names, use_threads=False, block_size=len(data) + 1)
+    convert = csv.ConvertOptions(column_types=read, include_columns=list(read), null_values=[])
+    parse = csv.ParseOptions(delimiter=delimiter, quote_char=False)
+    try:
+        return csv.read_csv(pa.py_buffer(data), how, parse, convert)
+    except (pa.ArrowException, OverflowError):
+        return None
 
 
 def _ordered(ids: np.ndarray, layout: Layout) -> np.ndarray:

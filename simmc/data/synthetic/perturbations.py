@@ -127,11 +127,9 @@ def mixed(sets: Sets, value: str, rng: np.random.Generator) -> Sets:
     recording = _recordings(sets.train, "mixed")
     names, first = np.unique(recording, return_index=True)
     person = sets.train.labels[first]
-    order = rng.permutation(len(names))
-    order = order[: round(share * len(names) / 2) * 2]
-    one, other = order[0::2], order[1::2]
+    pairs = min(round(share * len(names) / 2), len(names) // 2)
     made = recording.copy()
-    for a, b in zip(one, other, strict=True):
+    for a, b in rng.permutation(len(names))[: 2 * pairs].reshape(pairs, 2):
         if person[a] == person[b]:
             continue  # two recordings of one person
         for source, target in ((a, b), (b, a)):
