@@ -17,7 +17,6 @@ from simmc.engine.training import load_weights
 from simmc.evaluation.ranking import evaluate
 from simmc.methods import trackmc
 from simmc.methods.registry import METHODS
-from simmc.methods.simmc import load_network
 from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import generators, start
 from simmc.scoring.match import retrieval_record
@@ -113,7 +112,8 @@ def test_all_stored_windows_whatever_the_training_drew(trained, prepared, tmp_pa
         )
         assert len(array) == len(stored)
     assert len(features[1]) > len(drawn.probe) or len(features[2]) > len(drawn.gallery)
-    network, _ = load_network(made.path / "label_free/label_free.pt", settings, drawn, start())
+    weights = made.path / "label_free/label_free.pt"
+    network, _ = METHODS["simmc"].read(weights, settings, drawn, start())
     for split, array in ((drawn.probe, features[1]), (drawn.gallery, features[2])):
         windows = torch.from_numpy(split.windows)
         mean = torch.full((len(windows), 1, 6), 1 / 6)
