@@ -133,7 +133,7 @@ def test_frames_vote_for_their_window(prepared, tmp_path):
     made = scored(prepared, tmp_path, "KGBD", "probe", *flags)["D13 + KNN"]
     words = ["--dataset", "KGBD", "--data_root", str(prepared("KGBD")), "--descriptor", "D13"]
     how = resolve(DescriptorSettings, words).settings
-    data = load(how.place, how.windows, how.joints, how.common.seed)
+    data = load(how)
     train, probe = (
         d13(torch.from_numpy(split.windows).double(), data.skeleton).float().numpy()
         for split in (data.train, data.probe)

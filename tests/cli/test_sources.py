@@ -15,7 +15,6 @@ from simmc.data.specs import skeleton_of
 from simmc.methods.pretext import budget, encode, load_trained
 from simmc.methods.sources import SOURCES
 from simmc.runs.directory import RunDirectory
-from simmc.runs.runtime import Runtime
 from simmc.settings import resolve
 from tests.cli import conftest
 from tests.cli.conftest import LENGTHS, SMALL, assert_same_run, latest, metrics_of, run
@@ -92,9 +91,8 @@ def test_what_is_exported(source, prepared, tmp_path):
     for kind in ("frames", *kinds):
         assert export(words, tmp_path, source, "--kind", kind) == 0
     settings = resolve(SOURCES[source].settings, [], stored=made.read_config()).settings
-    runtime = Runtime(torch.device("cpu"), 1, [])
     root, spec = prepared("KGBD"), settings.place.read_spec()
-    network, _ = load_trained(SOURCES[source], settings, skeleton_of(spec), made.best, runtime)
+    network, _ = load_trained(SOURCES[source], settings, skeleton_of(spec), made.best)
     windows, stored = load_stored(
         root, spec, 6, "probe", kgbd_order=settings.joints.kgbd_order, root=settings.joints.root
     )

@@ -24,7 +24,8 @@ from simmc.errors import UserError
 from simmc.methods.simmc import SimMCSettings
 from tests.conftest import ROOT
 
-HOW = ClusterSettings(eps=0.6, min_samples=3, k1=30)
+# k1: the result of a block is over 100 kB, so that Ray keeps it on the node that made it
+HOW = ClusterSettings(eps=0.6, min_samples=3, k1=40)
 # Nobody else is to use the cluster. Ray reads this when it is imported, so no fixture can set it.
 os.environ.setdefault("RAY_AUTH_MODE", "token")
 os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
@@ -218,7 +219,7 @@ class TestTwoNodes:
             killer = pool.submit(kill)
             found = pseudo_labels(x, HOW, executor=watched)
             killer.result()
-            assert str(executor) == "1 core on 1 machine"
+            wait_for(lambda: str(executor) == "1 core on 1 machine")
         assert_same_clustering(found, expected)
 
         begun, finished = watched.traces("begun"), watched.traces("finished")

@@ -5,8 +5,9 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from simmc.data import specs, store
+from simmc.data import preprocess, specs, store
 from simmc.data.raw.kgbd import FOLDER, JOINT_NAMES
 from simmc.data.raw.ks20 import BODIES
 from simmc.data.recordings import Recording
@@ -121,6 +122,22 @@ def casia(n_frames: int = 101, persons: int = 8) -> list[Recording]:
         for c in specs.CASIA_CONDITIONS
         for v in ("000", "090")
     ]
+
+
+def read_by_name(patch: pytest.MonkeyPatch, root: Path, made: dict[str, list[Recording]]) -> None:
+    """Let the preprocessor read these recordings instead of files below a raw root."""
+    for name, recordings in made.items():
+        (root / name).mkdir(exist_ok=True)
+        patch.setitem(preprocess.READERS, name, lambda *_, found=recordings: found)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files below a folder."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 RAW = {"IAS": ias, "BIWI": biwi, "KGBD": kgbd, "KS20": ks20, "CASIA_B": casia}

@@ -98,7 +98,7 @@ def test_every_method_is_here():
 
 def on_tensors(features, settings, *, timer, **unused):
     labels, graph = gpu.pseudo_labels(features, settings, timer=timer)
-    return Clustering(labels, graph, None, 1.0)
+    return Clustering(labels, graph, 1.0)
 
 
 def epochs_of(name, device):

@@ -129,17 +129,15 @@ def test_a_disk_that_fills_up_while_writing(tmp_path, monkeypatch):
     """The write itself fails, in the middle of the data."""
     path = tmp_path / "last.pt"
     checkpoints.save(path, {"epoch": 1})
-    real = os.open
+    real = Path.open
 
-    def on_full_disk(name, *args, **kwargs):
-        return (
-            real("/dev/full", os.O_WRONLY)
-            if str(name).endswith(".part")
-            else real(name, *args, **kwargs)
-        )
+    def on_full_disk(file, mode="r", **more):
+        if file.suffix == ".part":
+            return real(Path("/dev/full"), mode.replace("x", "w"), **more)
+        return real(file, mode, **more)
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "open", on_full_disk)
+        patch.setattr(Path, "open", on_full_disk)
         with pytest.raises(UserError, match=r"last\.pt: No space left"):
             checkpoints.save(path, {"weights": torch.zeros(100_000)})
     assert checkpoints.load(path) == {"epoch": 1}
