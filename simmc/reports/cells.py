@@ -79,6 +79,7 @@ _SCHEMA = {
     "load?": _NUMBER,
     "peak_rss_bytes?": _NUMBER,
     "made?": str,
+    "version?": str,
 }
 
 
@@ -182,9 +183,30 @@ def _read_table(path: Path) -> Table:
 
 
 def read_records(folder: Path) -> list[Record]:
-    """Every record of a folder, in the order of their names."""
+    """Every record of a folder, in the order of their names.
+
+    Those of an older version than the newest of their method are marked as carried over.
+    """
     advice = "move the file away, or take it from the repository again"
-    return [read_json(path, _SCHEMA, advice) for path in sorted(folder.glob("*.json"))]
+    found: list[Record] = [
+        read_json(path, _SCHEMA, advice) for path in sorted(folder.glob("*.json"))
+    ]
+    newest: dict[str, list[int]] = {}
+    for record in found:
+        method = _method(record)
+        newest[method] = max(newest.get(method, []), _version(record))
+    for record in found:
+        if [] < _version(record) < newest[_method(record)]:
+            record.setdefault("carried", f"version {record['version']} of the method")
+    return found
+
+
+def _method(record: Record) -> str:
+    return " ".join(record["run"][-1:]).partition(" ")[0]
+
+
+def _version(record: Record) -> list[int]:
+    return [int(part) for part in record.get("version", "").split("-") if part.isdecimal()]
 
 
 def write_record(folder: Path, record: Record) -> Path:

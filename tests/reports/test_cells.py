@@ -121,6 +121,16 @@ class TestRecords:
         assert [one["protocols"]["paper"]["top1"] for one in found] == [0.3]
         assert len(cells.records_of(old, A, K)) == 3
 
+    def test_an_older_version_of_a_method_is_carried_over(self, tmp_path):
+        made = [record(0, version="1"), record(1, version="10"), record(2, version="9")]
+        other = record(3, run="himpc", version="1")
+        old = record(4, carried="a page")
+        for one in (*made, other, old):
+            cells.write_record(tmp_path, one)
+        found = {one["seed"]: one.get("carried") for one in cells.read_records(tmp_path)}
+        says = "version {} of the method".format
+        assert found == {0: says(1), 1: None, 2: says(9), 3: None, 4: "a page"}
+
     def test_other_commands_splits_and_probes_are_no_part_of_a_row(self):
         others = [record(run="simmc"), record(split="public"), record(probe="nm.nm")]
         assert not cells.records_of(others, A, K)
