@@ -171,7 +171,8 @@ def progress(
     """Wraps what is worked on to show a bar, on a terminal alone."""
     from tqdm import tqdm
 
-    return lambda items: tqdm(items, description, total, False, sys.stderr, disable=None)
+    how = {"total": total, "leave": False, "file": sys.stderr, "disable": None}
+    return lambda items: tqdm(items, description, **how)
 
 
 def aligned(rows: Sequence[Sequence[str]], left: Collection[int]) -> list[str]:

@@ -17,7 +17,7 @@ from simmc.data.skeletons import Skeleton
 from simmc.data.specs import skeleton_of
 from simmc.engine.reporter import Reporter
 from simmc.engine.training import Encoded, Model, Shape, Training, load_weights
-from simmc.runs.records import Results, new_results
+from simmc.runs.records import Results, described_data, new_results
 from simmc.runs.runtime import Runtime, generators
 from simmc.scoring.match import MatchRule, Outcome, retrieval_outcome, unscored
 from simmc.settings.groups import Common, Joints, Machine, Place, Stopping, Windows, chosen_probe
@@ -103,7 +103,8 @@ def with_stored_names(settings: G) -> G:
     dataset, probe = chosen_probe(spec, place.probe, place.probe_type)
     changes = {"dataset": dataset, "probe": probe}
     flat = settings.flat()
-    if "input" in flat and flat["input"] is None:
+    joints: Any = settings.find(Joints)  # its input is None while it is auto
+    if joints is not None and joints.input is None:
         changes["input"] = inputs.without_view(skeleton_of(spec), inputs.AUTO_INPUT)
     if all(flat[name] == value for name, value in changes.items()):
         return settings
@@ -271,11 +272,17 @@ class Job:
         """The settings, without their origins."""
         return self.resolved.settings
 
+    def config(self, data: Experiment) -> dict[str, Any]:
+        """What config.json holds of a training."""
+        about = {"method_version": self.method.version, "data": described_data(data)}
+        return self.resolved.to_dict() | about
+
     def frame(self, data: Experiment) -> Results:
         """The frame of results.json, without numbers."""
         method, settings = self.method, self.settings
         found = new_results(method.title(settings), settings, data, self.runtime)
         found["protocols"] = dict.fromkeys(method.protocols(settings))
+        found["method_version"] = method.version
         if method.labels:
             found |= {"supervised": True, "note": method.labels}
         return found

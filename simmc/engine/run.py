@@ -28,12 +28,17 @@ from simmc.engine.method import (
 )
 from simmc.engine.reporter import Reporter
 from simmc.engine.selection import BODY_REASON, RADIUS_REASON
-from simmc.engine.stored_run import continued, refuse_changes, refuse_other_data
+from simmc.engine.stored_run import (
+    continued,
+    refuse_changes,
+    refuse_other_data,
+    refuse_other_version,
+)
 from simmc.engine.training import Training, rule_of, train, weights_path
 from simmc.errors import UserError
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
-from simmc.runs.records import EpochRecord, Results, described_data
+from simmc.runs.records import EpochRecord, Results
 from simmc.runs.runtime import Runtime, generators, peak_rss_bytes, start
 from simmc.scoring.match import Outcome, fill, keep_probes
 from simmc.settings.groups import Clustering, LabelFree, Pretext, Rematch
@@ -149,6 +154,7 @@ def train_run(job: Job, run: RunDirectory | None) -> Results:
         with locked(run, job.reporter):  # before the data are read, which takes time
             data = method.load(settings)
             refuse_other_data(run, data)
+            refuse_other_version(run, method)
             return train_locked(job, run, data)
     data = method.load(settings)  # before the folder is made: an error leaves no folder
     run = RunDirectory.create(
@@ -159,7 +165,7 @@ def train_run(job: Job, run: RunDirectory | None) -> Results:
         default_name(method, settings),
         pointer=pointer(method, settings),
     )
-    run.write_config(job.resolved.to_dict() | {"data": described_data(data)})
+    run.write_config(job.config(data))
     with locked(run, job.reporter):
         return train_locked(job, run, data)
 
@@ -204,7 +210,7 @@ def train_locked(job: Job, run: RunDirectory, data: Experiment) -> Results:
             training = begin(job, stage, stage_data, here, protocols)
             if settings.training.resume and here is run:  # after its checkpoint was read
                 stored = continued(run.read_config(), resolved)
-                run.write_config(stored | {"data": described_data(data)})
+                run.write_config(job.config(data) | stored)
             outcomes |= train_stage(job, training, here, results)
     fill(results, outcomes)
     results["peak_rss_bytes"] = peak_rss_bytes()

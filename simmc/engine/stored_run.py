@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from simmc.data.experiment.experiment import Experiment
-from simmc.engine.method import FIXED_EPOCHS, LABEL_FREE
+from simmc.engine.method import FIXED_EPOCHS, LABEL_FREE, Method
 from simmc.engine.training import weights_path
 from simmc.errors import UserError
 from simmc.runs.directory import RunDirectory
@@ -72,6 +72,17 @@ def refuse_other_data(run: RunDirectory, data: Experiment) -> None:
             f"--resume: {run.path} was started with other data than those of --data_root now: the "
             "checksums of their manifests differ. Point --data_root to the data that the run was "
             "started with, or start a new run without --resume."
+        )
+
+
+def refuse_other_version(run: RunDirectory, method: Method[Any]) -> None:
+    """UserError where the program that began a run computed other numbers."""
+    began, name = run.read_config().get("method_version", 1), method.settings.COMMAND
+    if began != method.version:
+        raise UserError(
+            f"--resume: {run.path} was begun with version {began} of {name}, and this is version "
+            f"{method.version}: the run would be of neither. Start a new run without --resume, or "
+            "score its weights with --mode Eval."
         )
 
 

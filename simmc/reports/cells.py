@@ -191,22 +191,22 @@ def read_records(folder: Path) -> list[Record]:
     found: list[Record] = [
         read_json(path, _SCHEMA, advice) for path in sorted(folder.glob("*.json"))
     ]
-    newest: dict[str, list[int]] = {}
+    newest: dict[str, int] = {}
     for record in found:
-        method = _method(record)
-        newest[method] = max(newest.get(method, []), _version(record))
+        for method, version in _versions(record):
+            newest[method] = max(newest.get(method, 0), version)
     for record in found:
-        if [] < _version(record) < newest[_method(record)]:
-            record.setdefault("carried", f"version {record['version']} of the method")
+        for method, version in _versions(record):
+            if version < newest[method]:
+                record.setdefault("carried", f"version {version} of {method}")
     return found
 
 
-def _method(record: Record) -> str:
-    return " ".join(record["run"][-1:]).partition(" ")[0]
-
-
-def _version(record: Record) -> list[int]:
-    return [int(part) for part in record.get("version", "").split("-") if part.isdecimal()]
+def _versions(record: Record) -> list[tuple[str, int]]:
+    """Each command of a record, and the version of its numbers."""
+    commands = (command.partition(" ")[0] for command in record["run"])
+    versions = record.get("version", "").split("-")
+    return [(c, int(v)) for c, v in zip(commands, versions, strict=False) if v.isdecimal()]
 
 
 def write_record(folder: Path, record: Record) -> Path:

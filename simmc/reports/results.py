@@ -40,7 +40,8 @@ class Run:
     @property
     def settings(self) -> dict[str, Any]:
         """The settings the run was made with."""
-        return self.results.get("settings") or {}
+        settings = self.results.get("settings") or {}
+        return {"method_version": self.results.get("method_version", 1)} | settings
 
     @property
     def method_name(self) -> str:

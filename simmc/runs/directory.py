@@ -43,7 +43,8 @@ _FIGURES = {
     "cmc?": (None, [_SHARE]),
     "confusion?": (None, [[Within(-(2**53), 2**53, whole=True)]]),
 }
-CONFIG = {"command?": str, "settings?": {str: object}, "origin?": {str: str}}
+_VERSION = {"method_version?": Within(1, 2**31, whole=True)}
+CONFIG = {"command?": str, "settings?": {str: object}, "origin?": {str: str}, **_VERSION}
 RESULTS = {
     **dict.fromkeys(("method?", "dataset?", "probe?", "fidelity?", "note?"), _TEXT),
     **dict.fromkeys(("length?", "seed?"), (None, str, int)),
@@ -55,6 +56,7 @@ RESULTS = {
     "settings?": (None, {str: object}),
     "data?": (None, {"manifest_sha256?": _TEXT, "generated?": (None, bool)}),
     "supervised?": (None, bool),
+    **_VERSION,
     "health?": (None, {"verdict": str, "reason": str, "next_step": str}),
 }
 _RECORD = {

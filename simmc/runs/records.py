@@ -129,6 +129,7 @@ class Results(TypedDict, total=False):
     """The content of results.json."""
 
     method: str
+    method_version: int  # `Method.version`
     dataset: str
     probe: str
     length: int

@@ -7,9 +7,11 @@ import errno
 import os
 import shutil
 import signal
+from dataclasses import replace
 
 import pytest
 
+from simmc.methods.registry import METHODS
 from simmc.methods.simmc import SimMC
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
@@ -74,6 +76,12 @@ def test_a_checkpoint_of_another_shape(flags, refused_again, copy):
 def test_a_continued_run_with_another_recipe(flag, value, old, refused_again, copy):
     said = [f"{flag} {value}", copy.last, f"with {old}", "without --resume"]
     refused_again(*RESUME, flag, value, said=said)
+
+
+def test_a_continued_run_of_another_version(refused_again, copy, monkeypatch):
+    assert copy.read_config()["method_version"] == copy.read_results()["method_version"] == 1
+    monkeypatch.setitem(METHODS, "simmc", replace(METHODS["simmc"], version=2))
+    refused_again(*RESUME, said=["--resume", copy.path, "version 1", "version 2", "--mode Eval"])
 
 
 def test_a_continued_run_on_other_data(copy, windows, refused_again):

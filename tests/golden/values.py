@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 
 # of results.json and metrics.jsonl: no results, or different in every run
 LEFT_OUT = {"timing", "peak_rss_bytes", "versions", "data", "settings", "seconds", "matching"}
+LEFT_OUT |= {"method_version"}
 LEFT_OUT |= {"largest", "health"}  # newer than the record, and derived from what it holds
 
 Record = dict[str, dict[str, str]]

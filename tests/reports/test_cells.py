@@ -125,11 +125,15 @@ class TestRecords:
         made = [record(0, version="1"), record(1, version="10"), record(2, version="9")]
         other = record(3, run="himpc", version="1")
         old = record(4, carried="a page")
-        for one in (*made, other, old):
+        steps = record(5, run="finetune", version="1-10-1")
+        before = record(6, run="finetune", version="1-9-1")
+        for one in (steps, before):
+            one["run"] = ["sgela", "simmc --x 2", "finetune"]
+        for one in (*made, other, old, steps, before):
             cells.write_record(tmp_path, one)
         found = {one["seed"]: one.get("carried") for one in cells.read_records(tmp_path)}
-        says = "version {} of the method".format
-        assert found == {0: says(1), 1: None, 2: says(9), 3: None, 4: "a page"}
+        says = "version {} of simmc".format
+        assert found == {0: says(1), 1: None, 2: says(9), 3: None, 4: "a page", 5: None, 6: says(9)}
 
     def test_other_commands_splits_and_probes_are_no_part_of_a_row(self):
         others = [record(run="simmc"), record(split="public"), record(probe="nm.nm")]

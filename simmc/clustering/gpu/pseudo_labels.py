@@ -56,12 +56,7 @@ def dbscan(graph: JaccardGraph, min_samples: int) -> torch.Tensor:
     Only minima of integers meet in one place, so the order of work has no influence. Read on
     the host: the number of links, and once a round whether a parent has changed.
 
-    Args:
-        graph: all pairs within eps, each row listing itself.
-        min_samples: at least 1.
-
-    Returns:
-        (N,) int64 labels, -1 = outlier.
+    (N,) int64 labels, -1 = outlier; a ValueError where `min_samples` is below 1.
     """
     if min_samples < 1:
         raise ValueError(f"min_samples must be at least 1, not {min_samples}")
