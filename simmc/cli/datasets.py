@@ -46,10 +46,16 @@ def main(argv: list[str]) -> int:
 
 
 def folders(root: Path) -> Iterator[Path]:
-    """The folders of windows below a data root: ``<dataset>/<f>``."""
-    for dataset in sorted(root.glob("[!.]*")):
-        lengths = (path for path in dataset.glob("*") if path.name.isdecimal() and path.is_dir())
-        yield from sorted(lengths, key=lambda path: int(path.name))
+    """The folders of windows below a data root, ``<dataset>/<f>``; none where there is no root."""
+    try:
+        for dataset in sorted(root.iterdir() if root.is_dir() else ()):
+            if dataset.is_dir() and not dataset.name.startswith("."):
+                lengths = [p for p in dataset.iterdir() if p.name.isdecimal() and p.is_dir()]
+                yield from sorted(lengths, key=lambda path: int(path.name))
+    except PermissionError as error:
+        raise UserError(
+            f"{error.filename}: cannot be read ({error.strerror}); check its permissions"
+        ) from error
 
 
 def row(folder: Path) -> tuple[str, ...]:

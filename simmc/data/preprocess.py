@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 
@@ -206,16 +206,15 @@ def _write(job: _Job, data_root: Path, began: float) -> Summary:
     copies = same_recordings(job.recordings)
     split_of = {place: split for split, places in found.items() for place in places}
     without = [r.name for place, r in enumerate(job.recordings) if place not in split_of]
-    short: dict[str, Any] = {}
-    people: dict[str, set[int]] = {}  # with windows, by split
     with atomic.staged_folder(target, store.is_written) as stage:
-        counts = {
-            split: _write_split(job, split, places, stage, short, people)
-            for split, places in found.items()
+        written = {
+            split: _write_split(job, split, places, stage) for split, places in found.items()
         }
+        counts = {split: one.counts for split, one in written.items()}
+        people = {split: one.people for split, one in written.items()}
         job.left_out.update(
             recordings_without_split=without,
-            without_windows=short,
+            without_windows={split: one.short for split, one in written.items() if one.short},
             unmatched_probes=left_out.unmatched(spec.gallery_of, people),
         )
         content = _manifest(job, split_of, counts)
@@ -243,15 +242,16 @@ def _write(job: _Job, data_root: Path, began: float) -> Summary:
     )
 
 
-def _write_split(
-    job: _Job,
-    split: str,
-    places: Sequence[int],
-    stage: Path,
-    short: dict[str, Any],
-    people: dict[str, set[int]],
-) -> dict[str, int]:
-    """Cut, window and write one split; its counts. Adds what gives no window, and who does."""
+class _Written(NamedTuple):
+    """A split that was written: counts, what gives no window, and the persons who give one."""
+
+    counts: dict[str, int]
+    short: left_out.Found | None
+    people: set[int]
+
+
+def _write_split(job: _Job, split: str, places: Sequence[int], stage: Path) -> _Written:
+    """Cut, window and write one split."""
     spec, mode = job.spec, "plain"
     training = specs.is_training(split)
     if training:
@@ -269,18 +269,18 @@ def _write_split(
     persons = [recording.identity for recording in found]
     labels = np.array(persons, dtype=np.int64)[plan.recording]
     having = set(plan.recording.tolist())
-    if entry := left_out.without_windows([r.name for r in found], persons, having):
-        short[split] = entry
-    people[split] = set(labels.tolist())
+    short = left_out.without_windows([r.name for r in found], persons, having)
+    people = set(labels.tolist())
     planes = windows.coordinates(frames, plan, spec.n_joints)
     recording = np.array(places, dtype=np.int64)[plan.recording]
     store.write_split(stage, spec, job.length, split, planes, labels, recording)
-    return {
+    counts = {
         "windows": len(plan),
         "recordings": len(frames),
-        "identities": len(people[split]),
+        "identities": len(people),
         "frames": sum(map(len, frames)),
     }
+    return _Written(counts, short, people)
 
 
 def _manifest(

@@ -71,25 +71,31 @@ class Skeleton:
         return self.indices([joint for edge in self.edges for joint in edge]).reshape(-1, 2)
 
 
-# Tables of names are texts of groups, divided by "|". A group with "*" stands for two: with "left_"
-# and "right_" in its place (of bones: right first). ";" divides chains of bones, or parts.
 def _groups(text: str, sides: tuple[str, str] = ("left", "right")) -> Iterator[str]:
+    """The groups of a text, which "|" divides; one with "*" twice, with each side in its place.
+
+    "head | *hand *thumb" gives "head", "left_hand left_thumb" and "right_hand right_thumb".
+    """
     for group in text.split("|"):
         yield from (group.replace("*", f"{side}_") for side in sides) if "*" in group else (group,)
 
 
 def _joints(text: str) -> tuple[str, ...]:
+    """The names in groups, left before right."""
     return tuple(" ".join(_groups(text)).split())
 
 
 def bones_of(text: str) -> tuple[Edge, ...]:
-    """The pairs of chains of names, such as "neck head | neck *shoulder *elbow" (above)."""
+    """Bones as pairs of names: the chain "a b c" gives (a, b) and (b, c).
+
+    "|" and ";" end a chain. "neck head | neck *shoulder *elbow" has the right arm, then the left.
+    """
     chains = ";".join(_groups(text, ("right", "left"))).split(";")
     return tuple(bone for chain in chains for bone in pairwise(chain.split()))
 
 
 def _parts(text: str) -> tuple[Part, ...]:
-    """Parts as "name: joint joint ..."."""
+    """Parts from "name: joint joint; name: joint" in groups, left before right."""
     parts = (part.split(":") for part in ";".join(_groups(text)).split(";"))
     return tuple((name.strip(), tuple(joints.split())) for name, joints in parts)
 

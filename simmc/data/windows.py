@@ -75,7 +75,7 @@ def starts(n_frames: int, length: int, mode: Mode) -> list[np.ndarray]:
     occurs twice. "once" takes the offsets below the stride, "stride" only the first.
     """
     step = length if mode == "plain" else max(1, length // 2)
-    offsets = {"repeated": length, "once": step}.get(mode, 1)
+    offsets = {"plain": 1, "repeated": length, "once": step, "stride": 1}[mode]
     stop = n_frames - length + 1
     return [np.arange(offset, max(stop, offset), step, dtype=np.int64) for offset in range(offsets)]
 

@@ -1,6 +1,7 @@
 """Every method on the README's own skeletons, and on skeletons that lack what a method needs."""
 
 import contextlib
+import errno
 import json
 import re
 from pathlib import Path
@@ -221,3 +222,19 @@ def test_a_collapsed_training_is_printed_stored_and_shown(tmp_path, monkeypatch,
     assert run("report", "table") == 0
     shown = capsys.readouterr().out
     assert "Health" in shown and "collapsed" in shown
+
+
+@pytest.mark.parametrize("command", ["datasets", "look"])
+def test_a_folder_that_may_not_be_read_is_named(command, refused, tmp_path, monkeypatch):
+    """Left out, a dataset would look as if it were not there."""
+    (tmp_path / "Mine" / "6").mkdir(parents=True)
+    real = Path.iterdir
+
+    def closed(path):
+        if path.name == "Mine":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(Path, "iterdir", closed)
+    name = ["Mine"] if command == "look" else []
+    refused(command, *name, "--data_root", tmp_path, said=[tmp_path / "Mine", "permissions"])

@@ -7,9 +7,9 @@ bring the windows into memory: subtract a joint of the same frame, remap joints.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -76,6 +76,15 @@ class Source:
     checked: bool  # the manifest holds checksums of the files
 
 
+class Chosen(NamedTuple):
+    """Indices (n,) int64 of the windows of each set, and how many were left out, by set."""
+
+    train: np.ndarray
+    probe: np.ndarray
+    gallery: np.ndarray
+    dropped: dict[str, int]
+
+
 @dataclass(frozen=True, eq=False)
 class _View:
     """How the joint axis is treated."""
@@ -108,8 +117,7 @@ def load_experiment(
         sets = by_setting(sets, source.recordings)
     if request.with_gallery:
         sets = with_gallery(sets)
-    rows, dropped = choose(sets, source, request, rng)
-    return bring(sets, rows, dropped, source, request)
+    return bring(sets, choose(sets, source, request, rng), source, request)
 
 
 def find(request: Request) -> Source:
@@ -128,13 +136,8 @@ def find(request: Request) -> Source:
     )
 
 
-def choose(
-    sets: Sets, source: Source, request: Request, rng: np.random.Generator
-) -> tuple[dict[str, np.ndarray], dict[str, int]]:
-    """The windows of each set: classes balanced, shuffled once, incomplete batches left out.
-
-    Returns their indices, and how many were left out, both by the name of the set.
-    """
+def choose(sets: Sets, source: Source, request: Request, rng: np.random.Generator) -> Chosen:
+    """The windows of each set: classes balanced, shuffled once, incomplete batches left out."""
     sampled = request.class_sampling == "all" or (
         request.class_sampling == "on" and source.spec.sampled_by_class
     )
@@ -145,30 +148,24 @@ def choose(
             train = class_sample(sets.train.labels, request.batch_size, rng)
         if request.shuffle:
             train = train[rng.permutation(len(train))]
-    rows = {role: np.arange(len(stored)) for role, stored in sets._asdict().items()}
-    rows["train"] = train
-    dropped: dict[str, int] = {}
-    if request.part_batches == "drop":
-        for role, indices in rows.items():
-            dropped[role] = len(indices) % request.batch_size
-            rows[role] = indices[: len(indices) - dropped[role]]
-            if not len(rows[role]):
-                count = numbered("{} [window|windows]", len(indices))
-                raise UserError(
-                    f"the {role} set {getattr(sets, role).path} has {count}, fewer than one batch "
-                    f"of --batch_size {request.batch_size}; use --part_batches keep or a smaller "
-                    "--batch_size"
-                )
-    return rows, dropped
+    every = {"train": train}
+    every |= {role: np.arange(len(getattr(sets, role))) for role in ("probe", "gallery")}
+    if request.part_batches == "keep":
+        return Chosen(**every, dropped={})
+    dropped = {role: len(indices) % request.batch_size for role, indices in every.items()}
+    whole = {role: indices[: len(indices) - dropped[role]] for role, indices in every.items()}
+    for role, indices in whole.items():
+        if not len(indices):
+            count = numbered("{} [window|windows]", len(every[role]))
+            raise UserError(
+                f"the {role} set {getattr(sets, role).path} has {count}, fewer than one batch "
+                f"of --batch_size {request.batch_size}; use --part_batches keep or a smaller "
+                "--batch_size"
+            )
+    return Chosen(**whole, dropped=dropped)
 
 
-def bring(
-    sets: Sets,
-    rows: Mapping[str, np.ndarray],
-    dropped: dict[str, int],
-    source: Source,
-    request: Request,
-) -> Experiment:
+def bring(sets: Sets, chosen: Chosen, source: Source, request: Request) -> Experiment:
     """The chosen windows in memory."""
     view = _joint_view(source.spec, request.kgbd_order, request.root)
     same = sets.same_windows
@@ -176,14 +173,14 @@ def bring(
     test_identities = np.union1d(_identities(sets.probe.labels), _identities(sets.gallery.labels))
     if np.isin(test_identities, identities).all():
         test_identities = identities
-    probe = _bring(sets.probe, rows["probe"], view, test_identities)
-    others = {"train": np.unique(rows["train"])}
+    probe = _bring(sets.probe, chosen.probe, view, test_identities)
+    others = {"train": (sets.train, np.unique(chosen.train))}
     if not same:
-        others["gallery"] = rows["gallery"]
+        others["gallery"] = sets.gallery, chosen.gallery
     return Experiment(
-        train=_bring(sets.train, rows["train"], view, identities),
+        train=_bring(sets.train, chosen.train, view, identities),
         probe=probe,
-        gallery=probe if same else _bring(sets.gallery, rows["gallery"], view, test_identities),
+        gallery=probe if same else _bring(sets.gallery, chosen.gallery, view, test_identities),
         identities=identities.tolist(),
         test_identities=test_identities.tolist(),
         same_windows=same,
@@ -193,10 +190,10 @@ def bring(
         generated=source.generated,
         checked=source.checked,
         copies={
-            role: count_copies(sets.probe, rows["probe"], getattr(sets, role), places)
-            for role, places in others.items()
+            role: count_copies(sets.probe, chosen.probe, stored, places)
+            for role, (stored, places) in others.items()
         },
-        dropped=dropped,
+        dropped=chosen.dropped,
     )
 
 

@@ -127,7 +127,12 @@ def _fast(bodies: Sequence[bytes], layout: Layout) -> np.ndarray | None:
 def columns_of(
     data: bytes, delimiter: str, count: int, types: Mapping[int, pa.DataType]
 ) -> pa.Table | None:
-    """The columns of `types` by number, from lines of `count` fields; None if a line is another."""
+    """Some columns of lines of `count` fields: those whose numbers `types` maps to Arrow types.
+
+    None where a line has more or fewer fields, a value is not of its type, or the data are too
+    long for one block.
+    """
+    # as many names as fields: a line with more or fewer is an error
     names = [f"f{place}" for place in range(count)]
     read = {names[place]: kind for place, kind in types.items()}
     # one block for all lines: no copies to join chunks
