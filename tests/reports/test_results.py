@@ -39,7 +39,8 @@ def test_missing_keys_are_shown_as_unknown(tmp_path):
     folder.mkdir()
     (folder / "results.json").write_text('{"protocols": {}, "settings": null}')
     run = results.load(folder)
-    assert (run.text("dataset"), run.settings, run.checksum, run.generated) == ("?", {}, "", False)
+    assert (run.text("dataset"), run.checksum, run.generated) == ("?", "", False)
+    assert run.settings == {"method_version": 1}  # runs from before versions were written
     assert run.protocol("paper") is None
 
 
