@@ -94,7 +94,14 @@ def resolve(
     known, origins = _merged(layers)
     layers[1:1] = _fidelity_and_preset(settings, known, origins, preset_dir, options)
     values, origin = _merged(_of_budget(layers, known.get("budget")))
-    built = settings.of(**values)
+    try:
+        built = settings.of(**values)
+    except UserError as error:  # settings that do not fit each other: name where they were read
+        layers_read = [layer for layer, _ in above if layer != TYPED]
+        files = ["the run's config.json" if layer == STORED else layer for layer in layers_read]
+        if files:
+            raise UserError(f"{error} Settings were read from {' and '.join(files)}.") from error
+        raise
     for name, value in built.flat().items():
         if origin[name] == "default" and values[name] != value:
             origin[name] = "derived"  # such as the probe, from --probe_type

@@ -207,6 +207,18 @@ def test_a_stored_run_with_values_of_the_wrong_type(value):
             resolve(SimMCSettings, [], stored=wrong)
 
 
+def test_settings_that_do_not_fit_each_other_name_the_files_they_come_from(tmp_path):
+    path = write(tmp_path / "mine.toml", "mask_x = 9")
+    with pytest.raises(UserError, match=r"--mask_x 9 .*mine\.toml"):
+        simmc("--config", path)
+    stored = simmc().to_dict()
+    stored["settings"]["mask_x"] = 9
+    with pytest.raises(UserError, match=r"--mask_x 9 .*config\.json"):
+        simmc(stored=stored)
+    with pytest.raises(UserError, match=r"0 to 5\.$"):
+        simmc("--mask_x", "9")
+
+
 # another command
 
 
