@@ -281,6 +281,18 @@ def test_faulty_files_are_left_out_and_named(tmp_path):
         load(source, tmp_path / "None", files="*.docx")
 
 
+def test_a_faulty_second_body_leaves_the_whole_file_out(tmp_path):
+    """Its joints are not those that the other files must have."""
+    source, out = make(tmp_path / "raw"), tmp_path / "Mine"
+    bodies = {"one": np.ones((20, 4, 3)), "two": np.full((20, 4, 3), 5000.0)}
+    np.savez(source / "person0" / "a.npz", **bodies)
+    found = load(source, out, path="person{person}/*.*")
+    (entry,) = [entry for entry in found.entries if entry["fault"]]
+    assert entry["path"] == "person0/a.npz" and entry["bodies"] == []
+    assert entry["fault"].startswith("a coordinate of 5000 m")
+    assert len(found.added) == 9 and len(content(out)["skeleton"]["joints"]) == 5
+
+
 def test_two_imports_at_once_are_refused(tmp_path):
     source, out = make(tmp_path / "raw"), tmp_path / "Mine"
     told = Description()

@@ -173,11 +173,13 @@ class _Reading:
             return entry, []
 
     def _fitted(self, entry: Entry, bodies: list[Body]) -> tuple[Entry, list[np.ndarray]]:
-        entry["first"] = not self._joints
-        frames = []
+        """The entry with its bodies, and their frames; after an error nothing has changed."""
+        joints, flat = self._joints, self._flat
+        up, bones = "", []
+        abouts, frames = [], []
         for body in bodies:
-            fitted = _with_joints(body, self._joints, self._told)
-            flat = fitted.flat if self._flat is None else self._flat
+            fitted = _with_joints(body, joints, self._told)
+            flat = fitted.flat if flat is None else flat
             if fitted.flat != flat:
                 raise UserError(f"has {2 if fitted.flat else 3} coordinates, others another number")
             done, counts = cleaned(fitted, self._told)
@@ -189,9 +191,8 @@ class _Reading:
             counts["no_window"] = int(len(xyz) < self._length and not short)
             always, all_zero = _at_zero(fitted.xyz)
             extent = extents(xyz[None, :: max(1, len(xyz) // _SAMPLE)])
-            entry["joints"], entry["flat"] = list(fitted.joints), flat
-            entry["up"], entry["bones"] = body.up, _bones(fitted)
-            entry["bodies"].append(
+            joints, up, bones = fitted.joints, body.up, _bones(fitted)
+            abouts.append(
                 {
                     "name": body.name,
                     "fields": dict(body.fields),
@@ -208,8 +209,9 @@ class _Reading:
                 }
             )
             frames.append(xyz)
-            self._joints = self._joints or fitted.joints
-            self._flat = flat
+        entry |= {"first": not self._joints, "bodies": abouts, "joints": list(joints)}
+        entry |= {"flat": flat, "up": up, "bones": bones}
+        self._joints, self._flat = joints, flat
         return entry, frames
 
 
