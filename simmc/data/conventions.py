@@ -73,6 +73,11 @@ def y_up(windows: np.ndarray, up: str) -> np.ndarray:
     return turned + 0.0  # no negative zeros
 
 
+def in_metres(coordinates: np.ndarray, unit: str) -> np.ndarray:
+    """Coordinates of any shape in metres, of those in a unit of `METRES`."""
+    return coordinates if unit == "m" else coordinates / round(1 / METRES[unit])
+
+
 def extents(windows: np.ndarray) -> np.ndarray:
     """Median extent of the body along x, y and z over the frames of windows (N, f, J, 3), (3,).
 

@@ -19,7 +19,7 @@ import simmc
 from simmc.data import store
 from simmc.data.importing.description import Description
 from simmc.data.importing.guess import guessed
-from simmc.data.importing.importer import Request, import_items
+from simmc.data.importing.importer import Request, import_items, notes_of
 from simmc.data.importing.source_files import items
 from simmc.errors import UserError
 from tests.conftest import ROOT
@@ -101,7 +101,7 @@ from pathlib import Path
 from simmc.data.importing import work
 from simmc.data.importing.description import Description
 from simmc.data.importing.guess import guessed
-from simmc.data.importing.importer import Request, import_items
+from simmc.data.importing.importer import Request, import_items, notes_of
 from simmc.data.importing.source_files import items
 work._SYNC_SECONDS = 0.0
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
@@ -279,6 +279,24 @@ def test_faulty_files_are_left_out_and_named(tmp_path):
     assert set(left) == {"person0/walk9.csv", "person1/notes.docx", "person1/other.csv"}
     with pytest.raises(UserError, match="no recording"):
         load(source, tmp_path / "None", files="*.docx")
+
+
+def test_the_unit_in_the_names_of_columns_gives_metres(tmp_path):
+    source, in_mm = make(tmp_path / "raw"), tmp_path / "mm"
+    for path in source.rglob("*.csv"):
+        other = in_mm / path.relative_to(source)
+        other.parent.mkdir(parents=True, exist_ok=True)
+        head, _, _ = path.read_text().partition("\n")
+        xyz = 1000 * frames(100 * int(path.parent.name[6:]) + int(path.stem[4:]))
+        rows = [",".join(map(repr, row)) for row in xyz.reshape(len(xyz), -1).tolist()]
+        other.write_text("\n".join([head.replace(",", "_mm,") + "_mm", *rows]))
+    load(source, tmp_path / "A")
+    found = load(in_mm, tmp_path / "B")
+    for split in ("train", "gallery", "probe"):
+        a, b = (store.read_split(tmp_path, name, 6, split).windows for name in "AB")
+        assert np.allclose(a, b, rtol=0, atol=1e-12)
+    ((note, count),) = notes_of(found.entries)
+    assert note.startswith("the unit is mm") and count == 9
 
 
 def test_a_faulty_second_body_leaves_the_whole_file_out(tmp_path):

@@ -19,7 +19,7 @@ import numpy as np
 from simmc import __version__
 from simmc.data import custom
 from simmc.data.arrays import LIMIT_METRES, within_limit
-from simmc.data.conventions import METRES, extents, y_up
+from simmc.data.conventions import METRES, extents, in_metres, y_up
 from simmc.data.importing import work
 from simmc.data.importing.clean import cleaned, frame_rate
 from simmc.data.importing.description import SPLITS, Description
@@ -281,7 +281,7 @@ def _in_metres(body: Body, told: Description) -> np.ndarray:
         if np.isinf(xyz).any():
             raise UserError("an infinite coordinate")
         return xyz
-    xyz = xyz if unit == "m" else xyz / round(1 / METRES[unit])
+    xyz = in_metres(xyz, unit)
     if not within_limit(xyz, allow_nan=True):
         worst = float(np.nanmax(np.abs(xyz)))
         raise UserError(
