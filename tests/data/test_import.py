@@ -17,6 +17,7 @@ import pytest
 
 import simmc
 from simmc.data import store
+from simmc.data.importing import importer
 from simmc.data.importing.description import Description
 from simmc.data.importing.guess import guessed
 from simmc.data.importing.importer import Request, import_items, notes_of
@@ -163,6 +164,17 @@ def test_files_that_change_before_an_import_goes_on_count_as_they_are(tmp_path, 
     load(source, tmp_path / "whole" / "Mine")
     assert bytes_of(out) == bytes_of(tmp_path / "whole" / "Mine")
     assert len(content(out)["skeleton"]["joints"]) == 5
+
+
+def test_an_import_begun_with_other_entries_is_not_continued(tmp_path, monkeypatch):
+    source, out = make(tmp_path / "raw"), tmp_path / "old" / "Mine"
+    monkeypatch.setattr(importer, "_in_metres", lambda body, told: body.xyz + 1)
+    monkeypatch.setattr(importer, "_ENTRIES", importer._ENTRIES - 1)
+    stopped_after(source, out, 5)
+    monkeypatch.undo()
+    load(source, out)
+    load(source, tmp_path / "whole" / "Mine")
+    assert bytes_of(out) == bytes_of(tmp_path / "whole" / "Mine")
 
 
 def test_files_left_out_because_of_the_first_come_in_without_it(tmp_path):

@@ -37,6 +37,9 @@ NOTHING_FOUND = (
     "formats of docs/import.md"
 )
 
+# Of what entries and their frames mean: raise it when a reader gives other values or other keys, so
+# that an import begun by an older program is not continued.
+_ENTRIES = 2
 _SAMPLE = 200  # frames of a recording that are measured
 # keys of a description that decide what the coordinates are
 _FRAMES = ("unit", "up", "zeros", "skip_frames", "min_frames", "resample", "fill_gaps", "smooth")
@@ -72,6 +75,7 @@ def import_items(items: Iterable[Item], request: Request, progress: Progress = s
         "reading": asdict(replace(told, split=(), split_file="")),
         "length": request.length,
         "version": __version__,
+        "entries": _ENTRIES,
     }
     with work.opened(out / f".{request.length}.import", key) as stored:
         read = _Reading(request, earlier, stored)
