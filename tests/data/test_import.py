@@ -323,6 +323,16 @@ def test_a_faulty_second_body_leaves_the_whole_file_out(tmp_path):
     assert len(found.added) == 9 and len(content(out)["skeleton"]["joints"]) == 5
 
 
+def test_a_faulty_frame_of_a_recording_is_named_by_its_file(tmp_path):
+    source = make(tmp_path / "raw")
+    for frame, text in enumerate(('{"people": []}', '{"people": 1}')):
+        (source / "person0" / f"walk_{frame:012d}_keypoints.json").write_text(text)
+    found = load(source, tmp_path / "Mine", path="person{person}/*")
+    (entry,) = [entry for entry in found.entries if entry["fault"]]
+    assert entry["path"] == "person0/walk"
+    assert entry["fault"].startswith("person0/walk_000000000001_keypoints.json: expected")
+
+
 def test_two_imports_at_once_are_refused(tmp_path):
     source, out = make(tmp_path / "raw"), tmp_path / "Mine"
     told = Description()

@@ -11,6 +11,7 @@ from simmc.data.importing.guess import guessed, path_of
 from simmc.data.importing.joint_names import skeleton_of
 from simmc.data.importing.recording import Body
 from simmc.errors import UserError
+from tests.data import formats
 from tests.data.imports import JOINTS, content, frames
 
 
@@ -60,6 +61,24 @@ def test_patterns_follow_from_paths():
 
 def test_an_empty_folder_is_refused_with_what_can_be_read(tmp_path):
     with pytest.raises(UserError, match="no file that can be imported was found; known are CSV"):
+        guessed(tmp_path)
+
+
+def test_frames_without_people_are_no_fault(tmp_path):
+    """A camera that starts before the walker."""
+    person = np.hstack([formats.walk(1, 25)[0, :, :2] * 100, np.ones((25, 1))])
+    for frame in range(30):
+        bodies = [person] if frame > 24 else []
+        (tmp_path / f"walk_{frame:012d}_keypoints.json").write_bytes(formats.openpose(bodies))
+    text, _ = guessed(tmp_path)
+    assert (
+        'sensor = "OpenPose BODY_25"' in text
+        and "(5 opened)" in text
+        and "not readable" not in text
+    )
+    for frame in range(25, 30):
+        (tmp_path / f"walk_{frame:012d}_keypoints.json").unlink()
+    with pytest.raises(UserError, match="no body is seen in its 25 files"):
         guessed(tmp_path)
 
 

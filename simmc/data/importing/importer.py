@@ -173,7 +173,8 @@ class _Reading:
                 return entry, []
             return self._fitted(entry, _chosen(bodies(), self._told))
         except UserError as error:
-            entry["fault"] = str(error).removeprefix(item.path).lstrip(":, ")
+            # not of walk_0001.json, a frame of walk
+            entry["fault"] = re.sub(rf"^{re.escape(item.path)}(?=[:,#])[:, ]*", "", str(error))
             return entry, []
 
     def _fitted(self, entry: Entry, bodies: list[Body]) -> tuple[Entry, list[np.ndarray]]:
