@@ -13,7 +13,7 @@ from simmc.cli import progress, with_flag
 from simmc.data.bodies import measure, open_set
 from simmc.data.experiment.inputs import without_view
 from simmc.data.findings import Summary
-from simmc.data.importing.assign import Rule
+from simmc.data.importing.assign import UNITS, Rule
 from simmc.data.importing.description import FILE, SPLITS, Description, read_description
 from simmc.data.importing.guess import guessed
 from simmc.data.importing.importer import import_items, notes_of
@@ -21,7 +21,7 @@ from simmc.data.importing.source_files import NO_READER, NOT_CHOSEN, count, item
 from simmc.data.importing.write_import import Imported, Request
 from simmc.data.manifest import read_skeleton
 from simmc.data.skeletons import SKELETONS
-from simmc.errors import UserError, numbered
+from simmc.errors import UserError, named, numbered
 from simmc.files import write_text
 from simmc.methods.trackmc import TrackMCSettings
 from simmc.reports import look
@@ -58,7 +58,7 @@ class ImportSettings(Settings):
         "What is kept together in train, gallery or probe: a recording, or all recordings of a "
         "person that share a session or a camera; none: no test split, all recordings but two are "
         "training data.",
-        choices=("recording", "session", "camera", "none"),
+        choices=UNITS,
     )
     person_disjoint: bool = option(False, "No person is in both the training and the test splits.")
     hold_out: float = option(
@@ -153,16 +153,16 @@ def report(found: Imported, where: str) -> list[str]:
     total: Counter[str] = Counter()
     for body in bodies:
         total.update(body["counts"])
-    done = [numbered(text, total[key]) for key, text in _COUNTS.items() if total[key]]
-    lines += [line.replace("LENGTH", str(content["length"])) for line in done]
+    lines += [numbered(text, total[key]) for key, text in _COUNTS.items() if total[key]]
+    if none := total["no_window"]:
+        text = "{} [recording gives|recordings give] no window of " + f"{content['length']} frames"
+        lines.append(numbered(text, none))
     lines += [f"{text}{'' if n == 1 else f' ({n:,} recordings)'}" for text, n in notes_of(entries)]
     if found.bones_guessed:
         lines.append("bones follow from the names of the joints; bones in dataset.toml corrects it")
     lines += _left_out(entries)
     copies = content.get("copies", ())
-    lines += [
-        f"the same frames, bit by bit: {', '.join(names[:_NAMED])}" for names in copies[:_NAMED]
-    ]
+    lines += [f"the same frames, bit by bit: {named(names, _NAMED)}" for names in copies[:_NAMED]]
     if len(copies) > _NAMED:
         lines.append(f"and {len(copies) - _NAMED} more groups of copies (manifest.json, copies)")
     lines += [f"check: {remark}" for remark in found.remarks]
@@ -179,7 +179,6 @@ _COUNTS = {
     "gaps": "{} [gap|gaps] in the times",
     "lost_frames": "about {} [frame|frames] lost in them",
     "short": "{} [recording is|recordings are] shorter than min_frames",
-    "no_window": "{} [recording gives|recordings give] no window of LENGTH frames",
     "blind": "{} [window|windows] without any joint dropped",
 }
 

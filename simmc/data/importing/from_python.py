@@ -78,10 +78,9 @@ def import_recordings(
     if columns:
         content["columns"] = {**columns, **content.get("columns", {})}
     found = _with_joints(described(content, "import_recordings"), joints)
-    if split not in ("recording", "session", "camera", "none"):
-        raise UserError(f"split={split!r}: choose recording, session, camera or none")
     if not 0 < hold_out < 1:
         raise UserError(f"hold_out={hold_out}: expected a share between 0 and 1")
+    rule = Rule(split, person_disjoint, hold_out, seed)
     lists = {n: list(text) for n, text in texts.items() if text is not None and n not in columns}
     given = list(recordings)
     for name, values in lists.items():
@@ -91,7 +90,6 @@ def import_recordings(
     for place, one in enumerate(given):
         about = {name: values[place] for name, values in lists.items()}
         made.append(_item(one, str(about.pop("recording", place)), about, found))
-    rule = Rule(split, person_disjoint, hold_out, seed)
     result = import_items(made, Request(Path(out), length, found, rule))
     faulty = [f"{entry['path']}: {entry['fault']}" for entry in result.entries if entry["fault"]]
     if faulty:

@@ -64,7 +64,7 @@ def import_items(items: Iterable[Item], request: Request, progress: Progress = s
 
     Recordings that were imported before stay as they are. UserError if nothing can be imported.
     """
-    told, out = request.told, request.out
+    told, out = request.description, request.out
     custom.check_names(out.name, ())
     custom.check_folder(request.target, out.name)
     earlier: Manifest = read_manifest(request.target)[0] or {}
@@ -103,7 +103,7 @@ def _check_earlier(earlier: Manifest, request: Request) -> None:
             f"{target / NAME}: lacks {', '.join(lacking)}, so nothing can be added; import "
             "everything again with another --out"
         )
-    before, now = earlier["imported"]["description"], request.told.text()
+    before, now = earlier["imported"]["description"], request.description.text()
     for name in _FRAMES:
         if before.get(name) != now.get(name):
             raise UserError(
@@ -116,9 +116,9 @@ class _Reading:
     """What was read so far."""
 
     def __init__(self, request: Request, earlier: Manifest, stored: Work) -> None:
-        self._told, self._length, self._stored = request.told, request.length, stored
+        self._told, self._length, self._stored = request.description, request.length, stored
         self._before: dict[str, str] = {}  # path -> sha256 of files that were imported
-        self._joints, self._flat = _joints_told(request.told), None
+        self._joints, self._flat = _joints_told(request.description), None
         if earlier:
             self._before = earlier["imported"]["files"]
             self._joints = read_skeleton(earlier["skeleton"]).joints

@@ -48,7 +48,7 @@ def _seen(member: Member, told: Description) -> tuple[_Group | None, Item | None
             continue
         recording, number = form.frame_of(member.path)
         if recording != member.path:
-            with suppress(UserError):  # said when it is read as a recording
+            with suppress(UserError):  # reported when it is read as a recording
                 data = member.read()
                 if format_of(member.path, data) == form:
                     return (recording, form), None, (number, member.path, data)

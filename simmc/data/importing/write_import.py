@@ -46,13 +46,13 @@ class Request:
     Attributes:
         out: folder of the dataset; its name is the dataset's.
         length: frames of a window, f.
-        told: the description of the source.
-        rule: which recordings are tested, where `told` does not say it.
+        description: of the source.
+        rule: which recordings are tested, where the description does not say it.
     """
 
     out: Path
     length: int
-    told: Description
+    description: Description
     rule: Rule = field(default_factory=Rule)
 
     @property
@@ -118,7 +118,7 @@ class _Plan:
 
 def write(request: Request, earlier: Manifest, entries: list[Entry], stored: Work) -> Imported:
     """Write all splits and the manifest, after what is there already, and swap them in."""
-    told, name, target = request.told, request.out.name, request.target
+    told, name, target = request.description, request.out.name, request.target
     known, new = _recordings(earlier, entries)
     if earlier and not new:
         return Imported(target, earlier, entries, [], [], False)
@@ -358,7 +358,7 @@ def _entry(recording: _New) -> RecordingEntry:
 
 def _manifest(plan: _Plan) -> Manifest:
     """How the set was made; the checksums of its files are added when it is written."""
-    told, rule, earlier = plan.request.told, plan.request.rule, plan.earlier
+    told, rule, earlier = plan.request.description, plan.request.rule, plan.earlier
     copies: defaultdict[str, list[str]] = defaultdict(list)
     for recording in plan.known:
         copies[recording.copy_of].append(recording.name)
