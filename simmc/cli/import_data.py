@@ -15,6 +15,7 @@ from simmc.data.experiment.inputs import without_view
 from simmc.data.findings import Summary
 from simmc.data.importing.assign import UNITS, Rule
 from simmc.data.importing.description import FILE, SPLITS, Description, read_description
+from simmc.data.importing.formats import ENDINGS
 from simmc.data.importing.guess import guessed
 from simmc.data.importing.importer import import_items, notes_of
 from simmc.data.importing.source_files import NO_READER, NOT_CHOSEN, count, items
@@ -190,7 +191,8 @@ def _left_out(entries: Sequence[dict[str, Any]]) -> list[str]:
     if unused:
         endings = Counter(PurePosixPath(path).suffix or "no ending" for path in unused)
         shown = ", ".join(f"{n:,} {ending}" for ending, n in endings.most_common(_NAMED))
-        lines.append(f"{numbered('{} [file has|files have] no reader', len(unused))}: {shown}")
+        text = numbered("{} [file has|files have] no reader", len(unused))
+        lines.append(f"{text}: {shown}; files are read that end in {', '.join(ENDINGS)}")
     if chosen := sum(entry["fault"] == NOT_CHOSEN for entry in entries):
         lines.append(numbered(f"{{}} [file {NOT_CHOSEN}|files are not chosen by files]", chosen))
     faults = [e for e in entries if e["fault"] and e["fault"] not in (NO_READER, NOT_CHOSEN)]

@@ -16,9 +16,11 @@ import numpy as np
 import pytest
 
 import simmc
+from simmc.cli.import_data import report
 from simmc.data import store
 from simmc.data.importing import importer
 from simmc.data.importing.description import Description
+from simmc.data.importing.formats import read_bodies
 from simmc.data.importing.guess import guessed
 from simmc.data.importing.importer import Request, import_items, notes_of
 from simmc.data.importing.source_files import items
@@ -101,6 +103,7 @@ import signal, sys, time
 from pathlib import Path
 from simmc.data.importing import work
 from simmc.data.importing.description import Description
+from simmc.data.importing.formats import read_bodies
 from simmc.data.importing.guess import guessed
 from simmc.data.importing.importer import Request, import_items, notes_of
 from simmc.data.importing.source_files import items
@@ -289,6 +292,12 @@ def test_faulty_files_are_left_out_and_named(tmp_path):
     load(source, out)
     left = content(out)["imported"]["left_out"]
     assert set(left) == {"person0/walk9.csv", "person1/notes.docx", "person1/other.csv"}
+    lines = report(load(source, tmp_path / "Again"), "")
+    (line,) = [line for line in lines if "no reader" in line]
+    assert line.startswith("1 file has no reader: 1 .docx; files are read that end in .csv, .tsv")
+    assert line.endswith(".bvh, .c3d, .skeleton")
+    with pytest.raises(UserError, match=r"notes.docx: no reader .*; known are .csv"):
+        read_bodies("notes.docx", b"x", Description())
     with pytest.raises(UserError, match="no recording"):
         load(source, tmp_path / "None", files="*.docx")
 

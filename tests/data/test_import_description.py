@@ -160,6 +160,22 @@ def test_lists_of_arrays_and_frames(tmp_path):
         simmc.import_recordings([*xyz, "text"], tmp_path / "X")
 
 
+def test_what_is_given_for_a_recording_replaces_what_its_table_says(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    names = [f"{joint}_{axis}" for joint in JOINTS for axis in "xyz"]
+    tables = [
+        pa.table({"subject": ["x"] * 20, "gait": ["slow"] * 20}
+                 | dict(zip(names, frames(n).reshape(20, 15).T, strict=True)))
+        for n in range(9)
+    ]  # fmt: skip
+    who = [None, "", "ann", "ann", "ann", "ben", "ben", "ben", 7]
+    simmc.import_recordings(tables, tmp_path / "Mine", person=who, columns={"gait": "gait"})
+    found = [r["attributes"] for r in content(tmp_path / "Mine")["recordings"]]
+    expected = [None, None, "ann", "ann", "ann", "ben", "ben", "ben", "7"]
+    assert [about.get("person") for about in found] == expected
+    assert {about["gait"] for about in found} == {"slow"}
+
+
 def test_labels_below_zero_where_nobody_is_known(tmp_path):
     simmc.import_recordings([frames(n) for n in range(6)], tmp_path / "Mine", joints=JOINTS)
     for split in ("train", "gallery", "probe"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -128,13 +128,9 @@ def _item(one: Any, name: str, about: dict[str, Any], told: Description) -> Item
         digest.update(np.ascontiguousarray(array).data)
         read = partial(of_array, name, array, told)
     sha = digest.hexdigest()
-    return Item(name, sha, lambda: (sha, lambda: [_with(body, about) for body in read()]))
-
-
-def _with(body: Body, about: Mapping[str, Any]) -> Body:
-    """The body with person, session and camera, of which None is unknown."""
-    rest = {key: text for key, text in body.fields.items() if key not in about}
-    return replace(body, fields=rest | {k: str(v) for k, v in about.items() if v is not None})
+    texts = {key: "" if value is None else str(value) for key, value in about.items()}
+    fields = {key: text or None for key, text in texts.items()}
+    return Item(name, sha, lambda: (sha, read), fields=fields)
 
 
 def _array(one: Any, name: str) -> np.ndarray:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from simmc.data.importing import work
 from simmc.data.importing.clean import cleaned, frame_rate
 from simmc.data.importing.description import SPLITS, Description
 from simmc.data.importing.joint_names import known_sensor, spelled_joints
-from simmc.data.importing.recording import Body
+from simmc.data.importing.recording import Body, with_fields
 from simmc.data.importing.tracks import largest
 from simmc.data.importing.work import Entry, Work
 from simmc.data.importing.write_import import Imported, Request, cut, write
@@ -57,6 +57,8 @@ class Item:
     stamp: str  # changes when the content does
     read: Callable[[], Read]
     fault: str = ""  # why it is not read
+    # what is known of its bodies besides; None: unknown, whatever the file says
+    fields: Mapping[str, str | None] = field(default_factory=dict)
 
 
 def import_items(items: Iterable[Item], request: Request, progress: Progress = silent) -> Imported:
@@ -171,7 +173,8 @@ class _Reading:
                 entry["known"] = True
                 entry["fault"] = "has changed since it was imported; left as it was" * changed
                 return entry, []
-            return self._fitted(entry, _chosen(bodies(), self._told))
+            found = [with_fields(body, item.fields) for body in bodies()]
+            return self._fitted(entry, _chosen(found, self._told))
         except UserError as error:
             # not of walk_0001.json, a frame of walk
             entry["fault"] = re.sub(rf"^{re.escape(item.path)}(?=[:,#])[:, ]*", "", str(error))
