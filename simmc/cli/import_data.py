@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from simmc.cli import progress, with_flag
 from simmc.data.bodies import measure, open_set
 from simmc.data.experiment.inputs import without_view
-from simmc.data.findings import Summary
+from simmc.data.findings import Finding, Summary
 from simmc.data.importing.assign import UNITS, Rule
 from simmc.data.importing.description import FILE, SPLITS, Description, read_description
 from simmc.data.importing.formats import ENDINGS
@@ -90,13 +90,23 @@ def main(argv: list[str]) -> int:
     request = Request(out, settings.length, told, rule)
     found = import_items(items(source, told), request, progress("importing", count(source)))
     print("\n".join(report(found, where)))
-    if settings.page and found.added:
-        summary = Summary(measure(open_set(found.folder)))
-        for finding in summary.findings:
-            print(f"check: {finding.text}")
+    summary = Summary(measure(open_set(found.folder))) if settings.page and found.added else None
+    checks = _checks(found, summary.findings if summary else [])
+    if checks:
+        again = f"python -m simmc {shlex.join(['import', *argv])}"
+        checks.append(f"after a change of {FILE} delete {found.folder} and run: {again}")
+    print("".join(f"{line}\n" for line in checks), end="")
+    if summary:
         print(f"page: {look.write(summary, out / PAGE)}")
     print(f"next: {_next(found, out)}")
     return 0
+
+
+def _checks(found: Imported, findings: Sequence[Finding]) -> list[str]:
+    """What does not look right, each once: findings take the place of remarks of their kind."""
+    kinds = {finding.kind for finding in findings}
+    remarks = [text for kind, text in found.remarks.items() if kind not in kinds]
+    return [f"check: {text}" for text in (*remarks, *findings)]
 
 
 def _guess(source: Path, out: Path, settings: ImportSettings) -> int:
@@ -166,7 +176,6 @@ def report(found: Imported, where: str) -> list[str]:
     lines += [f"the same frames, bit by bit: {named(names, _NAMED)}" for names in copies[:_NAMED]]
     if len(copies) > _NAMED:
         lines.append(f"and {len(copies) - _NAMED} more groups of copies (manifest.json, copies)")
-    lines += [f"check: {remark}" for remark in found.remarks]
     return [*lines, f"written to {found.folder}" if found.added else "nothing new; nothing written"]
 
 

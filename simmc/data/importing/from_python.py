@@ -95,7 +95,7 @@ def import_recordings(
     if faulty:
         text = f"{len(faulty)} of {len(made)} recordings were left out: {'; '.join(faulty[:3])}"
         warnings.warn(text, stacklevel=2)
-    for remark in result.remarks:
+    for remark in result.remarks.values():
         warnings.warn(remark, stacklevel=2)
     return result.folder
 

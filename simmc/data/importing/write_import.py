@@ -70,7 +70,7 @@ class Imported:
         manifest: what was written.
         entries: of every source file in this import.
         added: names of the recordings that were added.
-        remarks: what does not look right, one sentence each.
+        remarks: what does not look right: unit or axes, and a sentence.
         bones_guessed: whether the bones follow from the names of the joints alone.
     """
 
@@ -78,7 +78,7 @@ class Imported:
     manifest: Manifest
     entries: list[Entry]
     added: list[str]
-    remarks: list[str]
+    remarks: Mapping[str, str]
     bones_guessed: bool
 
 
@@ -133,7 +133,7 @@ def write(request: Request, earlier: Manifest, entries: list[Entry], stored: Wor
     told, name, target = request.description, request.out.name, request.target
     known, read = _recordings(earlier, entries)
     if earlier and not read:
-        return Imported(target, earlier, entries, [], [], False)
+        return Imported(target, earlier, entries, [], {}, False)
     abouts = [one.about for one in read]
     _check_zeros(abouts, told, entries)
     persons = _persons(earlier.get("persons", {}), known)
@@ -159,7 +159,7 @@ def write(request: Request, earlier: Manifest, entries: list[Entry], stored: Wor
         content |= {"counts": counts, "persons": persons, "given": given}
         content["frame_rate"] = _rate(earlier, abouts)
         write_manifest(stage, content)
-    found = remarks(name, np.concatenate(seen), skeleton, given) if seen else []
+    found = remarks(name, np.concatenate(seen), skeleton, given) if seen else {}
     return Imported(target, content, entries, [r.known.name for r in new], found, guessed)
 
 
