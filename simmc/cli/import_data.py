@@ -12,16 +12,17 @@ from typing import Any, ClassVar
 from simmc.cli import progress, with_flag
 from simmc.data.bodies import measure, open_set
 from simmc.data.experiment.inputs import without_view
-from simmc.data.findings import Summary
-from simmc.data.importing.assign import Rule
+from simmc.data.findings import Finding, Summary
+from simmc.data.importing.assign import UNITS, Rule
 from simmc.data.importing.description import FILE, SPLITS, Description, read_description
+from simmc.data.importing.formats import ENDINGS
 from simmc.data.importing.guess import guessed
 from simmc.data.importing.importer import import_items, notes_of
 from simmc.data.importing.source_files import NO_READER, NOT_CHOSEN, count, items
 from simmc.data.importing.write_import import Imported, Request
 from simmc.data.manifest import read_skeleton
 from simmc.data.skeletons import SKELETONS
-from simmc.errors import UserError, numbered
+from simmc.errors import UserError, named, numbered
 from simmc.files import write_text
 from simmc.methods.trackmc import TrackMCSettings
 from simmc.reports import look
@@ -58,7 +59,7 @@ class ImportSettings(Settings):
         "What is kept together in train, gallery or probe: a recording, or all recordings of a "
         "person that share a session or a camera; none: no test split, all recordings but two are "
         "training data.",
-        choices=("recording", "session", "camera", "none"),
+        choices=UNITS,
     )
     person_disjoint: bool = option(False, "No person is in both the training and the test splits.")
     hold_out: float = option(
@@ -89,13 +90,23 @@ def main(argv: list[str]) -> int:
     request = Request(out, settings.length, told, rule)
     found = import_items(items(source, told), request, progress("importing", count(source)))
     print("\n".join(report(found, where)))
-    if settings.page and found.added:
-        summary = Summary(measure(open_set(found.folder)))
-        for finding in summary.findings:
-            print(f"check: {finding.text}")
+    summary = Summary(measure(open_set(found.folder))) if settings.page and found.added else None
+    checks = _checks(found, summary.findings if summary else [])
+    if checks:
+        again = f"python -m simmc {shlex.join(['import', *argv])}"
+        checks.append(f"after a change of {FILE} delete {found.folder} and run: {again}")
+    print("".join(f"{line}\n" for line in checks), end="")
+    if summary:
         print(f"page: {look.write(summary, out / PAGE)}")
     print(f"next: {_next(found, out)}")
     return 0
+
+
+def _checks(found: Imported, findings: Sequence[Finding]) -> list[str]:
+    """What does not look right, each once: findings take the place of remarks of their kind."""
+    kinds = {finding.kind for finding in findings}
+    remarks = [text for kind, text in found.remarks.items() if kind not in kinds]
+    return [f"check: {text}" for text in (*remarks, *findings)]
 
 
 def _guess(source: Path, out: Path, settings: ImportSettings) -> int:
@@ -153,19 +164,18 @@ def report(found: Imported, where: str) -> list[str]:
     total: Counter[str] = Counter()
     for body in bodies:
         total.update(body["counts"])
-    done = [numbered(text, total[key]) for key, text in _COUNTS.items() if total[key]]
-    lines += [line.replace("LENGTH", str(content["length"])) for line in done]
+    lines += [numbered(text, total[key]) for key, text in _COUNTS.items() if total[key]]
+    if none := total["no_window"]:
+        text = "{} [recording gives|recordings give] no window of " + f"{content['length']} frames"
+        lines.append(numbered(text, none))
     lines += [f"{text}{'' if n == 1 else f' ({n:,} recordings)'}" for text, n in notes_of(entries)]
     if found.bones_guessed:
         lines.append("bones follow from the names of the joints; bones in dataset.toml corrects it")
     lines += _left_out(entries)
     copies = content.get("copies", ())
-    lines += [
-        f"the same frames, bit by bit: {', '.join(names[:_NAMED])}" for names in copies[:_NAMED]
-    ]
+    lines += [f"the same frames, bit by bit: {named(names, _NAMED)}" for names in copies[:_NAMED]]
     if len(copies) > _NAMED:
         lines.append(f"and {len(copies) - _NAMED} more groups of copies (manifest.json, copies)")
-    lines += [f"check: {remark}" for remark in found.remarks]
     return [*lines, f"written to {found.folder}" if found.added else "nothing new; nothing written"]
 
 
@@ -179,7 +189,6 @@ _COUNTS = {
     "gaps": "{} [gap|gaps] in the times",
     "lost_frames": "about {} [frame|frames] lost in them",
     "short": "{} [recording is|recordings are] shorter than min_frames",
-    "no_window": "{} [recording gives|recordings give] no window of LENGTH frames",
     "blind": "{} [window|windows] without any joint dropped",
 }
 
@@ -191,7 +200,8 @@ def _left_out(entries: Sequence[dict[str, Any]]) -> list[str]:
     if unused:
         endings = Counter(PurePosixPath(path).suffix or "no ending" for path in unused)
         shown = ", ".join(f"{n:,} {ending}" for ending, n in endings.most_common(_NAMED))
-        lines.append(f"{numbered('{} [file has|files have] no reader', len(unused))}: {shown}")
+        text = numbered("{} [file has|files have] no reader", len(unused))
+        lines.append(f"{text}: {shown}; files are read that end in {', '.join(ENDINGS)}")
     if chosen := sum(entry["fault"] == NOT_CHOSEN for entry in entries):
         lines.append(numbered(f"{{}} [file {NOT_CHOSEN}|files are not chosen by files]", chosen))
     faults = [e for e in entries if e["fault"] and e["fault"] not in (NO_READER, NOT_CHOSEN)]

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from simmc.data import specs, store
+from simmc.data.conventions import Given
 from simmc.data.importing.joint_names import spelled
 from simmc.data.manifest import Manifest, find_spec, read_manifest, recording_times
 from simmc.data.recordings import Progress, silent
@@ -102,6 +103,17 @@ class Bodies:
     def names(self) -> dict[int, str]:
         """Names of persons, where the manifest has some."""
         return {v: k for k, v in (self.stored.manifest or {}).get("persons", {}).items()}
+
+    @property
+    def imported(self) -> bool:
+        """Whether `simmc import` wrote the set, by a description."""
+        return "imported" in (self.stored.manifest or {})
+
+    @property
+    def given(self) -> Given:
+        """How coordinates were given, if the manifest has it; else metres with y up."""
+        usual: Given = {"unit": "m", "up": "y", "dimensions": 3, "scale": 1.0}
+        return (self.stored.manifest or {}).get("given", usual)
 
     def who(self, person: int | None) -> str:
         """A person by name or number; "" if unknown."""

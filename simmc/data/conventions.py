@@ -73,6 +73,17 @@ def y_up(windows: np.ndarray, up: str) -> np.ndarray:
     return turned + 0.0  # no negative zeros
 
 
+def given_axis(up: str, axis: int, sign: float) -> str:
+    """The axis, such as "-z", of coordinates given with `up` that y_up made `sign` times `axis`."""
+    own, turn = _TURNS[up][axis]
+    return f"{'-' if sign * turn < 0 else ''}{'xyz'[own]}"
+
+
+def in_metres(coordinates: np.ndarray, unit: str) -> np.ndarray:
+    """Coordinates of any shape in metres, of those in a unit of `METRES`."""
+    return coordinates if unit == "m" else coordinates / round(1 / METRES[unit])
+
+
 def extents(windows: np.ndarray) -> np.ndarray:
     """Median extent of the body along x, y and z over the frames of windows (N, f, J, 3), (3,).
 
@@ -93,31 +104,32 @@ def scale_of(unit: str, extent: np.ndarray) -> float:
     return USUAL_HEIGHT / longest if longest > 0 and math.isfinite(longest) else 1.0
 
 
-def remarks(name: str, windows: np.ndarray, skeleton: Skeleton, given: Given) -> list[str]:
+def remarks(name: str, windows: np.ndarray, skeleton: Skeleton, given: Given) -> dict[str, str]:
     """Sentences on windows (N, f, J, 3) that do not look like metres with y up.
 
-    Joints that were not seen are NaN. `given` is what was declared; nothing is changed.
+    The keys are "unit" and "axes". Joints that were not seen are NaN. `given` is what was declared;
+    nothing is changed.
     """
     extent = extents(windows)
     longest, axis = float(extent.max()), int(extent.argmax())
     if not math.isfinite(longest):
-        return []
-    found = []
+        return {}
+    found: dict[str, str] = {}
     if not PLAUSIBLE[0] <= longest <= PLAUSIBLE[1]:
-        found.append(
+        found["unit"] = (
             f"{name}: bodies are {longest:.3g} m tall, which is not plausible "
             f'(unit="{given["unit"]}"); if the unit is another, write the set again with '
             f'unit="mm" or "cm", or "{PIXELS}" for pixels and units that are not known'
         )
     if longest > _CLEARLY * extent[1]:
-        found.append(
+        found["axes"] = (
             f"{name}: bodies are {longest:.3g} m long along {'xyz'[axis]} and {extent[1]:.3g} m "
             f'along y, which is taken as the vertical (up="{given["up"]}"); if {"xyz"[axis]} '
             "points up, write the set again with the axis that points up in your coordinates, "
             'such as up="z" or up="-y"'
         )
     elif _head_height(windows, skeleton) < -extent[1] / 2:
-        found.append(
+        found["axes"] = (
             f'{name}: heads are below feet (up="{given["up"]}"); if y points down, as in images, '
             'write the set again with up="-y"'
         )

@@ -7,6 +7,7 @@ Shape letters: E bones, R recordings.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import numpy as np
 from simmc.data import body_lengths
 from simmc.data.bodies import Bodies, Entry
 from simmc.data.body_lengths import medians, nanmedian, steps
+from simmc.data.conventions import METRES, given_axis
 from simmc.errors import named, numbered
 
 BODY = (0.5, 2.6)  # metres: the longest side of the box around a body
@@ -122,6 +124,10 @@ def _unit(summary: Summary) -> Iterable[Finding]:
         step = "Coordinates must be metres: state the unit and import or write the set again."
         if fits:
             step = f"They look like {UNITS[fits[0]]}: divide by {fits[0]:g}, or state the unit."
+            scale = bodies.given["scale"] / fits[0]
+            unit = next((u for u, metres in METRES.items() if math.isclose(metres, scale)), "")
+            if unit and bodies.imported:
+                step = f'They look like {UNITS[fits[0]]}: set unit = "{unit}" in dataset.toml.'
         yield Finding("unit", f"A body measures {usual:,.3g} m in the median.", step)
     odd = np.flatnonzero(summary.other_unit)
     yield from _on(
@@ -148,11 +154,14 @@ def _axes(summary: Summary) -> Iterable[Finding]:
         return
     if (axis, sign) != (1, 1.0):
         name = f"{'+' if sign > 0 else '-'}{'xyz'[axis]}"
+        given = given_axis(bodies.given["up"], axis, sign)
         image = " Image coordinates grow downwards." if (axis, sign) == (1, -1.0) else ""
         yield Finding(
             "axes",
             f"Heads are above feet along {name}; methods and pictures take +y as up.{image}",
-            f"Import again with {name} as the axis that points up.",
+            f'Set up = "{given}" in dataset.toml.'
+            if bodies.imported
+            else f'Write the set again with up="{given}".',
         )
     away = np.flatnonzero((up[:, axis] * sign < -0.7) | (_others(up, axis) > 0.85))
     if 0 < len(away) < len(up) / 2:
@@ -195,7 +204,7 @@ def _mirror(summary: Summary) -> Iterable[Finding]:
     if usual < -0.005:
         yield Finding(
             "mirror", "Toes point backwards: left and right are exchanged, or an axis is mirrored.",
-            "Exchange the names left and right, or the sign of x, and import again.",
+            "Exchange the names left and right, or the sign of x, and make the set again.",
         )  # fmt: skip
         return
     backward = np.flatnonzero((toes < -0.01) & (usual > 0.01))

@@ -302,7 +302,7 @@ def write_dataset(
         warnings.warn(remark, stacklevel=2)
     seen = {split: windows for split, (windows, _) in sets.items()}
     doubts = remarks(name, seen[specs.TRAIN], skeleton, given)
-    for remark in doubts or mirrored_remarks(name, seen, skeleton):  # which needs y up
+    for remark in doubts.values() or mirrored_remarks(name, seen, skeleton):  # which needs y up
         warnings.warn(remark, stacklevel=2)
     return target
 

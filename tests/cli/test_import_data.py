@@ -1,11 +1,12 @@
 """`simmc import` and `simmc datasets` as commands."""
 
 import shlex
+import shutil
 
 import numpy as np
 
 from simmc import cli
-from tests.data.imports import bytes_of, make
+from tests.data.imports import bytes_of, csv_text, frames, make
 
 
 def test_from_files_to_the_table_of_datasets(tmp_path, capsys):
@@ -42,6 +43,39 @@ def test_joints_without_names_need_other_inputs(tmp_path, capsys):
     assert "--input distances" in hint
     command, *rest = shlex.split(hint)
     assert cli.run(command, [*rest, "--epochs", "1", "--model_root", str(tmp_path / "runs")]) == 0
+
+
+def test_each_doubt_is_printed_once_with_what_to_do(tmp_path, capsys):
+    """Centimetres with z up, wrongly described, then as the messages advise."""
+    source, out = tmp_path / "raw", tmp_path / "sets" / "Mine"
+    source.mkdir()
+    out.mkdir(parents=True)
+    for walk in range(3):
+        x, y, z = np.moveaxis(100 * frames(walk), -1, 0)
+        (source / f"{walk}.csv").write_text(csv_text(np.stack([x, -z, y], -1)))
+    (out / "dataset.toml").write_text('up = "-y"')
+    words = [str(source), "--out", str(out)]
+    assert cli.run("import", words) == 0
+    checks = [line for line in capsys.readouterr().out.splitlines() if line.startswith("check:")]
+    unit, axes = (line for line in checks if "measures" in line or "Heads" in line)
+    assert unit.endswith('They look like centimetres: set unit = "cm" in dataset.toml.')
+    assert axes.endswith('Set up = "z" in dataset.toml.')
+    assert not any(word in line for line in checks for word in ("not plausible", "long along"))
+    (out / "dataset.toml").write_text('up = "-y"\nunit = "cm"')
+    assert cli.run("import", words) == 2  # another unit than that of the recordings there
+    shutil.rmtree(out / "6")
+    assert cli.run("import", [*words, "--page", "0"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (remark,) = (line for line in lines if line.startswith("check:"))
+    assert "long along" in remark
+    (again,) = (line for line in lines if line.startswith("after a change of dataset.toml"))
+    assert f"delete {out / '6'} and run: python -m simmc import" in again
+    (out / "dataset.toml").write_text('up = "z"\nunit = "cm"')
+    shutil.rmtree(out / "6")
+    command, *rest = shlex.split(again.partition("-m simmc ")[2])
+    assert cli.run(command, rest) == 0
+    text = capsys.readouterr().out
+    assert not any(word in text for word in ("measures", "Heads", "plausible", "long along"))
 
 
 def test_what_is_missing_is_named(tmp_path, capsys):

@@ -47,6 +47,16 @@ def z_up(windows: np.ndarray) -> np.ndarray:
     return np.stack([windows[..., 0], -windows[..., 2], windows[..., 1]], axis=-1)
 
 
+@pytest.mark.parametrize("up", ["y", "-y", "z", "-z", "x", "-x"])
+def test_the_axis_as_it_was_given(up):
+    for axis in range(3):
+        for sign in (-1, 1):
+            name = conventions.given_axis(up, axis, sign)
+            along = np.zeros(3)
+            along["xyz".index(name[-1])] = -1 if name[0] == "-" else 1
+            assert np.array_equal(conventions.y_up(along, up), sign * np.eye(3)[axis])
+
+
 @pytest.mark.parametrize(
     ("change", "how"),
     [

@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from simmc.data.body_levels import body_levels
 from simmc.data.graph_levels import GRAPH_LEVELS, containing, skeleton_graph
-from simmc.data.importing import bvh, c3d, kinect, ntu, pose_json, tracks
+from simmc.data.importing import bvh, c3d, kinect, ntu, pose_json, recording, tracks
 from simmc.data.importing.formats import FORMATS, format_of
 from simmc.data.skeletons import BODY_25, COCO_17, HALPE_26, KINECT_V2, SKELETONS, require_parts
 from simmc.errors import UserError
@@ -253,11 +253,39 @@ def test_openpose_frames_are_joined():
         np.testing.assert_allclose(body.xyz[..., :2], expected)
         assert body.joints == BODY_25.joints and body.flat
     assert pose_json.frame_of("p/0012.json") == ("p", 12)
+    assert pose_json.read_openpose("a_0.json", make.openpose([])) == []
     with pytest.raises(UserError, match="no body"):
-        pose_json.read_openpose("a_0.json", make.openpose([]))
-    several = [(0, "a_0", make.openpose([one[0]])), (1, "a_1", make.openpose([flat(18)[0]]))]
-    with pytest.raises(UserError, match="different keypoints"):
-        pose_json.join_openpose("a", several)
+        pose_json.join_openpose("a", [(0, "a_0.json", make.openpose([]))])
+    for wrong in (b"{}", b'{"people": 1}'):
+        with pytest.raises(UserError, match="list of people"):
+            pose_json.read_openpose("a_0.json", wrong)
+
+
+def test_faulty_entries_are_named_with_the_first_place_and_their_number():
+    one, other = flat(25, 4), flat(18, 4)
+    files = [(f, f"a_{f}", make.openpose([one[f]])) for f in range(4)]
+    files[1] = (1, "a_1", make.openpose([one[1], other[1]]))
+    message = r"a_1, person 2: 18 keypoints in 2D, and 25 in 2D elsewhere: .* keypoints; divide"
+    with pytest.raises(UserError, match=message):
+        pose_json.join_openpose("a", files)
+    files[2] = (2, "a_2", make.openpose([other[2]]))
+    with pytest.raises(UserError, match=r"a_1, person 2: .*the first of 2 entries"):
+        pose_json.join_openpose("a", files)
+    points = flat(17, 4).reshape(4, -1).tolist()
+
+    def read(*about: dict) -> list[recording.Body]:
+        entries = [{"keypoints": points[0], **entry} for entry in about]
+        return pose_json.read_keypoints("a.json", json.dumps(entries).encode())
+
+    bare = {"image_id": 3}
+    with pytest.raises(UserError, match=r"entry 2: there is no 'image_id' .the first of 2 entries"):
+        read(bare, {}, {})
+    numbered = [{"image_id": 1, "track_id": n} for n in (7, 8, 7, 7)]
+    with pytest.raises(UserError, match=r"entry 3: body 7 occurs twice .*the first of 2 entries"):
+        read(*numbered)
+    (body, *_) = read(numbered[0], {"image_id": 2}, bare)
+    note = "a.json, entry 2: the body has no number (the first of 2 entries); none is used"
+    assert note in body.notes
 
 
 def test_two_frames_far_apart_cost_no_memory():
@@ -298,6 +326,10 @@ def test_mmpose_lifted():
     assert body.joints[:2] == ("hip_center", "right_hip") and not body.flat
     (body,) = pose_json.read_keypoints("a.json", make.mmpose(xyz[..., :2], ["nose"]))
     assert body.joints == COCO_17.joints and body.flat
+    unnamed = "the file does not name its keypoints: they are taken for COCO's"
+    for names, seen, noted in (([], xyz, True), (["nose"], xyz, False), ([], xyz[..., :2], False)):
+        (body,) = pose_json.read_keypoints("a.json", make.mmpose(seen, names))
+        assert (unnamed in body.notes) == noted and body.up == ("-y" if body.flat else "")
     with pytest.raises(UserError, match="pelvis"):
         pose_json.read_keypoints("a.json", make.mmpose(xyz, ["pelvis"]))
 
@@ -310,7 +342,7 @@ def test_mediapipe():
     expected[1, 5] = np.nan
     np.testing.assert_array_equal(body.xyz[:, :33], expected)
     np.testing.assert_allclose(body.times, [0, 0.04, 0.08])
-    assert body.metres and not body.flat
+    assert body.metres and not body.flat and body.up == "-y"
     (body,) = pose_json.read_mediapipe("a.json", make.mediapipe(xyz, world=False))
     np.testing.assert_array_equal(body.xyz[:, :33, :2], xyz[..., :2])
     assert body.flat and not body.xyz[..., 2].any()

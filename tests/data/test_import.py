@@ -16,10 +16,13 @@ import numpy as np
 import pytest
 
 import simmc
+from simmc.cli.import_data import report
 from simmc.data import store
+from simmc.data.importing import importer
 from simmc.data.importing.description import Description
+from simmc.data.importing.formats import read_bodies
 from simmc.data.importing.guess import guessed
-from simmc.data.importing.importer import Request, import_items
+from simmc.data.importing.importer import Request, import_items, notes_of
 from simmc.data.importing.source_files import items
 from simmc.errors import UserError
 from tests.conftest import ROOT
@@ -100,8 +103,9 @@ import signal, sys, time
 from pathlib import Path
 from simmc.data.importing import work
 from simmc.data.importing.description import Description
+from simmc.data.importing.formats import read_bodies
 from simmc.data.importing.guess import guessed
-from simmc.data.importing.importer import Request, import_items
+from simmc.data.importing.importer import Request, import_items, notes_of
 from simmc.data.importing.source_files import items
 work._SYNC_SECONDS = 0.0
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
@@ -163,6 +167,17 @@ def test_files_that_change_before_an_import_goes_on_count_as_they_are(tmp_path, 
     load(source, tmp_path / "whole" / "Mine")
     assert bytes_of(out) == bytes_of(tmp_path / "whole" / "Mine")
     assert len(content(out)["skeleton"]["joints"]) == 5
+
+
+def test_an_import_begun_with_other_entries_is_not_continued(tmp_path, monkeypatch):
+    source, out = make(tmp_path / "raw"), tmp_path / "old" / "Mine"
+    monkeypatch.setattr(importer, "_in_metres", lambda body, told: body.xyz + 1)
+    monkeypatch.setattr(importer, "_ENTRIES", importer._ENTRIES - 1)
+    stopped_after(source, out, 5)
+    monkeypatch.undo()
+    load(source, out)
+    load(source, tmp_path / "whole" / "Mine")
+    assert bytes_of(out) == bytes_of(tmp_path / "whole" / "Mine")
 
 
 def test_files_left_out_because_of_the_first_come_in_without_it(tmp_path):
@@ -277,8 +292,54 @@ def test_faulty_files_are_left_out_and_named(tmp_path):
     load(source, out)
     left = content(out)["imported"]["left_out"]
     assert set(left) == {"person0/walk9.csv", "person1/notes.docx", "person1/other.csv"}
+    lines = report(load(source, tmp_path / "Again"), "")
+    (line,) = [line for line in lines if "no reader" in line]
+    assert line.startswith("1 file has no reader: 1 .docx; files are read that end in .csv, .tsv")
+    assert line.endswith(".bvh, .c3d, .skeleton")
+    with pytest.raises(UserError, match=r"notes.docx: no reader .*; known are .csv"):
+        read_bodies("notes.docx", b"x", Description())
     with pytest.raises(UserError, match="no recording"):
         load(source, tmp_path / "None", files="*.docx")
+
+
+def test_the_unit_in_the_names_of_columns_gives_metres(tmp_path):
+    source, in_mm = make(tmp_path / "raw"), tmp_path / "mm"
+    for path in source.rglob("*.csv"):
+        other = in_mm / path.relative_to(source)
+        other.parent.mkdir(parents=True, exist_ok=True)
+        head, _, _ = path.read_text().partition("\n")
+        xyz = 1000 * frames(100 * int(path.parent.name[6:]) + int(path.stem[4:]))
+        rows = [",".join(map(repr, row)) for row in xyz.reshape(len(xyz), -1).tolist()]
+        other.write_text("\n".join([head.replace(",", "_mm,") + "_mm", *rows]))
+    load(source, tmp_path / "A")
+    found = load(in_mm, tmp_path / "B")
+    for split in ("train", "gallery", "probe"):
+        a, b = (store.read_split(tmp_path, name, 6, split).windows for name in "AB")
+        assert np.allclose(a, b, rtol=0, atol=1e-12)
+    ((note, count),) = notes_of(found.entries)
+    assert note.startswith("the unit is mm") and count == 9
+
+
+def test_a_faulty_second_body_leaves_the_whole_file_out(tmp_path):
+    """Its joints are not those that the other files must have."""
+    source, out = make(tmp_path / "raw"), tmp_path / "Mine"
+    bodies = {"one": np.ones((20, 4, 3)), "two": np.full((20, 4, 3), 5000.0)}
+    np.savez(source / "person0" / "a.npz", **bodies)
+    found = load(source, out, path="person{person}/*.*")
+    (entry,) = [entry for entry in found.entries if entry["fault"]]
+    assert entry["path"] == "person0/a.npz" and entry["bodies"] == []
+    assert entry["fault"].startswith("a coordinate of 5000 m")
+    assert len(found.added) == 9 and len(content(out)["skeleton"]["joints"]) == 5
+
+
+def test_a_faulty_frame_of_a_recording_is_named_by_its_file(tmp_path):
+    source = make(tmp_path / "raw")
+    for frame, text in enumerate(('{"people": []}', '{"people": 1}')):
+        (source / "person0" / f"walk_{frame:012d}_keypoints.json").write_text(text)
+    found = load(source, tmp_path / "Mine", path="person{person}/*")
+    (entry,) = [entry for entry in found.entries if entry["fault"]]
+    assert entry["path"] == "person0/walk"
+    assert entry["fault"].startswith("person0/walk_000000000001_keypoints.json: expected")
 
 
 def test_two_imports_at_once_are_refused(tmp_path):

@@ -11,6 +11,7 @@ from simmc.data.importing.guess import guessed, path_of
 from simmc.data.importing.joint_names import skeleton_of
 from simmc.data.importing.recording import Body
 from simmc.errors import UserError
+from tests.data import formats
 from tests.data.imports import JOINTS, content, frames
 
 
@@ -60,6 +61,24 @@ def test_patterns_follow_from_paths():
 
 def test_an_empty_folder_is_refused_with_what_can_be_read(tmp_path):
     with pytest.raises(UserError, match="no file that can be imported was found; known are CSV"):
+        guessed(tmp_path)
+
+
+def test_frames_without_people_are_no_fault(tmp_path):
+    """A camera that starts before the walker."""
+    person = np.hstack([formats.walk(1, 25)[0, :, :2] * 100, np.ones((25, 1))])
+    for frame in range(30):
+        bodies = [person] if frame > 24 else []
+        (tmp_path / f"walk_{frame:012d}_keypoints.json").write_bytes(formats.openpose(bodies))
+    text, _ = guessed(tmp_path)
+    assert (
+        'sensor = "OpenPose BODY_25"' in text
+        and "(5 opened)" in text
+        and "not readable" not in text
+    )
+    for frame in range(25, 30):
+        (tmp_path / f"walk_{frame:012d}_keypoints.json").unlink()
+    with pytest.raises(UserError, match="no body is seen in its 25 files"):
         guessed(tmp_path)
 
 
@@ -139,6 +158,22 @@ def test_lists_of_arrays_and_frames(tmp_path):
         simmc.import_recordings(xyz, tmp_path / "X", person=["a", "b"])
     with pytest.raises(UserError, match="array of numbers"):
         simmc.import_recordings([*xyz, "text"], tmp_path / "X")
+
+
+def test_what_is_given_for_a_recording_replaces_what_its_table_says(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    names = [f"{joint}_{axis}" for joint in JOINTS for axis in "xyz"]
+    tables = [
+        pa.table({"subject": ["x"] * 20, "gait": ["slow"] * 20}
+                 | dict(zip(names, frames(n).reshape(20, 15).T, strict=True)))
+        for n in range(9)
+    ]  # fmt: skip
+    who = [None, "", "ann", "ann", "ann", "ben", "ben", "ben", 7]
+    simmc.import_recordings(tables, tmp_path / "Mine", person=who, columns={"gait": "gait"})
+    found = [r["attributes"] for r in content(tmp_path / "Mine")["recordings"]]
+    expected = [None, None, "ann", "ann", "ann", "ben", "ben", "ben", "7"]
+    assert [about.get("person") for about in found] == expected
+    assert {about["gait"] for about in found} == {"slow"}
 
 
 def test_labels_below_zero_where_nobody_is_known(tmp_path):

@@ -2,6 +2,7 @@
 
 import pytest
 
+import simmc
 from simmc.cli.import_data import report
 from simmc.data.importing.assign import Known, Rule, by_chance, by_rules
 from simmc.data.importing.description import described
@@ -39,6 +40,13 @@ def test_units_are_never_divided_and_every_person_is_in_all_splits(unit, share):
     assert split == by_chance(recordings, Rule(unit, hold_out=share, seed=3))
     other = by_chance(recordings, Rule(unit, hold_out=share, seed=4))
     assert split != other
+
+
+def test_a_misspelt_unit_does_not_divide_by_recording():
+    with pytest.raises(UserError, match="'sesion'; choose one of recording, session, camera, none"):
+        Rule("sesion")
+    with pytest.raises(UserError, match="choose one of recording"):
+        simmc.import_recordings([frames(0)], "unused", split="sesion")
 
 
 def test_persons_apart_persons_unknown_and_copies():
@@ -82,6 +90,17 @@ def test_copies_of_what_was_imported_before_stay_with_it(tmp_path, unit):
         assert {found[name] for name in copies} == {before[first]}
     text = "\n".join(report(made, ""))
     assert f"the same frames, bit by bit: {', '.join(groups[0])}" in text
+
+
+def test_the_report_counts_copies_and_recordings_without_a_window(tmp_path):
+    source = make(tmp_path / "raw")
+    for number in range(6):
+        (source / "person0" / f"z{number}.csv").write_text(csv_text(frames(1)))  # walk1
+        (source / "person1" / f"short{number}.csv").write_text(csv_text(frames(number, 5)))
+    lines = report(load(source, tmp_path / "Mine"), "")
+    names = ["person0/walk1.csv", *(f"person0/z{number}.csv" for number in range(4))]
+    assert f"the same frames, bit by bit: {', '.join(names)} and 2 more" in lines
+    assert "6 recordings give no window of 6 frames" in lines
 
 
 def test_nothing_is_held_out_but_one_recording_each(tmp_path):

@@ -42,7 +42,7 @@ def as_parquet(columns: dict) -> bytes:
 
 SPELLINGS = (  # of a joint and an axis
     *("{0}{2}", "{0}_{1}", "{0}.{1}", "{0} ({2})", "{0}[{1}]", "{0}_pos_{1}", "{0}Position{2}"),
-    *("{0}:{1}", "{0}_{1}_mm", "{0}_t{1}", "{1}_{0}", "{2}{0}", '"{0} {1}"'),
+    *("{0}:{1}", "{0}_{1}_m", "{0}_t{1}", "{1}_{0}", "{2}{0}", '"{0} {1}"'),
 )
 
 
@@ -51,6 +51,32 @@ def test_wide_tables_in_many_spellings(spelling):
     (body,) = read(wide(lambda joint, axis: spelling.format(joint, axis, axis.upper())))
     assert spelled_joints(body.joints) == ("hip_center", "head", "left_hand")
     assert np.array_equal(body.xyz, XYZ)
+
+
+def test_the_unit_in_the_names_of_columns():
+    for spelling, size in (("{0}_{1}_mm", 1000), ("{0} {1} (CM)", 100), ("{0}_{1} [m]", 1)):
+        text = wide(spelling.format)
+        (body,) = read(text)
+        assert body.metres and np.array_equal(body.xyz, XYZ / size)
+        assert body.joints == JOINTS
+        assert "by the names of the columns" in body.notes[0]
+        (body,) = read(text, unit="px")  # the description is more certain than a name
+        assert not body.metres and np.array_equal(body.xyz, XYZ)
+        assert body.notes[0].endswith('but unit = "px" of dataset.toml is used')
+    (body,) = read(wide("{0}_{1}_mm".format), unit="mm")
+    assert not body.metres and np.array_equal(body.xyz, XYZ) and body.notes == ()
+    (body,) = read(wide("{0}_{1}_px".format))
+    assert not body.metres and np.array_equal(body.xyz, XYZ)
+    assert 'set unit = "px"' in body.notes[0]
+    text = long().replace("x,y,z", "x_mm,y_mm,z_mm", 1)
+    (body,) = read(text, columns={"time": "-"})
+    assert body.metres and np.array_equal(body.xyz, XYZ / 1000)
+    named = {"time": "-", "x": "x_mm", "y": "y_mm", "z": "z_mm"}
+    assert np.array_equal(read(text, columns=named)[0].xyz, XYZ / 1000)
+    mixed = wide("{0}_{1}_mm".format).replace("Head_x_mm", "Head_x_cm")
+    with pytest.raises(UserError, match="'HipCenter_x_mm' and 'Head_x_cm' have different units"):
+        read(mixed)
+    assert np.array_equal(read(mixed, unit="mm")[0].xyz, XYZ)
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|", "  "])

@@ -15,6 +15,8 @@ from simmc.data.importing.description import NONE, SPLITS, WHO, Description, com
 from simmc.errors import UserError
 
 TRAIN, GALLERY, PROBE = SPLITS
+# what belongs to one split as a whole; "none": all but two recordings are learned from
+UNITS = ("recording", "session", "camera", "none")
 
 
 @dataclass(frozen=True)
@@ -22,9 +24,9 @@ class Rule:
     """How recordings are divided where the description does not say it.
 
     Attributes:
-        unit: what belongs to one split as a whole: a recording, or all recordings of a person that
-            share a session or a camera; "none": all but two are learned from, because a run needs
-            one each in gallery and probe.
+        unit: one of `UNITS`: a recording, or all recordings of a person that share a session or a
+            camera; "none": all but two are learned from, because a run needs one each in gallery
+            and probe.
         person_disjoint: persons who are learned from are not tested.
         hold_out: share of the units of each person (with `person_disjoint`, of the persons) that
             is tested.
@@ -37,6 +39,8 @@ class Rule:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.unit not in UNITS:
+            raise UserError(f"split is {self.unit!r}; choose one of {', '.join(UNITS)}")
         if self.unit == "none" and self.person_disjoint:
             raise UserError(
                 "split none learns from all persons: leave person_disjoint out, or choose another "
@@ -79,8 +83,8 @@ def splits_of(known: Sequence[Known], told: Description, rule: Rule) -> list[str
         found = by_rules(fresh, told)
     else:
         return by_chance(known, rule)
-    following = iter(found)
-    return [recording.split or next(following) for recording in known]
+    split_of = dict(zip((recording.name for recording in fresh), found, strict=True))
+    return [recording.split or split_of[recording.name] for recording in known]
 
 
 def _listed(path: Path) -> dict[str, str]:

@@ -12,7 +12,7 @@ from simmc.data.importing.description import Description
 from simmc.errors import UserError
 
 _GAP = r"[\s_.\-:/|\[(]*"
-_UNIT = r"(?:[\s_(\[]+(?:mm|cm|m|px)[\])]*)?"
+_UNIT = r"(?:[\s_(\[]+(?P<unit>mm|cm|m|px)[\])]*)?"
 _KIND = rf"(?:pos(?:ition)?|loc(?:ation)?|coords?|(?<=[\s_.\-:])t){_GAP}"
 _AXIS_LAST = re.compile(rf"(?P<stem>.+?){_GAP}(?:{_KIND})?(?P<axis>[xyz])[\])\s]*{_UNIT}", re.I)
 _AXIS_FIRST = re.compile(rf"(?:{_KIND})?(?P<axis>[xyz]){_GAP}(?P<stem>.+)", re.I)
@@ -49,12 +49,14 @@ class Columns:
             none.
         roles: role or field -> column.
         guesses: what was concluded from names, one line each.
+        unit: of the coordinates, by the names of their columns; "" if these name none.
     """
 
     joints: tuple[str, ...]
     places: np.ndarray
     roles: Mapping[str, int]
     guesses: tuple[str, ...]
+    unit: str
 
     @property
     def long(self) -> bool:
@@ -83,14 +85,14 @@ def find_columns(names: Sequence[str], told: Description, where: str) -> Columns
     bare = {axis: roles[axis] for axis in "xyz" if axis in roles} or _bare(names)
     if "joint" in roles and {"x", "y"} <= bare.keys():
         places = np.array([[bare.get(axis, -1) for axis in "xyz"]])
-        return Columns((), places, roles, tuple(guesses))
+        return Columns((), places, roles, tuple(guesses), _unit(names, places, told, where))
     roles.pop("joint", None)
     used = set(roles.values())
     joints, places = _triples(names, used)
     if not joints:
         joints, places, found = _numbered(names, used, told, where)
         guesses += found
-    return Columns(joints, places, roles, tuple(guesses))
+    return Columns(joints, places, roles, tuple(guesses), _unit(names, places, told, where))
 
 
 def _told(names: Sequence[str], told: Description, where: str) -> dict[str, int]:
@@ -119,6 +121,25 @@ def _bare(names: Sequence[str]) -> dict[str, int]:
         if match := _BARE.fullmatch(name.strip()):
             found.setdefault(match["axis"].lower(), place)
     return found
+
+
+def _unit(names: Sequence[str], places: np.ndarray, told: Description, where: str) -> str:
+    """The unit in the names of the coordinates' columns, "" if there is none.
+
+    UserError if they name several, and the description none.
+    """
+    found: dict[str, str] = {}  # unit -> the first column
+    for place in places[places >= 0].tolist():
+        name = names[place].strip()
+        match = _BARE.fullmatch(name) or _AXIS_LAST.fullmatch(name)
+        if match and match["unit"]:
+            found.setdefault(match["unit"].lower(), name)
+    if len(found) > 1 and not told.unit:
+        raise UserError(
+            f"{where}: the columns {' and '.join(map(repr, found.values()))} have different units; "
+            "write all coordinates in one unit, or set the unit of all in dataset.toml"
+        )
+    return ", ".join(found)
 
 
 def _triples(names: Sequence[str], used: set[int]) -> tuple[tuple[str, ...], np.ndarray]:

@@ -75,6 +75,9 @@ GENERAL: Mapping[str, Callable[[str, bytes, Description], list[Body]]] = {
 }
 
 
+ENDINGS = tuple(dict.fromkeys([*GENERAL, *(s for form in FORMATS for s in form.suffixes)]))
+
+
 def format_of(path: str, data: bytes) -> Format | None:
     """The format of a file by its name's ending and its first bytes; None if it is general."""
     name, head = path.lower(), data[:_HEAD].lower()
@@ -87,8 +90,7 @@ def format_of(path: str, data: bytes) -> Format | None:
 
 def is_known(path: str) -> bool:
     """Whether there may be a reader for a file, by its ending."""
-    endings = (*GENERAL, *(suffix for form in FORMATS for suffix in form.suffixes))
-    return path.lower().endswith(endings)
+    return path.lower().endswith(ENDINGS)
 
 
 def read_bodies(path: str, data: bytes, told: Description) -> list[Body]:
@@ -98,5 +100,5 @@ def read_bodies(path: str, data: bytes, told: Description) -> list[Body]:
         return found.read(path, data)
     reader = GENERAL.get(PurePosixPath(path.lower()).suffix)
     if reader is None:
-        raise UserError(f"{path}: does not begin as a file of this ending does")
+        raise UserError(f"{path}: no reader for this ending; known are {', '.join(ENDINGS)}")
     return reader(path, data, told)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -78,10 +78,9 @@ def import_recordings(
     if columns:
         content["columns"] = {**columns, **content.get("columns", {})}
     found = _with_joints(described(content, "import_recordings"), joints)
-    if split not in ("recording", "session", "camera", "none"):
-        raise UserError(f"split={split!r}: choose recording, session, camera or none")
     if not 0 < hold_out < 1:
         raise UserError(f"hold_out={hold_out}: expected a share between 0 and 1")
+    rule = Rule(split, person_disjoint, hold_out, seed)
     lists = {n: list(text) for n, text in texts.items() if text is not None and n not in columns}
     given = list(recordings)
     for name, values in lists.items():
@@ -91,13 +90,12 @@ def import_recordings(
     for place, one in enumerate(given):
         about = {name: values[place] for name, values in lists.items()}
         made.append(_item(one, str(about.pop("recording", place)), about, found))
-    rule = Rule(split, person_disjoint, hold_out, seed)
     result = import_items(made, Request(Path(out), length, found, rule))
     faulty = [f"{entry['path']}: {entry['fault']}" for entry in result.entries if entry["fault"]]
     if faulty:
         text = f"{len(faulty)} of {len(made)} recordings were left out: {'; '.join(faulty[:3])}"
         warnings.warn(text, stacklevel=2)
-    for remark in result.remarks:
+    for remark in result.remarks.values():
         warnings.warn(remark, stacklevel=2)
     return result.folder
 
@@ -130,13 +128,9 @@ def _item(one: Any, name: str, about: dict[str, Any], told: Description) -> Item
         digest.update(np.ascontiguousarray(array).data)
         read = partial(of_array, name, array, told)
     sha = digest.hexdigest()
-    return Item(name, sha, lambda: (sha, lambda: [_with(body, about) for body in read()]))
-
-
-def _with(body: Body, about: Mapping[str, Any]) -> Body:
-    """The body with person, session and camera, of which None is unknown."""
-    rest = {key: text for key, text in body.fields.items() if key not in about}
-    return replace(body, fields=rest | {k: str(v) for k, v in about.items() if v is not None})
+    texts = {key: "" if value is None else str(value) for key, value in about.items()}
+    fields = {key: text or None for key, text in texts.items()}
+    return Item(name, sha, lambda: (sha, read), fields=fields)
 
 
 def _array(one: Any, name: str) -> np.ndarray:

@@ -23,7 +23,7 @@ from simmc.data.importing.tabular import columns_of
 from simmc.data.skeletons import SKELETONS
 from simmc.errors import UserError, numbered
 
-_LOOKED_AT = 20  # files that are opened
+_LOOKED_AT = 20  # files that are opened, without frames in which nobody was seen
 _PATHS = 20_000
 _WORDS = {
     "person": "p person pers subject subj sub s participant user patient actor walker id",
@@ -60,7 +60,10 @@ def guessed(source: Path) -> tuple[str, int]:
     paths, bodies, columns, faults = _look(source)
     if not bodies:
         shown = "\n  ".join(["no file can be read:", *faults[:5]])
-        raise UserError(shown if faults else NOTHING_FOUND)
+        if paths and not faults:
+            shown = f"{source}: no body is seen in its {numbered('{} [file|files]', len(paths))}"
+            shown += "; give a source with recordings of people"
+        raise UserError(shown if paths else NOTHING_FOUND)
     text = _Text()
     files = numbered("{} [file|files]", len(paths))
     text.lines += [
@@ -88,7 +91,7 @@ def _look(source: Path) -> tuple[list[str], list[Body], dict[str, str], list[str
         if member.fault or not is_known(member.path):
             continue
         paths.append(member.path)
-        if len(paths) > _LOOKED_AT:
+        if len(bodies) + len(faults) >= _LOOKED_AT:
             continue
         try:
             data = member.read()

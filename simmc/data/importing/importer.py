@@ -11,20 +11,20 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
 from simmc import __version__
 from simmc.data import custom
 from simmc.data.arrays import LIMIT_METRES, within_limit
-from simmc.data.conventions import METRES, extents, y_up
+from simmc.data.conventions import METRES, extents, in_metres, y_up
 from simmc.data.importing import work
 from simmc.data.importing.clean import cleaned, frame_rate
 from simmc.data.importing.description import SPLITS, Description
 from simmc.data.importing.joint_names import known_sensor, spelled_joints
-from simmc.data.importing.recording import Body
+from simmc.data.importing.recording import Body, with_fields
 from simmc.data.importing.tracks import largest
 from simmc.data.importing.work import Entry, Work
 from simmc.data.importing.write_import import Imported, Request, cut, write
@@ -37,6 +37,9 @@ NOTHING_FOUND = (
     "formats of docs/import.md"
 )
 
+# Of what entries and their frames mean: raise it when a reader gives other values or other keys, so
+# that an import begun by an older program is not continued.
+_ENTRIES = 2
 _SAMPLE = 200  # frames of a recording that are measured
 # keys of a description that decide what the coordinates are
 _FRAMES = ("unit", "up", "zeros", "skip_frames", "min_frames", "resample", "fill_gaps", "smooth")
@@ -54,6 +57,8 @@ class Item:
     stamp: str  # changes when the content does
     read: Callable[[], Read]
     fault: str = ""  # why it is not read
+    # what is known of its bodies besides; None: unknown, whatever the file says
+    fields: Mapping[str, str | None] = field(default_factory=dict)
 
 
 def import_items(items: Iterable[Item], request: Request, progress: Progress = silent) -> Imported:
@@ -61,7 +66,7 @@ def import_items(items: Iterable[Item], request: Request, progress: Progress = s
 
     Recordings that were imported before stay as they are. UserError if nothing can be imported.
     """
-    told, out = request.told, request.out
+    told, out = request.description, request.out
     custom.check_names(out.name, ())
     custom.check_folder(request.target, out.name)
     earlier: Manifest = read_manifest(request.target)[0] or {}
@@ -72,6 +77,7 @@ def import_items(items: Iterable[Item], request: Request, progress: Progress = s
         "reading": asdict(replace(told, split=(), split_file="")),
         "length": request.length,
         "version": __version__,
+        "entries": _ENTRIES,
     }
     with work.opened(out / f".{request.length}.import", key) as stored:
         read = _Reading(request, earlier, stored)
@@ -99,7 +105,7 @@ def _check_earlier(earlier: Manifest, request: Request) -> None:
             f"{target / NAME}: lacks {', '.join(lacking)}, so nothing can be added; import "
             "everything again with another --out"
         )
-    before, now = earlier["imported"]["description"], request.told.text()
+    before, now = earlier["imported"]["description"], request.description.text()
     for name in _FRAMES:
         if before.get(name) != now.get(name):
             raise UserError(
@@ -112,9 +118,9 @@ class _Reading:
     """What was read so far."""
 
     def __init__(self, request: Request, earlier: Manifest, stored: Work) -> None:
-        self._told, self._length, self._stored = request.told, request.length, stored
+        self._told, self._length, self._stored = request.description, request.length, stored
         self._before: dict[str, str] = {}  # path -> sha256 of files that were imported
-        self._joints, self._flat = _joints_told(request.told), None
+        self._joints, self._flat = _joints_told(request.description), None
         if earlier:
             self._before = earlier["imported"]["files"]
             self._joints = read_skeleton(earlier["skeleton"]).joints
@@ -167,17 +173,21 @@ class _Reading:
                 entry["known"] = True
                 entry["fault"] = "has changed since it was imported; left as it was" * changed
                 return entry, []
-            return self._fitted(entry, _chosen(bodies(), self._told))
+            found = [with_fields(body, item.fields) for body in bodies()]
+            return self._fitted(entry, _chosen(found, self._told))
         except UserError as error:
-            entry["fault"] = str(error).removeprefix(item.path).lstrip(":, ")
+            # not of walk_0001.json, a frame of walk
+            entry["fault"] = re.sub(rf"^{re.escape(item.path)}(?=[:,#])[:, ]*", "", str(error))
             return entry, []
 
     def _fitted(self, entry: Entry, bodies: list[Body]) -> tuple[Entry, list[np.ndarray]]:
-        entry["first"] = not self._joints
-        frames = []
+        """The entry with its bodies, and their frames; after an error nothing has changed."""
+        joints, flat = self._joints, self._flat
+        up, bones = "", []
+        abouts, frames = [], []
         for body in bodies:
-            fitted = _with_joints(body, self._joints, self._told)
-            flat = fitted.flat if self._flat is None else self._flat
+            fitted = _with_joints(body, joints, self._told)
+            flat = fitted.flat if flat is None else flat
             if fitted.flat != flat:
                 raise UserError(f"has {2 if fitted.flat else 3} coordinates, others another number")
             done, counts = cleaned(fitted, self._told)
@@ -189,9 +199,8 @@ class _Reading:
             counts["no_window"] = int(len(xyz) < self._length and not short)
             always, all_zero = _at_zero(fitted.xyz)
             extent = extents(xyz[None, :: max(1, len(xyz) // _SAMPLE)])
-            entry["joints"], entry["flat"] = list(fitted.joints), flat
-            entry["up"], entry["bones"] = body.up, _bones(fitted)
-            entry["bodies"].append(
+            joints, up, bones = fitted.joints, body.up, _bones(fitted)
+            abouts.append(
                 {
                     "name": body.name,
                     "fields": dict(body.fields),
@@ -208,8 +217,9 @@ class _Reading:
                 }
             )
             frames.append(xyz)
-            self._joints = self._joints or fitted.joints
-            self._flat = flat
+        entry |= {"first": not self._joints, "bodies": abouts, "joints": list(joints)}
+        entry |= {"flat": flat, "up": up, "bones": bones}
+        self._joints, self._flat = joints, flat
         return entry, frames
 
 
@@ -279,7 +289,7 @@ def _in_metres(body: Body, told: Description) -> np.ndarray:
         if np.isinf(xyz).any():
             raise UserError("an infinite coordinate")
         return xyz
-    xyz = xyz if unit == "m" else xyz / round(1 / METRES[unit])
+    xyz = in_metres(xyz, unit)
     if not within_limit(xyz, allow_nan=True):
         worst = float(np.nanmax(np.abs(xyz)))
         raise UserError(

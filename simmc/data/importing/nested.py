@@ -276,8 +276,7 @@ def _flattened(path: str, content: Any) -> pa.Table:
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise UserError(
             f"{path}: no coordinates found: expected nested lists, frames x joints x 3, or a list "
-            "of frames with joints by name; which key holds them can be said with array in "
-            "dataset.toml"
+            "of frames with joints by name; give the key that holds them as array in dataset.toml"
         )
     flat = [_leaves(row, "", 0) for row in rows]
     names = list(dict.fromkeys(name for row in flat for name in row))

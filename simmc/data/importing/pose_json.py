@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -44,8 +45,15 @@ _NUMBERED = re.compile(r"(.*?)[_-]?(\d{1,18})(?:_keypoints)?\.json", re.ASCII | 
 _LAST_NUMBER = re.compile(r"(\d{1,18})\D*$", re.ASCII)
 _WORLD = ("poseworldlandmarks", "worldlandmarks")
 _IMAGE = ("poselandmarks", "landmarks")
-# the number of a body, if it has one; its keypoints (n, 3 or 4): x, y, perhaps z, confidence
-_Seen = tuple[str | None, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """One body in one frame."""
+
+    where: str  # it stands: file, and entry or frame
+    points: np.ndarray  # (n, 3 or 4): x, y, perhaps z, confidence
+    key: str | None = None  # its number, if it has one
 
 
 # OpenPose: a file for each frame
@@ -64,12 +72,13 @@ def frame_of(path: str) -> tuple[str, int]:
 
 
 def read_openpose(path: str, data: bytes) -> list[Body]:
-    """The bodies of one frame, each a recording of one frame.
+    """The bodies of one frame, each a recording of one frame; none if nobody was seen.
 
     Raises:
-        UserError: the file is damaged, or holds no body.
+        UserError: the file is damaged.
     """
-    return join_openpose(path, [(0, path, data)])
+    seen = _people(path, data)
+    return _followed(path, [(0, seen)]) if seen else []
 
 
 def join_openpose(name: str, files: Sequence[tuple[int, str, bytes]]) -> list[Body]:
@@ -83,19 +92,24 @@ def join_openpose(name: str, files: Sequence[tuple[int, str, bytes]]) -> list[Bo
     Raises:
         UserError: a file is damaged, the frames do not fit together, or no body was seen.
     """
-    frames: list[list[_Seen]] = []
-    for _, path, data in files:
-        seen: list[_Seen] = []
-        for person in listed(keyed(parse(path, data)).get("people"), path, "people"):
-            about = keyed(person)
-            deep = bool(about.get("posekeypoints3d"))
-            keys = ("posekeypoints3d",) if deep else ("posekeypoints2d", "posekeypoints")
-            values: Any = next((about[key] for key in keys if about.get(key)), [])
-            width = 4 if deep else 3
-            if count := len(listed(values, path, "numbers")) // width:  # else only a hand was seen
-                seen.append((None, array(values, (count, width), path)))
-        frames.append(seen)
+    frames = [_people(path, data) for _, path, data in files]
     return _followed(name, zip(_places([number for number, _, _ in files]), frames, strict=True))
+
+
+def _people(path: str, data: bytes) -> list[_Seen]:
+    """The bodies in the file of a frame; an empty list of people is a valid frame."""
+    seen: list[_Seen] = []
+    people = listed(keyed(parse(path, data)).get("people"), path, "people")
+    for place, person in enumerate(people, start=1):
+        where = f"{path}, person {place}"
+        about = keyed(person)
+        deep = bool(about.get("posekeypoints3d"))
+        keys = ("posekeypoints3d",) if deep else ("posekeypoints2d", "posekeypoints")
+        values: Any = next((about[key] for key in keys if about.get(key)), [])
+        width = 4 if deep else 3
+        if count := len(listed(values, where, "numbers")) // width:  # else only a hand was seen
+            seen.append(_Seen(where, array(values, (count, width), where)))
+    return seen
 
 
 # COCO-like keypoints: all frames in one file
@@ -116,17 +130,21 @@ def read_keypoints(path: str, data: bytes) -> list[Body]:
     if "instanceinfo" in entries:
         return _mmpose(entries, path)
     found = entries.get("annotations", value)
+    entries_of = [keyed(entry) for entry in listed(found, path, "detections")]
+    frame_ids = [e.get("imageid", e.get("frameid", e.get("frame"))) for e in entries_of]
+    wrong = [place for place, one in enumerate(frame_ids, 1) if not isinstance(one, int | str)]
+    if wrong:
+        raise UserError(
+            f"{path}, entry {wrong[0]}: there is no 'image_id'{_first_of(len(wrong))}; write the "
+            "file again"
+        )
     by_frame: defaultdict[tuple[str, int], list[_Seen]] = defaultdict(list)
-    for place, entry in enumerate(listed(found, path, "detections"), start=1):
+    for place, (about, frame) in enumerate(zip(entries_of, frame_ids, strict=True), start=1):
         where = f"{path}, entry {place}"
-        about = keyed(entry)
         values = listed(about.get("keypoints"), where, "keypoints")
         points = array(values, (len(values) // 3, 3), where)
-        frame = about.get("imageid", about.get("frameid", about.get("frame")))
-        if not isinstance(frame, int | str):
-            raise UserError(f"{where}: there is no 'image_id'; write the file again")
         key = key_of(about.get("trackid", about.get("idx")))
-        by_frame[_frame_order(frame)].append((key, points))
+        by_frame[_frame_order(frame)].append(_Seen(where, points, key))
     order = sorted(by_frame)
     frames = [by_frame[frame] for frame in order]
     return _followed(path, zip(_places([number for _, number in order]), frames, strict=True))
@@ -155,10 +173,13 @@ def _mmpose(entries: Mapping[str, Any], path: str) -> list[Body]:
                 raise UserError(f"{where}: keypoints are not x, y or x, y, z; write the file again")
             xyz = array(points, (count, width), where)
             scores = array(about.get("keypointscores", [1] * count), (count, 1), where)
-            seen.append((key_of(about.get("trackid")), np.hstack([xyz, scores])))
+            seen.append(_Seen(where, np.hstack([xyz, scores]), key_of(about.get("trackid"))))
         frames.append(seen)
-    names = keyed(keyed(entries.get("metainfo")).get("keypointid2name"))
-    return _followed(path, enumerate(frames), names)
+    names = keyed(keyed(entries.get("metainfo")).get("keypointid2name")) or None
+    notes = []
+    if names is None and any(one.points.shape[1] == 4 for seen in frames for one in seen):
+        notes.append("the file does not name its keypoints: they are taken for COCO's")
+    return _followed(path, enumerate(frames), names, notes=notes)
 
 
 # MediaPipe
@@ -179,11 +200,12 @@ def read_mediapipe(path: str, data: bytes) -> list[Body]:
     frames: list[list[_Seen]] = []
     for place, entries in enumerate(found, start=1):
         value = next((entries[key] for key in (_WORLD if deep else _IMAGE) if key in entries), None)
-        frames.append([(None, pose) for pose in _poses(value, f"{path}, frame {place}", deep)])
+        where = f"{path}, frame {place}"
+        frames.append([_Seen(where, pose) for pose in _poses(value, where, deep)])
     times, notes = times_of(results)
     if not deep:
         notes = (*notes, "image landmarks: x and y are shares of the width and the height")
-    return _followed(path, enumerate(frames), notes=notes, times=times, metres=deep)
+    return _followed(path, enumerate(frames), notes=notes, times=times, metres=deep, up="-y")
 
 
 def _poses(value: Any, where: str, deep: bool) -> Iterator[np.ndarray]:
@@ -211,17 +233,15 @@ def _followed(
     notes: Sequence[str] = (),
     times: np.ndarray | None = None,
     metres: bool = False,
+    up: str = "",
 ) -> list[Body]:
     """Recordings by the bodies' numbers, if all have one; else by position.
 
-    `frames` are the place of each frame and the bodies in it; `names` those of MMPose's keypoints.
+    `frames` are the place of each frame and the bodies in it; `names` those of MMPose's keypoints,
+    if the file has them. `up` is the axis of 3D bodies that points up, if the format fixes it.
     """
     given = [(place, list(seen)) for place, seen in frames]
-    shapes = {points.shape for _, seen in given for _, points in seen}
-    if len(shapes) != 1:
-        wrong = "bodies have different keypoints" if shapes else "no body was seen in any frame"
-        raise UserError(f"{path}: {wrong}; divide, correct or remove the file")
-    count, width = shapes.pop()
+    count, width = _shape(path, [one for _, seen in given for one in seen])
     flat = width == 3  # x, y, confidence
     skeleton, kept = _layout(path, count, flat, names)
     more = [*notes]
@@ -229,23 +249,65 @@ def _followed(
         more.append(f"{name} is computed: the middle of {' and '.join(MIDDLES[name])}")
     if count > kept:
         more.append(f"{count - kept} keypoints of face and hands are not used")
-    if not flat and names == {}:
-        more.append("the file does not name its keypoints: they are taken for COCO's")
-    posed = [
-        (at, [(key, _pose(points, skeleton, kept)) for key, points in seen]) for at, seen in given
-    ]
-    if all(key is not None for _, seen in posed for key, _ in seen):
-        tracks = by_id(posed, path)
+    bodies = [one for _, seen in given for one in seen]
+    bare = [one.where for one in bodies if one.key is None]
+    if not bare:
+        _check_keys(given)
+        tracks = by_id(
+            [(at, [(one.key, _pose(one.points, skeleton, kept)) for one in s]) for at, s in given],
+            path,
+        )
     else:
-        if any(len(seen) > 1 for _, seen in posed):
+        if len(bare) < len(bodies):
+            more.append(f"{bare[0]}: the body has no number{_first_of(len(bare))}; none is used")
+        if any(len(seen) > 1 for _, seen in given):
             more.append(
                 "which body is which is not in the file: each goes on at the nearest position"
             )
-        tracks = by_position([(place, [pose for _, pose in seen]) for place, seen in posed], path)
-    up = "-y" if flat or metres else ""
+        tracks = by_position(
+            [(at, [_pose(one.points, skeleton, kept) for one in seen]) for at, seen in given], path
+        )
+    up = "-y" if flat else up
     return to_bodies(
         path, tracks, skeleton.joints, times=times, notes=more, flat=flat, metres=metres, up=up
     )
+
+
+def _shape(path: str, bodies: Sequence[_Seen]) -> tuple[int, int]:
+    """The shape (n, 3 or 4) of the keypoints of all bodies; UserError if they differ."""
+    shapes = Counter(one.points.shape for one in bodies)
+    if not shapes:
+        raise UserError(f"{path}: no body was seen in any frame; remove the file")
+    (usual, _), *others = shapes.most_common()
+    if others:
+        odd = [one for one in bodies if one.points.shape != usual]
+        n, width = odd[0].points.shape
+        raise UserError(
+            f"{odd[0].where}: {n} keypoints in {width - 1}D, and {usual[0]} in {usual[1] - 1}D "
+            f"elsewhere: bodies have different keypoints{_first_of(len(odd))}; divide, correct or "
+            "remove the file"
+        )
+    return usual
+
+
+def _check_keys(frames: Iterable[tuple[int, Sequence[_Seen]]]) -> None:
+    """UserError if a number occurs twice in a frame."""
+    twice: list[_Seen] = []
+    for _, seen in frames:
+        keys: set[str | None] = set()
+        for one in seen:
+            twice += [one] if one.key in keys else []
+            keys.add(one.key)
+    if twice:
+        raise UserError(
+            f"{twice[0].where}: body {twice[0].key} occurs twice in its frame"
+            f"{_first_of(len(twice))}; give every body its own number"
+        )
+
+
+def _first_of(count: int) -> str:
+    """How many entries have a fault whose first place was named."""
+    return f" (the first of {count:,} entries)" if count > 1 else ""
 
 
 def _layout(

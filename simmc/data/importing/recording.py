@@ -30,7 +30,11 @@ class Body:
     bones: tuple[tuple[str, str], ...] = ()  # pairs of joint names, if the file has bones
 
 
-def with_fields(body: Body, fields: Mapping[str, str]) -> Body:
-    """The body with what is known of it besides; an empty person, session or camera is none."""
-    known = {key: text for key, text in fields.items() if text or key not in WHO}
-    return replace(body, fields={**body.fields, **known})
+def with_fields(body: Body, fields: Mapping[str, str | None]) -> Body:
+    """The body with what is known of it besides.
+
+    An empty person, session or camera adds nothing; None removes what the file says.
+    """
+    known = {key: text for key, text in fields.items() if text or key not in WHO or text is None}
+    found = {**body.fields, **known}
+    return replace(body, fields={key: text for key, text in found.items() if text is not None})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import groupby
@@ -16,7 +16,6 @@ from simmc.data.importing.description import FILE, Description, path_pattern
 from simmc.data.importing.formats import FORMATS, Format, format_of, is_known, read_bodies
 from simmc.data.importing.importer import Item, Read
 from simmc.data.importing.members import Member, members
-from simmc.data.importing.recording import Body, with_fields
 from simmc.errors import UserError
 
 NO_READER = "no reader for this ending"
@@ -48,7 +47,7 @@ def _seen(member: Member, told: Description) -> tuple[_Group | None, Item | None
             continue
         recording, number = form.frame_of(member.path)
         if recording != member.path:
-            with suppress(UserError):  # said when it is read as a recording
+            with suppress(UserError):  # reported when it is read as a recording
                 data = member.read()
                 if format_of(member.path, data) == form:
                     return (recording, form), None, (number, member.path, data)
@@ -65,7 +64,7 @@ def _joined(group: _Group, frames: Sequence[_Frame], told: Description) -> Item:
     sha = digest.hexdigest()
     fields, fault = _path_fields(name, told)
     read = partial(form.join, name, frames)
-    return Item(name, sha, lambda: (sha, partial(_with_fields, read, fields)), fault)
+    return Item(name, sha, lambda: (sha, read), fault, fields)
 
 
 def _item(member: Member, told: Description) -> Item | None:
@@ -73,7 +72,7 @@ def _item(member: Member, told: Description) -> Item | None:
     hidden = any(re.match(r"\.[^.]|__MACOSX$", part) for part in parts)
     if hidden or parts[-1:] == (FILE,):
         return None
-    fields: dict[str, str] = {}
+    fields: Mapping[str, str] = {}
     if told.files and not fnmatch.fnmatchcase(member.path, told.files):
         fault = NOT_CHOSEN
     elif not is_known(member.path):
@@ -84,13 +83,12 @@ def _item(member: Member, told: Description) -> Item | None:
 
     def read() -> Read:
         data = member.read()
-        bodies = partial(read_bodies, member.path, data, told)
-        return hashlib.sha256(data).hexdigest(), partial(_with_fields, bodies, fields)
+        return hashlib.sha256(data).hexdigest(), partial(read_bodies, member.path, data, told)
 
-    return Item(member.path, f"{member.stamp} {fault}", read, fault)
+    return Item(member.path, f"{member.stamp} {fault}", read, fault, fields)
 
 
-def _path_fields(path: str, told: Description) -> tuple[dict[str, str], str]:
+def _path_fields(path: str, told: Description) -> tuple[Mapping[str, str], str]:
     """What a path says, and what is wrong with it ("" if nothing is)."""
     if not told.path:
         return {}, ""
@@ -98,10 +96,6 @@ def _path_fields(path: str, told: Description) -> tuple[dict[str, str], str]:
     if match is None:
         return {}, NO_MATCH
     return {name: text or "" for name, text in match.groupdict().items()}, ""
-
-
-def _with_fields(read: Callable[[], list[Body]], fields: dict[str, str]) -> list[Body]:
-    return [with_fields(body, fields) for body in read()]
 
 
 def count(source: Path) -> int | None:

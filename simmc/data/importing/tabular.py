@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
+from simmc.data.conventions import METRES, in_metres
 from simmc.data.importing.columns import Columns, find_columns
 from simmc.data.importing.delimited import layout_of, parsed
 from simmc.data.importing.description import ROLES, Description
@@ -73,6 +74,10 @@ def _bodies(
     if columns.long:
         joints, joint = _joint_ids(_text(table, columns.roles["joint"]))
     xyz = _coordinates(table, columns)
+    metres, unit_notes = _unit(columns, told)
+    if metres:
+        xyz = in_metres(xyz, columns.unit)
+    notes = (*notes, *unit_notes)
     made, seen = [], Counter[str]()
     groups = _groups(keys, len(table))
     for number, rows in enumerate(groups, start=1):
@@ -94,9 +99,23 @@ def _bodies(
         seen[name] += 1
         name += f"#{seen[name]}" if seen[name] > 1 else ""  # several persons of one recording
         all_notes = (*body_notes, *doubts)
-        body = Body(name, one, joints, times, flat=columns.flat, notes=all_notes)
+        body = Body(name, one, joints, times, columns.flat, all_notes, metres=metres)
         made.append(with_fields(body, values))
     return made
+
+
+def _unit(columns: Columns, told: Description) -> tuple[bool, tuple[str, ...]]:
+    """Whether coordinates become metres by the unit in the columns' names, and a note on it."""
+    unit, given = columns.unit, told.unit
+    if not unit or unit == given:
+        return False, ()
+    if given:
+        note = f'the columns are named in {unit}, but unit = "{given}" of dataset.toml is used'
+        return False, (note,)
+    if unit not in METRES:
+        note = f"the columns are named in {unit}, but coordinates are taken as metres; "
+        return False, (note + f'set unit = "{unit}" in dataset.toml to scale them to an adult',)
+    return True, (f"the unit is {unit}, by the names of the columns; coordinates become metres",)
 
 
 def _text(table: pa.Table, place: int) -> np.ndarray:

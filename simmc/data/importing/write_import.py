@@ -46,13 +46,13 @@ class Request:
     Attributes:
         out: folder of the dataset; its name is the dataset's.
         length: frames of a window, f.
-        told: the description of the source.
-        rule: which recordings are tested, where `told` does not say it.
+        description: of the source.
+        rule: which recordings are tested, where the description does not say it.
     """
 
     out: Path
     length: int
-    told: Description
+    description: Description
     rule: Rule = field(default_factory=Rule)
 
     @property
@@ -70,7 +70,7 @@ class Imported:
         manifest: what was written.
         entries: of every source file in this import.
         added: names of the recordings that were added.
-        remarks: what does not look right, one sentence each.
+        remarks: what does not look right: unit or axes, and a sentence.
         bones_guessed: whether the bones follow from the names of the joints alone.
     """
 
@@ -78,21 +78,33 @@ class Imported:
     manifest: Manifest
     entries: list[Entry]
     added: list[str]
-    remarks: list[str]
+    remarks: Mapping[str, str]
     bones_guessed: bool
 
 
-@dataclass(eq=False)
-class _New:
-    """A recording that is added, and where its frames lie."""
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """What was read of a recording, and where its frames lie."""
 
-    known: Known
     about: Mapping[str, Any]  # of `Entry["bodies"]`
     start: int
     sha256: str
-    place: int = -1  # in the manifest's list
-    split: str = NONE
-    label: int = -1
+
+
+@dataclass(frozen=True, eq=False)
+class _New:
+    """A recording that is added."""
+
+    known: Known
+    read: _Read
+    place: int  # in the manifest's list
+    split: str
+    label: int  # -1: the person is unknown
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """Of `Entry["bodies"]`."""
+        return self.read.about
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,19 +130,21 @@ class _Plan:
 
 def write(request: Request, earlier: Manifest, entries: list[Entry], stored: Work) -> Imported:
     """Write all splits and the manifest, after what is there already, and swap them in."""
-    told, name, target = request.told, request.out.name, request.target
-    known, new = _recordings(earlier, entries)
-    if earlier and not new:
-        return Imported(target, earlier, entries, [], [], False)
-    _check_zeros(new, told, entries)
+    told, name, target = request.description, request.out.name, request.target
+    known, read = _recordings(earlier, entries)
+    if earlier and not read:
+        return Imported(target, earlier, entries, [], {}, False)
+    abouts = [one.about for one in read]
+    _check_zeros(abouts, told, entries)
     persons = _persons(earlier.get("persons", {}), known)
     split = splits_of(known, told, request.rule)
-    for place, recording in enumerate(new, start=len(known) - len(new)):
-        recording.place, recording.split = place, split[place]
-        recording.label = persons.get(recording.known.person or "", -1)
+    new = [
+        _New(known[place], one, place, split[place], persons.get(known[place].person or "", -1))
+        for place, one in enumerate(read, start=len(known) - len(read))
+    ]
     skeleton, guessed = _skeleton(earlier, entries, told, name)
     spec = DatasetSpec(name, skeleton, SPLITS[1:], _GALLERY_OF)
-    plan = _Plan(request, spec, earlier, entries, known, new, _scale(earlier, new, told))
+    plan = _Plan(request, spec, earlier, entries, known, new, _scale(earlier, abouts, told))
     _check_windows(plan)
     given: Given = {
         "unit": told.unit or "m",
@@ -143,9 +157,9 @@ def write(request: Request, earlier: Manifest, entries: list[Entry], stored: Wor
         counts = {name: _write_split(plan, name, stage, stored, seen) for name in SPLITS}
         content = _manifest(plan)
         content |= {"counts": counts, "persons": persons, "given": given}
-        content["frame_rate"] = _rate(earlier, new)
+        content["frame_rate"] = _rate(earlier, abouts)
         write_manifest(stage, content)
-    found = remarks(name, np.concatenate(seen), skeleton, given) if seen else []
+    found = remarks(name, np.concatenate(seen), skeleton, given) if seen else {}
     return Imported(target, content, entries, [r.known.name for r in new], found, guessed)
 
 
@@ -208,14 +222,14 @@ def _check_windows(plan: _Plan) -> None:
         raise UserError(f"{name}: no recording; {count}. {advice}{shown}")
 
 
-def _recordings(earlier: Manifest, entries: Sequence[Entry]) -> tuple[list[Known], list[_New]]:
-    """What is known of all recordings, and those that are added, under names that no other has.
+def _recordings(earlier: Manifest, entries: Sequence[Entry]) -> tuple[list[Known], list[_Read]]:
+    """What is known of all recordings, and what was read of the last ones, which are added.
 
-    Copies of the same frames point to the first.
+    Each has a name that no other has. Copies of the same frames point to the first.
     """
     first = {name: names[0] for names in earlier.get("copies", ()) for name in names}
     found: list[Known] = []
-    new: list[_New] = []
+    read: list[_Read] = []
     same: dict[str, str] = {}  # digest of frames -> the first recording that has them
     for old in earlier.get("recordings", []):
         name, split = old["name"], old.get("split") or NONE
@@ -234,8 +248,8 @@ def _recordings(earlier: Manifest, entries: Sequence[Entry]) -> tuple[list[Known
                 fields["person"] = person
             copy_of = same.setdefault(about["digest"], name) if about["frames"] else name
             found.append(Known(name, fields, copy_of=copy_of, empty=not about["windows"]))
-            new.append(_New(found[-1], about, start, entry["sha256"]))
-    return found, new
+            read.append(_Read(about, start, entry["sha256"]))
+    return found, read
 
 
 def person_name(text: str | None) -> str | None:
@@ -276,11 +290,13 @@ def _skeleton(
     return with_parts(skeleton), guessed and not bones
 
 
-def _check_zeros(new: Sequence[_New], told: Description, entries: Sequence[Entry]) -> None:
+def _check_zeros(
+    abouts: Sequence[Mapping[str, Any]], told: Description, entries: Sequence[Entry]
+) -> None:
     """UserError for a joint that is at (0, 0, 0) in every frame, if zeros mean not seen."""
-    if told.zeros != "missing" or not new:
+    if told.zeros != "missing":
         return
-    always = [set(r.about["always_zero"]) for r in new if not r.about["all_zero"]]
+    always = [set(about["always_zero"]) for about in abouts if not about["all_zero"]]
     if always and (common := set.intersection(*always)):
         joint = next(e["joints"] for e in entries if e["bodies"])[min(common)]
         raise UserError(
@@ -289,21 +305,21 @@ def _check_zeros(new: Sequence[_New], told: Description, entries: Sequence[Entry
         )
 
 
-def _scale(earlier: Manifest, new: Sequence[_New], told: Description) -> float:
+def _scale(earlier: Manifest, abouts: Sequence[Mapping[str, Any]], told: Description) -> float:
     """What coordinates that are not metres yet are multiplied by."""
     if (told.unit or "m") in METRES:
         return 1.0
     if earlier:
         return earlier["given"]["scale"]
-    found = [r.about["extent"] for r in new if r.about["extent"] is not None]
+    found = [about["extent"] for about in abouts if about["extent"] is not None]
     return scale_of(told.unit, np.median(found, axis=0)) if found else 1.0
 
 
-def _rate(earlier: Manifest, new: Sequence[_New]) -> float | None:
+def _rate(earlier: Manifest, abouts: Sequence[Mapping[str, Any]]) -> float | None:
     """Frames a second: the median over the recordings; None if none is known."""
     if earlier:
         return earlier["frame_rate"]
-    rates = [r.about["rate"] for r in new if r.about["rate"]]
+    rates = [about["rate"] for about in abouts if about["rate"]]
     return round(float(np.median(rates)), 3) if rates else None
 
 
@@ -317,7 +333,9 @@ def _block(
     recording: _New, stored: Work, length: int, n_joints: int, scale: float, seen: list[np.ndarray]
 ) -> np.ndarray:
     """The windows of a recording as the files hold them, (3, N * f, J); some go to `seen`."""
-    windows = cut(stored.frames(recording.start, (recording.about["frames"], n_joints, 3)), length)
+    windows = cut(
+        stored.frames(recording.read.start, (recording.about["frames"], n_joints, 3)), length
+    )
     known = ~np.isnan(windows).any(3)
     full = known.any((1, 2))
     if not full.all():
@@ -351,14 +369,14 @@ def _entry(recording: _New) -> RecordingEntry:
         "split": None if recording.split == NONE else recording.split,
         "attributes": attributes,
         "frames": about["frames"],
-        "sha256": recording.sha256,
+        "sha256": recording.read.sha256,
         "frames_sha256": about["digest"],
     }
 
 
 def _manifest(plan: _Plan) -> Manifest:
     """How the set was made; the checksums of its files are added when it is written."""
-    told, rule, earlier = plan.request.told, plan.request.rule, plan.earlier
+    told, rule, earlier = plan.request.description, plan.request.rule, plan.earlier
     copies: defaultdict[str, list[str]] = defaultdict(list)
     for recording in plan.known:
         copies[recording.copy_of].append(recording.name)
