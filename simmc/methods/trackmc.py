@@ -8,7 +8,8 @@ the same person.
 `--recordings auto` has two stages. The first one clusters single windows. As soon as most
 recordings, clustered as wholes, are sure, the second stage clusters them so and begins again with
 the untrained network. Where they stay unsure it would push recordings of one person apart, and
-never begins; the weights are then those of the last epoch in which the reach grew.
+never begins. The reach chooses the epoch: in the first stage the last in which it grew, in the
+second one the last before it fell.
 docs/trackmc.md says why. Shape letters: N windows, f frames, K values a frame, H features,
 T tracklets, P parts.
 """
@@ -63,13 +64,13 @@ SHAPE_FLAGS = "--dataset, --input, --H, --D and --pooling"
 # `auto`: the clustering of the first stage, as in configs/trackmc/positives.toml
 WINDOWS: dict[str, Any] = {"eps": 0.6, "min_samples": 4, "doubt": 0.8}
 MIN_EPOCHS = 3  # of the first stage
-GROWTH = 1.03  # an epoch is better than the best so far if its reach is larger by this factor
-PATIENCE = 4  # epochs without a better one that end the first stage
-PER_NEIGHBOR = 5  # the second stage needs this many recordings for each of the k1 neighbours
+STEP = 1.03  # factor between two values of the reach that counts as growth, or as a fall
+PATIENCE = 4  # epochs without a better one that end a stage
 EXPLAINED = {
     "paper": "paper protocol: the epoch with the best probe top-1 (it has seen the test)",
-    "label_free": "label-free protocol: the last epoch, or, where --recordings auto ends in its "
-    "first stage, the last in which the reach grew; no identity, probe or gallery decides",
+    "label_free": "label-free protocol: the last epoch; with --recordings auto the last in which "
+    "the reach grew, in the second stage the last before it fell; no identity, probe or gallery "
+    "decides",
 }
 
 
@@ -258,12 +259,14 @@ class TrackMC(Training[TrackMCSettings]):
             record["reach_score"] = float(self.epoch) if self.improves(record["reach"]) else None
         if last:
             return record
+        if self.second is not None and self.epoch - self.best >= PATIENCE:
+            self.ended = f"the reach has fallen since epoch {self.best}"
         if self.reach is not None and self.second is None and self.epoch >= MIN_EPOCHS:
             self.targets = self.share(features, stage_of(self.settings, second=True))
             if self.begins_second(self.targets):
                 self.restart()
                 features, record["reach_score"] = self.encoded(), None
-        if not self.ended:
+        if not self.ended or self.second is not None:
             self.targets = self.share(features, self.stage)
         if self.cannot_link is not None:
             record["seen_at_once"] = len(self.cannot_link)
@@ -281,24 +284,28 @@ class TrackMC(Training[TrackMCSettings]):
         """Whether an epoch is better than all before it, from its reach; it is then the best.
 
         In the first stage: it is not one of the first few and its reach has grown. In the second
-        one always.
+        one: its reach has not fallen.
         """
-        early = 0 < self.epoch < MIN_EPOCHS
-        if self.second is None and (early or reach <= GROWTH * self.farthest):
-            return False
-        self.farthest, self.best = reach, self.epoch
-        return True
+        if self.second is None:
+            early = 0 < self.epoch < MIN_EPOCHS
+            better = not early and reach > self.farthest * STEP
+        else:
+            better = reach >= self.farthest / STEP
+        if better:
+            self.farthest, self.best = max(reach, self.farthest), self.epoch
+        return better
 
     def begins_second(self, wholes: Targets) -> bool:
-        """Whether the second stage begins: there are many recordings, and most wholes are sure.
+        """Whether the second stage begins: most wholes are sure, and as many as a list names.
 
         Where it does not and the reach has not grown for `PATIENCE` epochs, the training ends.
         """
         s, count = self.settings, len(wholes.known)
-        few = count < PER_NEIGHBOR * s.clustering.k1
+        few = count < s.clustering.k1
         unsure = float((~wholes.sure).float().mean())
         if unsure <= s.unsure and not few:
-            self.second = self.epoch
+            self.second = self.best = self.epoch
+            self.farthest = -math.inf
             return True
         if self.epoch - self.best >= PATIENCE:
             why = f"{100 * unsure:.0f} % of the recordings are unsure: too many to tell"
@@ -434,12 +441,11 @@ def remarks(resolved: Resolved[TrackMCSettings], data: Experiment) -> list[str]:
     if settings.recordings != MERGE:
         return []
     count = int(tracklets_of(data.train, settings.recordings, settings.place).max(initial=-1)) + 1
-    if count >= PER_NEIGHBOR * k1:
+    if count >= k1:
         return []
     return [
-        f"only {numbered('{} training [recording|recordings]', count)}: with fewer than about "
-        f"{PER_NEIGHBOR * k1} (--k1 {k1}), merge may join different persons; --recordings auto is "
-        "the safe choice (docs/trackmc.md)"
+        f"only {numbered('{} training [recording|recordings]', count)}: with fewer than --k1 {k1}, "
+        "merge may join different persons; --recordings auto is the safe choice (docs/trackmc.md)"
     ]
 
 
@@ -455,5 +461,5 @@ METHOD = Method(
     remarks=remarks,
     embeds=True,
     shape_flags=SHAPE_FLAGS,
-    version=2,
+    version=3,
 )

@@ -75,12 +75,6 @@ def test_a_single_recording_of_a_person_is_a_person():
 AUTO = {**SINGLE, "recordings": "auto"}
 
 
-@pytest.fixture(autouse=True)
-def _few_recordings_are_enough(monkeypatch):
-    """The walkers here have 24 recordings and lists of 20 neighbours."""
-    monkeypatch.setattr("simmc.methods.trackmc.PER_NEIGHBOR", 1)
-
-
 def test_second_stage_begins_where_recordings_are_clear_cut():
     rows = make.run_all(training(**AUTO, epochs=6))
     assert [row["epoch"] for row in rows] == list(range(7))
@@ -93,13 +87,12 @@ def unclear(**changes):
     return training(**AUTO | {"eps": 0.05, "unsure": 0.0, "epochs": 9} | changes)
 
 
-@pytest.mark.parametrize(("needed", "ends"), [(1.2, False), (1.25, True)])
-def test_second_stage_needs_recordings_for_its_neighbours(monkeypatch, needed, ends):
-    """24 recordings for lists of 20 neighbours."""
-    monkeypatch.setattr("simmc.methods.trackmc.PER_NEIGHBOR", needed)
-    made = training(**AUTO, epochs=6)
+@pytest.mark.parametrize(("k1", "begins"), [(24, True), (25, False)])
+def test_second_stage_needs_a_recording_for_each_neighbour(k1, begins):
+    """There are 24 recordings."""
+    made = training(**AUTO | {"k1": k1}, epochs=6)
     make.run_all(made)
-    assert (made.second is None) == ends
+    assert (made.second is not None) == begins
 
 
 def test_training_ends_where_recordings_are_unsure():
@@ -189,10 +182,27 @@ def test_weights_of_the_first_stage_are_means_over_the_steps():
     torch.testing.assert_close(made.optimizer.vector, torch.stack(seen).mean(0))
 
 
+def second_stage(reach, epochs):
+    """A training whose second stage begins at epoch 3, with these values of the reach behind it."""
+    made = training(**AUTO, epochs=epochs)
+    made.reach = lambda means: [9.0, 9.0, 9.0, 9.0, *reach][made.epoch]
+    rows = make.run_all(made)
+    assert made.second == 3
+    return made, rows
+
+
 def test_the_last_epoch_of_the_second_stage_is_chosen():
-    made = training(**AUTO, epochs=6)
-    make.run_all(made)
-    assert made.second == 3 and made.selectors["label_free"].best_epoch == 6
+    made, rows = second_stage([1.0, 1.02, 1.0], epochs=6)
+    assert made.selectors["label_free"].best_epoch == 6 and "ended" not in rows[-1]
+
+
+def test_an_epoch_of_the_second_stage_is_chosen_until_the_reach_falls():
+    """By 3 % of the largest so far; four epochs in a row end the training."""
+    values = [1.2, 1.3, 1.27, 1.25, 1.2, 1.28, 1.26, 1.2, 1.26, 1.1, 2.0]
+    made, rows = second_stage(values, epochs=14)
+    assert [row["reach_score"] for row in rows[4:]] == [4, 5, 6, None, None, 9] + [None] * 4
+    assert rows[-1]["ended"] and rows[-1]["tracks"] == 24 and "steps" not in rows[-1]
+    assert made.selectors["label_free"].best_epoch == 9
 
 
 def test_second_stage_goes_on_after_a_resume(tmp_path):
