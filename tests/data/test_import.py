@@ -292,3 +292,26 @@ def test_two_imports_at_once_are_refused(tmp_path):
 
     import_items(items(source, told), Request(out, 6, told), other)
     assert (out / "6").is_dir()
+
+
+def test_a_damaged_frame_is_named_by_its_whole_name(tmp_path):
+    """The name of its recording is the beginning of its own."""
+    people = [{"person_id": [-1], "pose_keypoints_2d": [1.0, 2.0, 0.5] * 25}]
+    for place in range(2):
+        path = tmp_path / "raw" / f"walk_{place:012d}_keypoints.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps({"version": 1.3, "people": people}))
+    path.write_text(path.read_text().replace('"version"', '"version', 1))
+    with pytest.raises(UserError, match=rf"walk: {path.name}: not valid JSON"):
+        load(tmp_path / "raw", tmp_path / "Mine", path="")
+
+
+def test_recordings_without_a_window_are_named(tmp_path):
+    """With the folder of the dataset."""
+    with pytest.raises(UserError, match=r"Mine, train: .*\(person0/walk1\.csv.*--length"):
+        load(make(tmp_path / "raw"), tmp_path / "Mine", length=21)
+    (tmp_path / "few" / "person0").mkdir(parents=True)
+    for walk, n in (("a", 5), ("b", 20)):
+        (tmp_path / "few" / "person0" / f"{walk}.csv").write_text(csv_text(frames(1, n)))
+    with pytest.raises(UserError, match=r"Few, gallery: no recording.*\(person0/a\.csv\)"):
+        load(tmp_path / "few", tmp_path / "Few")

@@ -169,7 +169,9 @@ class _Reading:
                 return entry, []
             return self._fitted(entry, _chosen(bodies(), self._told))
         except UserError as error:
-            entry["fault"] = str(error).removeprefix(item.path).lstrip(":, ")
+            said = str(error)
+            rest = said.removeprefix(item.path)  # of a recording in many files: part of a name
+            entry["fault"] = rest.lstrip(":, ") if rest[:1] in tuple(":, ") else said
             return entry, []
 
     def _fitted(self, entry: Entry, bodies: list[Body]) -> tuple[Entry, list[np.ndarray]]:
