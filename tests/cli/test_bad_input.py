@@ -12,7 +12,8 @@ from simmc.cli.descriptors import DescriptorSettings
 from simmc.errors import UserError
 from simmc.methods.registry import METHODS
 from simmc.settings import resolve
-from tests.cli.conftest import QUICK, SMALL, contents, data_file, run, words_for
+from tests.cli.conftest import QUICK, SMALL, data_file, run, words_for
+from tests.conftest import contents
 
 # flags and values
 

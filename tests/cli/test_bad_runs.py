@@ -16,7 +16,8 @@ from simmc.methods.simmc import SimMC
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
 from tests.cli import conftest
-from tests.cli.conftest import QUICK, assert_same_run, changed, contents, data_file, latest, run
+from tests.cli.conftest import QUICK, assert_same_run, changed, data_file, latest, run
+from tests.conftest import contents
 
 # runs and checkpoints
 

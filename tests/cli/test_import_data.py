@@ -5,7 +5,8 @@ import shlex
 import numpy as np
 
 from simmc import cli
-from tests.data.imports import bytes_of, make
+from tests.conftest import contents
+from tests.data.imports import make
 
 
 def test_from_files_to_the_table_of_datasets(tmp_path, capsys):
@@ -18,8 +19,8 @@ def test_from_files_to_the_table_of_datasets(tmp_path, capsys):
     for text in ("9 recordings added", "3 persons", "train", "look.html", "simmc trackmc"):
         assert text in found
     assert (out / "look.html").is_file()
-    before = bytes_of(out)
-    assert cli.run("import", words) == 0 and bytes_of(out) == before
+    before = contents(out)
+    assert cli.run("import", words) == 0 and contents(out) == before
     (tmp_path / "sets" / "Broken" / "6").mkdir(parents=True)
     assert cli.run("datasets", ["--data_root", str(tmp_path / "sets")]) == 0
     head, broken, mine = capsys.readouterr().out.splitlines()[-3:]

@@ -17,14 +17,13 @@ from tests.cli.conftest import (
     QUICK,
     TWIN,
     assert_same_run,
-    contents,
     file_names,
     metrics_of,
     read_json,
     results_of,
     run,
 )
-from tests.conftest import ROOT
+from tests.conftest import ROOT, contents
 
 
 def test_settings_are_stored_with_their_origin(train, capsys):

@@ -22,8 +22,8 @@ from simmc.data.importing.guess import guessed
 from simmc.data.importing.importer import Request, import_items
 from simmc.data.importing.source_files import items
 from simmc.errors import UserError
-from tests.conftest import ROOT
-from tests.data.imports import bytes_of, content, csv_text, frames, load, make
+from tests.conftest import ROOT, contents
+from tests.data.imports import content, csv_text, frames, load, make
 
 
 def test_an_import_is_a_dataset_of_write_dataset(tmp_path):
@@ -42,7 +42,7 @@ def test_an_import_is_a_dataset_of_write_dataset(tmp_path):
         numbers[split] = np.repeat(of, [len(w) for w in cut])
     skeleton = store.find_spec(out.parent, "Mine", 6).skeleton
     simmc.write_dataset(tmp_path / "hand", "Mine", splits, skeleton, recordings=numbers)
-    mine, hand = bytes_of(out / "6"), bytes_of(tmp_path / "hand" / "Mine" / "6")
+    mine, hand = contents(out / "6"), contents(tmp_path / "hand" / "Mine" / "6")
     arrays = {name for name in mine if name.endswith(".npy")}
     assert arrays == {name for name in hand if name.endswith(".npy")} and len(arrays) == 18
     assert all(mine[name] == hand[name] for name in arrays)
@@ -52,8 +52,8 @@ def test_an_import_is_a_dataset_of_write_dataset(tmp_path):
 def test_importing_again_adds_and_leaves_the_old_alone(tmp_path):
     source, out = make(tmp_path / "raw"), tmp_path / "Mine"
     load(source, out)
-    before, old = bytes_of(out), content(out)["recordings"]
-    assert load(source, out).added == [] and bytes_of(out) == before
+    before, old = contents(out), content(out)["recordings"]
+    assert load(source, out).added == [] and contents(out) == before
     make(source, persons=4, walks=2, first=4)
     windows = {s: store.read_split(tmp_path, "Mine", 6, s).windows for s in ("train", "probe")}
     found = load(source, out)
@@ -67,10 +67,10 @@ def test_importing_again_adds_and_leaves_the_old_alone(tmp_path):
     }
     changed = source / "person0" / "walk1.csv"
     changed.write_text(csv_text(frames(999)))
-    before = bytes_of(out)
+    before = contents(out)
     (entry,) = [e for e in load(source, out).entries if e["fault"]]
     assert entry["path"] == "person0/walk1.csv" and "changed" in entry["fault"]
-    assert bytes_of(out) == before
+    assert contents(out) == before
     with pytest.raises(UserError, match="unit"):
         load(source, out, unit="cm")
 
@@ -132,7 +132,7 @@ def test_a_stopped_import_goes_on_with_the_same_bytes(tmp_path, stop):
     assert lines.count(b"\n") > 8  # the second run went on where the first was stopped
     (out / ".6.import" / "files.jsonl").write_bytes(lines + b'{"path": "cut sho')
     load(source, out)
-    assert bytes_of(out) == bytes_of(tmp_path / "whole" / "Mine")
+    assert contents(out) == contents(tmp_path / "whole" / "Mine")
 
 
 def stopped_after(source: Path, out: Path, number: int) -> None:
@@ -161,7 +161,7 @@ def test_files_that_change_before_an_import_goes_on_count_as_they_are(tmp_path, 
         first.write_text("\n".join(map(",".join, rows)))
     load(source, out)
     load(source, tmp_path / "whole" / "Mine")
-    assert bytes_of(out) == bytes_of(tmp_path / "whole" / "Mine")
+    assert contents(out) == contents(tmp_path / "whole" / "Mine")
     assert len(content(out)["skeleton"]["joints"]) == 5
 
 
@@ -181,7 +181,7 @@ def test_a_full_disk_leaves_the_dataset_and_the_next_import_goes_on(tmp_path, mo
     source, out = make(tmp_path / "raw"), tmp_path / "full" / "Mine"
     load(source, out)
     load(source, tmp_path / "whole" / "Mine")
-    before = bytes_of(out)
+    before = contents(out)
     make(source, walks=5)
     left, fsync = iter(range(room)), os.fsync
 
@@ -194,12 +194,12 @@ def test_a_full_disk_leaves_the_dataset_and_the_next_import_goes_on(tmp_path, mo
         full.setattr(os, "fsync", force)
         with pytest.raises(UserError, match="No space left"):
             load(source, out)
-    there = bytes_of(out)
+    there = contents(out)
     assert {name: there[name] for name in before} == before
     assert {name.split("/")[0] for name in there} <= {"6", ".6.import", ".6.import.lock"}
     load(source, out)
     load(source, tmp_path / "whole" / "Mine")
-    assert bytes_of(out) == bytes_of(tmp_path / "whole" / "Mine")
+    assert contents(out) == contents(tmp_path / "whole" / "Mine")
 
 
 def test_nothing_is_written_into_the_source(tmp_path):
