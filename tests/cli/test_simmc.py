@@ -270,7 +270,9 @@ def test_eval_repeats_the_numbers_of_the_training(fidelity, train, evaluated):
 
 
 def test_eval_takes_the_run_that_is_named(train, evaluated):
-    first = train("--epochs", 1, "--seed", 1, "--run", "one", dataset="KGBD")
+    named = ("--run", "one", "--save_flag", "ignored")
+    first = train("--epochs", 1, "--seed", 1, *named, dataset="KGBD")
+    assert first.path.name == "one"
     train("--epochs", 1, "--seed", 2, "--run", "two", dataset="KGBD")
     found = evaluated(first, "--run", "one", "--eval_sqrt", "clamp")
     assert found["seed"] == 1
