@@ -115,12 +115,11 @@ print("done", flush=True)
 """
 
 
-@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
-def test_a_stopped_import_goes_on_with_the_same_bytes(tmp_path, stop):
+def test_a_stopped_import_goes_on_with_the_same_bytes(tmp_path):
     source = make(tmp_path / "raw", persons=5, walks=4)
     load(source, tmp_path / "whole" / "Mine")
     out = tmp_path / "killed" / "Mine"
-    for number in (3, 8):
+    for number, stop in ((3, signal.SIGKILL), (8, signal.SIGINT)):
         command = [sys.executable, "-c", STOPPED, str(source), str(out)]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         with subprocess.Popen(command, **pipes, text=True, cwd=ROOT) as process:
