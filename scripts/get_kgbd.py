@@ -12,6 +12,7 @@ Anthropometric and Gait Data from Kinect Sensor. AAAI 2015.
 from __future__ import annotations
 
 import argparse
+import errno
 import hashlib
 import os
 import re
@@ -154,7 +155,8 @@ def unpack(archive: Path, made: Path) -> None:
         raise broken(archive, error) from error
     except Exception as error:
         # a damaged stream: the decompressors share no base class (LZMAError, zlib.error, OSError)
-        if isinstance(error, GetError) or getattr(error, "errno", None) is not None:
+        # EINVAL: a wrong place in the file; the other numbers are of the disk
+        if isinstance(error, GetError) or getattr(error, "errno", None) not in (None, errno.EINVAL):
             raise
         raise broken(archive, error) from error
 

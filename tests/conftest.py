@@ -127,3 +127,12 @@ def kgbd_full(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureR
 def kgbd_slice(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     """A raw root with the first twelve persons of KGBD."""
     return _raw_root(tmp_path_factory.mktemp("kgbd_slice"), request, SLICE_PERSONS)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }

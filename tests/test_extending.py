@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from simmc.methods.registry import METHODS
+
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 # the line before the last stands for the row in simmc/methods/registry.py
@@ -52,3 +54,8 @@ def test_a_method_is_one_file_and_one_row(tmp_path):
     assert re.search("^  mine +train Mine without labels", done.stdout, re.M)
     assert re.search(r"KS20.*,Mine,released,label_free,", (tmp_path / "table.csv").read_text())
     assert (tmp_path / "ReID_Models/KS20/probe/mine_f6_released_seed0/label_free").is_dir()
+
+
+def test_the_registry_is_a_list_of_rows():
+    source = (ROOT / "simmc" / "methods" / "registry.py").read_text(encoding="utf-8")
+    assert len(re.findall(r"^        \w+\.\w*METHOD,$", source, re.M)) == len(METHODS)

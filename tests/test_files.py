@@ -129,6 +129,7 @@ def test_json_takes_numpy_and_turns_nan_into_null(tmp_path):
         | st.floats(allow_nan=False, allow_infinity=False)
         | st.text(),
         lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=12,
     )
 )
 def test_plain_json_round_trips(value):

@@ -126,6 +126,24 @@ def test_links_and_devices_are_refused(tmp_path, refused, kind):
     refused(packed(archive, WALKS, member), "link or device")
 
 
+@pytest.mark.parametrize("name", ["a.tar.xz", "a.tar.gz", "a.zip"])
+@pytest.mark.parametrize("part", [0.0, 0.3, 0.9])
+def test_truncated_archives_are_named(tmp_path, refused, name, part):
+    archive = packed(tmp_path / name, {k: bytes(range(256)) * 400 for k in WALKS})
+    data = archive.read_bytes()
+    archive.write_bytes(data[: int(len(data) * part)])
+    refused(archive, name, "is damaged", "fetch it again")
+
+
+def test_a_zip_that_points_before_its_beginning(tmp_path, refused):
+    """The system refuses the place with an error number, as a full disk does."""
+    archive = packed(tmp_path / "a.zip", WALKS)
+    data = archive.read_bytes()
+    at = data.index(b"PK\x01\x02") - 2  # less than the list of members says
+    archive.write_bytes(data[2:at] + data[at:])
+    refused(archive, "a.zip", "is damaged")
+
+
 def test_files_that_are_no_archive(tmp_path, refused):
     (tmp_path / "page.html").write_text("<html>404</html>")
     refused(tmp_path / "page.html", "page.html: is damaged or no .tar.xz")

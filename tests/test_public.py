@@ -112,6 +112,13 @@ def test_simmc_from_scratch_learns(capsys):
     assert after > before
 
 
+def test_simmc_from_scratch_is_short_and_needs_no_framework():
+    text = (EXAMPLES / "simmc_from_scratch.py").read_text(encoding="utf-8")
+    assert sum(bool(line.strip()) for line in text.splitlines()) <= 80
+    modules = re.findall(r"^ *(?:from|import) ([\w.]+)", text, re.M)
+    assert {m for m in modules if m.startswith("simmc")} == {"simmc", "simmc.clustering"}
+
+
 def test_cluster_anything(capsys):
     run_example("cluster_anything.py")
     clusters, outliers = re.findall(r"(\d+) clusters, (\d+) outliers", capsys.readouterr().out)[0]

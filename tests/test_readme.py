@@ -24,6 +24,10 @@ PAGES = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("[!.]*/README.md")],
     key=lambda page: page.as_posix(),
 )
+METHOD_PAGES = (
+    *("simmc", "himpc", "trackmc", "simmc-uf", "sgela", "mgscr", "smsge"),
+    *("supervised", "recognition", "descriptors"),
+)
 COMMANDS = (*METHODS, *cli.OTHERS)
 SCRIPTS = {"SimMC.py": "simmc", "Hi-MPC.py": "himpc", "SimMC-UF.py": "finetune"}
 
@@ -104,6 +108,14 @@ def is_defined(name: str, path: Path) -> bool:
         re.search(rf"^\s*(?:def |class |){part}\b\s*[\[(:=]", source, re.M)
         for part in name.split(".")
     )
+
+
+@pytest.mark.parametrize("name", METHOD_PAGES)
+def test_every_page_of_a_method_has_the_same_four_headings(name):
+    assert re.findall(r"^## (.*)$", DOCS[f"{name}.md"], re.M) == [
+        *("Usage", "What every logged number means"),
+        *("Implementation details", "Results beside the paper"),
+    ]
 
 
 def test_the_readme_is_short_and_leads_to_every_loss_in_two_clicks():

@@ -93,6 +93,16 @@ def test_scripts_have_no_fault_of_syntax(path):
     subprocess.run([bash, "-n", path], check=True)
 
 
+@needs_bash
+def test_what_names_its_interpreter_can_be_executed():
+    """The others are sourced, imported, or called by `python`."""
+    paths = [path for path in (ROOT / "scripts").iterdir() if path.is_file()]
+    paths += [ROOT / ".ci" / "run", *ROOT.glob("*.py"), *(ROOT / "examples").glob("*.py")]
+    named = {path.name for path in paths if path.read_bytes().startswith(b"#!")}
+    assert named >= {"run", "demo.sh", "test.sh", "wheel.sh", "docs.sh", "gpu_check.sh"}
+    assert named == {path.name for path in paths if os.access(path, os.X_OK)}
+
+
 # Stands for Python where environments are made: `-m venv` and `-m pip install` take no time and no
 # network, and an installation fails where the requirement file names what does not exist.
 IMITATION = """#!/usr/bin/env bash

@@ -87,9 +87,11 @@ def in_metres(coordinates: np.ndarray, unit: str) -> np.ndarray:
 def extents(windows: np.ndarray) -> np.ndarray:
     """Median extent of the body along x, y and z over the frames of windows (N, f, J, 3), (3,).
 
-    Joints that were not seen are NaN; frames without a body do not count. NaN if none does.
+    Joints that were not seen are NaN, and joints that are infinitely far count as not seen; frames
+    without a body do not count. NaN if none does.
     """
     some = windows[:: max(1, len(windows) // _SAMPLE)]
+    some = np.where(np.isfinite(some), some, np.nan)
     high, low = np.fmax.reduce(some, axis=2), np.fmin.reduce(some, axis=2)
     extent = (high - low).reshape(-1, 3)
     extent = extent[extent.max(1) > 0]

@@ -21,7 +21,6 @@ import torch
 import simmc
 from simmc.clustering import Executor
 from simmc.errors import UserError, numbered
-from simmc.runs.checkpoints import MISFIT
 
 MOST_THREADS = 16  # beyond this the short operations of a training step lose more than k-NN gains
 _HIGHEST_SEED = 2**63 - 1
@@ -99,19 +98,13 @@ class Seeds:
         """Continues every stream from where `state` was taken.
 
         Raises:
-            UserError: the state is incomplete or not from this program.
+            one of `checkpoints.MISFIT`: the state is incomplete or not from this program.
         """
-        try:
-            data, masks = json.loads(state["data"]), json.loads(state["masks"])
-            weights = torch.tensor(list(bytes.fromhex(state["weights"])), dtype=torch.uint8)
-            self.data.bit_generator.state = data
-            self.masks.bit_generator.state = masks
-            self.weights.set_state(weights)
-        except MISFIT as error:
-            raise UserError(
-                f"the checkpoint's random state cannot be continued ({error}). Start a new run "
-                "without --resume."
-            ) from error
+        data, masks = json.loads(state["data"]), json.loads(state["masks"])
+        weights = torch.tensor(list(bytes.fromhex(state["weights"])), dtype=torch.uint8)
+        self.data.bit_generator.state = data
+        self.masks.bit_generator.state = masks
+        self.weights.set_state(weights)
 
 
 def generators(seed: int) -> Seeds:

@@ -238,14 +238,5 @@ def assert_same_run(a, b):
     assert not list(b.path.rglob("*.part"))
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
 def read_json(path: Path) -> Any:
     return json.loads(path.read_text())

@@ -3,16 +3,19 @@
 Most tests call a command as the command line does. The single rules are tested beside their code.
 """
 
+import re
 import shutil
 
 import pytest
 import torch
 
+from simmc.cli import preprocess
 from simmc.cli.descriptors import DescriptorSettings
 from simmc.errors import UserError
 from simmc.methods.registry import METHODS
 from simmc.settings import resolve
-from tests.cli.conftest import QUICK, SMALL, contents, data_file, run, words_for
+from tests.cli.conftest import QUICK, SMALL, data_file, run, words_for
+from tests.conftest import contents
 
 # flags and values
 
@@ -49,7 +52,27 @@ def test_values_that_a_flag_does_not_take(command, pair):
     flag, _, value = pair.partition("=")
     with pytest.raises(UserError) as caught:
         resolve(SETTINGS[command], [f"--{flag}", value])
-    assert f"--{flag}" in str(caught.value) and f"'{value}'" in str(caught.value)
+    message = str(caught.value)
+    assert f"--{flag}" in message and f"'{value}'" in message
+    advised = advice(message)
+    assert advised
+    for other in advised:
+        try:
+            resolve(SETTINGS[command], [f"--{flag}", other])
+        except UserError as error:  # only where it does not go with the other flags
+            assert f"--{flag} {other!r} is not possible" not in str(error)
+
+
+NUMBERS = re.compile(r"a (?:whole )?number (?:from (\S+) to (\S+)|(\S+) or more|(above 0))")
+
+
+def advice(message):
+    """The values that a message names as possible."""
+    text = message.partition("allowed: ")[2].rstrip(".")
+    text = re.sub(r",( or several| two or three) of them joined by \+", "", text)
+    found = [end or "" for ends in NUMBERS.findall(text) for end in ends]
+    found += re.split(r",? or |, (?:such as )?", NUMBERS.sub("", text))
+    return ["0.5" if name == "above 0" else name for name in found if name]
 
 
 @pytest.mark.parametrize("command", LACKING)
@@ -146,6 +169,19 @@ def test_data_that_is_not_there(refused, tmp_path):
     refused("simmc", *words, "--mode", "Eval", said=["there is no run", "--mode Train"])
 
 
+def test_a_length_that_a_dataset_does_not_have(refused, tmp_path):
+    """Preprocess.py would refuse it as well; those that are named it takes."""
+    words = ["--dataset", "KGBD", "--data_root", tmp_path / "none", "--length"]
+    message = refused("simmc", *words, 5, said="--length 5")
+    assert "Preprocess.py" not in message
+    lengths = re.search(r"one of ([\d, ]+)", message)[1].split(", ")
+    assert len(lengths) == 5
+    for length in lengths:
+        message = refused("simmc", *words, length, said=f"Preprocess.py {length} --dataset KGBD")
+        typed = re.search(r"Preprocess\.py ([^;\n]*?KGBD)", message)[1].split()
+        resolve(preprocess.PreprocessSettings, preprocess.flags(typed))
+
+
 def test_a_length_or_a_file_that_is_missing(windows, refused_training):
     refused_training("--length", 8, said="Preprocess.py 8 --dataset KGBD")
     path = data_file(windows, "probe", "x")
@@ -180,8 +216,11 @@ def test_a_continued_run_has_its_epochs_behind_it(command, prepared, refused, tm
     words = [*words_for(prepared, tmp_path), *SMALL, "--label_free_run", "off"]
     assert run(command, *words, "--epochs", 2, "--run", "mine") == 0
     before = contents(tmp_path)
-    refused(command, *words, "--epochs", 1, "--run", "mine", "--resume", said="--epochs 1")
+    said = ["--epochs 1", "last.pt has run 2 epochs", "as many or more", "--mode Eval"]
+    refused(command, *words, "--epochs", 1, "--run", "mine", "--resume", said=said)
     assert contents(tmp_path) == before
+    for flags in (("--mode", "Eval"), ("--resume", "--epochs", 2)):
+        assert run(command, *words, "--run", "mine", *flags) == 0
 
 
 def test_a_place_where_nothing_can_be_written(refused, tmp_path, monkeypatch):

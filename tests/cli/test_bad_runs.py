@@ -5,6 +5,7 @@ Each test calls a command as the command line does. The single rules are tested 
 
 import errno
 import os
+import re
 import shutil
 import signal
 from dataclasses import replace
@@ -16,7 +17,8 @@ from simmc.methods.simmc import SimMC
 from simmc.runs import checkpoints
 from simmc.runs.directory import RunDirectory
 from tests.cli import conftest
-from tests.cli.conftest import QUICK, assert_same_run, changed, contents, data_file, latest, run
+from tests.cli.conftest import QUICK, assert_same_run, changed, data_file, latest, run
+from tests.conftest import contents
 
 # runs and checkpoints
 
@@ -47,8 +49,9 @@ def refused_again(refused, prepared, copy):
 
     def check(*flags, said):
         before = contents(copy.path)
-        refused("simmc", *words_for(prepared, copy.path.parents[2]), *flags, said=said)
+        message = refused("simmc", *words_for(prepared, copy.path.parents[2]), *flags, said=said)
         assert contents(copy.path) == before
+        return message
 
     return check
 
@@ -96,6 +99,21 @@ def test_a_run_that_another_process_trains(copy, prepared, refused_again):
         refused_again(*RESUME, "--data_root", "missing", said=said)  # before data are looked for
         assert run("simmc", *words_for(prepared, copy.path.parents[2]), *EVAL) == 0
     assert run("simmc", *words_for(prepared, copy.path.parents[2]), *RESUME) == 0
+
+
+@pytest.mark.parametrize(("mode", "file"), [(EVAL, "best.pt"), (RESUME, "last.pt")])
+def test_an_unreadable_checkpoint(mode, file, copy, prepared, refused_again):
+    path = copy.path / file
+    good = path.read_bytes()
+    for bad in (good[: len(good) // 2], good[:-1] + bytes([good[-1] ^ 1])):
+        path.write_bytes(bad)
+        message = refused_again(*mode, said=[path, "another run with --run or --model_root"])
+    words = words_for(prepared, copy.path.parents[2])
+    again = re.search(r"Train again \((.+)\)", message)[1].split()
+    for advised in (again, ("--model_root", copy.path.parents[2] / "other")):
+        assert run("simmc", *words, "--epochs", 0, *advised) == 0
+    path.write_bytes(good)
+    assert run("simmc", *words, *mode, "--run", copy.path.name) == 0
 
 
 def test_a_run_without_weights(copy, refused_again):

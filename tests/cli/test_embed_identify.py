@@ -21,8 +21,9 @@ from simmc.runs.directory import RunDirectory
 from simmc.runs.runtime import generators, start
 from simmc.scoring.match import retrieval_record
 from simmc.settings import resolve
-from tests.cli.conftest import QUICK, contents, read_json, run, words_for
+from tests.cli.conftest import QUICK, read_json, run, words_for
 from tests.cli.test_trackmc import BONES, JOINTS, own_data
+from tests.conftest import contents
 
 COMMANDS = ("trackmc", "simmc", "himpc")
 SPLITS = ("train", "probe", "gallery")

@@ -177,6 +177,7 @@ def test_every_dataset_and_probe(case, dataset, probe, prepared, tmp_path, capsy
         assert out.count("SUPERVISED: ") == 2  # before the training and below its numbers
         rows = tables.build(results.find_all(tmp_path)).rows
         assert all("supervised" in row.method for row in rows if row.protocol == "paper")
+        assert "identity labels" in found["note"]
 
 
 @pytest.mark.parametrize(
@@ -337,6 +338,18 @@ def test_a_small_budget_has_fewer_epochs(command, dataset):
     if command in ("age", "sgela"):
         assert full["epochs"] == {"KGBD": 150, "CASIA_B": 100}.get(dataset, 400)
         assert small["epochs"] < full["epochs"]
+
+
+def test_a_view_against_itself_both_ways(prepared):
+    """--cve_diagonal reaches the request: the other way takes one list apart."""
+    method = METHODS["simmc"]
+    typed = words_for(prepared, "", "KS20", "90.90", "--part_batches", "keep", "--cve_diagonal")
+    one, two = (
+        method.load(resolve(method.settings, [*map(str, typed), way]).settings)
+        for way in ("self", "settings")
+    )
+    assert one.same_windows and not two.same_windows
+    assert len(two.probe) + len(two.gallery) == len(one.probe)
 
 
 TAKE_TURNED = ("simmc", "himpc", "supervised", "sgela", "mgscr")

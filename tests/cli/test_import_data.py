@@ -6,7 +6,8 @@ import shutil
 import numpy as np
 
 from simmc import cli
-from tests.data.imports import bytes_of, csv_text, frames, make
+from tests.conftest import contents
+from tests.data.imports import csv_text, frames, make
 
 
 def test_from_files_to_the_table_of_datasets(tmp_path, capsys):
@@ -19,8 +20,8 @@ def test_from_files_to_the_table_of_datasets(tmp_path, capsys):
     for text in ("9 recordings added", "3 persons", "train", "look.html", "simmc trackmc"):
         assert text in found
     assert (out / "look.html").is_file()
-    before = bytes_of(out)
-    assert cli.run("import", words) == 0 and bytes_of(out) == before
+    before = contents(out)
+    assert cli.run("import", words) == 0 and contents(out) == before
     (tmp_path / "sets" / "Broken" / "6").mkdir(parents=True)
     assert cli.run("datasets", ["--data_root", str(tmp_path / "sets")]) == 0
     head, broken, mine = capsys.readouterr().out.splitlines()[-3:]

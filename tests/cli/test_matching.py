@@ -7,9 +7,10 @@ import pytest
 
 from simmc.reports import results
 from simmc.runs.directory import RunDirectory
-from tests.cli.conftest import QUICK, contents, read_json, run, without_recordings, words_for
+from tests.cli.conftest import QUICK, read_json, run, without_recordings, words_for
 from tests.cli.test_finetune import export_coordinates
 from tests.cli.test_finetune import words_for as finetune_words
+from tests.conftest import contents
 
 COMMANDS = {
     "simmc": ["--epochs", 1],

@@ -5,7 +5,8 @@ import pytest
 
 from simmc.data.experiment.load import Request, load_experiment
 from simmc.runs.directory import RunDirectory
-from tests.cli.conftest import QUICK, contents, latest, outcomes_of, run, words_for
+from tests.cli.conftest import QUICK, latest, outcomes_of, run, words_for
+from tests.conftest import contents
 
 
 @pytest.fixture(scope="module")

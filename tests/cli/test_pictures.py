@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from simmc.runs.directory import RunDirectory
-from tests.cli.conftest import BATCH, QUICK, SMALL, contents, latest, run, words_for
+from tests.cli.conftest import BATCH, QUICK, SMALL, latest, run, words_for
+from tests.conftest import contents
 
 pytest.importorskip("matplotlib")
 

@@ -17,14 +17,13 @@ from tests.cli.conftest import (
     QUICK,
     TWIN,
     assert_same_run,
-    contents,
     file_names,
     metrics_of,
     read_json,
     results_of,
     run,
 )
-from tests.conftest import ROOT
+from tests.conftest import ROOT, contents
 
 
 def test_settings_are_stored_with_their_origin(train, capsys):
@@ -271,7 +270,9 @@ def test_eval_repeats_the_numbers_of_the_training(fidelity, train, evaluated):
 
 
 def test_eval_takes_the_run_that_is_named(train, evaluated):
-    first = train("--epochs", 1, "--seed", 1, "--run", "one", dataset="KGBD")
+    named = ("--run", "one", "--save_flag", "ignored")
+    first = train("--epochs", 1, "--seed", 1, *named, dataset="KGBD")
+    assert first.path.name == "one"
     train("--epochs", 1, "--seed", 2, "--run", "two", dataset="KGBD")
     found = evaluated(first, "--run", "one", "--eval_sqrt", "clamp")
     assert found["seed"] == 1

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from simmc.cli.console import CONSOLE
 from simmc.data.experiment.load import load_stored
 from simmc.data.features import FeatureFiles
 from simmc.data.manifest import spec_of
 from simmc.data.specs import skeleton_of
 from simmc.methods.pretext import budget, encode, load_trained
+from simmc.methods.registry import METHODS
 from simmc.methods.sources import SOURCES
 from simmc.runs.directory import RunDirectory
 from simmc.settings import resolve
@@ -192,6 +194,7 @@ def test_naming_persons(source, prepared, tmp_path, capsys):
     made = latest(tmp_path, f"{source}_recognition")
     found = made.read_results()
     assert found["supervised"] is True and found["method"] == f"{source} (recognition)"
+    assert "identity labels" in found["note"]
     assert set(found["protocols"]) == {"supervised", "fixed_epochs"}
     for figures in found["protocols"].values():
         assert {"top1", "nauc_roc", "nauc_cmc"} <= figures.keys()
@@ -284,6 +287,7 @@ def test_sizes_with_simmc(source, dataset, alone, together, capsys):
 
 
 def test_the_small_budget_says_what_it_leaves_out():
+    assert all(METHODS[name].remarks is budget for name in ("age", "sgela", "mgscr", "smsge"))
     for more, said in (([], "160"), (["--epochs", "160"], None)):
         words = ["--dataset", "KGBD", "--budget", "cpu", *more]
         found = budget(resolve(SOURCES["SM-SGE"].settings, words), None)
@@ -329,3 +333,12 @@ def test_the_size_follows_the_run_that_is_built_upon(prepared, tmp_path, capsys)
     assert run("recognition", *where, "--source", "AGE", "--encoder_run", path) == 2
     err = capsys.readouterr().err
     assert "simmc sgela, not of AGE" in err and "simmc age with --encoder_run" in err
+
+
+@pytest.mark.parametrize("score", ["classify", "match"])
+def test_a_run_says_which_protocols_it_serves(score, capsys):
+    method = METHODS["recognition"]
+    protocols = method.protocols(method.settings.of(score=score))
+    CONSOLE.stage(protocols, method.explained)
+    said = re.findall(r"(?m)^  ([\w-]+) protocol: ", capsys.readouterr().out)
+    assert said == [name.replace("_", "-") for name in protocols]

@@ -44,10 +44,5 @@ def load(source: Path, out: Path, length: int = 6, rule: Rule | None = None, **t
     return import_items(items(source, found), Request(out, length, found, rule or Rule()))
 
 
-def bytes_of(folder: Path) -> dict[str, bytes]:
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
-
-
 def content(out: Path, length: int = 6) -> dict:
     return json.loads((out / str(length) / "manifest.json").read_text())

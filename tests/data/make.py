@@ -131,15 +131,6 @@ def read_by_name(patch: pytest.MonkeyPatch, root: Path, made: dict[str, list[Rec
         patch.setitem(preprocess.READERS, name, lambda *_, found=recordings: found)
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    """All files below a folder."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
 RAW = {"IAS": ias, "BIWI": biwi, "KGBD": kgbd, "KS20": ks20, "CASIA_B": casia}
 
 

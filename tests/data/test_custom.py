@@ -220,6 +220,7 @@ FOUR = np.arange(4)
         ),
     ],
 )
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_what_is_no_data_is_refused(tmp_path, change, how, named):
     with pytest.raises(UserError, match=named):
         store.write_dataset(tmp_path, "mine", {**own(), **change}, TRIPOD, **how)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from simmc.data.body_levels import body_levels
-from simmc.data.graph_levels import GRAPH_LEVELS, skeleton_graph
+from simmc.data.graph_levels import GRAPH_LEVELS, containing, skeleton_graph
 from simmc.data.skeletons import CASIA_14, KGBD_FILE, KINECT_V1, KINECT_V2, SKELETONS, permutation
 
 BOTH = "8-9 9-10 10-11 4-5 5-6 6-7 1-0 0-16 0-12 16-17 17-18 18-19 12-13 13-14 14-15"
@@ -74,6 +74,15 @@ def test_positions(skeleton):
     np.testing.assert_allclose(
         hyper[skeleton.n_joints :], (frame[0, 0][bones[:, 0]] + frame[0, 0][bones[:, 1]]) / 2
     )
+
+
+@every_skeleton
+@pytest.mark.parametrize("level", ["component", "limb"])
+def test_every_joint_is_in_one_part(skeleton, level):
+    members = skeleton_graph(skeleton, level).members
+    assert sorted(np.concatenate(members)) == list(range(skeleton.n_joints))
+    for joint, part in enumerate(containing(skeleton, level)):
+        assert joint in members[part]
 
 
 def test_the_order_of_kgbd_s_files_is_the_same_graph_under_other_numbers():

@@ -25,8 +25,8 @@ from simmc.data.importing.guess import guessed
 from simmc.data.importing.importer import Request, import_items, notes_of
 from simmc.data.importing.source_files import items
 from simmc.errors import UserError
-from tests.conftest import ROOT
-from tests.data.imports import bytes_of, content, csv_text, frames, load, make
+from tests.conftest import ROOT, contents
+from tests.data.imports import content, csv_text, frames, load, make
 
 
 def test_an_import_is_a_dataset_of_write_dataset(tmp_path):
@@ -45,7 +45,7 @@ def test_an_import_is_a_dataset_of_write_dataset(tmp_path):
         numbers[split] = np.repeat(of, [len(w) for w in cut])
     skeleton = store.find_spec(out.parent, "Mine", 6).skeleton
     simmc.write_dataset(tmp_path / "hand", "Mine", splits, skeleton, recordings=numbers)
-    mine, hand = bytes_of(out / "6"), bytes_of(tmp_path / "hand" / "Mine" / "6")
+    mine, hand = contents(out / "6"), contents(tmp_path / "hand" / "Mine" / "6")
     arrays = {name for name in mine if name.endswith(".npy")}
     assert arrays == {name for name in hand if name.endswith(".npy")} and len(arrays) == 18
     assert all(mine[name] == hand[name] for name in arrays)
@@ -55,8 +55,8 @@ def test_an_import_is_a_dataset_of_write_dataset(tmp_path):
 def test_importing_again_adds_and_leaves_the_old_alone(tmp_path):
     source, out = make(tmp_path / "raw"), tmp_path / "Mine"
     load(source, out)
-    before, old = bytes_of(out), content(out)["recordings"]
-    assert load(source, out).added == [] and bytes_of(out) == before
+    before, old = contents(out), content(out)["recordings"]
+    assert load(source, out).added == [] and contents(out) == before
     make(source, persons=4, walks=2, first=4)
     windows = {s: store.read_split(tmp_path, "Mine", 6, s).windows for s in ("train", "probe")}
     found = load(source, out)
@@ -70,10 +70,10 @@ def test_importing_again_adds_and_leaves_the_old_alone(tmp_path):
     }
     changed = source / "person0" / "walk1.csv"
     changed.write_text(csv_text(frames(999)))
-    before = bytes_of(out)
+    before = contents(out)
     (entry,) = [e for e in load(source, out).entries if e["fault"]]
     assert entry["path"] == "person0/walk1.csv" and "changed" in entry["fault"]
-    assert bytes_of(out) == before
+    assert contents(out) == before
     with pytest.raises(UserError, match="unit"):
         load(source, out, unit="cm")
 
@@ -119,12 +119,11 @@ print("done", flush=True)
 """
 
 
-@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
-def test_a_stopped_import_goes_on_with_the_same_bytes(tmp_path, stop):
+def test_a_stopped_import_goes_on_with_the_same_bytes(tmp_path):
     source = make(tmp_path / "raw", persons=5, walks=4)
     load(source, tmp_path / "whole" / "Mine")
     out = tmp_path / "killed" / "Mine"
-    for number in (3, 8):
+    for number, stop in ((3, signal.SIGKILL), (8, signal.SIGINT)):
         command = [sys.executable, "-c", STOPPED, str(source), str(out)]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         with subprocess.Popen(command, **pipes, text=True, cwd=ROOT) as process:
@@ -136,7 +135,7 @@ def test_a_stopped_import_goes_on_with_the_same_bytes(tmp_path, stop):
     assert lines.count(b"\n") > 8  # the second run went on where the first was stopped
     (out / ".6.import" / "files.jsonl").write_bytes(lines + b'{"path": "cut sho')
     load(source, out)
-    assert bytes_of(out) == bytes_of(tmp_path / "whole" / "Mine")
+    assert contents(out) == contents(tmp_path / "whole" / "Mine")
 
 
 def stopped_after(source: Path, out: Path, number: int) -> None:
@@ -165,7 +164,7 @@ def test_files_that_change_before_an_import_goes_on_count_as_they_are(tmp_path, 
         first.write_text("\n".join(map(",".join, rows)))
     load(source, out)
     load(source, tmp_path / "whole" / "Mine")
-    assert bytes_of(out) == bytes_of(tmp_path / "whole" / "Mine")
+    assert contents(out) == contents(tmp_path / "whole" / "Mine")
     assert len(content(out)["skeleton"]["joints"]) == 5
 
 
@@ -177,7 +176,7 @@ def test_an_import_begun_with_other_entries_is_not_continued(tmp_path, monkeypat
     monkeypatch.undo()
     load(source, out)
     load(source, tmp_path / "whole" / "Mine")
-    assert bytes_of(out) == bytes_of(tmp_path / "whole" / "Mine")
+    assert contents(out) == contents(tmp_path / "whole" / "Mine")
 
 
 def test_files_left_out_because_of_the_first_come_in_without_it(tmp_path):
@@ -196,7 +195,7 @@ def test_a_full_disk_leaves_the_dataset_and_the_next_import_goes_on(tmp_path, mo
     source, out = make(tmp_path / "raw"), tmp_path / "full" / "Mine"
     load(source, out)
     load(source, tmp_path / "whole" / "Mine")
-    before = bytes_of(out)
+    before = contents(out)
     make(source, walks=5)
     left, fsync = iter(range(room)), os.fsync
 
@@ -209,12 +208,12 @@ def test_a_full_disk_leaves_the_dataset_and_the_next_import_goes_on(tmp_path, mo
         full.setattr(os, "fsync", force)
         with pytest.raises(UserError, match="No space left"):
             load(source, out)
-    there = bytes_of(out)
+    there = contents(out)
     assert {name: there[name] for name in before} == before
     assert {name.split("/")[0] for name in there} <= {"6", ".6.import", ".6.import.lock"}
     load(source, out)
     load(source, tmp_path / "whole" / "Mine")
-    assert bytes_of(out) == bytes_of(tmp_path / "whole" / "Mine")
+    assert contents(out) == contents(tmp_path / "whole" / "Mine")
 
 
 def test_nothing_is_written_into_the_source(tmp_path):
@@ -353,3 +352,26 @@ def test_two_imports_at_once_are_refused(tmp_path):
 
     import_items(items(source, told), Request(out, 6, told), other)
     assert (out / "6").is_dir()
+
+
+def test_a_damaged_frame_is_named_by_its_whole_name(tmp_path):
+    """The name of its recording is the beginning of its own."""
+    people = [{"person_id": [-1], "pose_keypoints_2d": [1.0, 2.0, 0.5] * 25}]
+    for place in range(2):
+        path = tmp_path / "raw" / f"walk_{place:012d}_keypoints.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps({"version": 1.3, "people": people}))
+    path.write_text(path.read_text().replace('"version"', '"version', 1))
+    with pytest.raises(UserError, match=rf"walk: {path.name}: not valid JSON"):
+        load(tmp_path / "raw", tmp_path / "Mine", path="")
+
+
+def test_recordings_without_a_window_are_named(tmp_path):
+    """With the folder of the dataset."""
+    with pytest.raises(UserError, match=r"Mine, train: .*\(person0/walk1\.csv.*--length"):
+        load(make(tmp_path / "raw"), tmp_path / "Mine", length=21)
+    (tmp_path / "few" / "person0").mkdir(parents=True)
+    for walk, n in (("a", 5), ("b", 20)):
+        (tmp_path / "few" / "person0" / f"{walk}.csv").write_text(csv_text(frames(1, n)))
+    with pytest.raises(UserError, match=r"Few, gallery: no recording.*\(person0/a\.csv\)"):
+        load(tmp_path / "few", tmp_path / "Few")

@@ -25,31 +25,15 @@ def _rng() -> np.random.Generator:
 
 
 @pytest.fixture(scope="module")
-def kgbd_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Preprocessed KGBD of synthetic walks: 4 persons, windows of 6."""
-    root = tmp_path_factory.mktemp("kgbd")
-    make.kgbd_raw(root, {1: 5, 2: 4, 5: 5, 9: 3})
-    preprocess.preprocess(root, root, ["KGBD"], 6)
-    return root
-
-
-@pytest.fixture(scope="module")
 def other_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Preprocessed KS20 (both protocols) and CASIA-B of synthetic recordings."""
     root = tmp_path_factory.mktemp("other")
     with pytest.MonkeyPatch.context() as patch:
-        read_by_name(patch, root, {"KS20": make.ks20(), "CASIA_B": make.casia()})
+        make.read_by_name(patch, root, {"KS20": make.ks20(), "CASIA_B": make.casia()})
         preprocess.preprocess(root, root / "out", ["KS20"], 6)
         preprocess.preprocess(root, root / "out", ["KS20"], 6, protocol="CVE")
         preprocess.preprocess(root, root / "out", ["CASIA_B"], 40)
     return root / "out"
-
-
-def read_by_name(patch: pytest.MonkeyPatch, root: Path, made: dict[str, list[Recording]]) -> None:
-    """Let the preprocessor read these recordings instead of files below a raw root."""
-    for name, recordings in made.items():
-        (root / name).mkdir()
-        patch.setitem(preprocess.READERS, name, lambda *_, found=recordings: found)
 
 
 def _load(
@@ -320,7 +304,7 @@ def test_casia_by_view_learns_the_views_beside(tmp_path, monkeypatch):
         for subject in (3, 8)
         for view in range(0, 181, 18)
     ]
-    read_by_name(monkeypatch, tmp_path, {"CASIA_B": made})
+    make.read_by_name(monkeypatch, tmp_path, {"CASIA_B": made})
     done = preprocess.preprocess(tmp_path, tmp_path, ["CASIA_B"], 40, protocol="CVE").done[0]
     assert done.folder == tmp_path / "CASIA_B_CVE" / "40"
     data = _load(tmp_path, "CASIA_B", "90.90", root="none", class_sampling="off")

@@ -91,7 +91,14 @@ def test_ids_of_other_content_are_refused(tmp_path, content):
         store.read_ids(path)
 
 
-@pytest.mark.parametrize("ids", [{1: [0, 1, 2, 3]}, {1: [0, 1, 2, 3, 9]}, {1: [-1, 1, 2, 3, 4]}])
+@pytest.mark.parametrize(
+    "ids",
+    [
+        *({1: [0, 1, 2, 3]}, {1: [0, 1, 2, 3, 9]}, {1: [-1, 1, 2, 3, 4]}),
+        *({0: [0, 0], 1: [2, 3, 4]}, {0: [0, 1], 1: [1, 2, 3]}),  # a window twice
+        {0: [0, 1], 2**63: [2, 3, 4]},
+    ],
+)
 def test_ids_that_do_not_fit_the_windows(tmp_path, ids):
     kgbd_set(tmp_path)
     kgbd_file(tmp_path, "frame_id").unlink()
@@ -183,14 +190,3 @@ def test_names_in_messages_can_be_printed(tmp_path, text):
         store.read_ids(path)
     str(caught.value).encode()
     assert len(str(caught.value)) < 500 and "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "ids", [{0: [0, 0], 1: [2, 3, 4]}, {0: [0, 1], 1: [1, 2, 3]}, {0: [0, 1], 2**63: [2, 3, 4]}]
-)
-def test_windows_that_are_listed_twice_are_refused(tmp_path, ids):
-    kgbd_set(tmp_path)
-    kgbd_file(tmp_path, "frame_id").unlink()
-    _save_object(kgbd_file(tmp_path, "ids"), ids, 4)
-    with pytest.raises(UserError, match=r"ids_KGBD_6.npy"):
-        store.read_split(tmp_path, KGBD, 6, "probe")

@@ -19,7 +19,7 @@ from simmc.data.experiment.load import Request
 from simmc.data.raw import kgbd, write
 from simmc.data.recordings import ReadOptions, Recording
 from simmc.errors import UserError
-from tests.conftest import ROOT, shared_file
+from tests.conftest import ROOT, contents, shared_file
 from tests.data import make
 
 WALKS = {1: 5, 2: 4, 5: 5, 9: 3}
@@ -76,7 +76,7 @@ def test_same_seed_same_bytes_other_seed_other_split(tmp_path: Path) -> None:
     made = {}
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         preprocess.preprocess(tmp_path, tmp_path / name, seed=seed)
-        made[name] = make.contents(tmp_path / name)
+        made[name] = contents(tmp_path / name)
     assert made["a"] == made["b"]
     assert made["a"] != made["c"]
 
@@ -87,7 +87,7 @@ def test_split_does_not_depend_on_other_datasets(
     make.read_by_name(monkeypatch, tmp_path, {"KGBD": _small_kgbd(), "KS20": make.ks20()})
     preprocess.preprocess(tmp_path, tmp_path / "both")
     preprocess.preprocess(tmp_path, tmp_path / "one", ["KS20"])
-    assert make.contents(tmp_path / "both" / "KS20") == make.contents(tmp_path / "one" / "KS20")
+    assert contents(tmp_path / "both" / "KS20") == contents(tmp_path / "one" / "KS20")
 
 
 @pytest.mark.parametrize("dataset", specs.DATASETS)
@@ -245,12 +245,12 @@ def test_too_short_recordings_are_named_and_write_nothing(tmp_path: Path) -> Non
 def test_fault_in_a_file_keeps_the_previous_set(tmp_path: Path) -> None:
     make.kgbd_raw(tmp_path, WALKS)
     preprocess.preprocess(tmp_path, tmp_path / "out")
-    before = make.contents(tmp_path / "out")
+    before = contents(tmp_path / "out")
     path = tmp_path / "KGBD" / kgbd.FOLDER / "Person005" / "2.txt"
     path.write_text(path.read_text()[:-200])
     with pytest.raises(UserError, match=r"Person005/2\.txt"):
         preprocess.preprocess(tmp_path, tmp_path / "out", seed=1)
-    assert make.contents(tmp_path / "out") == before
+    assert contents(tmp_path / "out") == before
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")

@@ -246,8 +246,11 @@ def test_changed_bytes_give_the_same_in_both_ways_of_reading(
 
 
 FOLDERS = {  # what is done to the three sets, and what the message names
-    "empty": (lambda root: (root / "TestingA" / "cid").mkdir(), "TestingA/cid"),
-    "missing": (lambda root: (root / "TestingA").rename(root / "gone"), "TestingA"),
+    "empty": (lambda root: (root / "TestingA" / "cid").mkdir(), "TestingA/cid.*no frame"),
+    "missing": (
+        lambda root: (root / "TestingA").rename(root / "gone"),
+        "TestingA: the folder is missing",
+    ),
     "case": (lambda root: (root / "TestingB").rename(root / "testingb"), "TestingB: .*testingb"),
     "beside": (
         lambda root: put(root, "Training/0_skel.txt", frame(0)),

@@ -107,6 +107,19 @@ def test_arrays_that_do_not_fit_are_named(tmp_path, what, array):
         store.read_split(tmp_path, KGBD, 6, "probe")
 
 
+@pytest.mark.parametrize("what", ["x", "z", "ids", "frame_id", "recording"])
+def test_truncated_files_are_named(tmp_path, what):
+    kgbd_set(tmp_path)
+    if what == "ids":  # read where it alone has the labels
+        kgbd_file(tmp_path, "frame_id").unlink()
+    path = kgbd_file(tmp_path, what)
+    data = path.read_bytes()
+    for size in (0, 20, 128, len(data) // 2, len(data) - 1):
+        path.write_bytes(data[:size])
+        with pytest.raises(UserError, match=path.name):
+            store.read_split(tmp_path, KGBD, 6, "probe")
+
+
 @pytest.mark.parametrize("what", ["x", "y", "z"])
 def test_missing_files_are_named(tmp_path, what):
     kgbd_set(tmp_path)

@@ -3,7 +3,6 @@
 import json
 import shutil
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from simmc.data.raw import biwi, casia_b, ias, kgbd, ks20, write
 from simmc.data.recordings import ReadOptions
 from simmc.data.synthetic import gait, walkers
 from simmc.errors import UserError
+from tests.conftest import contents
 
 READERS = {"IAS": ias, "BIWI": biwi, "KGBD": kgbd, "KS20": ks20, "CASIA_B": casia_b}
 BONES = [
@@ -206,25 +206,20 @@ def test_unknown_size_and_dataset():
         walkers.generate("KS21")
 
 
-def digest(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
 @pytest.mark.parametrize("dataset", READERS)
 def test_command_writes_the_layout_and_says_what_it_is(tmp_path, capsys, dataset):
     words = ["--dataset", dataset, "--size", "tiny", "--seed", "1", "--out"]
     assert cli.run("generate", [*words, str(tmp_path / "a")]) == 0
     assert "not real people" in capsys.readouterr().out
     folder = tmp_path / "a" / dataset
+    readme = (folder / "README.txt").read_text()
+    assert readme.startswith("GENERATED WALKERS, NOT REAL PEOPLE")
+    assert f"--dataset {dataset}" in readme and "--seed 1" in readme
     assert json.loads((folder / "generated.json").read_text())["generated"] is True
     found = READERS[dataset].read(folder, ReadOptions(ias_label_order="name"))
     assert len(found) == len(walkers.generate(dataset, size="tiny", seed=1))
     assert cli.run("generate", [*words, str(tmp_path / "b")]) == 0
-    assert digest(folder) == digest(tmp_path / "b" / dataset)
+    assert contents(folder) == contents(tmp_path / "b" / dataset)
 
 
 def test_command_replaces_generated_walkers_and_nothing_else(tmp_path, capsys):
@@ -237,10 +232,10 @@ def test_command_replaces_generated_walkers_and_nothing_else(tmp_path, capsys):
     windows, marker = tmp_path / "KS20" / "6", tmp_path / "KS20" / write.MARKER
     for spoil in (lambda: (windows.mkdir(), (windows / "manifest.json").touch()), marker.unlink):
         spoil()
-        before = digest(tmp_path)
+        before = contents(tmp_path)
         assert cli.run("generate", words) == 2
         assert str(tmp_path / "KS20") in capsys.readouterr().err
-        assert digest(tmp_path) == before
+        assert contents(tmp_path) == before
         shutil.rmtree(windows, ignore_errors=True)
 
 

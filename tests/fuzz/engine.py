@@ -20,6 +20,7 @@ from tests.fuzz.readers import READERS, Reader
 
 SECONDS = 2.0  # of processor time for an input
 LONGEST = 5000  # letters of a message
+SHORT = 3  # letters of a name that prove nothing
 MEMORY = 96 << 20  # bytes that an input may add to what the process holds
 VALID, REFUSED = "valid", "refused"
 NAMES = (
@@ -87,8 +88,14 @@ class Case:
             shutil.copyfile(self.pristine / self.last, self.here / self.last)
 
     def names(self) -> set[str]:
-        """What a message can call the damaged file: its path, name, or that of a folder of it."""
-        return {str(self.here), *Path(self.last).parts, Path(self.last).stem}
+        """What a message can call the damaged file: its name, its path, or that of a folder of it.
+
+        Short names are left out: they are part of some word of almost every message.
+        """
+        parts = Path(self.last).parts
+        ways = {"/".join(parts[a:b]) for b in range(1, len(parts) + 1) for a in range(b)}
+        gone = {str(self.here)} if self.dirty else set()  # what is left can name no more
+        return {name for name in ways if len(name) > SHORT} | gone
 
     def _rename(self, path: Path, rng: Random) -> str:
         """A file, a folder above it, or the ending gets another name."""

@@ -66,10 +66,9 @@ def openpose_folder(root: Path) -> None:
     for place in range(4):
         one = keypoints(25)[place % 2] * (1 + place // 2 / 10)  # recordings are no copies
         people = [one.round(1), (1.05 * one + np.array([500, 0, 0])).round(1)]
-        (root / "in").mkdir(exist_ok=True)
-        (root / "in" / f"{'vw'[place // 2]}_{place:012d}_keypoints.json").write_bytes(
-            make.openpose(people)
-        )
+        folder = root / "in" / f"recording{place // 2}"  # messages name recordings
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"f_{place:012d}_keypoints.json").write_bytes(make.openpose(people))
 
 
 def mixed_folder(root: Path) -> None:

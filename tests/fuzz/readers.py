@@ -96,6 +96,6 @@ READERS = {
         True,
     ),
     "import of OpenPose": Reader(
-        imported.openpose_folder, imported.import_all, {"in/*.json": "json"}, True
+        imported.openpose_folder, imported.import_all, {"in/**/*.json": "json"}, True
     ),
 }

@@ -194,11 +194,12 @@ def unpack(root: Path) -> None:
     for archive in sorted(root.glob("kgbd.*")):
         for folder in root.glob("KGBD"):
             shutil.rmtree(folder)
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        said = io.StringIO()
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(said):
             code = script.main(["--raw_root", str(root), "--archive", str(archive)])
         assert code in (0, 2), f"exit code {code}"
         if code == 2:
-            raise UserError(f"{archive}: refused")
+            raise UserError(said.getvalue())
 
 
 def get_kgbd() -> Any:

@@ -62,7 +62,7 @@ def test_the_guards_see_what_they_name(tmp_path):
     """A reader that raises, waits, or takes memory is found out."""
 
     def build(root):
-        root.joinpath("file").write_bytes(b"12345")
+        root.joinpath("a.bin").write_bytes(b"12345")
 
     def raises(root):
         raise KeyError("x")
@@ -85,7 +85,10 @@ def test_the_guards_see_what_they_name(tmp_path):
         (root.parent.parent / "elsewhere").mkdir()
 
     def refuses(root):
-        raise UserError("file: damaged")
+        raise UserError("a.bin: damaged")
+
+    def hides(root):
+        raise UserError(f"{root}: a file is damaged")
 
     from random import Random
 
@@ -93,11 +96,12 @@ def test_the_guards_see_what_they_name(tmp_path):
     from tests.fuzz.readers import Reader
 
     found = {}
-    for call in (raises, takes, runs, starts, writes, refuses, build):
-        made = Case(Reader(build, call, {"file": "bytes"}), tmp_path / call.__name__)
+    for call in (raises, takes, runs, starts, writes, refuses, hides, build):
+        made = Case(Reader(build, call, {"a.bin": "bytes"}), tmp_path / call.__name__)
         found[call.__name__] = outcome(made, Random(5))[0]
     assert found["raises"].startswith("KeyError")
     assert (found["refuses"], found["build"]) == (REFUSED, VALID)
+    assert found["hides"].startswith("unnamed")
     assert found["takes"] == "memory"
     assert found["runs"].startswith("ran exec")
     assert found["starts"].startswith("ran subprocess.Popen")

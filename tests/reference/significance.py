@@ -19,10 +19,6 @@ def drawn_persons(persons, resamples, rng):
         yield [p for p, n in zip(persons, times, strict=True) for _ in range(n)]
 
 
-def person_means(values, identity, persons):
-    return {p: figure(values, identity, [p]) for p in persons}
-
-
 def difference(a, b, signs=None):
     """Mean difference over the runs; each run is a (values, identity), each person has a sign.
 

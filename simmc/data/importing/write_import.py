@@ -32,9 +32,10 @@ from simmc.data.manifest import (
 from simmc.data.recordings import fill_missing
 from simmc.data.skeletons import with_parts
 from simmc.data.specs import DatasetSpec
-from simmc.errors import UserError, numbered
+from simmc.errors import UserError, named, numbered
 
 _ROWS = 2**15  # rows of an earlier import that are copied at a time
+_NAMED = 5  # recordings and files in a message
 _SAMPLE = 200  # windows that are looked at for remarks on unit and axes
 _GALLERY_OF = {PROBE: GALLERY}
 
@@ -205,7 +206,7 @@ def _check_windows(plan: _Plan) -> None:
         )
     faults = [f"{entry['path']}: {entry['fault']}" for entry in plan.entries if entry["fault"]]
     left = numbered("{} [file was|files were] left out", len(faults))
-    shown = "\n  ".join(["", left + ":", *faults[:5]]) if faults else ""
+    shown = "\n  ".join(["", left + ":", *faults[:_NAMED]]) if faults else ""
     persons = {recording.person for recording in plan.known} - {None}
     who = numbered(" of {} [person|persons]", len(persons)) if persons else ""
     length = plan.request.length
@@ -215,11 +216,15 @@ def _check_windows(plan: _Plan) -> None:
             continue
         if added:
             short = numbered("its {} [recording gives|recordings give] no window", len(added))
-            raise UserError(f"{name}: {short} of {length} frames; choose a shorter --length{shown}")
+            short += f" of {length} frames ({named([r.known.name for r in added], _NAMED)})"
+            raise UserError(
+                f"{plan.request.out}, {name}: {short}; choose a shorter --length{shown}"
+            )
         count = numbered("there [is {} recording|are {} recordings]", len(plan.known)) + who
-        if empty := sum(recording.empty for recording in plan.known):
-            count += numbered(f", {{}} of them without a window of {length} frames", empty)
-        raise UserError(f"{name}: no recording; {count}. {advice}{shown}")
+        if empty := [recording.name for recording in plan.known if recording.empty]:
+            count += numbered(f", {{}} of them without a window of {length} frames", len(empty))
+            count += f" ({named(empty, _NAMED)})"
+        raise UserError(f"{plan.request.out}, {name}: no recording; {count}. {advice}{shown}")
 
 
 def _recordings(earlier: Manifest, entries: Sequence[Entry]) -> tuple[list[Known], list[_Read]]:
