@@ -161,9 +161,9 @@ def _fidelity_and_preset(
         admitted = {name: value for name, value in switches.items() if name in options}
         layers.append((f"fidelity {known['fidelity']}", admitted))
     folder = preset_dir or preset_root() / (settings.PRESETS or settings.COMMAND)
+    presets = {path.stem: path for path in folder.glob("*.toml")}
     for name in settings.preset_names(known):
-        path = folder / f"{name}.toml"
-        if path.is_file():
+        if path := presets.get(name):  # a stored dataset can have any name, also one of no file
             layers.append((f"preset {path.name}", read_file(path, options.values())))
             break
     else:

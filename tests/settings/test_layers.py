@@ -219,6 +219,13 @@ def test_settings_that_do_not_fit_each_other_name_the_files_they_come_from(tmp_p
         simmc("--mask_x", "9")
 
 
+@pytest.mark.parametrize("name", ["x" * 251, "../himpc/KGBD_probe"])
+def test_a_stored_dataset_of_any_name_has_no_preset(name):
+    stored = simmc().to_dict()
+    stored["settings"] |= {"dataset": name, "probe": "probe"}
+    assert not any(layer.startswith("preset") for layer in simmc(stored=stored).origin.values())
+
+
 # another command
 
 
