@@ -53,6 +53,14 @@ def test_wide_tables_in_many_spellings(spelling):
     assert np.array_equal(body.xyz, XYZ)
 
 
+@pytest.mark.timeout(20)
+def test_a_name_of_a_damaged_table_is_not_searched_for_long():
+    """The patterns try every division of a row of spaces and brackets."""
+    text = wide().replace("\n", f",Head_x{' )(' * 10_000}_?\n", 1).replace("\n", ",0\n")
+    (body,) = read(text.replace(",0\n", "\n", 1))
+    assert np.array_equal(body.xyz, XYZ)
+
+
 def test_the_unit_in_the_names_of_columns():
     for spelling, size in (("{0}_{1}_mm", 1000), ("{0} {1} (CM)", 100), ("{0}_{1} [m]", 1)):
         text = wide(spelling.format)

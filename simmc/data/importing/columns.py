@@ -17,6 +17,7 @@ _KIND = rf"(?:pos(?:ition)?|loc(?:ation)?|coords?|(?<=[\s_.\-:])t){_GAP}"
 _AXIS_LAST = re.compile(rf"(?P<stem>.+?){_GAP}(?:{_KIND})?(?P<axis>[xyz])[\])\s]*{_UNIT}", re.I)
 _AXIS_FIRST = re.compile(rf"(?:{_KIND})?(?P<axis>[xyz]){_GAP}(?P<stem>.+)", re.I)
 _BARE = re.compile(rf"(?:{_KIND})?(?P<axis>[xyz]){_UNIT}", re.I)
+_LONGEST = 200  # letters of a column's name; the patterns take too long for damaged ones
 # triples that are no positions
 _OTHER = re.compile(
     r"(rot|rotation|quat|quaternion|orientation|orient|euler|angles?|vel|velocity)$"
@@ -114,11 +115,16 @@ def _told(names: Sequence[str], told: Description, where: str) -> dict[str, int]
     return found
 
 
+def _matched(pattern: re.Pattern[str], name: str) -> re.Match[str] | None:
+    name = name.strip()
+    return pattern.fullmatch(name) if len(name) <= _LONGEST else None
+
+
 def _bare(names: Sequence[str]) -> dict[str, int]:
     """Columns that are named x, y and z alone."""
     found: dict[str, int] = {}
     for place, name in enumerate(names):
-        if match := _BARE.fullmatch(name.strip()):
+        if match := _matched(_BARE, name):
             found.setdefault(match["axis"].lower(), place)
     return found
 
@@ -131,7 +137,7 @@ def _unit(names: Sequence[str], places: np.ndarray, told: Description, where: st
     found: dict[str, str] = {}  # unit -> the first column
     for place in places[places >= 0].tolist():
         name = names[place].strip()
-        match = _BARE.fullmatch(name) or _AXIS_LAST.fullmatch(name)
+        match = _matched(_BARE, name) or _matched(_AXIS_LAST, name)
         if match and match["unit"]:
             found.setdefault(match["unit"].lower(), name)
     if len(found) > 1 and not told.unit:
@@ -148,7 +154,7 @@ def _triples(names: Sequence[str], used: set[int]) -> tuple[tuple[str, ...], np.
     for pattern in (_AXIS_LAST, _AXIS_FIRST):
         stems: dict[str, dict[str, int]] = {}
         for place, name in enumerate(names):
-            match = None if place in used else pattern.fullmatch(name.strip())
+            match = None if place in used else _matched(pattern, name)
             if match and not _OTHER.search(match["stem"].lower()):
                 stems.setdefault(match["stem"], {}).setdefault(match["axis"].lower(), place)
         whole = {stem: axes for stem, axes in stems.items() if set(axes) == set("xyz")}
