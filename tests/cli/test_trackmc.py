@@ -23,7 +23,6 @@ def test_a_tier_is_named_everywhere(recordings, prepared, tmp_path, capsys):
     tier = "windows only" if recordings == "off" else f"recordings: {recordings}"
     assert f"TrackMC ({tier})" in out
     assert ("unsure of" in out) == (recordings != "off")
-    assert ("--recordings auto is the safe choice" in out) == (recordings == "merge")
     found = latest(tmp_path, f"trackmc_{recordings}").read_results()
     assert found["method"] == f"TrackMC ({tier})"
     assert ("people" in found["counts"]) == (recordings != "off")

@@ -137,6 +137,12 @@ def test_what_is_typed_for_the_second_stage_alone_is_said():
     assert said.startswith("--eps, --lr: of the second stage alone") and "eps 0.6" in said
 
 
+@pytest.mark.parametrize(("k1", "count"), [(24, 0), (25, 1)])
+def test_merge_of_fewer_recordings_than_neighbours_has_a_remark(k1, count):
+    settings = resolve(TrackMCSettings, ["--recordings", "merge", "--k1", str(k1)])
+    assert len(remarks(settings, experiment())) == count
+
+
 def test_an_epoch_is_chosen_while_the_reach_grows():
     """By 3 % at least, from the third epoch on; four epochs without growth end the stage."""
     values = [1, 1.3, 1.3, 1.2, 1.235, 1.24, 1.27, 1.277, 1.1, 1.2]
