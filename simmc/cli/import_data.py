@@ -13,7 +13,7 @@ from simmc.cli import progress, with_flag
 from simmc.data.bodies import measure, open_set
 from simmc.data.experiment.inputs import without_view
 from simmc.data.findings import Finding, Summary
-from simmc.data.importing.assign import UNITS, Rule
+from simmc.data.importing.assign import KEPT_TOGETHER, Rule
 from simmc.data.importing.description import FILE, SPLITS, Description, read_description
 from simmc.data.importing.formats import ENDINGS
 from simmc.data.importing.guess import guessed
@@ -59,7 +59,7 @@ class ImportSettings(Settings):
         "What is kept together in train, gallery or probe: a recording, or all recordings of a "
         "person that share a session or a camera; none: no test split, all recordings but two are "
         "training data.",
-        choices=UNITS,
+        choices=KEPT_TOGETHER,
     )
     person_disjoint: bool = option(False, "No person is in both the training and the test splits.")
     hold_out: float = option(

@@ -84,7 +84,7 @@ def health_of(records: Sequence[EpochRecord], about: Trained) -> Health:
     """The verdict on a training from its epochs' records, in their order."""
     learned = [record for record in records if "steps" in record]
     # TrackMC's first stage learns from other clusters than those by which it ends
-    ended = [record for record in records if "ended" in record] or learned
+    ended = [record for record in records if {"ended", "unsure"} <= record.keys()] or learned
     healthy = _health(HEALTHY, "no sign of failure", "")
     return next(_signs(learned, ended, about), healthy)
 

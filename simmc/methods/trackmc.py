@@ -64,7 +64,7 @@ SHAPE_FLAGS = "--dataset, --input, --H, --D and --pooling"
 # `auto`: the clustering of the first stage, as in configs/trackmc/positives.toml
 WINDOWS: dict[str, Any] = {"eps": 0.6, "min_samples": 4, "doubt": 0.8}
 MIN_EPOCHS = 3  # of the first stage
-STEP = 1.03  # factor between two values of the reach that counts as growth, or as a fall
+MARGIN = 1.03  # factor between two values of the reach that counts as growth, or as a fall
 PATIENCE = 4  # epochs without a better one that end a stage
 EXPLAINED = {
     "paper": "paper protocol: the epoch with the best probe top-1 (it has seen the test)",
@@ -235,7 +235,7 @@ class TrackMC(Training[TrackMCSettings]):
             described = descriptions(self.windows, self.of_window)
             self.reach = Reach(described, self.runtime.threads)
         self.second: int | None = None  # epoch at which the second stage began
-        self.farthest, self.best = -math.inf, 0  # reach of the best epoch so far, and that epoch
+        self.farthest, self.best = -math.inf, 0  # largest reach so far; last epoch that counts
         self.untrained = parameters_to_vector(self.network.parameters()).detach()
 
     def chosen_by(self, protocol: str) -> str:
@@ -256,17 +256,18 @@ class TrackMC(Training[TrackMCSettings]):
         features, record = self.encoded(), EpochRecord()
         if self.reach is not None:
             record["reach"] = self.reach(part_means(features, self.of_window))
-            record["reach_score"] = float(self.epoch) if self.improves(record["reach"]) else None
+            record["reach_score"] = float(self.epoch) if self.counts(record["reach"]) else None
         if last:
             return record
         if self.second is not None and self.epoch - self.best >= PATIENCE:
-            self.ended = f"the reach has fallen since epoch {self.best}"
+            self.ended = f"the reach has fallen after epoch {self.best}"
+            return record
         if self.reach is not None and self.second is None and self.epoch >= MIN_EPOCHS:
             self.targets = self.share(features, stage_of(self.settings, second=True))
             if self.begins_second(self.targets):
                 self.restart()
                 features, record["reach_score"] = self.encoded(), None
-        if not self.ended or self.second is not None:
+        if not self.ended:
             self.targets = self.share(features, self.stage)
         if self.cannot_link is not None:
             record["seen_at_once"] = len(self.cannot_link)
@@ -280,23 +281,23 @@ class TrackMC(Training[TrackMCSettings]):
             self.require_finite(features)
         return features
 
-    def improves(self, reach: float) -> bool:
-        """Whether an epoch is better than all before it, from its reach; it is then the best.
+    def counts(self, reach: float) -> bool:
+        """Whether an epoch counts, from its reach; the last one that does is chosen.
 
         In the first stage: it is not one of the first few and its reach has grown. In the second
         one: its reach has not fallen.
         """
         if self.second is None:
             early = 0 < self.epoch < MIN_EPOCHS
-            better = not early and reach > self.farthest * STEP
+            good = not early and reach > self.farthest * MARGIN
         else:
-            better = reach >= self.farthest / STEP
-        if better:
+            good = reach >= self.farthest / MARGIN
+        if good:
             self.farthest, self.best = max(reach, self.farthest), self.epoch
-        return better
+        return good
 
     def begins_second(self, wholes: Targets) -> bool:
-        """Whether the second stage begins: most wholes are sure, and as many as a list names.
+        """Whether the second stage begins: there are `k1` recordings, and most wholes are sure.
 
         Where it does not and the reach has not grown for `PATIENCE` epochs, the training ends.
         """

@@ -69,6 +69,7 @@ def test_an_auto_run_that_ended_is_judged_by_the_clusters_by_which_it_ended():
     assert verdict(TRACKED, TRACKED) == "healthy"
     assert verdict(TRACKED, TRACKED, last) == "unsure"
     assert verdict(TRACKED | {"unsure": 80}, last | {"unsure": 3}) == "healthy"
+    assert verdict(TRACKED | {"unsure": 80}, {"ended": "fallen", "reach": 1.0}) == "unsure"
 
 
 def test_the_last_epochs_count_and_a_single_one_does_not():

@@ -16,7 +16,7 @@ from simmc.errors import UserError
 
 TRAIN, GALLERY, PROBE = SPLITS
 # what belongs to one split as a whole; "none": all but two recordings are learned from
-UNITS = ("recording", "session", "camera", "none")
+KEPT_TOGETHER = ("recording", "session", "camera", "none")
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Rule:
     """How recordings are divided where the description does not say it.
 
     Attributes:
-        unit: one of `UNITS`: a recording, or all recordings of a person that share a session or a
-            camera; "none": all but two are learned from, because a run needs one each in gallery
-            and probe.
+        unit: one of `KEPT_TOGETHER`: a recording, or all recordings of a person that share a
+            session or a camera; "none": all but two are learned from, because a run needs one each
+            in gallery and probe.
         person_disjoint: persons who are learned from are not tested.
         hold_out: share of the units of each person (with `person_disjoint`, of the persons) that
             is tested.
@@ -39,8 +39,8 @@ class Rule:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.unit not in UNITS:
-            raise UserError(f"split is {self.unit!r}; choose one of {', '.join(UNITS)}")
+        if self.unit not in KEPT_TOGETHER:
+            raise UserError(f"split is {self.unit!r}; choose one of {', '.join(KEPT_TOGETHER)}")
         if self.unit == "none" and self.person_disjoint:
             raise UserError(
                 "split none learns from all persons: leave person_disjoint out, or choose another "
