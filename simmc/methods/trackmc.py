@@ -8,8 +8,8 @@ the same person.
 `--recordings auto` has two stages. The first one clusters single windows. As soon as most
 recordings, clustered as wholes, are sure, the second stage clusters them so and begins again with
 the untrained network. Where they stay unsure it would push recordings of one person apart, and
-never begins. The reach chooses the epoch: in the first stage the last in which it grew, in the
-second one the last before it fell.
+never begins. More training is not better: the first stage is short, and counted in steps, not in
+epochs; the second one ends where its labels are fitted.
 docs/trackmc.md says why. Shape letters: N windows, f frames, K values a frame, H features,
 T tracklets, P parts.
 """
@@ -63,14 +63,15 @@ from simmc.settings.options import EVALUATION, MAIN, Range, Settings, group_of, 
 SHAPE_FLAGS = "--dataset, --input, --H, --D and --pooling"
 # `auto`: the clustering of the first stage, as in configs/trackmc/positives.toml
 WINDOWS: dict[str, Any] = {"eps": 0.6, "min_samples": 4, "doubt": 0.8}
-MIN_EPOCHS = 3  # of the first stage
+STEPS = 150  # of the first stage, after which an epoch may count
 MARGIN = 1.03  # factor between two values of the reach that counts as growth, or as a fall
-PATIENCE = 4  # epochs without a better one that end a stage
+PATIENCE = 4  # epochs in a row that do not count, after which the first stage ends
+FITTED = 0.05  # loss of an epoch of the second stage that ends it: labels fitted to 95 %
 EXPLAINED = {
     "paper": "paper protocol: the epoch with the best probe top-1 (it has seen the test)",
-    "label_free": "label-free protocol: the last epoch; with --recordings auto the last in which "
-    "the reach grew, in the second stage the last before it fell; no identity, probe or gallery "
-    "decides",
+    "label_free": "label-free protocol: the last epoch; with --recordings auto the last of the "
+    "second stage, or the first after 150 steps or a later one in which the reach grew; no "
+    "identity, probe or gallery decides",
 }
 
 
@@ -235,7 +236,9 @@ class TrackMC(Training[TrackMCSettings]):
             described = descriptions(self.windows, self.of_window)
             self.reach = Reach(described, self.runtime.threads)
         self.second: int | None = None  # epoch at which the second stage began
-        self.farthest, self.best = -math.inf, 0  # largest reach so far; last epoch that counts
+        self.taken, self.loss = 0, math.inf  # steps so far, loss of the last epoch
+        # first stage: largest reach of an epoch that counts, last such epoch, epochs since then
+        self.farthest, self.best, self.waited = -math.inf, 0, 0
         self.untrained = parameters_to_vector(self.network.parameters()).detach()
 
     def chosen_by(self, protocol: str) -> str:
@@ -257,16 +260,17 @@ class TrackMC(Training[TrackMCSettings]):
         if self.reach is not None:
             record["reach"] = self.reach(part_means(features, self.of_window))
             record["reach_score"] = float(self.epoch) if self.counts(record["reach"]) else None
-        if last:
+        if self.second is not None and self.loss < FITTED:
+            self.ended = "the pseudo labels are fitted"
+        if last or self.ended:
             return record
-        if self.second is not None and self.epoch - self.best >= PATIENCE:
-            self.ended = f"the reach has fallen after epoch {self.best}"
-            return record
-        if self.reach is not None and self.second is None and self.epoch >= MIN_EPOCHS:
-            self.targets = self.share(features, stage_of(self.settings, second=True))
-            if self.begins_second(self.targets):
-                self.restart()
+        if self.reach is not None and self.second is None and self.epoch > 0:
+            wholes = self.share(features, stage_of(self.settings, second=True))
+            if self.is_clear_cut(wholes):
+                self.begin_second()
                 features, record["reach_score"] = self.encoded(), None
+            elif self.waited >= PATIENCE:
+                self.ended, self.targets = self.why_unclear(wholes), wholes
         if not self.ended:
             self.targets = self.share(features, self.stage)
         if self.cannot_link is not None:
@@ -284,41 +288,41 @@ class TrackMC(Training[TrackMCSettings]):
     def counts(self, reach: float) -> bool:
         """Whether an epoch counts, from its reach; the last one that does is chosen.
 
-        In the first stage: it is not one of the first few and its reach has grown. In the second
-        one: its reach has not fallen.
+        All of the second stage do. In the first one it is the untrained epoch, the first after
+        `STEPS` steps (or the last) in which the reach has not fallen, and then those in which it
+        has grown.
         """
-        if self.second is None:
-            early = 0 < self.epoch < MIN_EPOCHS
-            good = not early and reach > self.farthest * MARGIN
+        if self.second is not None:
+            return True
+        if 0 < self.epoch < self.settings.training.epochs and self.taken < STEPS:
+            return False
+        if self.best > 0:
+            good = reach > self.farthest * MARGIN
         else:
             good = reach >= self.farthest / MARGIN
+        self.waited += 1
         if good:
-            self.farthest, self.best = max(reach, self.farthest), self.epoch
+            self.farthest, self.best, self.waited = max(reach, self.farthest), self.epoch, 0
         return good
 
-    def begins_second(self, wholes: Targets) -> bool:
-        """Whether the second stage begins: there are `k1` recordings, and most wholes are sure.
+    def is_clear_cut(self, wholes: Targets) -> bool:
+        """Whether there are `k1` recordings, and most of them, as wholes, are sure."""
+        enough = len(wholes.known) >= self.settings.clustering.k1
+        return enough and unsure_of(wholes) <= self.settings.unsure
 
-        Where it does not and the reach has not grown for `PATIENCE` epochs, the training ends.
-        """
-        s, count = self.settings, len(wholes.known)
-        few = count < s.clustering.k1
-        unsure = float((~wholes.sure).float().mean())
-        if unsure <= s.unsure and not few:
-            self.second = self.best = self.epoch
-            self.farthest = -math.inf
-            return True
-        if self.epoch - self.best >= PATIENCE:
-            why = f"{100 * unsure:.0f} % of the recordings are unsure: too many to tell"
-            if few:
-                why = numbered("only {} [recording|recordings], too few to tell", count)
-            self.ended = f"{why} which show the same person"
-        return False
-
-    def restart(self) -> None:
-        """The untrained network again: what separates windows is a worse start than none."""
+    def begin_second(self) -> None:
+        """Begin with the untrained network: what separates windows is a worse start than none."""
+        self.second = self.epoch
         self.optimizer = self.new_optimizer()
         self.optimizer.vector.copy_(self.untrained)
+
+    def why_unclear(self, wholes: Targets) -> str:
+        """Why the second stage never began."""
+        count, unsure = len(wholes.known), 100 * unsure_of(wholes)
+        said = f"{unsure:.0f} % of the recordings are unsure: too many to tell"
+        if count < self.settings.clustering.k1:
+            said = numbered("only {} [recording|recordings], too few to tell", count)
+        return f"{said} which show the same person"
 
     def share(self, features: torch.Tensor, stage: Stage) -> Targets:
         """Clusters of the parts of tracklets, shared by each tracklet, from (N, H) features."""
@@ -383,7 +387,10 @@ class TrackMC(Training[TrackMCSettings]):
         self.require_finite(total)
         if batches:
             self.optimizer.vector.copy_(mean / len(batches))
-        return {"steps": len(batches), "loss_mpc": float(total) / max(len(batches), 1)}
+        loss_mpc = float(total) / max(len(batches), 1)
+        self.taken += len(batches)
+        self.loss = loss_mpc if batches else math.inf
+        return {"steps": len(batches), "loss_mpc": loss_mpc}
 
     def draw_weights(self) -> torch.Tensor | None:
         """(N, f) shares of the frames after some are dropped; None where all are kept."""
@@ -396,20 +403,25 @@ class TrackMC(Training[TrackMCSettings]):
 
     def state(self) -> dict[str, Any]:
         """Everything needed to continue bit for bit, as plain values."""
-        return super().state() | {"second": self.second, "best": [self.best, self.farthest]}
+        stages = [self.second, self.taken, self.loss, self.farthest, self.best, self.waited]
+        return super().state() | {"stages": stages}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue from a state."""
         super().load_state(state)
-        second, (best, farthest) = state.get("second"), state.get("best", (0, 0.0))
-        self.second = None if second is None else int(second)
-        self.best, self.farthest = int(best), float(farthest)
+        self.second, self.taken, self.loss, *reach = state["stages"]
+        self.farthest, self.best, self.waited = reach
 
 
 @torch.no_grad()
 def encode(network: TrackEncoder, windows: torch.Tensor) -> torch.Tensor:
     """(N, H) features of whole windows."""
     return torch.cat([network(part) for part in windows.split(ENCODE_BATCH)])
+
+
+def unsure_of(targets: Targets) -> float:
+    """Share of the recordings without a certain cluster."""
+    return float((~targets.sure).float().mean())
 
 
 def is_unit(settings: TrackMCSettings) -> bool:
@@ -462,5 +474,5 @@ METHOD = Method(
     remarks=remarks,
     embeds=True,
     shape_flags=SHAPE_FLAGS,
-    version=3,
+    version=4,
 )

@@ -12,6 +12,7 @@ from simmc.clustering import Threads
 from simmc.errors import UserError
 from simmc.losses import shared_prototype_contrast
 from simmc.methods.trackmc import (
+    FITTED,
     WINDOWS,
     TrackMC,
     TrackMCSettings,
@@ -95,25 +96,59 @@ def test_second_stage_needs_a_recording_for_each_neighbour(k1, begins):
     assert (made.second is not None) == begins
 
 
-def test_training_ends_where_recordings_are_unsure():
-    made = unclear()
-    made.reach = lambda means: 1.0
-    rows = make.run_all(made)
-    assert [row["epoch"] for row in rows] == [0, 1, 2, 3, 4]
-    assert rows[4]["ended"] and rows[4]["unsure"] > 0 and "steps" not in rows[4]
-    assert made.selectors["label_free"].best_epoch == 0  # the untrained network
-    resumed = unclear()
+def of_reach(monkeypatch, *values, steps=30, epochs=12):
+    """The first stage with these values of the reach, epoch by epoch; an epoch has 13 steps."""
+    monkeypatch.setattr("simmc.methods.trackmc.STEPS", steps)
+    made = unclear(epochs=epochs)
+    made.reach = lambda means: values[made.epoch]
+    return made, make.run_all(made)
+
+
+def chosen_of(rows):
+    return [row["epoch"] for row in rows if row["reach_score"] is not None]
+
+
+def test_first_stage_takes_its_steps_and_waits_for_clear_recordings(monkeypatch):
+    made, rows = of_reach(monkeypatch, *[1.0] * 8)
+    assert chosen_of(rows) == [0, 3] and len(rows) == 8
+    assert rows[7]["ended"] and rows[7]["unsure"] > 0 and "steps" not in rows[7]
+    assert made.selectors["label_free"].best_epoch == 3
+    assert made.chosen_by("paper") == "top1"
+    resumed = unclear(epochs=12)
     resumed.restore(made.state(), Path("last.pt"))
     assert resumed.done
 
 
-def test_two_recordings_have_no_reach_and_keep_the_untrained_network():
+def test_first_stage_goes_on_while_the_reach_grows(monkeypatch):
+    """By more than 3 % of that of the last epoch that counts."""
+    values = [1, 1.3, 1.3, 1.2, 1.235, 1.24, 1.27, 1.277, 1.1, 1.2]
+    made, rows = of_reach(monkeypatch, *values)
+    assert chosen_of(rows) == [0, 3, 5] and rows[9]["ended"]
+    assert made.selectors["label_free"].best_epoch == 5
+
+
+@pytest.mark.parametrize(("later", "kept"), [(0.96, 0), (0.98, 5)])
+def test_first_stage_keeps_the_untrained_network_where_the_reach_falls(monkeypatch, later, kept):
+    """By more than 3 %, for four epochs in a row."""
+    made, rows = of_reach(monkeypatch, 1, 1, 1, 0.9, 0.9, later, *[0.9] * 6)
+    assert made.selectors["label_free"].best_epoch == kept
+    assert rows[-1]["ended"] and len(rows) == (10 if kept else 7)
+
+
+def test_the_last_epoch_of_a_short_first_stage_counts(monkeypatch):
+    made, rows = of_reach(monkeypatch, *[1.0] * 6, steps=1000, epochs=5)
+    assert chosen_of(rows) == [0, 5] and "ended" not in rows[-1]
+    assert made.selectors["label_free"].best_epoch == 5
+
+
+def test_two_recordings_have_no_reach_and_are_trained_for_the_steps(monkeypatch):
+    monkeypatch.setattr("simmc.methods.trackmc.STEPS", 30)
     data = experiment()
     data = replace(data, train=replace(data.train, recording=data.train.identity % 2))
     made = training(data, **AUTO | {"epochs": 9})
     rows = make.run_all(made)
     assert {row["reach"] for row in rows} == {0} and rows[-1]["ended"]
-    assert made.selectors["label_free"].best_epoch == 0
+    assert chosen_of(rows) == [0, 3]
 
 
 def test_first_stage_learns_as_positives_do():
@@ -141,19 +176,6 @@ def test_what_is_typed_for_the_second_stage_alone_is_said():
 def test_merge_of_fewer_recordings_than_neighbours_has_a_remark(k1, count):
     settings = resolve(TrackMCSettings, ["--recordings", "merge", "--k1", str(k1)])
     assert len(remarks(settings, experiment())) == count
-
-
-def test_an_epoch_is_chosen_while_the_reach_grows():
-    """By 3 % at least, from the third epoch on; four epochs without growth end the stage."""
-    values = [1, 1.3, 1.3, 1.2, 1.235, 1.24, 1.27, 1.277, 1.1, 1.2]
-    made = unclear(epochs=12)
-    made.reach = lambda means: values[made.epoch]
-    rows = make.run_all(made)
-    scores = [row["reach_score"] for row in rows]
-    assert scores == [0, None, None, 3, None, 5, None, None, None, None]
-    assert rows[9]["ended"]
-    assert made.selectors["label_free"].best_epoch == 5
-    assert made.chosen_by("paper") == "top1"
 
 
 def test_the_second_stage_is_merge_from_the_untrained_network(monkeypatch):
@@ -188,27 +210,22 @@ def test_weights_of_the_first_stage_are_means_over_the_steps():
     torch.testing.assert_close(made.optimizer.vector, torch.stack(seen).mean(0))
 
 
-def second_stage(reach, epochs):
-    """A training whose second stage begins at epoch 3, with these values of the reach behind it."""
-    made = training(**AUTO, epochs=epochs)
-    made.reach = lambda means: [9.0, 9.0, 9.0, 9.0, *reach][made.epoch]
-    rows = make.run_all(made)
-    assert made.second == 3
-    return made, rows
-
-
 def test_the_last_epoch_of_the_second_stage_is_chosen():
-    made, rows = second_stage([1.0, 1.02, 1.0], epochs=6)
+    """Whatever the reach."""
+    made = training(**AUTO, epochs=6)
+    made.reach = lambda means: 1.0 / (1 + made.epoch)
+    rows = make.run_all(made)
+    assert made.second is not None and made.second < 5
     assert made.selectors["label_free"].best_epoch == 6 and "ended" not in rows[-1]
 
 
-def test_an_epoch_of_the_second_stage_is_chosen_until_the_reach_falls():
-    """By 3 % of the largest so far; four epochs in a row end the training."""
-    values = [1.2, 1.3, 1.27, 1.25, 1.2, 1.28, 1.26, 1.2, 1.26, 1.1, 2.0]
-    made, rows = second_stage(values, epochs=14)
-    assert [row["reach_score"] for row in rows[4:]] == [4, 5, 6, None, None, 9] + [None] * 4
+def test_the_second_stage_ends_where_its_labels_are_fitted(monkeypatch):
+    monkeypatch.setattr("simmc.methods.trackmc.FITTED", 10.0)
+    made = training(**AUTO, epochs=9)
+    rows = make.run_all(made)
+    assert made.second is not None and len(rows) == made.second + 2
     assert rows[-1]["ended"] and not {"tracks", "steps"} & rows[-1].keys()  # not clustered again
-    assert made.selectors["label_free"].best_epoch == 9
+    assert made.selectors["label_free"].best_epoch == made.second + 1
 
 
 def test_second_stage_goes_on_after_a_resume(tmp_path):
@@ -291,6 +308,7 @@ def test_an_epoch_without_a_cluster_takes_no_steps(recordings):
     before = copy.deepcopy(made.network.state_dict())
     record, _ = made.run_epoch()
     assert record["kept"] == record["steps"] == record["loss_mpc"] == 0
+    assert made.loss > FITTED
     for name, value in made.network.state_dict().items():
         assert torch.equal(value, before[name])
 
