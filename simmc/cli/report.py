@@ -116,6 +116,7 @@ def attention(words: Any) -> list[Path]:
 
 def page(words: Any) -> list[Path]:
     """Writes the page of all records, or fills the tables of Markdown files from them."""
+    from simmc.cli.reproduce import versions_now  # needs torch
     from simmc.reports import cells, web
     from simmc.reports import page as drawn
 
@@ -124,7 +125,7 @@ def page(words: Any) -> list[Path]:
             f"--records {words.records}: there is no such folder; write it with: "
             "python -m simmc reproduce TABLE"
         )
-    found = cells.read_records(words.records)
+    found = cells.read_records(words.records, versions_now)
     if words.fill:
         for file in words.fill:
             try:

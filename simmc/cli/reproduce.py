@@ -71,7 +71,7 @@ def main(argv: list[str]) -> int:
     settings = resolve(ReproduceSettings, with_flag(argv, "--table")).settings
     wanted = chosen(settings)
     records = Path(settings.records)
-    known = cells.read_records(records)
+    known = cells.read_records(records, versions_now)
     jobs, missing, lacking = [], [], []
     for cell in wanted:
         found = prepared(cell, settings)
@@ -91,7 +91,7 @@ def main(argv: list[str]) -> int:
         return 0
     shop = Workshop(Path(settings.model_root), records, settings.processes, settings.threads)
     failed = run_all(jobs, shop, known)
-    again = cells.read_records(records)
+    again = cells.read_records(records, versions_now)
     for table in {cell.table.name: cell.table for cell in wanted}.values():
         print(f"\n{text_of(table, again, settings.protocol)}")
     return 1 if failed else 0
@@ -173,8 +173,8 @@ def seeds_of(text: str, default: Sequence[int]) -> list[int]:
 
 def prepared(cell: Cell, settings: ReproduceSettings) -> Job | str:
     """The job of a cell, with its split made where the raw data are there; or why there is none."""
-    steps = [resolved(command, cell) for command in cell.commands]
-    length = int(steps[-1][1]["length"])
+    steps = [resolved(command, cell.dataset, cell.probe) for command in cell.commands]
+    length = int(steps[-1].settings["length"])
     root, given = Path(settings.data_root), None
     if cell.row.split == cells.SET:
         root = Path(settings.sets)
@@ -203,21 +203,41 @@ def prepared(cell: Cell, settings: ReproduceSettings) -> Job | str:
             )  # fmt: skip
     manifest = read_manifest(spec_folder)[0] or {}
     checksum = cells.key_of({name: manifest.get(name) for name in DATA})
-    recipe = cells.key_of({"steps": steps, "dataset": cell.dataset, "length": length})
-    version = "-".join(str(METHODS[name].version if name in METHODS else 1) for name, _ in steps)
+    named = [(step.name, step.settings) for step in steps]
+    recipe = cells.key_of({"steps": named, "dataset": cell.dataset, "length": length})
+    version = "-".join(str(step.version) for step in steps)
     return Job(cell, spec_folder, checksum, recipe, version)
 
 
-def resolved(command: str, cell: Cell) -> tuple[str, dict[str, Any]]:
-    """A command and every setting that can change its numbers."""
+@dataclass(frozen=True)
+class Step:
+    """A command, every setting that can change its numbers, and the version of these."""
+
+    name: str
+    settings: dict[str, Any]
+    version: int = 1
+
+
+def resolved(command: str, dataset: str, probe: str) -> Step:
+    """What a command of a cell means."""
     name, *words = shlex.split(command)
-    words += ["--dataset", cell.dataset, "--probe", cell.probe]
+    words += ["--dataset", dataset, "--probe", probe]
     if name not in METHODS and name != "descriptors":
-        return name, {"words": words, "length": 0}
-    kind = METHODS[name].settings if name in METHODS else DescriptorSettings
-    kept = {k.rstrip("_"): value for k, value in resolve(kind, words).settings.flat().items()}
+        return Step(name, {"words": words, "length": 0})
+    method = METHODS.get(name)
+    settings = resolve(method.settings if method else DescriptorSettings, words).settings
+    kept = {k.rstrip("_"): value for k, value in settings.flat().items()}
     length = kept["length"]
-    return name, {k: v for k, v in kept.items() if k not in INCIDENTAL} | {"length": length}
+    kept = {k: v for k, v in kept.items() if k not in INCIDENTAL} | {"length": length}
+    return Step(name, kept, method.version_of(settings) if method else 1)
+
+
+def versions_now(record: Record) -> str:
+    """The version that each command of a record has now, joined by "-"."""
+    if "version" not in record:
+        return ""
+    commands, place = record["run"], (record["dataset"], record["probe"])
+    return "-".join(str(resolved(command, *place).version) for command in commands)
 
 
 def state_of(job: Job, known: Sequence[Record]) -> str:

@@ -213,6 +213,7 @@ class Method(Generic[S]):
             `training.encoder` gives.
         version: of its numbers. Raise it whenever they change: `simmc reproduce` then runs its
             cells again. The golden record is not written anew without (tests/golden/make.py).
+        since: the version that last changed the numbers of given settings; None: the newest.
     """
 
     settings: type[S]
@@ -235,6 +236,11 @@ class Method(Generic[S]):
     shape_flags: str = "settings"
     outcome: Callable[[Model[S], MatchRule], Outcome] | None = None
     version: int = 1
+    since: Callable[[S], int] | None = None
+
+    def version_of(self, settings: S) -> int:
+        """The version of the numbers of given settings."""
+        return self.since(settings) if self.since else self.version
 
     def read(self, path: Path, settings: S, data: Experiment, runtime: Runtime) -> tuple[Any, int]:
         """The network that a checkpoint holds, and the epoch it comes from."""
@@ -274,7 +280,8 @@ class Job:
 
     def config(self, data: Experiment) -> dict[str, Any]:
         """What config.json holds of a training."""
-        about = {"method_version": self.method.version, "data": described_data(data)}
+        version = self.method.version_of(self.settings)
+        about = {"method_version": version, "data": described_data(data)}
         return self.resolved.to_dict() | about
 
     def frame(self, data: Experiment) -> Results:
@@ -282,7 +289,7 @@ class Job:
         method, settings = self.method, self.settings
         found = new_results(method.title(settings), settings, data, self.runtime)
         found["protocols"] = dict.fromkeys(method.protocols(settings))
-        found["method_version"] = method.version
+        found["method_version"] = method.version_of(settings)
         if method.labels:
             found |= {"supervised": True, "note": method.labels}
         return found

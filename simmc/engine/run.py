@@ -154,7 +154,7 @@ def train_run(job: Job, run: RunDirectory | None) -> Results:
         with locked(run, job.reporter):  # before the data are read, which takes time
             data = method.load(settings)
             refuse_other_data(run, data)
-            refuse_other_version(run, method)
+            refuse_other_version(run, method, settings)
             return train_locked(job, run, data)
     data = method.load(settings)  # before the folder is made: an error leaves no folder
     run = RunDirectory.create(

@@ -28,9 +28,10 @@ EPS = tuple(round(0.05 * step, 2) for step in range(8, 17))  # 0.40 to 0.80
 MIN_SAMPLES = (4, 2)
 TOLERANCE = 0.02  # share of the best score that counts as equal
 RADIUS_REASON = "those with the most windows clustered, the most even clusters and agreeing views"
-BODY_REASON = "the one whose features agree best with bone lengths; the untrained one counts"
+BODY_REASON = "the last that agrees better with bone lengths, by 3 %; the untrained one counts"
 SAMPLE = 1000  # windows whose bodies are compared, a million pairs
 NEAR = 0.05  # share of the pairs that count as bodies of one size
+MARGIN = 0.03  # growth of the agreement that is more than chance
 SMALLEST = 1e-9  # deviation of a bone that differs between windows
 
 
@@ -39,11 +40,12 @@ class Selector:
     """The best epoch so far by one score, and the number of epochs since.
 
     After `patience` epochs without a better score the run may end; `first` is the first epoch that
-    may be the best.
+    may be the best; a better score is larger by `margin`, a share of it, at least.
     """
 
     patience: int
     first: int = 1
+    margin: float = 0.0
     best_score: float = float("-inf")
     best_epoch: int = -1
     waited: int = 0
@@ -63,7 +65,8 @@ class Selector:
         """
         if self.done:
             return False
-        better = epoch >= self.first and score is not None and score > self.best_score
+        least = self.best_score * (1 + self.margin)
+        better = epoch >= self.first and score is not None and score > least
         if better and score is not None:
             self.best_score, self.best_epoch, self.waited = score, epoch, 0
         self.waited += 1

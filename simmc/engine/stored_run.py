@@ -75,13 +75,13 @@ def refuse_other_data(run: RunDirectory, data: Experiment) -> None:
         )
 
 
-def refuse_other_version(run: RunDirectory, method: Method[Any]) -> None:
+def refuse_other_version(run: RunDirectory, method: Method[Any], settings: Any) -> None:
     """UserError where the program that began a run computed other numbers."""
     began, name = run.read_config().get("method_version", 1), method.settings.COMMAND
-    if began != method.version:
+    if began != (version := method.version_of(settings)):
         raise UserError(
             f"--resume: {run.path} was begun with version {began} of {name}, and this is version "
-            f"{method.version}: the run would be of neither. Start a new run without --resume, or "
+            f"{version}: the run would be of neither. Start a new run without --resume, or "
             "score its weights with --mode Eval."
         )
 

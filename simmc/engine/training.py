@@ -19,7 +19,7 @@ import torch
 from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.skeletons import Skeleton
 from simmc.engine.pseudo_labels import PseudoLabels
-from simmc.engine.selection import BodyAgreement, Selector
+from simmc.engine.selection import MARGIN, BodyAgreement, Selector
 from simmc.errors import UserError
 from simmc.models.optimizer import FlatAdam
 from simmc.runs import checkpoints
@@ -128,6 +128,7 @@ class Training(ABC, Generic[S]):
             name: Selector(
                 endless if self.patience is None or self.is_last(name) else self.patience,
                 first=0 if self.chosen_by(name) in UNTRAINED_COUNTS else 1,
+                margin=MARGIN if self.chosen_by(name) == BODY else 0.0,
             )
             for name in protocols
         }

@@ -343,4 +343,6 @@ METHOD = Method(
     embeds=True,
     shape_flags="--dataset, --levels, --M, --H and --D",
     outcome=outcome,
+    version=2,
+    since=lambda settings: 2 if settings.stopping.best_by == "body" else 1,
 )

@@ -235,4 +235,6 @@ METHOD = Method(
     baseline=lambda settings: settings.recipe.encoder == "none",
     embeds=True,
     shape_flags="--dataset, --H and --D",
+    version=2,
+    since=lambda settings: 2 if settings.stopping.best_by == "body" else 1,
 )

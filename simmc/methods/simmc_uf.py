@@ -185,4 +185,6 @@ METHOD = Method(
     remarks=remarks,
     shape_flags=simmc.METHOD.shape_flags,
     outcome=outcome,
+    version=2,
+    since=lambda settings: 2 if settings.stopping.best_by == "body" else 1,
 )

@@ -475,4 +475,5 @@ METHOD = Method(
     embeds=True,
     shape_flags=SHAPE_FLAGS,
     version=4,
+    since=lambda settings: 4 if settings.recordings == AUTO else 3,
 )

@@ -13,7 +13,7 @@ import shlex
 import statistics
 import tomllib
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -182,31 +182,27 @@ def _read_table(path: Path) -> Table:
     return Table(*about, figures, columns, seeds, tuple(rows), claims)
 
 
-def read_records(folder: Path) -> list[Record]:
+def read_records(
+    folder: Path, versions: Callable[[Record], str] = lambda record: ""
+) -> list[Record]:
     """Every record of a folder, in the order of their names.
 
-    Those of an older version than the newest of their method are marked as carried over.
+    Args:
+        folder: of the files.
+        versions: the version that each command of a record has now, joined by "-". Records of
+            an older one are marked as carried over.
     """
     advice = "move the file away, or take it from the repository again"
     found: list[Record] = [
         read_json(path, _SCHEMA, advice) for path in sorted(folder.glob("*.json"))
     ]
-    newest: dict[str, int] = {}
     for record in found:
-        for method, version in _versions(record):
-            newest[method] = max(newest.get(method, 0), version)
-    for record in found:
-        for method, version in _versions(record):
-            if version < newest[method]:
-                record.setdefault("carried", f"version {version} of {method}")
+        parts = record.get("version", "").split("-"), versions(record).split("-")
+        for command, then, now in zip(record["run"], *parts, strict=False):
+            if then.isdecimal() and now.isdecimal() and int(then) < int(now):
+                method = command.partition(" ")[0]
+                record.setdefault("carried", f"version {then} of {method}")
     return found
-
-
-def _versions(record: Record) -> list[tuple[str, int]]:
-    """Each command of a record, and the version of its numbers."""
-    commands = (command.partition(" ")[0] for command in record["run"])
-    versions = record.get("version", "").split("-")
-    return [(c, int(v)) for c, v in zip(commands, versions, strict=False) if v.isdecimal()]
 
 
 def write_record(folder: Path, record: Record) -> Path:

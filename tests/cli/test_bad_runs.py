@@ -83,8 +83,8 @@ def test_a_continued_run_with_another_recipe(flag, value, old, refused_again, co
 
 def test_a_continued_run_of_another_version(refused_again, copy, monkeypatch):
     assert copy.read_config()["method_version"] == copy.read_results()["method_version"] == 1
-    monkeypatch.setitem(METHODS, "simmc", replace(METHODS["simmc"], version=2))
-    refused_again(*RESUME, said=["--resume", copy.path, "version 1", "version 2", "--mode Eval"])
+    monkeypatch.setitem(METHODS, "simmc", replace(METHODS["simmc"], since=lambda settings: 3))
+    refused_again(*RESUME, said=["--resume", copy.path, "version 1", "version 3", "--mode Eval"])
 
 
 def test_a_continued_run_on_other_data(copy, windows, refused_again):

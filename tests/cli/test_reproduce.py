@@ -14,7 +14,6 @@ import pytest
 
 from simmc import cli
 from simmc.cli import reproduce
-from simmc.cli.cell_runs import Cell
 from simmc.errors import UserError
 from simmc.methods.registry import METHODS
 from simmc.reports import cells
@@ -94,7 +93,7 @@ def test_a_changed_default_or_version_is_run_again(sets, monkeypatch):
     job = reproduce.prepared(cell, settings)
     records = [{"key": job.key, "run": list(cell.commands)}]
     assert reproduce.state_of(job, records) == reproduce.DONE
-    monkeypatch.setitem(METHODS, "simmc", replace(METHODS["simmc"], version=2))
+    monkeypatch.setitem(METHODS, "simmc", replace(METHODS["simmc"], since=lambda settings: 3))
     assert reproduce.state_of(reproduce.prepared(cell, settings), records) == reproduce.RUN
     monkeypatch.undo()
     use(monkeypatch, table(ROWS[1]))
@@ -107,9 +106,9 @@ def test_every_row_of_every_table_is_a_possible_command(name):
     known = cells.tables()[name]
     for row in known.rows:
         for column in known.columns:
-            cell = Cell(known, row, *column.replace("*", "KGBD").split("/"), 0)
-            for command in cell.commands:
-                reproduce.resolved(command, cell)
+            dataset, probe = column.replace("*", "KGBD").split("/")
+            for command in row.commands(dataset):
+                reproduce.resolved(command, dataset, probe)
 
 
 def test_cells_without_data_say_so(tmp_path, monkeypatch, capsys):
@@ -174,3 +173,18 @@ def test_a_kill_at_any_moment_changes_no_record(sets, tmp_path_factory, monkeypa
         run.wait()
     assert cli.run("reproduce", words(sets, "--seeds", "0")) == 0
     assert kept(sets) == kept(other)
+
+
+@pytest.mark.parametrize(
+    ("run", "now"),
+    [
+        (["trackmc"], "4"),
+        (["trackmc --recordings off"], "3"),
+        (["simmc --best_by body", "simmc"], "2-1"),
+        (["recognition --source AGE"], "1"),
+    ],
+)
+def test_the_version_of_a_record_is_that_of_its_settings(run, now):
+    about = {"run": run, "dataset": "KGBD", "probe": "probe"}
+    assert reproduce.versions_now(about | {"version": "1"}) == now
+    assert reproduce.versions_now(about) == ""  # typed before versions existed
