@@ -45,6 +45,7 @@ from simmc.settings.groups import Clustering, LabelFree, Pretext, Rematch
 from simmc.settings.layers import NO_PRESET, Resolved, resolve
 
 QUIET = Reporter()
+TILTED = 2.0  # degrees of sideways lean: 1.1 to 1.7 on walks before upright cameras
 
 
 def main(method: Method[Any], argv: list[str], reporter: Reporter = QUIET) -> int:
@@ -188,7 +189,11 @@ def train_locked(job: Job, run: RunDirectory, data: Experiment) -> Results:
     reporter.settings(resolved)
     reporter.say(f"\nrun folder: {run.path}")
     reporter.data(data)
-    for sentence in [*chosen_without_preset(resolved, data), *method.remarks(resolved, data)]:
+    for sentence in [
+        *chosen_without_preset(resolved, data),
+        *tilt_note(data),
+        *method.remarks(resolved, data),
+    ]:
         reporter.say(sentence)
     if LABEL_FREE in method.protocols(settings):
         reporter.notes(perturbation_notes(settings))
@@ -233,6 +238,16 @@ def chosen_without_preset(resolved: Resolved[Any], data: Experiment) -> list[str
         lacking = "no bones are known, so pseudo labels choose the epoch (--best_by labels)"
         found.append("label-free epoch: " + (lacking if data.body is None else BODY_REASON))
     return found
+
+
+def tilt_note(data: Experiment) -> list[str]:
+    """A remark where cameras seem to be tilted and the input depends on it."""
+    if data.lean is None or data.lean <= TILTED:
+        return []
+    return [
+        f"the recordings lean to a side by {data.lean:.1f} degrees (median; upright cameras: 1 to "
+        "2): tilted cameras change --input turned, and not --input levelled+bones+distances"
+    ]
 
 
 def perturbation_notes(settings: MethodSettings) -> list[str]:

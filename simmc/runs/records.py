@@ -6,7 +6,7 @@ Rates are fractions of 1. An entry that a method does not have is left out.
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal, TypedDict
+from typing import IO, Any, Literal, NotRequired, TypedDict
 
 import numpy as np
 
@@ -123,6 +123,7 @@ class DataRecord(TypedDict):
     manifest_sha256: str | None
     generated: bool  # synthetic walkers
     checked: bool  # the files are those of the manifest's checksums
+    lean: NotRequired[float]  # degrees by which recordings lean to a side, for --input turned
 
 
 class Results(TypedDict, total=False):
@@ -183,11 +184,12 @@ def new_results(title: str, settings: Any, data: Experiment, runtime: Runtime) -
 
 def described_data(data: Experiment) -> DataRecord:
     """The entry on the data in config.json, results.json and embed.json."""
-    return {
+    found: DataRecord = {
         "manifest_sha256": data.checksum,
         "generated": data.generated,
         "checked": data.checked,
     }
+    return found if data.lean is None else {**found, "lean": data.lean}
 
 
 @dataclass(frozen=True, eq=False)

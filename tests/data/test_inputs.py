@@ -107,6 +107,25 @@ def test_levelled_trunks_are_vertical(skeleton):
     assert (found[:, 1] > 0).all()
 
 
+def lean_of(degrees, turn=0.0, *, known=True):
+    """The sideways lean of a walker, one recording of three equal windows for each tilt."""
+    walker = rotated(inputs.turn(walked(KINECT_V1)[:1], KINECT_V1), math.pi / 2)  # across is z
+    tilts = [rotated(tilted(walker, angle), turn * i) for i, angle in enumerate(degrees)]
+    windows = np.concatenate([tilt for tilt in tilts for _ in range(3)])
+    of = np.repeat(np.arange(len(degrees)), 3) if known else None
+    split = Split(windows, np.zeros(len(windows), int), of)
+    return inputs.sideways_lean(split, KINECT_V1)
+
+
+def test_sideways_lean_is_the_median_distance_from_the_median():
+    """Whatever the direction of walking; a lean that all recordings share is none."""
+    assert lean_of([0] * 5) == pytest.approx(0, abs=1e-6)
+    assert lean_of([7] * 5, 1.0) == pytest.approx(0, abs=1e-6)
+    assert lean_of([-8, -3, 0, 4, 9]) == pytest.approx(4, abs=0.1)
+    assert lean_of([-8, -3, 0, 4, 9], 1.0) == pytest.approx(lean_of([-8, -3, 0, 4, 9]))
+    assert lean_of([-8, -3, 0, 4, 9], known=False) == pytest.approx(4, abs=0.1)
+
+
 def test_levelling_uses_one_matrix_for_a_window():
     windows = tilted(walked(KINECT_V1), 8)
     found = inputs.level(windows, KINECT_V1)

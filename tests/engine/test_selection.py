@@ -173,3 +173,12 @@ def test_patience_counts_epochs_that_were_not_scored():
     taken = [selector.update(e, s) for e, s in enumerate([None, 0.5, None, None, None, 0.9])]
     assert taken == [False, True, False, False, False, False]
     assert selector.done and selector.best_epoch == 1
+
+
+def test_a_margin_is_a_share_of_the_best_score():
+    selector = Selector(10, first=0, margin=0.5)
+    scores = [2, 3, 3.1, 4.6, 4.7, 2, 7]
+    assert [selector.update(e, s) for e, s in enumerate(scores)] == [
+        *(True, False, True, False, True, False, False)
+    ]
+    assert (selector.best_epoch, selector.waited) == (4, 3)

@@ -61,6 +61,7 @@ class Experiment:
     dropped: dict[str, int] = field(default_factory=dict)
     # (N, E) metres, length of every bone in each training window; None if not known
     body: np.ndarray | None = None
+    lean: float | None = None  # degrees by which training recordings lean to a side, if measured
 
     def require_labels(self, what: str, remedy: str = "use SimMC.py, which needs none") -> None:
         """UserError if training windows have labels below 0, which no method can learn."""

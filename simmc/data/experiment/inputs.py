@@ -15,6 +15,7 @@ from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
+from scipy import ndimage
 
 from simmc.data.experiment.experiment import Experiment, Split
 from simmc.data.skeletons import ACROSS, Skeleton
@@ -23,6 +24,7 @@ from simmc.errors import UserError
 JOINTS, TURNED = "joints", "turned"
 LEVELLED = "levelled"  # turned as well
 COORDINATES = (JOINTS, TURNED)  # inputs that are still coordinates of joints, in metres
+TRUNK = [name for pair in ACROSS for name in pair]  # shoulders, hips
 AUTO_INPUT = (TURNED, "bones", "distances")  # `--input auto`, as far as a skeleton has them
 _CHUNK = 4096  # windows converted to float64 at a time
 
@@ -59,16 +61,12 @@ def level(windows: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     frames of a window. All of them are rotated by one matrix, so that sway within a window remains;
     the tilt of the camera goes, and with it how the person leans.
     """
-    names = [name for pair in ACROSS for name in pair]
-    if not set(names) <= set(skeleton.joints):
+    if not has_trunk(skeleton):
         raise UserError(
-            f"--input {LEVELLED} needs the joints {', '.join(names)}; {skeleton.name} has "
+            f"--input {LEVELLED} needs the joints {', '.join(TRUNK)}; {skeleton.name} has "
             f"{', '.join(skeleton.joints)}. Give the joints these names, or use another --input."
         )
-    ends = windows[:, :, skeleton.indices(names)].astype(np.float64).mean(1)  # (N, 4, 3)
-    up = ends[:, :2].mean(1) - ends[:, 2:].mean(1)
-    size = _norm(up)[:, None]
-    up = np.divide(up, size, out=np.zeros_like(up), where=size > 0)
+    up = trunk(windows, skeleton)
     # the smallest rotation that brings `up` to y, by Rodrigues' formula: about their vector product
     axis = np.stack([-up[:, 2], np.zeros(len(up)), up[:, 0]], axis=1)
     cross = np.cross(axis[:, None], np.eye(3)).transpose(0, 2, 1)  # (N, 3, 3) of x -> axis times x
@@ -76,6 +74,35 @@ def level(windows: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     factor = np.divide(1 - up[:, 1], square, out=np.zeros_like(square), where=square > 0)
     matrix = np.eye(3) + cross + factor[:, None, None] * (cross @ cross)
     return np.einsum("nab,nfjb->nfja", matrix, windows)
+
+
+def has_trunk(skeleton: Skeleton) -> bool:
+    """Whether a skeleton has shoulders and hips."""
+    return set(TRUNK) <= set(skeleton.joints)
+
+
+def trunk(windows: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """(N, 3) unit vectors from the middle of the hips to that of the shoulders, means of frames."""
+    ends = windows[:, :, skeleton.indices(TRUNK)].astype(np.float64).mean(1)  # (N, 4, 3)
+    up = ends[:, :2].mean(1) - ends[:, 2:].mean(1)
+    size = _norm(up)[:, None]
+    return np.divide(up, size, out=np.zeros_like(up), where=size > 0)
+
+
+def sideways_lean(split: Split, skeleton: Skeleton) -> float:
+    """How far recordings lean to a side, in degrees: large where cameras are tilted.
+
+    The median over recordings of the distance of a recording's lean (the median over its windows)
+    from that of all. People walk upright on average, so most of it is the camera's. Of large sets
+    about 4,000 windows count.
+    """
+    step = -(-len(split) // _CHUNK)
+    windows = split.windows[::step]
+    up, angle = trunk(windows, skeleton), heading(windows, skeleton)
+    lean = np.degrees(np.arcsin(np.cos(angle) * up[:, 0] + np.sin(angle) * up[:, 2]))
+    of = np.arange(len(windows)) if split.recording is None else split.recording[::step]
+    own = ndimage.median(lean, of, np.unique(of))
+    return float(np.median(np.abs(own - np.median(own))))
 
 
 def heading(windows: np.ndarray, skeleton: Skeleton) -> np.ndarray:
