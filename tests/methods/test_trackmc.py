@@ -127,6 +127,11 @@ def test_first_stage_goes_on_while_the_reach_grows(monkeypatch):
     assert made.selectors["label_free"].best_epoch == 5
 
 
+def test_a_reach_below_that_of_the_untrained_network_has_to_exceed_it(monkeypatch):
+    _, rows = of_reach(monkeypatch, 1, 1, 1, 0.98, 1.02, 1.02, 1.02, 1.02)
+    assert chosen_of(rows) == [0, 3] and rows[7]["ended"]
+
+
 @pytest.mark.parametrize(("later", "kept"), [(0.96, 0), (0.98, 5)])
 def test_first_stage_keeps_the_untrained_network_where_the_reach_falls(monkeypatch, later, kept):
     """By more than 3 %, for four epochs in a row."""
@@ -231,6 +236,11 @@ def test_the_second_stage_ends_where_its_labels_are_fitted(monkeypatch):
 def test_second_stage_goes_on_after_a_resume(tmp_path):
     begun = lambda: training(**AUTO, epochs=6)  # noqa: E731
     make.assert_continues(begun, tmp_path, at=5)
+
+
+def test_first_stage_goes_on_after_a_resume(tmp_path, monkeypatch):
+    monkeypatch.setattr("simmc.methods.trackmc.STEPS", 30)
+    make.assert_continues(unclear, tmp_path, at=2)
 
 
 def test_each_stage_has_its_rate():
