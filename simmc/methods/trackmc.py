@@ -63,7 +63,7 @@ from simmc.settings.options import EVALUATION, MAIN, Range, Settings, group_of, 
 SHAPE_FLAGS = "--dataset, --input, --H, --D and --pooling"
 # `auto`: the clustering of the first stage, as in configs/trackmc/positives.toml
 WINDOWS: dict[str, Any] = {"eps": 0.6, "min_samples": 4, "doubt": 0.8}
-STEPS = 150  # of the first stage, after which an epoch may count
+STEPS = 150  # of the first stage, after which an epoch may count; at most so many an epoch
 MARGIN = 1.03  # factor between two values of the reach that counts as growth, or as a fall
 PATIENCE = 4  # epochs in a row that do not count, after which the first stage ends
 FITTED = 0.05  # loss of an epoch of the second stage that ends it: labels fitted to 95 %
@@ -355,13 +355,15 @@ class TrackMC(Training[TrackMCSettings]):
     def steps(self) -> EpochRecord:
         """One step a batch, over all windows whose tracklet has a cluster, in a new order.
 
-        The epoch ends at the mean of the weights after its steps.
+        The epoch ends at the mean of the weights after its steps; in the first stage of `auto` it
+        has at most `STEPS` of them.
         """
         s, targets = self.settings, self.targets
         kept = torch.nonzero(targets.known[self.of_window]).flatten()
         kept = kept[torch.from_numpy(self.seeds.masks.permutation(len(kept))).to(kept.device)]
         weights = self.draw_weights()
-        batches = kept.split(s.windows.batch_size) if len(kept) else ()
+        most = STEPS if self.reach is not None and self.second is None else None
+        batches = kept.split(s.windows.batch_size)[:most] if len(kept) else ()
         total = torch.zeros((), device=kept.device)
         mean = torch.zeros_like(self.optimizer.vector)
         self.optimizer.lr = self.stage.lr

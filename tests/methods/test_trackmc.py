@@ -140,6 +140,16 @@ def test_first_stage_keeps_the_untrained_network_where_the_reach_falls(monkeypat
     assert rows[-1]["ended"] and len(rows) == (10 if kept else 7)
 
 
+def test_an_epoch_of_the_first_stage_has_no_more_than_its_steps(monkeypatch):
+    """An epoch of all windows would have 13; the second stage takes them."""
+    _, rows = of_reach(monkeypatch, *[1.0] * 6, steps=5)
+    assert [row.get("steps") for row in rows] == [5] * 5 + [None] and chosen_of(rows) == [0, 1]
+    monkeypatch.setattr("simmc.methods.trackmc.STEPS", 5)
+    made = training(**AUTO, epochs=6)
+    rows = make.run_all(made)
+    assert made.second is not None and {row["steps"] for row in rows[made.second : -1]} == {13}
+
+
 def test_the_last_epoch_of_a_short_first_stage_counts(monkeypatch):
     made, rows = of_reach(monkeypatch, *[1.0] * 6, steps=1000, epochs=5)
     assert chosen_of(rows) == [0, 5] and "ended" not in rows[-1]
