@@ -64,14 +64,14 @@ SHAPE_FLAGS = "--dataset, --input, --H, --D and --pooling"
 # `auto`: the clustering of the first stage, as in configs/trackmc/positives.toml
 WINDOWS: dict[str, Any] = {"eps": 0.6, "min_samples": 4, "doubt": 0.8}
 STEPS = 150  # of the first stage, after which an epoch may count; at most so many an epoch
-MARGIN = 1.03  # factor by which the reach has to fall below that of the untrained network
+FALL, GROWTH = 0.97, 1.05  # factors of the reach by which it has fallen, or grown
 PATIENCE = 4  # epochs in a row that do not count, after which the first stage ends
 FITTED = 0.05  # loss of an epoch of the second stage that ends it: labels fitted to 95 %
 EXPLAINED = {
     "paper": "paper protocol: the epoch with the best probe top-1 (it has seen the test)",
     "label_free": "label-free protocol: the last epoch; with --recordings auto the last of the "
-    "second stage, or of the first one that after 150 steps, or the untrained one; no identity, "
-    "probe or gallery decides",
+    "second stage, or of the first one that after 150 steps or a later one in which the "
+    "reach grew, or the untrained one; no identity, probe or gallery decides",
 }
 
 
@@ -237,8 +237,8 @@ class TrackMC(Training[TrackMCSettings]):
             self.reach = Reach(described, self.runtime.threads)
         self.second: int | None = None  # epoch at which the second stage began
         self.taken, self.loss = 0, math.inf  # steps so far, loss of the last epoch
-        # first stage: smallest reach that counts, the epoch that does, later ones that do not
-        self.least, self.best, self.waited = -math.inf, 0, 0
+        # first stage: smallest reach with which an epoch counts, epochs since the last that did
+        self.least, self.waited = -math.inf, 0
         self.untrained = parameters_to_vector(self.network.parameters()).detach()
 
     def chosen_by(self, protocol: str) -> str:
@@ -288,19 +288,19 @@ class TrackMC(Training[TrackMCSettings]):
     def counts(self, reach: float) -> bool:
         """Whether an epoch counts, from its reach; the last one that does is chosen.
 
-        All of the second stage do. In the first one it is the untrained epoch, and the first after
-        `STEPS` steps (or the last) unless the reach has fallen.
+        All of the second stage do. In the first one it is the untrained epoch, the first after
+        `STEPS` steps (or the last) unless the reach has fallen, and then those in which it has
+        grown.
         """
         if self.second is not None:
             return True
-        if self.epoch == 0:
-            self.least = reach / MARGIN
-            return True
-        if self.taken < STEPS and self.epoch < self.settings.training.epochs:
+        if 0 < self.epoch < self.settings.training.epochs and self.taken < STEPS:
             return False
-        good = self.best == 0 and reach >= self.least
-        self.best = self.epoch if good else self.best
+        good = reach >= self.least
         self.waited = 0 if good else self.waited + 1
+        if good:
+            # without a reach (two recordings) there is no growth
+            self.least = (reach or math.inf) * GROWTH if self.epoch > 0 else reach * FALL
         return good
 
     def is_clear_cut(self, wholes: Targets) -> bool:
@@ -403,14 +403,13 @@ class TrackMC(Training[TrackMCSettings]):
 
     def state(self) -> dict[str, Any]:
         """Everything needed to continue bit for bit, as plain values."""
-        stages = [self.second, self.taken, self.loss, self.least, self.best, self.waited]
+        stages = [self.second, self.taken, self.loss, self.least, self.waited]
         return super().state() | {"stages": stages}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue from a state."""
         super().load_state(state)
-        self.second, self.taken, self.loss, *reach = state["stages"]
-        self.least, self.best, self.waited = reach
+        self.second, self.taken, self.loss, self.least, self.waited = state["stages"]
 
 
 @torch.no_grad()
