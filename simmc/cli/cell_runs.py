@@ -250,7 +250,7 @@ def described(job: Job, runs: Sequence[RunDirectory]) -> Record:
             if last.probes_path(name).is_file()
         },
         "epochs": [
-            {name: line[name] for name in ("epoch", "top1", "mAP")}  # type: ignore[misc]
+            {name: line[name] for name in ("epoch", "top1", "mAP") if name in line}  # type: ignore[misc]
             for line in last.read_metrics()
             if line.get("top1") is not None
         ],

@@ -86,6 +86,17 @@ def test_cells_are_run_once_and_failures_are_reported(sets, monkeypatch, capsys)
     assert kept(sets) == first
 
 
+def test_a_head_that_names_windows_is_recorded(sets, monkeypatch, capsys):
+    """Its epochs have no mAP, but a rank."""
+    small = "--batch_size 16 --part_batches keep --class_sampling off --epochs 1 --device cpu"
+    runs = (f"mgscr {small} --H 8", f"recognition --source MG-SCR {small}")
+    use(monkeypatch, table(Row("head", runs, split="set", labels="identities")))
+    assert cli.run("reproduce", words(sets, "--seeds", "0")) == 0, capsys.readouterr()
+    (one,) = kept(sets).values()
+    assert [sorted(line) for line in one["epochs"]] == [["epoch", "top1"]] * len(one["epochs"])
+    assert one["epochs"] and one["protocols"]["supervised"]["nauc_roc"] > 0
+
+
 def test_a_changed_default_or_version_is_run_again(sets, monkeypatch):
     use(monkeypatch, table(ROWS[1]))
     settings = reproduce.resolve(reproduce.ReproduceSettings, ["--table", *words(sets)]).settings
