@@ -120,8 +120,8 @@ def chosen(settings: ReproduceSettings) -> list[Cell]:
     for table in (known[name] for name in names):
         if unknown := rows - {row.name for row in table.rows} if settings.table != "all" else set():
             raise UserError(
-                f"--rows {', '.join(sorted(unknown))}: rows of {table.name} are "
-                f"{', '.join(row.name for row in table.rows if row.run)}."
+                f"--rows {'; '.join(sorted(unknown))}: rows of {table.name} are "
+                f"{'; '.join(row.name for row in table.rows if row.run)}."
             )
         wanted = [row for row in table.rows if row.run and (not rows or row.name in rows)]
         columns = columns_of(table, settings)
@@ -137,6 +137,8 @@ def chosen(settings: ReproduceSettings) -> list[Cell]:
             raise UserError(f"--cells {settings.cells}: give I/N, such as 1/8, with I from 1 to N.")
         cells_found = cells_found[int(part) - 1 :: int(of)]
     if not cells_found:
+        if not any(row.run for name in names for row in known[name].rows):
+            raise UserError(f"{settings.table} has published rows alone: there is nothing to run.")
         raise UserError("no cell is chosen: check --dataset and --rows.")
     return cells_found
 

@@ -268,7 +268,9 @@ def records_of(records: Iterable[Record], row: Row, column: str) -> list[Record]
     found.sort(key=lambda record: (record.get("made", ""), "carried" not in record))
     if found:
         recipe = _recipe(found[-1])
-        found = [record for record in found if _recipe(record) == recipe]
+        # a mean that was carried over is older than versions; `summary` says when it counts
+        kinds = {recipe, (recipe[0], None)}
+        found = [one for one in found if _recipe(one) in (kinds if "seeds" in one else {recipe})]
     single = {record["seed"]: record for record in found if "seed" in record}
     means = [record for record in found if "seeds" in record]
     return [*(single[seed] for seed in sorted(single)), *means]

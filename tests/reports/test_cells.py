@@ -122,6 +122,16 @@ class TestRecords:
         assert [one["protocols"]["paper"]["top1"] for one in found] == [0.3]
         assert len(cells.records_of(old, A, K)) == 3
 
+    def test_a_mean_without_a_version_counts_until_as_many_seeds_have_records(self):
+        one = record(0, 0.3, version="1", settings="a", made="2026-02-01")
+        mean = record(0, 0.1, settings="a", carried="a page")
+        mean["seeds"] = [mean.pop("seed"), 1]
+        other = {**mean, "settings": "b"}
+        two = record(1, 0.4, version="1", settings="a", made="2026-03-01")
+        for singles, expected in (([one], 10), ([one, two], 35)):
+            found = cells.summary(cells.records_of([*singles, mean, other], A, K), "paper")
+            assert found.mean["top1"] == pytest.approx(expected)
+
     def test_an_older_version_of_a_method_is_carried_over(self, tmp_path):
         made = [record(0, version="1"), record(1, version="10"), record(2, version="9")]
         other = record(3, run="himpc", version="1")
