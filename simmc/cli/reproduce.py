@@ -239,7 +239,13 @@ def versions_now(record: Record) -> str:
     if "version" not in record:
         return ""
     commands, place = record["run"], (record["dataset"], record["probe"])
-    return "-".join(str(resolved(command, *place).version) for command in commands)
+    try:
+        return "-".join(str(resolved(command, *place).version) for command in commands)
+    except UserError as error:
+        raise UserError(
+            f"the record of {'; '.join(commands)} (key {record.get('key')}) is of flags that are "
+            f"gone: {error} Move the record away, or give another --records."
+        ) from error
 
 
 def state_of(job: Job, known: Sequence[Record]) -> str:

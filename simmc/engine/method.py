@@ -171,6 +171,12 @@ def load_joints(
     return load_experiment(request, generators(settings.common.seed).data, features)
 
 
+def version_of_choice(settings: MethodSettings) -> int:
+    """2 where bone lengths choose the epoch: since then it has to agree better by a margin."""
+    stopping = settings.find(Stopping)
+    return 2 if stopping is not None and stopping.best_by == "body" else 1
+
+
 def check_input(settings: MethodSettings, skeleton: Skeleton) -> None:
     """UserError where a skeleton lacks joints or bones that --input needs."""
     joints = settings.find(Joints)

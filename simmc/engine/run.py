@@ -246,7 +246,8 @@ def tilt_note(data: Experiment) -> list[str]:
         return []
     return [
         f"the recordings lean to a side by {data.lean:.1f} degrees (median; upright cameras: 1 to "
-        "2): tilted cameras change --input turned, and not --input levelled+bones+distances"
+        "2): cameras may be tilted, which makes --input turned worse; --input "
+        "levelled+bones+distances does not depend on it (docs/trackmc.md, Limits)"
     ]
 
 

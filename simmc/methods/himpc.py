@@ -19,7 +19,7 @@ from simmc.data.body_levels import BODY_LEVELS, BodyLevel, body_levels
 from simmc.data.experiment import inputs
 from simmc.data.experiment.experiment import Split
 from simmc.data.skeletons import Skeleton, require_parts
-from simmc.engine.method import Method, a_step, counted, shape_of
+from simmc.engine.method import Method, a_step, counted, shape_of, version_of_choice
 from simmc.engine.pseudo_labels import PseudoLabels
 from simmc.engine.training import Encoded, Model, Shape, Training, batches, mean_losses, rule_of
 from simmc.errors import UserError
@@ -344,5 +344,5 @@ METHOD = Method(
     shape_flags="--dataset, --levels, --M, --H and --D",
     outcome=outcome,
     version=2,
-    since=lambda settings: 2 if settings.stopping.best_by == "body" else 1,
+    since=version_of_choice,
 )

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import torch
 
 from simmc.clustering import cluster_means
-from simmc.engine.method import Method, a_step, counted, shape_of
+from simmc.engine.method import Method, a_step, counted, shape_of, version_of_choice
 from simmc.engine.pseudo_labels import PseudoLabels
 from simmc.engine.training import Encoded, Model, Shape, Training, batches
 from simmc.errors import UserError
@@ -236,5 +236,5 @@ METHOD = Method(
     embeds=True,
     shape_flags="--dataset, --H and --D",
     version=2,
-    since=lambda settings: 2 if settings.stopping.best_by == "body" else 1,
+    since=version_of_choice,
 )

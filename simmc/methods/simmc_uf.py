@@ -12,7 +12,7 @@ from simmc.data.experiment.experiment import Experiment
 from simmc.data.experiment.inputs import body_lengths, standardised
 from simmc.data.features import FeatureFiles
 from simmc.data.manifest import spec_of
-from simmc.engine.method import Method, load_joints, without_class_balance
+from simmc.engine.method import Method, load_joints, version_of_choice, without_class_balance
 from simmc.engine.training import Model
 from simmc.methods import simmc
 from simmc.methods.sources import SOURCES
@@ -186,5 +186,5 @@ METHOD = Method(
     shape_flags=simmc.METHOD.shape_flags,
     outcome=outcome,
     version=2,
-    since=lambda settings: 2 if settings.stopping.best_by == "body" else 1,
+    since=version_of_choice,
 )
