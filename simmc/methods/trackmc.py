@@ -69,9 +69,8 @@ PATIENCE = 4  # epochs in a row that do not count, after which the first stage e
 FITTED = 0.05  # loss of an epoch of the second stage that ends it: labels fitted to 95 %
 EXPLAINED = {
     "paper": "paper protocol: the epoch with the best probe top-1 (it has seen the test)",
-    "label_free": "label-free protocol: the last epoch; with --recordings auto the last of the "
-    "second stage, or of the first one that after 150 steps or a later one in which the "
-    "reach grew, or the untrained one; no identity, probe or gallery decides",
+    "label_free": "label-free protocol: the last epoch; with --recordings auto the one that steps, "
+    "reach and loss choose (docs/trackmc.md, When to stop); no identity, probe or gallery decides",
 }
 
 
