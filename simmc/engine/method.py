@@ -121,7 +121,7 @@ def load(settings: Any, **how: Any) -> Experiment:
     if stopping is not None and stopping.best_by == "body":
         data = replace(data, body=inputs.body_lengths(data.train.windows, data.skeleton))
     joints = how.get("joints") or settings.joints
-    if inputs.TURNED in joints.parts and inputs.has_trunk(data.skeleton) and len(data.train):
+    if not {inputs.TURNED, inputs.LEVELLED}.isdisjoint(joints.parts):
         data = replace(data, lean=inputs.sideways_lean(data.train, data.skeleton))
     return inputs.described(data, joints.parts, joints.input_scale)
 

@@ -8,10 +8,11 @@ Nothing is printed unless a reporter is passed in.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from simmc.clustering import Executor
 from simmc.data.experiment.experiment import Experiment
+from simmc.data.experiment.inputs import LEVELLED, TURNED, sideways_lean
 from simmc.data.specs import skeleton_of
 from simmc.data.synthetic.perturbations import BY_IDENTITY, names_of
 from simmc.engine.evaluate import evaluate_run
@@ -22,6 +23,7 @@ from simmc.engine.method import (
     Method,
     MethodSettings,
     default_name,
+    load_joints,
     pointer,
     unscored_by,
     with_stored_names,
@@ -41,11 +43,13 @@ from simmc.runs.directory import RunDirectory
 from simmc.runs.records import EpochRecord, Results
 from simmc.runs.runtime import Runtime, generators, peak_rss_bytes, start
 from simmc.scoring.match import Outcome, fill, keep_probes
-from simmc.settings.groups import Clustering, LabelFree, Pretext, Rematch
-from simmc.settings.layers import NO_PRESET, Resolved, resolve
+from simmc.settings.groups import Clustering, Joints, LabelFree, Pretext, Rematch
+from simmc.settings.layers import DERIVED, NO_PRESET, Resolved, by_user, resolve
+from simmc.settings.options import Settings
 
+S = TypeVar("S", bound=Settings)
 QUIET = Reporter()
-TILTED = 2.0  # degrees of sideways lean: 1.1 to 1.7 on walks before upright cameras
+TILTED = 2.0  # degrees of sideways lean: 1 to 2 on walks before upright cameras
 
 
 def main(method: Method[Any], argv: list[str], reporter: Reporter = QUIET) -> int:
@@ -65,16 +69,31 @@ def main(method: Method[Any], argv: list[str], reporter: Reporter = QUIET) -> in
         if settings.training.resume:
             refuse_changes(stored, settings, run)
     else:
-        settings = method.prepared(settings)
+        settings = levelled_if_tilted(method.prepared(settings), resolved.origin)
     given, kept = resolved.settings.flat(), settings.flat()
     derived = {
-        name: "derived"
+        name: DERIVED
         for name, value in kept.items()
         if value != given[name] and resolved.origin[name] != NO_PRESET
     }
     resolved = replace(resolved, settings=settings, origin=resolved.origin | derived)
     run_method(method, resolved, run, reporter)
     return 0
+
+
+def levelled_if_tilted(settings: S, origin: Mapping[str, str]) -> S:
+    """Settings with the input `levelled` for `turned`, where recordings lean to a side.
+
+    Not where the user gave the input. The training windows are read for it.
+    """
+    joints = settings.find(Joints)
+    if joints is None or by_user(origin["input"]) or TURNED not in joints.parts:
+        return settings
+    data = load_joints(settings)
+    lean = sideways_lean(data.train, data.skeleton)
+    if lean is None or lean <= TILTED:
+        return settings
+    return settings.but(input=joints.input.replace(TURNED, LEVELLED))
 
 
 def find_run(method: Method[Any], settings: MethodSettings) -> RunDirectory:
@@ -191,7 +210,7 @@ def train_locked(job: Job, run: RunDirectory, data: Experiment) -> Results:
     reporter.data(data)
     for sentence in [
         *chosen_without_preset(resolved, data),
-        *tilt_note(data),
+        *tilt_note(resolved, data),
         *method.remarks(resolved, data),
     ]:
         reporter.say(sentence)
@@ -240,15 +259,24 @@ def chosen_without_preset(resolved: Resolved[Any], data: Experiment) -> list[str
     return found
 
 
-def tilt_note(data: Experiment) -> list[str]:
-    """A remark where cameras seem to be tilted and the input depends on it."""
+def tilt_note(resolved: Resolved[Any], data: Experiment) -> list[str]:
+    """A remark where cameras seem to be tilted: what was done, or what the user can do."""
     if data.lean is None or data.lean <= TILTED:
         return []
-    return [
+    seen = (
         f"the recordings lean to a side by {data.lean:.1f} degrees (median; upright cameras: 1 to "
-        "2): cameras may be tilted, which makes --input turned worse; --input "
-        "levelled+bones+distances does not depend on it (docs/trackmc.md, Limits)"
-    ]
+        "2), so cameras may be tilted"
+    )
+    given = resolved.settings.find(Joints).input
+    if TURNED in given:
+        other = given.replace(TURNED, LEVELLED)
+        return [
+            f"{seen}, which makes --input {TURNED} worse; --input {other} does not depend on it"
+        ]
+    if resolved.origin["input"] not in (DERIVED, NO_PRESET):
+        return []
+    other = given.replace(LEVELLED, TURNED)
+    return [f"{seen}: --input {given}, which does not depend on it, in place of {other}"]
 
 
 def perturbation_notes(settings: MethodSettings) -> list[str]:

@@ -19,7 +19,7 @@ from simmc.settings import switches as fidelity
 from simmc.settings.options import HEADINGS, Option, Settings, options_of
 
 S = TypeVar("S", bound=Settings)
-TYPED, STORED, NO_PRESET = "command line", "stored run", "no preset"
+TYPED, STORED, NO_PRESET, DERIVED = "command line", "stored run", "no preset", "derived"
 FILE = "file "  # begins the layer of --config
 SMALL = "_cpu"  # ends the keys of a file that count with `--budget cpu` alone
 
@@ -36,7 +36,7 @@ class Resolved(Generic[S]):
     Attributes:
         settings: the checked settings.
         origin: setting name -> layer, such as "default", "preset KGBD_probe.toml", "command line";
-            "derived" for a default that follows another setting.
+            `DERIVED` for a default that follows another setting, or the data.
     """
 
     settings: S
@@ -104,7 +104,7 @@ def resolve(
         raise
     for name, value in built.flat().items():
         if origin[name] == "default" and values[name] != value:
-            origin[name] = "derived"  # such as the probe, from --probe_type
+            origin[name] = DERIVED  # such as the probe, from --probe_type
     return Resolved(built, origin)
 
 

@@ -14,6 +14,7 @@ from simmc.data.store import find_spec, write_dataset
 from simmc.methods.sources import SOURCES
 from tests.cli.conftest import run
 from tests.conftest import ROOT
+from tests.data.test_inputs import rotated, tilted, walked
 
 HERE = ("--dataset", "Mine", "--device", "cpu", "--threads", "1")
 TRAIN = ("--epochs", "1", "--part_batches", "keep", "--H", "16")
@@ -239,3 +240,48 @@ def test_a_folder_that_may_not_be_read_is_named(command, refused, tmp_path, monk
     monkeypatch.setattr(Path, "iterdir", closed)
     name = ["Mine"] if command == "look" else []
     refused(command, *name, "--data_root", tmp_path, said=[tmp_path / "Mine", "permissions"])
+
+
+def tilted_set(root: Path, *degrees: float) -> None:
+    """Six recordings of three walkers in every split, each before a camera tilted by so much."""
+    rng = np.random.default_rng(0)
+    body, splits, numbers = walked(KINECT_V1, 1).repeat(4, 0), {}, {}
+    for place, split in enumerate(("train", "probe", "gallery")):
+        walks = [rotated(body, angle) for angle in rng.uniform(0, 2 * np.pi, 6)]
+        seen = [tilted(walk, degrees[i % len(degrees)]) for i, walk in enumerate(walks)]
+        windows = np.concatenate(seen) + rng.normal(0, 1e-3, (24, *body.shape[1:]))
+        splits[split] = (windows, np.arange(24) // 4 % 3)
+        numbers[split] = 6 * place + np.arange(24) // 4
+    write_dataset(root, "Mine", splits, KINECT_V1, recordings=numbers)
+
+
+def described_by(folder: Path, run_name: str) -> tuple[str, str, float]:
+    """The input of a run, where it comes from, and the lean of its recordings."""
+    stored = json.loads((folder / "ReID_Models/Mine/probe" / run_name / "config.json").read_text())
+    return stored["settings"]["input"], stored["origin"]["input"], stored["data"]["lean"]
+
+
+@pytest.mark.parametrize("command", ["trackmc", "simmc"])
+def test_tilted_recordings_are_levelled_unless_the_user_gives_the_input(
+    tmp_path, monkeypatch, capsys, command
+):
+    monkeypatch.chdir(tmp_path)
+    tilted_set(tmp_path / "Datasets", -9, 9, -4, 4)
+    words = (command, *HERE, "--part_batches", "keep", "--H", "8", "--epochs", "0")
+    levelled, turned = "levelled+bones+distances", "turned+bones+distances"
+    assert run(*words, "--run", "auto") == 0
+    found, origin, lean = described_by(tmp_path, "auto")
+    assert found == levelled and origin in ("derived", "no preset") and lean > 2
+    assert f"--input {levelled}" in capsys.readouterr().out
+    assert run(*words, "--run", "typed", "--input", turned) == 0
+    assert described_by(tmp_path, "typed") == (turned, "command line", lean)
+    assert f"--input {levelled}" in capsys.readouterr().out
+
+
+def test_upright_recordings_stay_turned(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tilted_set(tmp_path / "Datasets", 1, -1)
+    words = ("--part_batches", "keep", "--H", "8", "--epochs", "0", "--run", "one")
+    assert run("trackmc", *HERE, *words) == 0
+    found, origin, lean = described_by(tmp_path, "one")
+    assert (found, origin) == ("turned+bones+distances", "default") and lean < 2

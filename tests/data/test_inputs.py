@@ -123,7 +123,23 @@ def test_sideways_lean_is_the_median_distance_from_the_median():
     assert lean_of([7] * 5, 1.0) == pytest.approx(0, abs=1e-6)
     assert lean_of([-8, -3, 0, 4, 9]) == pytest.approx(4, abs=0.1)
     assert lean_of([-8, -3, 0, 4, 9], 1.0) == pytest.approx(lean_of([-8, -3, 0, 4, 9]))
-    assert lean_of([-8, -3, 0, 4, 9], known=False) == pytest.approx(4, abs=0.1)
+
+
+def test_sideways_lean_counts_all_windows(monkeypatch):
+    """Whatever the pieces in which they are read."""
+    whole = lean_of([-8, -3, 0, 4, 9])
+    monkeypatch.setattr(inputs, "_CHUNK", 2)
+    assert lean_of([-8, -3, 0, 4, 9]) == whole
+
+
+def test_no_lean_where_it_cannot_be_told():
+    """Unknown recordings, poses in a plane, no windows, no hips."""
+    assert lean_of([-8, 9], known=False) is None
+    windows, of = walked(KINECT_V1), np.arange(5)
+    flat = windows * np.array([1.0, 1.0, 0.0])
+    for one in (flat, windows[:0]):
+        assert inputs.sideways_lean(Split(one, of[: len(one)], of[: len(one)]), KINECT_V1) is None
+    assert inputs.sideways_lean(Split(windows[:, :, :2], of, of), SHOULDERS) is None
 
 
 def test_levelling_uses_one_matrix_for_a_window():

@@ -8,10 +8,8 @@ import pytest
 from simmc.clustering import dbscan, jaccard_graph
 from simmc.data.experiment.inputs import body_lengths
 from simmc.engine import selection
-from simmc.engine.run import tilt_note
 from simmc.engine.selection import SAMPLE, BodyAgreement, Selector, label_free_score
 from simmc.evaluation.diagnostics import label_agreement
-from simmc.runs.records import described_data
 from tests.methods import make
 
 PERSONS, EACH = 12, 60
@@ -209,12 +207,3 @@ def test_without_bones_pseudo_labels_choose_the_epoch():
     training = make.training(make.experiment(), best_by="body")
     assert training.body is None
     assert training.chosen_by("label_free") == "label_free_score"
-
-
-def test_tilted_cameras_are_said_and_stored():
-    data = make.experiment()
-    assert [bool(tilt_note(replace(data, lean=lean))) for lean in (None, 2.0, 2.1)] == [
-        *(False, False, True)
-    ]
-    assert described_data(replace(data, lean=2.1))["lean"] == 2.1
-    assert "lean" not in described_data(data)

@@ -89,25 +89,35 @@ def trunk(windows: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     return np.divide(up, size, out=np.zeros_like(up), where=size > 0)
 
 
-def sideways_lean(split: Split, skeleton: Skeleton) -> float:
+def sideways_lean(split: Split, skeleton: Skeleton) -> float | None:
     """How far recordings lean to a side, in degrees: large where cameras are tilted.
 
     The median over recordings of the distance of a recording's lean (the median over its windows)
-    from that of all. People walk upright on average, so most of it is the camera's. Of large sets
-    2,000 to 4,000 windows count, evenly spaced.
+    from that of all. People walk upright on average, so most of it is the camera's.
 
     Args:
-        split: at least one window (N, f, J, 3), with joints in `TRUNK`.
+        split: windows (N, f, J, 3).
         skeleton: names of the joints.
+
+    Returns:
+        None where it cannot be told: no windows, no shoulders or hips, unknown recordings (a single
+        window shows a phase of a step), or poses in a plane (z is 0), seen from any side.
     """
-    step = -(-len(split) // _CHUNK)
-    windows = split.windows[::step]
+    if not len(split) or split.recording is None or not has_trunk(skeleton):
+        return None
+    if not split.windows[..., 2].any():
+        return None
+    parts = [split.windows[low : low + _CHUNK] for low in range(0, len(split), _CHUNK)]
+    lean = np.concatenate([_lean(part, skeleton) for part in parts])
+    own = ndimage.median(lean, split.recording, np.unique(split.recording))
+    return float(np.median(np.abs(own - np.median(own))))
+
+
+def _lean(windows: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """(N,) degrees between a trunk and the plane that halves the body, positive to the left."""
     up, angle = trunk(windows, skeleton), heading(windows, skeleton)
     sine = np.cos(angle) * up[:, 0] + np.sin(angle) * up[:, 2]
-    lean = np.degrees(np.arcsin(sine.clip(-1, 1)))
-    of = np.arange(len(windows)) if split.recording is None else split.recording[::step]
-    own = ndimage.median(lean, of, np.unique(of))
-    return float(np.median(np.abs(own - np.median(own))))
+    return np.asarray(np.degrees(np.arcsin(sine.clip(-1, 1))))
 
 
 def heading(windows: np.ndarray, skeleton: Skeleton) -> np.ndarray:
