@@ -54,7 +54,7 @@ class ReproduceSettings(Settings):
     dry_run: bool = option(False, "List the cells and the time they will take; run nothing.")
     cells: str = option("", "I/N: every N-th cell from the I-th, to divide them among machines.")
     split: str = option("", "NAME=FILE: file of a given split, such as public=split.json.")
-    sets: str = option("", "Folder of your own datasets, for the table generality.")
+    sets: str = option("", "Folder of your own datasets, for the tables generality and sweep.")
     raw_root: str = option(".", "Folder of the raw datasets; missing splits are made from them.")
     data_root: str = option("Datasets", "Folder of the splits: split_0, split_1, ...")
     model_root: str = option("ReID_Models/cells", "Folder of the runs.")
