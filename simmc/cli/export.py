@@ -215,8 +215,8 @@ def export(settings: ExportSettings, trained: Trained, runtime: Runtime) -> None
     joints = {"kgbd_order": how.joints.kgbd_order, "root": how.joints.root}
     for split in splits_of(files.spec, settings.place.probe):
         windows, stored = load_stored(root, files.spec, place.length, split, **joints)
-        if how.joints.input == inputs.TURNED:
-            windows = replace(windows, windows=inputs.turn(windows.windows, skeleton))
+        seen = inputs.coordinates(windows.windows, skeleton, how.joints.input)
+        windows = replace(windows, windows=seen)
         blocks = features(network, windows, settings.kind, runtime)
         written[split] = write_split(files, split, stored, blocks)
     files.write_manifest(

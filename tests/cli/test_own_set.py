@@ -261,7 +261,7 @@ def described_by(folder: Path, run_name: str) -> tuple[str, str, float]:
     return stored["settings"]["input"], stored["origin"]["input"], stored["data"]["lean"]
 
 
-@pytest.mark.parametrize("command", ["trackmc", "simmc"])
+@pytest.mark.parametrize("command", ["trackmc", "simmc", "himpc"])
 def test_tilted_recordings_are_levelled_unless_the_user_gives_the_input(
     tmp_path, monkeypatch, capsys, command
 ):

@@ -335,12 +335,16 @@ def test_joints_stay_as_they_are():
     assert inputs.is_measured(("bones",)) and inputs.is_measured(("joints", "turned"))
 
 
-def test_turned_joints_stay_in_metres():
+@pytest.mark.parametrize("name", ["turned", "levelled"])
+def test_turned_and_levelled_joints_stay_in_metres(name):
     data = experiment()
     for like in (None, experiment(3.0)):
-        found = inputs.described(data, ("turned",), 0.3, like)
+        found = inputs.described(data, (name,), 0.3, like)
         for role in ("train", "probe", "gallery"):
-            expected = inputs.turn(getattr(data, role).windows, KINECT_V1)
+            expected = windows = getattr(data, role).windows.astype(np.float64)
+            if name == "levelled":
+                expected = inputs.level(windows, KINECT_V1)
+            expected = inputs.turn(expected, KINECT_V1).astype(np.float32)
             np.testing.assert_array_equal(getattr(found, role).windows, expected)
 
 

@@ -23,10 +23,10 @@ from simmc.errors import UserError
 
 JOINTS, TURNED = "joints", "turned"
 LEVELLED = "levelled"  # turned as well
-COORDINATES = (JOINTS, TURNED)  # inputs that are still coordinates of joints, in metres
+COORDINATES = (JOINTS, TURNED, LEVELLED)  # inputs that are still coordinates of joints, in metres
 TRUNK = [name for pair in ACROSS for name in pair]  # shoulders, hips
 AUTO_INPUT = (TURNED, "bones", "distances")  # `--input auto`, as far as a skeleton has them
-_CHUNK = 4096  # windows converted to float64 at a time
+_CHUNK = 256  # windows converted to float64 at a time; more cost pages from the system each time
 
 
 def without_view(skeleton: Skeleton, wanted: Sequence[str]) -> str:
@@ -227,7 +227,12 @@ def parts_of(text: str) -> tuple[str, ...]:
 
 def is_measured(names: Sequence[str]) -> bool:
     """Whether inputs are not only coordinates, so that they are scaled."""
-    return tuple(names) not in ((JOINTS,), (TURNED,))
+    return len(names) > 1 or names[0] not in COORDINATES
+
+
+def coordinates(windows: np.ndarray, skeleton: Skeleton, name: str) -> np.ndarray:
+    """Windows (N, f, J, 3), float32, whose joints have the coordinates that `name` stands for."""
+    return windows if name == JOINTS else frames(windows, skeleton, (name,)).reshape(windows.shape)
 
 
 def described(
@@ -235,7 +240,7 @@ def described(
 ) -> Experiment:
     """An experiment with these inputs (keys of `INPUTS`) instead of its joints (N, f, J, 3).
 
-    Only turned joints stay coordinates in metres, (N, f, J, 3). Measurements have different units,
+    One of `COORDINATES` alone stays in metres, (N, f, J, 3). Measurements have different units,
     so every value gets the same deviation over the training frames: those of `like`, another
     experiment of joints, or of `data`.
     """
@@ -248,7 +253,7 @@ def described(
 
     def apply(split: Split) -> Split:
         if alone:
-            return replace(split, windows=turn(split.windows, data.skeleton))
+            return replace(split, windows=coordinates(split.windows, data.skeleton, names[0]))
         return replace(split, windows=frames(split.windows, data.skeleton, names))
 
     made = _applied(data, apply)
