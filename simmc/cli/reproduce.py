@@ -169,6 +169,8 @@ def seeds_of(text: str, default: Sequence[int]) -> list[int]:
         if not (match := re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", word)):
             raise UserError(f"--seeds {text}: give numbers and ranges, such as 0-4 or 0,2,5.")
         first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise UserError(f"--seeds {text}: {word} is empty; give the smaller number first.")
         found += range(first, min(last, first + 9999) + 1)
     return list(dict.fromkeys(found)) or list(default)
 

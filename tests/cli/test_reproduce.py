@@ -137,6 +137,7 @@ def test_cells_without_data_say_so(tmp_path, monkeypatch, capsys):
     ("more", "message"),
     [
         (["--seeds", "a"], "--seeds a"),
+        (["--seeds", "4-0"], "4-0"),
         (["--cells", "3/2"], "--cells 3/2"),
         (["--rows", "no such row"], "no such row"),
     ],
