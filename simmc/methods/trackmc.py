@@ -33,6 +33,7 @@ from simmc.clustering import (
     shared_targets,
 )
 from simmc.data.experiment.experiment import Experiment, Split
+from simmc.data.experiment.inputs import LEVELLED
 from simmc.engine.method import Method, counted, shape_of
 from simmc.engine.pseudo_labels import clustered
 from simmc.engine.tracklets import (
@@ -460,6 +461,13 @@ def remarks(resolved: Resolved[TrackMCSettings], data: Experiment) -> list[str]:
     ]
 
 
+def version_of_numbers(settings: TrackMCSettings) -> int:
+    """5 where recordings that lean are levelled; 4 where the first stage is counted in steps."""
+    if LEVELLED in settings.joints.parts:
+        return 5
+    return 4 if settings.recordings == AUTO else 3
+
+
 METHOD = Method(
     TrackMCSettings,
     "train TrackMC, our own method, without labels, or score a trained run",
@@ -472,6 +480,6 @@ METHOD = Method(
     remarks=remarks,
     embeds=True,
     shape_flags=SHAPE_FLAGS,
-    version=4,
-    since=lambda settings: 4 if settings.recordings == AUTO else 3,
+    version=5,
+    since=version_of_numbers,
 )
