@@ -8,7 +8,7 @@ Nothing is printed unless a reporter is passed in.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 from simmc.clustering import Executor
 from simmc.data.experiment.experiment import Experiment
@@ -45,9 +45,7 @@ from simmc.runs.runtime import Runtime, generators, peak_rss_bytes, start
 from simmc.scoring.match import Outcome, fill, keep_probes
 from simmc.settings.groups import Clustering, Joints, LabelFree, Pretext, Rematch
 from simmc.settings.layers import DERIVED, NO_PRESET, Resolved, by_user, resolve
-from simmc.settings.options import Settings
 
-S = TypeVar("S", bound=Settings)
 QUIET = Reporter()
 TILTED = 2.0  # degrees of sideways lean: 1 to 2 on walks before upright cameras
 
@@ -81,7 +79,7 @@ def main(method: Method[Any], argv: list[str], reporter: Reporter = QUIET) -> in
     return 0
 
 
-def levelled_if_tilted(settings: S, origin: Mapping[str, str]) -> S:
+def levelled_if_tilted(settings: Any, origin: Mapping[str, str]) -> Any:
     """Settings with the input `levelled` for `turned`, where recordings lean to a side.
 
     Not where the user gave the input. The training windows are read for it.
@@ -276,7 +274,7 @@ def tilt_note(resolved: Resolved[Any], data: Experiment) -> list[str]:
     if resolved.origin["input"] not in (DERIVED, NO_PRESET):
         return []
     other = given.replace(LEVELLED, TURNED)
-    return [f"{seen}: --input {given}, which does not depend on it, in place of {other}"]
+    return [f"{seen}; --input {given} does not depend on it and is used instead of {other}"]
 
 
 def perturbation_notes(settings: MethodSettings) -> list[str]:

@@ -99,8 +99,9 @@ class TrackMCSettings(Settings):
     joints: groups.Joints = group_of(
         input=option(
             "turned+bones+distances",
-            "What a frame is described by: joints, turned, levelled (for tilted cameras), bones, "
-            "distances, angles, motion; several joined by +.",
+            "What a frame is described by: joints, turned, levelled (for tilted cameras; replaces "
+            "the default's turned where recordings lean to a side), bones, distances, angles, "
+            "motion; several joined by +.",
         ),
     )
     training: groups.Training = group_of(

@@ -123,7 +123,7 @@ class DataRecord(TypedDict):
     manifest_sha256: str | None
     generated: bool  # synthetic walkers
     checked: bool  # the files are those of the manifest's checksums
-    lean: NotRequired[float]  # degrees by which recordings lean to a side, for --input turned
+    lean: NotRequired[float]  # degrees by which recordings lean to a side, for turned and levelled
 
 
 class Results(TypedDict, total=False):

@@ -17,7 +17,7 @@ from simmc.runs.runtime import Runtime
 
 RATES = ("top1", "top5", "top10", "mAP", "mINP")
 CMC_RANKS = 50  # of the curve in results.json
-ENCODE_BATCH = 512  # windows encoded at once; larger layers cost pages from the system each time
+ENCODE_BATCH = 512  # windows encoded at once; memory of larger blocks is allocated anew each time
 # (B, f, K) windows and (B, q, f) frame weights to (B, q, H) features; None: the frames themselves
 Encoder = Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None
 # What is on a GPU stays there as long as its split is in use: every evaluation needs it again.

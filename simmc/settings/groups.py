@@ -198,7 +198,8 @@ AUTO_JOINTS = {
         inputs.JOINTS,
         "What a frame is described by: joints (the papers'), turned, levelled, bones, distances, "
         "angles, motion; several joined by +; or 'auto', the default where a dataset has no "
-        "preset: turned+bones+distances, as far as the skeleton names joints and bones.",
+        "preset: turned+bones+distances, as far as the skeleton names joints and bones, with "
+        "levelled for turned where recordings lean to a side.",
         words={"auto": None},
     )
 }

@@ -26,7 +26,7 @@ LEVELLED = "levelled"  # turned as well
 COORDINATES = (JOINTS, TURNED, LEVELLED)  # inputs that are still coordinates of joints, in metres
 TRUNK = [name for pair in ACROSS for name in pair]  # shoulders, hips
 AUTO_INPUT = (TURNED, "bones", "distances")  # `--input auto`, as far as a skeleton has them
-_CHUNK = 256  # windows converted to float64 at a time; more cost pages from the system each time
+_CHUNK = 256  # windows converted at a time; memory of larger blocks is allocated anew each time
 
 
 def without_view(skeleton: Skeleton, wanted: Sequence[str]) -> str:
